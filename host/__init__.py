@@ -1,0 +1,8 @@
+"""The PC's half: command line and harness. On CPython it also puts the stand-ins for MicroPython's modules on the path."""
+
+import sys
+
+if sys.implementation.name != "micropython":
+    _stand_ins = __file__.rpartition("/")[0] + "/sim/cpython"
+    if _stand_ins not in sys.path:
+        sys.path.append(_stand_ins)
