@@ -1,0 +1,50 @@
+# Every target stands on .venv/.ready, which host/setup.py makes from pyproject.toml. `make` alone prints the targets.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+export MICROPYTHON
+BIN := .venv/bin
+FLASH_OPTIONS ?=
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
+
+.venv/.ready: pyproject.toml host/setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || \
+		{ echo "mpota: Python 3.11 or newer is needed; install it and say 'make PYTHON=path ...'." >&2; exit 1; }
+	@$(PYTHON) -m host.setup
+	@touch $@
+
+demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute
+	@$(BIN)/python -m host.demo
+
+test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
+	@echo "tests on CPython:"
+	@$(BIN)/python -m pytest -q
+	@echo "shared tests on the MicroPython unix port:"
+	@$(BIN)/python tests/run_unix.py
+
+check: .venv/.ready ## ruff and mypy; writes nothing
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "mpota: some files are not formatted; 'make fix' does it." >&2; exit 1; }
+	@$(BIN)/mypy
+
+fix: .venv/.ready ## format the code and repair what ruff can repair
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format .
+
+bench: .venv/.ready ## sizes, memory and speed beside their peers, as a table and as JSON
+	@$(BIN)/python -m host.bench
+
+board: .venv/.ready ## start a virtual ESP32 and print its port for mpremote, ampy and push
+	@mkdir -p build
+	@$(BIN)/python -m host board --layout esp32
+
+flash: .venv/.ready ## put mpota on the board at PORT=... (more options in FLASH_OPTIONS=...)
+	@test -n "$(PORT)" || { echo "mpota: say which board, for example 'make flash PORT=/dev/ttyUSB0'." >&2; exit 2; }
+	@$(BIN)/python -m host flash --port $(PORT) $(FLASH_OPTIONS)
+
+clean: ## remove .venv, build and every cache
+	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo test check fix bench board flash clean
