@@ -1,4 +1,4 @@
-"""The PC's half: command line and harness. On CPython it also puts the stand-ins for MicroPython's modules on the path."""
+"""The PC's half: command line and harness; on CPython it puts stand-ins for MicroPython's modules on the path."""
 
 import sys
 

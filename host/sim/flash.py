@@ -1,12 +1,12 @@
 """Strict NOR flash over a file or RAM, for both interpreters: it refuses what a chip would silently get wrong.
 
-A program only clears bits, covers whole units of `prog_size` and touches only units that are still erased; an erase takes whole
-sectors. Breaking the first two is a `Violation`, an offset or a length that does not fit is a FlashError, and neither
-changes a byte. Only inside an `overwrite` window may a unit be programmed again, to clear more of its bits.
+A program only clears bits, covers whole units of `prog_size` and touches only units that are still erased; an erase
+takes whole sectors. Setting a bit or programming a unit twice is a `Violation`, an offset or a length that does not fit
+is a FlashError, and neither changes a byte. Only inside an `overwrite` window may a unit be programmed again, to clear more of its bits.
 A unit counts as erased by its content, so a file that is opened again knows as much as the chip does.
 
-`cut = n` lets the power fail `cut_at` "before", "inside" or "after" the n-th operation (programs and erases, the first is
-1, counted in `ops`). From then on every call raises PowerCut and changes nothing, until `power_on()`.
+`cut = n` lets the power fail `cut_at` "before", "inside" or "after" the n-th operation (programs and erases,
+counted in `ops`, the first is 1). From then on every call raises PowerCut and changes nothing, until `power_on()`.
 A file holds each operation as soon as the call returns, so killing the process loses nothing.
 """
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 ECB, CBC = 1, 2
 
 
-class aes:  # noqa: N801 - the name is MicroPython's
+class aes:
     def __init__(self, key: Any, mode: int, iv: Any = None) -> None:
         if mode not in (ECB, CBC):
             raise ValueError("mode")
@@ -18,7 +18,7 @@ class aes:  # noqa: N801 - the name is MicroPython's
             raise ValueError("key")
         if mode == CBC and (iv is None or len(iv) != 16):
             raise ValueError("IV")
-        kind = modes.CBC(bytes(iv)) if mode == CBC else modes.ECB()  # noqa: S305 - the real module has it
+        kind = modes.CBC(bytes(iv)) if mode == CBC else modes.ECB()
         self._cipher: Cipher[Any] = Cipher(algorithms.AES(bytes(key)), kind)
         self._way = ""
         self._context: Any = None

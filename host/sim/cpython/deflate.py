@@ -1,8 +1,8 @@
 """MicroPython's `deflate` on CPython's zlib: it inflates, it never compresses.
 
-Like the real one it asks the stream for one byte at a time, so the stream stands right behind the compressed data at the end,
-and it refuses a distance larger than the window. (Only a distance that overshoots the window by less than what one
-input byte yields can slip through, because zlib keeps that much in hand.)
+Like the real one it asks the stream for one byte at a time, so the stream stands right behind the compressed data at
+the end, and it refuses a distance larger than the window. (Only a distance that overshoots the window by less than
+what one input byte yields can slip through, because zlib keeps that much in hand.)
 """
 
 import io

@@ -1,7 +1,7 @@
 """MicroPython's `micropython` module on CPython: the decorators and hints change nothing here.
 
-Viper's pointer names become builtins, as on a board, so that a viper function runs unchanged on the bytes it is given. Its
-32-bit wrap-around is not imitated: code that leans on it must mask, and the tests on the unix port would show it.
+Viper's pointer names become builtins, as on a board, so that a viper function runs unchanged on the bytes it is given.
+Its 32-bit wrap-around is not imitated: code that leans on it must mask, or the tests on the unix port differ.
 """
 
 import builtins
@@ -36,15 +36,15 @@ def mem_info(*_: object) -> None:
     """There is no MicroPython heap to tell of."""
 
 
-def _view(width: str) -> Callable[[Any], Any]:
-    return lambda buf: memoryview(buf).cast("B").cast(width)
+def _bytes(buf: Any) -> Any:
+    return memoryview(buf).cast("B")
 
 
 _VIPER = {
-    "ptr": _view("B"),
-    "ptr8": _view("B"),
-    "ptr16": _view("H"),
-    "ptr32": _view("I"),
+    "ptr": _bytes,
+    "ptr8": _bytes,
+    "ptr16": lambda buf: _bytes(buf).cast("H"),
+    "ptr32": lambda buf: _bytes(buf).cast("I"),
     "uint": lambda n: int(n) & 0xFFFFFFFF,
 }
 for _name, _value in _VIPER.items():
