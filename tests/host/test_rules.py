@@ -1,0 +1,178 @@
+"""The house keeps its own rules: who imports whom, the device dialect, sizes, names, and a test for every error code.
+
+Each test counts what it scanned, so that a moved folder cannot make it pass by scanning nothing, and has beside it a
+test that hands the same rule a breach and expects a complaint.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from device import errors
+from host.flash import compile_mpy
+from tests.host import rules
+from tests.host.rules import ROOT
+
+DEVICE = sorted((ROOT / "device").rglob("*.py"))
+HOST = sorted((ROOT / "host").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BOOT = [p for p in (ROOT / "boot.py", ROOT / "main.py") if p.exists()]
+# The harness that the unix port runs too.
+SHARED = [p for p in HOST if p.parent.name == "sim" and p.stem in ("flash", "esp_idf", "nvs", "port")]
+CLASSES = frozenset(n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, errors.OtaError))
+TOP = {
+    *("README.md", "LICENSE", "Makefile", "pyproject.toml", "boot.py", "main.py", "device", "host", "tests"),
+    *(".ci", ".git", ".gitignore"),
+}
+# Not part of the core: what stays on the PC, the board's wiring, the console's words, and the link for tests.
+NOT_CORE = ("loader", "verify", "board", "console", "file")
+CORE_BYTES = 24 * 1024
+BOOT_BYTES = 4 * 1024
+SHIM_BYTES = 1536
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def scan(rule, paths, least):
+    """Hold every file to a rule; there must be at least `least` of them."""
+    assert len(paths) >= least, f"only {len(paths)} files were scanned, at least {least} exist"
+    complaints = [c for path in paths for c in rule(name(path), path.read_text())]
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def test_everyone_imports_only_whom_the_table_allows():
+    scan(rules.wrong_imports, DEVICE + BOOT + HOST, 30)
+
+
+def test_device_names_only_modules_the_port_has_and_hardware_only_in_board():
+    scan(rules.foreign_modules, DEVICE + BOOT, 20)
+
+
+def test_shared_code_speaks_the_device_dialect():
+    scan(
+        rules.dialect, DEVICE + BOOT + SHARED + [p for p in TESTS if p.parent.name == "tests" and "test_" in p.name], 25
+    )
+
+
+def test_device_neither_prints_nor_swallows():
+    scan(rules.device_style, DEVICE, 20)
+
+
+def test_device_functions_files_and_parameter_lists_stay_short():
+    scan(rules.sizes, DEVICE + BOOT, 20)
+
+
+def test_every_module_opens_with_what_it_is():
+    scan(rules.opening, DEVICE + BOOT + HOST, 30)
+
+
+def test_boot_and_main_stay_the_smallest_files():
+    for path, most in ((ROOT / "boot.py", 25), (ROOT / "main.py", 40)):
+        assert 1 <= len(path.read_text().splitlines()) <= most, f"{name(path)} has more than {most} lines"
+
+
+def test_the_top_of_the_tree_holds_only_what_the_plan_names():
+    ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()}
+    seen = {p.name for p in ROOT.iterdir()} - ignored
+    assert len(seen) >= 8
+    assert seen <= TOP, f"not in the plan: {sorted(seen - TOP)}"
+
+
+def test_every_error_code_of_the_device_is_named_in_a_test():
+    raised = {code: name(p) for p in DEVICE for code in rules.codes(p.read_text(), CLASSES)}
+    assert len(raised) >= 15, f"only {len(raised)} error codes were found"
+    known = set().union(*(rules.mentions(p.read_text()) for p in TESTS if p.name.startswith("test_")))
+    missing = sorted(f"{code} ({path})" for code, path in raised.items() if code not in known)
+    assert not missing, "no test names these error codes: " + ", ".join(missing)
+
+
+def test_the_suite_has_not_lost_tests():
+    count = sum(p.read_text().count("\ndef test_") for p in TESTS)
+    assert count >= 100, f"only {count} tests are left"
+
+
+def core_modules() -> list[Path]:
+    """What updates an ESP32 over HTTP or serial: installer, agent, shim, store, pipe, links and one layout."""
+    out = [p for p in DEVICE if p.stem not in NOT_CORE]
+    return [p for p in out if "layout" not in p.parts or "esp32" in p.parts or p.parent.name == "layout"]
+
+
+def mpy_sizes(paths) -> dict[str, int]:
+    return {name(p): len(compile_mpy(p, "xtensawin")) for p in paths if p.read_text().strip()}
+
+
+def table(sizes: dict[str, int]) -> str:
+    return "\n".join(f"{n:6} {path}" for path, n in sorted(sizes.items(), key=lambda x: -x[1]))
+
+
+def test_the_core_fits_its_flash_budget():
+    sizes = mpy_sizes(core_modules())
+    assert {"device/installer.py", "device/pipe/package.py", "device/link/http.py"} <= set(sizes)
+    assert sum(sizes.values()) <= CORE_BYTES, f"{sum(sizes.values())} bytes, at most {CORE_BYTES}\n{table(sizes)}"
+
+
+def test_an_ordinary_boot_loads_little():
+    boot = rules.loaded(["device.shim", "device.board", "device.store.journal"])
+    sizes = mpy_sizes([rules.file_of(m) for m in boot])
+    assert {"device/shim.py", "device/board.py", "device/store/journal.py"} <= set(sizes)
+    assert sizes["device/shim.py"] <= SHIM_BYTES, f"the shim has {sizes['device/shim.py']} bytes"
+    assert sum(sizes.values()) <= BOOT_BYTES, f"{sum(sizes.values())} bytes, at most {BOOT_BYTES}\n{table(sizes)}"
+
+
+LONG = "def f():\n" + "    x = 1\n" * 30
+BREACHES = [
+    (rules.wrong_imports, "device/errors.py", "import device.stream"),
+    (rules.wrong_imports, "device/link/http.py", "from device.store import flash"),
+    (rules.wrong_imports, "device/link/http.py", "def f():\n    import device.layout.esp32"),
+    (rules.wrong_imports, "device/pipe/inflate.py", "from device.pipe.package import Package"),
+    (rules.wrong_imports, "device/store/writer.py", "__import__('device.link.' + name)"),
+    (rules.wrong_imports, "device/layout/esp32/__init__.py", "from device.pipe.package import Package"),
+    (rules.wrong_imports, "device/layout/esp32/loader.py", "from device.layout.sifli import session"),
+    (rules.wrong_imports, "device/agent.py", "from device import shim"),
+    (rules.wrong_imports, "device/board.py", "import host.flash"),
+    (rules.wrong_imports, "boot.py", "from device.agent import Agent"),
+    (rules.wrong_imports, "device/unheard_of.py", "import device.errors"),
+    (rules.foreign_modules, "device/agent.py", "import typing"),
+    (rules.foreign_modules, "device/agent.py", "def f():\n    import machine"),
+    (rules.foreign_modules, "device/board.py", "import machine"),
+    (rules.dialect, "device/agent.py", "match x:\n    case 1: pass"),
+    (rules.dialect, "device/agent.py", "h.hexdigest()"),
+    (rules.dialect, "device/agent.py", "os.path.join('a')"),
+    (rules.device_style, "device/agent.py", "print('x')"),
+    (rules.device_style, "device/agent.py", "try:\n    f()\nexcept:\n    pass"),
+    (rules.device_style, "device/agent.py", "try:\n    import deflate\nexcept ImportError:\n    deflate = None"),
+    (rules.sizes, "device/agent.py", LONG),
+    (rules.sizes, "device/agent.py", "x = 1\n" * 201),
+    (rules.sizes, "device/agent.py", "def f(self, a, b, c, d, e, g): pass"),
+    (rules.opening, "device/utils.py", '"""Words."""'),
+    (rules.opening, "device/agent.py", "x = 1"),
+    (rules.opening, "device/agent.py", '"""Words."""\n# ' + "TODO: later"),
+]
+
+
+@pytest.mark.parametrize("rule,path,text", BREACHES, ids=lambda x: getattr(x, "__name__", None))
+def test_each_rule_can_fail(rule, path, text):
+    assert rule(path, text), f"{rule.__name__} did not complain about {text!r} in {path}"
+
+
+def test_the_rules_leave_good_code_alone():
+    good = '"""Words."""\nfrom struct import pack\nfrom device.errors import Refused\ndef f(a):\n    return pack(a)\n'
+    for rule in {rule for rule, _, _ in BREACHES}:
+        assert rule("device/link/http.py", good) == []
+    assert rules.wrong_imports("device/layout/esp32/__init__.py", "from device.layout.esp32 import table") == []
+    assert rules.wrong_imports("device/pipe/package.py", "__import__('device.pipe.' + name)") == []
+    assert rules.foreign_modules("device/board.py", "def f():\n    import machine") == []
+
+
+def test_scanning_nothing_is_a_failure():
+    with pytest.raises(AssertionError, match="only 0 files"):
+        scan(rules.sizes, [], 1)
+
+
+def test_error_codes_are_found_where_they_are_raised_and_nowhere_else():
+    text = 'raise Refused("odd-one", "text")\nraise ValueError("not a code")\nx = Refused("unraised", "")\n'
+    assert rules.codes(text, CLASSES) == {"odd-one"}
+    assert {"Refused", "LinkError", "Corrupt", "FlashError", "NotNow", "UpToDate"} <= CLASSES
+    assert "odd-one" not in rules.mentions("x = odd_one")
