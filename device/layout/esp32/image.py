@@ -1,0 +1,85 @@
+"""The first bytes of an ESP32 application image, judged before anything is erased, and its length.
+
+    0 E9   1 segments   12 chip u16   15 min_rev u16   17 max_rev u16   23 hash_appended   24 first segment
+    segment: load address u32, length u32, data; at 0x20, in the first of an application: CD AB 54 32 backwards
+
+A refusal says what to give instead. What this lets through the full check of verify.py may still refuse.
+"""
+
+import struct
+
+from device.errors import Corrupt, Refused
+
+HEAD = 24  # sizeof(esp_image_header_t)
+DESC_AT = 0x20
+DESC_MAGIC = b"\x32\x54\xcd\xab"  # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
+NEEDS = DESC_AT + 4  # bytes that judge() wants to see
+SEGMENTS = 16  # ESP_IMAGE_MAX_SEGMENTS
+# esp_chip_id_t
+CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 20: "C61", 23: "C5", 25: "H21", 28: "H4"}
+GIVE = "; give the application, micropython.bin"
+
+
+def chip_of(buf):
+    """The chip id in an image header."""
+    return buf[12] | buf[13] << 8
+
+
+def chip_name(chip):
+    return "ESP32" if not chip else "ESP32-" + CHIPS.get(chip, "number %d" % chip)
+
+
+def _stranger(buf):
+    """Refuse bytes that are no image of any kind, by what they look like."""
+    start = bytes(buf[:64])
+    if start.lstrip()[:1] == b"<":
+        raise Refused("html", "a web page, not firmware: is there a log-in page between" + GIVE)
+    if start == b"\xff" * len(start):
+        raise Refused("blank", "erased flash or a copy of a whole flash" + GIVE)
+    if all(32 <= c < 127 or c in b"\t\r\n" for c in start):
+        raise Refused("text", "a text file, not firmware" + GIVE)
+    raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + GIVE)
+
+
+def judge(buf, chip, total=0):
+    """Refuse what is not an application for `chip`, by its first bytes (NEEDS or more) and its size if known."""
+    if not len(buf):
+        raise Refused("empty", "the firmware is empty" + GIVE)
+    if buf[0] != 0xE9:
+        _stranger(buf)
+    if len(buf) < NEEDS:
+        raise Refused("short", "the firmware has %d bytes, a header %d" % (len(buf), NEEDS) + GIVE)
+    if bytes(buf[DESC_AT:NEEDS]) != DESC_MAGIC:
+        # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
+        if total > 0x7000 or any(bytes(buf[at : at + 2]) == b"\xaa\x50" for at in (0x7000, 0x8000)):
+            raise Refused("merged", "a merged image (bootloader, table and application)" + GIVE)
+        raise Refused("bootloader", "a bootloader, not an application" + GIVE)
+    if chip_of(buf) != chip:
+        raise Refused("chip", "an image for %s, this board is %s" % (chip_name(chip_of(buf)), chip_name(chip)))
+
+
+def walk(flash):
+    """The length of the image at the start of `flash`, in at most 17 small reads of its headers.
+
+    Raises Corrupt where the headers do not hang together or leave `flash`; says nothing of the data between them.
+    """
+    buf = bytearray(HEAD)
+    flash.read(0, buf)
+    if buf[0] != 0xE9 or not 0 < buf[1] <= SEGMENTS:
+        raise Corrupt("image", "an image starts with e9 and 1..%d, this with %02x %d" % (SEGMENTS, buf[0], buf[1]))
+    off = HEAD
+    head = memoryview(buf)[:8]
+    segments = buf[1]
+    tail = 32 if buf[23] == 1 else 0
+    for _ in range(segments):
+        n = 3
+        if off + 8 <= flash.size:
+            flash.read(off, head)
+            n = struct.unpack_from("<I", buf, 4)[0]
+        if n & 3 or n >= 1 << 24:  # SIXTEEN_MB of esp_image_format.c
+            raise Corrupt("image", "no segment at 0x%x, or one of %d bytes" % (off, n))
+        off += 8 + n
+    off = (off | 15) + 1 + tail  # the checksum is the last byte of a 16-byte line
+    if off > flash.size:
+        raise Corrupt("image", "an image of %d bytes in %d" % (off, flash.size))
+    return off

@@ -1,0 +1,116 @@
+"""One otadata entry: which slot boots, and how far it is trusted. Two of them lie at 0 and 4096 of the partition.
+
+    0 seq u32 (1 = first, FFFFFFFF = blank)    4 label[20] (unused, carried over)    24 state u32    28 crc u32
+
+The crc covers `seq` alone. The larger `seq` of the two good entries wins, and its slot is (seq - 1) % slots. A blank
+entry is refused by name, as erased flash passes a plain CRC-32. Nothing here writes flash.
+"""
+
+import struct
+from binascii import crc32
+
+from device.errors import FlashError, Refused
+
+FMT = "<I20sII"
+SIZE = 32
+SECTOR = 4096
+AREA = 2 * SECTOR
+BLANK = 0xFFFFFFFF  # the seq of an erased entry
+
+NEW, PENDING, VALID, INVALID, ABORTED = range(5)  # esp_ota_img_states_t
+UNDEFINED = 0xFFFFFFFF
+STATES = {
+    NEW: "new",
+    PENDING: "pending",
+    VALID: "valid",
+    INVALID: "invalid",
+    ABORTED: "aborted",
+    UNDEFINED: "undefined",
+}
+
+
+def seal(seq):
+    """The crc that belongs to `seq`: reflected, the register starts at 0 and the result is inverted."""
+    return crc32(struct.pack("<I", seq), 0xFFFFFFFF) & 0xFFFFFFFF
+
+
+class Entry:
+    """One entry, good or not: `crc` is what the flash holds."""
+
+    def __init__(self, seq, state, label=b"\xff" * 20, crc=None):
+        self.seq = seq
+        self.state = state
+        self.label = label
+        self.crc = seal(seq) if crc is None else crc
+
+    @property
+    def blank(self):
+        return self.seq == BLANK
+
+    @property
+    def sealed(self):
+        """The crc is that of the seq."""
+        return self.crc == seal(self.seq)
+
+    @property
+    def dead(self):
+        """Blank, or its image failed: never booted, whatever the crc says."""
+        return self.blank or self.state in (INVALID, ABORTED)
+
+    @property
+    def valid(self):
+        """The loader may boot it."""
+        return not self.dead and self.sealed
+
+    def slot(self, n):
+        """The OTA slot of `n` that this entry names; seq 0 wraps as it does in 32 bits."""
+        return ((self.seq - 1) & 0xFFFFFFFF) % n
+
+    def check(self):
+        """Refuse an entry that holds no sequence number, and say why."""
+        if self.blank:
+            raise FlashError("otadata", "the otadata entry is blank")
+        if not self.sealed:
+            raise FlashError("otadata", "the otadata crc is %08x, wanted %08x" % (self.crc, seal(self.seq)))
+
+
+def decode(buf):
+    seq, label, state, crc = struct.unpack(FMT, buf)
+    return Entry(seq, state, label, crc)
+
+
+def encode(entry):
+    return struct.pack(FMT, entry.seq, entry.label, entry.state, entry.crc)
+
+
+def read(flash):
+    """Both entries of an otadata partition."""
+    buf = bytearray(SIZE)
+    pair = []
+    for off in (0, SECTOR):
+        flash.read(off, buf)
+        pair.append(decode(buf))
+    return pair
+
+
+def choose(pair, good):
+    """Of the entries that are `good` the one with the larger seq, the first in a tie; -1 for none."""
+    if good[0] and good[1]:
+        return 0 if pair[0].seq >= pair[1].seq else 1
+    return 0 if good[0] else 1 if good[1] else -1
+
+
+def active(a, b):
+    """The index of the entry in force, or -1."""
+    return choose((a, b), (a.valid, b.valid))
+
+
+def next_seq(seq, slot, n):
+    """The least number from `seq` on that names `slot` of `n`, as ESP-IDF counts: for its own slot `seq` itself."""
+    least = (slot + 1) % n
+    if seq > least:
+        least += (seq - least + n - 1) // n * n
+    # ESP-IDF searches for ever here: a sum of 32 bits never gets there.
+    if least >= BLANK:
+        raise Refused("sequence", "after the sequence number %d none is left for slot %d of %d" % (seq, slot, n))
+    return least
