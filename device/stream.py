@@ -1,29 +1,9 @@
 """The one streaming vocabulary: bytes are pulled through fixed buffers.
 
-A Source is anything with `readinto(buf) -> n` and `close()`. `n` may be less than `len(buf)`; 0 is the end and
-stays the end. A source never allocates by what the wire says and never returns None: it waits, or raises LinkError.
+A Source is anything with `readinto(buf) -> n` and `close()`: a file, a BytesIO, a link's open package, a decoder. `n`
+may be less than `len(buf)`; 0 is the end and stays the end. A source allocates nothing by what the wire says and
+never returns None: it waits, or raises LinkError. A second close does nothing.
 """
-
-
-class Source:
-    """What `readinto` and `close` mean; a file or a BytesIO is one without inheriting."""
-
-    def readinto(self, buf):
-        """Fill a part of `buf`, return the bytes written to its front; 0 means the end."""
-        raise NotImplementedError
-
-    def close(self):
-        """Give back what the source holds; a second call does nothing."""
-
-
-class Stage(Source):
-    """A source that changes the bytes of another one."""
-
-    def __init__(self, src):
-        self.src = src
-
-    def close(self):
-        self.src.close()
 
 
 def pull(src, buf):

@@ -1,0 +1,187 @@
+"""The only file that names hardware: what an ESP32 gives to the agent, behind words that the other modules use.
+
+Hardware modules are imported inside functions, so that importing this file touches nothing; another kind of board
+is another file with the same two classes.
+"""
+
+from device.store.journal import NvsJournal
+
+SETTINGS = "/mpota.json"
+KEYS = "/keys"
+
+
+class Partition:
+    """An `esp32.Partition` as a Flash. Whoever writes to the running one is reset by ESP-IDF, so nothing here does."""
+
+    erase_size = 4096
+    # Flash encryption takes whole 32-byte units; without it any length would do.
+    prog_size = 32
+    erased = 0xFF
+
+    def __init__(self, part):
+        self.part = part
+        self.size, self.label = part.info()[3:5]
+
+    def _do(self, call, *args):
+        try:
+            bad = call(*args)
+        except OSError as e:
+            bad = e
+        if bad:
+            from device.errors import FlashError
+
+            raise FlashError("flash", "partition %s: %r" % (self.label, bad))
+
+    def read(self, off, buf):
+        self._do(self.part.readblocks, off >> 12, buf, off & 4095)
+
+    def prog(self, off, buf):
+        self._do(self.part.writeblocks, off >> 12, buf, off & 4095)
+
+    def erase(self, off, n):
+        for block in range(off >> 12, (off + n) >> 12):
+            self._do(self.part.ioctl, 6, block)
+
+    def boot(self):
+        """Make this image the one that boots: ESP-IDF verifies it and writes otadata."""
+        self._do(self.part.set_boot)
+
+
+class Port:
+    """The partitions that layout/esp32 works on, found by type and subtype: labels differ between boards."""
+
+    def __init__(self, feed):
+        from esp32 import Partition as P
+
+        self.find = P.find
+        self.mark_valid = P.mark_app_valid_cancel_rollback
+        self.feed = feed
+        self.current = Partition(P(P.RUNNING))
+        subtype = P(P.RUNNING).info()[1]
+        self.running = subtype - 16 if subtype >= 16 else -1
+        self.slots = [Partition(p[0]) for p in (P.find(P.TYPE_APP, 16 + i) for i in range(16)) if p]
+        data = P.find(P.TYPE_DATA, 0)
+        self.otadata = Partition(data[0]) if data else None
+
+    def set_boot(self, slot):
+        """Boot `slot` next; -1 is the factory image, which has subtype 0."""
+        if slot < 0:
+            Partition(self.find(0, 0)[0]).boot()
+        else:
+            self.slots[slot].boot()
+
+
+class Board:
+    """This board: its settings, its journal, its layout, its watchdog and its clock."""
+
+    # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
+    _dog = None
+
+    def __init__(self):
+        from esp32 import NVS
+
+        self.journal = NvsJournal(NVS("mpota"))
+        self._layout = self._settings = None
+
+    @property
+    def settings(self):
+        """The dict of /mpota.json; {} where there is none or it cannot be read."""
+        if self._settings is None:
+            from json import load
+
+            try:
+                with open(SETTINGS) as f:
+                    self._settings = load(f)
+            except (OSError, ValueError):
+                self._settings = {}
+        return self._settings
+
+    @property
+    def layout(self):
+        if self._layout is None:
+            from device.layout.esp32 import Layout
+
+            self._layout = Layout(Port(self.feed), self.journal, self.settings.get("trials", 3))
+        return self._layout
+
+    @property
+    def product(self):
+        return self.settings.get("product", "")
+
+    @property
+    def chunk(self):
+        """The largest chunk, in bytes, that this board has the heap for."""
+        return self.settings.get("chunk", 16384)
+
+    def keys(self):
+        """The public keys that this board trusts: every file in /keys."""
+        from os import listdir
+
+        keys = []
+        for name in listdir(KEYS):
+            with open(KEYS + "/" + name, "rb") as f:
+                keys.append(f.read(384))
+        return keys
+
+    def cause(self):
+        """Why the loader ran, in a word; "" where it did not: a soft reset, a wake from deep sleep."""
+        import machine as m
+
+        names = {m.SOFT_RESET: "", m.DEEPSLEEP_RESET: "", m.WDT_RESET: "watchdog", m.PWRON_RESET: "power"}
+        return names.get(m.reset_cause(), "reset")
+
+    def reset(self):
+        """Reset through the loader; does not return."""
+        import machine
+
+        machine.reset()
+
+    def watch(self, ms=0):
+        """Start the watchdog, or change its time. It cannot be stopped again and outlives a soft reset."""
+        from machine import WDT
+
+        Board._dog = WDT(0, ms or self.settings.get("wdt_ms", 60000))
+
+    def relax(self):
+        """The trial is over: a watchdog that runs gets a day, so that a person at the REPL is not reset."""
+        if self._dog:
+            self.watch(86400000)
+
+    def feed(self):
+        if self._dog:
+            self._dog.feed()
+
+    def ticks_ms(self):
+        from time import ticks_ms
+
+        return ticks_ms()
+
+    def since(self, then):
+        """Milliseconds since `then`, a value of ticks_ms(), up to six days ago."""
+        from time import ticks_diff, ticks_ms
+
+        return ticks_diff(ticks_ms(), then)
+
+    def connect(self, wait_ms=15000):
+        """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk), which no package reaches. True when joined."""
+        from time import sleep_ms
+
+        from esp32 import NVS
+        from network import STA_IF, WLAN
+
+        wlan = WLAN(STA_IF)
+        wlan.active(True)
+        names = []
+        for key in ("ssid", "psk"):
+            buf = bytearray(64)
+            try:
+                names.append(bytes(buf[: NVS("wifi").get_blob(key, buf)]).decode())
+            except OSError:
+                break
+        if names and not wlan.isconnected():
+            wlan.connect(*names)
+        began = self.ticks_ms()
+        while not wlan.isconnected() and self.since(began) < wait_ms:
+            self.feed()
+            sleep_ms(100)
+        return wlan.isconnected()

@@ -1,0 +1,61 @@
+"""What a host calls over the REPL: status, confirm, rollback, forget, and push over the console's own line."""
+
+import sys
+
+from device import shim
+from device.agent import Agent
+from device.board import Board
+from device.errors import NotNow
+
+
+def status():
+    """A dict of facts, ready for JSON."""
+    board = Board()
+    facts = board.layout.status()
+    facts["product"] = board.product
+    facts["chunk"] = board.chunk
+    facts["boot_error"] = repr(shim.error) if shim.error else None
+    return facts
+
+
+def confirm():
+    """Keep the image that runs: a host that reaches the board is its link."""
+    board = Board()
+    board.layout.confirm()
+    board.relax()
+
+
+def rollback():
+    """Boot the image before this one; does not return."""
+    board = Board()
+    board.layout.rollback("rolled back by hand")
+    board.reset()
+
+
+def forget():
+    """Let a package that was given up be tried again."""
+    board = Board()
+    if board.layout.on_trial():
+        raise NotNow("trial", "the image that runs is on trial")
+    board.journal.put("armed", b"")
+    board.journal.put("failed", b"")
+
+
+def push():
+    """Install what the host offers over this very line; resets the board when it is armed."""
+    from device.link.serial import console
+
+    board = Board()
+    # An ESP32's UART console buffers 260 bytes and has no flow control; a pty and USB have it.
+    small = (192, 1) if sys.platform == "esp32" else (4096, 2)
+    link = console(*board.settings.get("console", small))
+    link.feed = board.feed
+    agent = Agent(board, [link], board.keys())
+    agent.trial = None
+    state = agent.step()
+    while state == "busy":
+        link.progress(*agent.progress)
+        state = agent.step()
+    link.close()
+    if state == "reset":
+        board.reset()

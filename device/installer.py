@@ -1,0 +1,130 @@
+"""One update, first byte to armed. READ THIS FIRST.
+
+The order is the product: nothing is erased before the header is proven, the package fits this board and the first
+piece of its firmware was judged; every chunk is proven before it is decoded; what lies in the flash is read back and
+hashed before `arm`; and `arm` is the last and the smallest write. Closing the generator at any yield is safe: the
+next call goes on at the chunk where this one stopped, over whatever link.
+"""
+
+from struct import calcsize, pack, unpack
+
+from device.errors import FlashError, LinkError, Refused, UpToDate
+from device.pipe.package import FIRMWARE, Package, text
+from device.store.writer import digest, put
+from device.stream import pull
+
+# Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
+PROGRESS = "<8s32sIIHB"
+
+
+def install(board, link, keys):
+    """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, each time it is safe to stop.
+
+    Returns the Package that is armed and waits for a reset, or None where nothing is on offer. Raises an OtaError
+    that says what to do next; the image that runs is untouched then.
+    """
+    board.layout.ready()
+    src = link.open()
+    if src is None:
+        return None
+    try:
+        buf = bytearray(4096)
+        package = Package.read(src, keys, buf)
+        admit(board, package)
+        i, chunks = resume(board, package, src, buf)
+        if chunks.index and not chunks.done():
+            src.close()
+            chunks.src = src = _reopen(link, chunks.at)
+        while True:
+            yield from write(board, package, i, chunks)
+            prove(board, package.components[i], buf)
+            i += 1
+            if i == len(package.components):
+                break
+            chunks = package.open(i, src, buf)
+        board.layout.arm(package)
+        return package
+    finally:
+        src.close()
+
+
+def admit(board, package):
+    """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
+    layout = board.layout
+    _same("product", package.product, board.product)
+    _same("layout", package.layout, layout.NAME)
+    if package.chunk > board.chunk:
+        raise Refused(
+            "chunk", "chunks of %d bytes, this board takes %d: pack with --chunk" % (package.chunk, board.chunk)
+        )
+    if package.version == layout.version():
+        raise UpToDate("current", "version %s runs already" % text(package.version))
+    failure = layout.failure()
+    if failure and failure[0].id == package.id:
+        raise Refused(
+            "failed", "this package was tried here and given up (%s): pack a new one, or `push --again`" % failure[1]
+        )
+    low = layout.floor()
+    if package.version < low:
+        raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    for part in package.components:
+        if part.kind != FIRMWARE:
+            raise Refused("kind", "component %r is of kind %d, this board takes 1" % (part.name, part.kind))
+        room = layout.target(part.kind).size
+        if part.size > room:
+            raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
+
+
+def _same(code, seen, wanted):
+    if seen != wanted:
+        raise Refused(code, "the package is for %s %r, this board is %r" % (code, seen, wanted))
+
+
+def resume(board, package, src, buf):
+    """(component number, Chunks): where the last try at this very package stopped, or its beginning."""
+    data = board.journal.last("progress")
+    if data and len(data) == calcsize(PROGRESS):
+        key, sha, length, at, index, i = unpack(PROGRESS, data)
+        if key == package.id and i < len(package.components):
+            chunks = package.open(i, src, buf)
+            chunks.go(index, at, length, sha)
+            return i, chunks
+    return 0, package.open(0, src, buf)
+
+
+def _reopen(link, at):
+    src = link.open(at)
+    if src is None:
+        raise LinkError("gone", "the package is no longer on offer")
+    return src
+
+
+def write(board, package, i, chunks):
+    """Decode component `i` into its target; note each chunk that ends on a sector as the place to go on."""
+    part = chunks.part
+    target = board.layout.target(part.kind)
+    done = min(chunks.index * chunks.chunk, part.size)
+    while done < part.size:
+        left = chunks.load()
+        while left:
+            board.feed()
+            n = pull(chunks, chunks.buf)
+            if not done:
+                board.layout.admit(part, memoryview(chunks.buf)[:n])
+            put(target, done, chunks.buf, n)
+            done += n
+            left -= n
+        if done % target.erase_size == 0 or done == part.size:
+            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, i)
+            board.journal.put("progress", where)
+        yield done, part.size
+
+
+def prove(board, part, buf):
+    """Read the target back: it must hold what was signed, and the loader must take it."""
+    target = board.layout.target(part.kind)
+    seen = digest(target, part.size, buf, board.feed)
+    if seen != part.sha:
+        board.journal.put("progress", b"")
+        raise FlashError("readback", "the flash does not hold what was written to it; the update starts over")
+    board.layout.check(part)

@@ -1,0 +1,232 @@
+"""What boots on an ESP32: two or more OTA slots, and otadata, whose newest entry names one.
+
+The rule that makes it right: a trial is open from `arm` until it is confirmed or given up, whatever otadata says, and
+the boots that it may still use are written before the reset that uses one. otadata itself is written by ESP-IDF's
+own functions only, handed in by the board, and never for the slot that boots already.
+"""
+
+from device.errors import FlashError, NotNow, Refused
+from device.layout.esp32 import image, otadata
+from device.store.journal import Record, floor, trial
+from device.store.writer import digest
+
+TRIALS = 3
+FACTORY = -1
+
+
+class Layout:
+    """Decides what boots. `port` is the board's hardware:
+
+    slots (a Flash each, with `label`), otadata (Flash or None), running (slot number, FACTORY), current (the Flash
+    that runs), set_boot(slot), mark_valid(), feed() for the watchdog.
+    """
+
+    NAME = "esp32"
+    CAN_RETREAT = True
+
+    def __init__(self, port, journal, trials=TRIALS):
+        self.port = port
+        self.journal = journal
+        self.trials = trials
+        self._version = None
+
+    def _boots(self):
+        """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
+        if self.port.otadata is None:
+            return FACTORY, None
+        entries = otadata.read(self.port.otadata)
+        i = otadata.active(*entries)
+        if i < 0:
+            return FACTORY, None
+        return entries[i].slot(len(self.port.slots)), entries[i]
+
+    def _pending(self):
+        """Will the loader itself go back, should this image not be confirmed?"""
+        slot, entry = self.boots()
+        return entry is not None and slot == self.port.running and entry.state == otadata.PENDING
+
+    # What an update needs.
+
+    def ready(self):
+        """Refused where this board has no second slot; NotNow while an update waits for its reset or its verdict."""
+        port = self.port
+        n = len(port.slots)
+        if port.otadata is None or n < (1 if port.running == FACTORY else 2):
+            raise Refused(
+                "slots",
+                "this board's partition table has %d OTA slots and %s otadata, a firmware update needs 2 "
+                "slots and otadata: flash the OTA variant of its MicroPython firmware"
+                % (n, "an" if port.otadata else "no"),
+            )
+        slot, entry = self.boots()
+        if trial(self.journal) or self._pending():
+            raise NotNow("trial", "an update is on trial or waits for its restart")
+        if entry and slot != port.running:
+            raise NotNow("staged", "slot %d boots next and slot %d runs: restart, or `rollback`" % (slot, port.running))
+
+    def _free(self):
+        n = len(self.port.slots)
+        return (self.port.running + 1) % n
+
+    def target(self, kind):
+        """The Flash that the next image goes to: the slot after the one that runs."""
+        return self.port.slots[self._free()]
+
+    def running(self, kind):
+        """The Flash that runs, the base of a delta."""
+        return self.port.current
+
+    def admit(self, part, head):
+        """Judge the first bytes of an image before anything is erased for it."""
+        mine = bytearray(image.HEAD)
+        self.port.current.read(0, mine)
+        image.judge(head, image.chip_of(mine), part.size)
+
+    def check(self, part):
+        """Would the loader find a whole image in the target?"""
+        n = image.walk(self.target(part.kind))
+        if n > part.size:
+            raise FlashError("image", "the image says %d bytes, the package brought %d" % (n, part.size))
+
+    def arm(self, package):
+        """Make the target boot: one record, then ESP-IDF's set_boot, then a look at what otadata says."""
+        part = package.components[0]
+        self.try_image(package.id, part.sha, package.version, part.size)
+
+    def try_image(self, key, sha, version, size):
+        """Arm the image in the target for the full number of trials."""
+        before = Record.decode(self.journal.last("armed"))
+        count = (before.count + 1) & 0xFFFF if before else 1
+        self._arm(Record(key, sha, version, size, count, self._free(), self.port.running, self.trials))
+
+    def _arm(self, record):
+        self.journal.put("armed", record.encode())
+        try:
+            self.port.set_boot(record.slot)
+        except FlashError:
+            self.journal.put("armed", b"")
+            raise
+        slot, entry = self.boots()
+        if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
+            raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
+
+    # What a boot needs.
+
+    def settle(self, cause):
+        """After a reset through the loader, `cause` in a word: finish what a cut left. True: the board must reset."""
+        record = trial(self.journal)
+        if record is None:
+            return False
+        if self.port.running == record.slot:
+            return self._count(record)
+        return self._again(record, cause)
+
+    def _count(self, record):
+        """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
+        if not record.trials:
+            self._leave(record)
+            return True
+        if not self._pending():
+            record.trials -= 1
+            self.journal.put("armed", record.encode())
+        return False
+
+    def _leave(self, record):
+        if not self._pending():
+            self.port.set_boot(record.back)
+
+    def _again(self, record, cause):
+        """The old image runs: its update failed a trial, was cut short, or was refused by the loader."""
+        slot, entry = self.boots()
+        if slot == record.slot:
+            self._give_up(record, "the loader refused the image")
+            if entry.state == otadata.PENDING:
+                return True
+            self.port.set_boot(self.port.running)
+            self.port.mark_valid()
+            return False
+        if record.trials < 2:
+            self._give_up(record, cause)
+            return False
+        flash = self.port.slots[record.slot]
+        if digest(flash, record.size, bytearray(4096), self.port.feed) != record.sha:
+            self.journal.put("progress", b"")
+            self.journal.put("armed", b"")
+            return False
+        record.trials -= 1
+        self._arm(record)
+        return True
+
+    def _give_up(self, record, cause):
+        if self.reason(record.id) is None:
+            self.journal.put("reason", record.id + cause.encode())
+        self.journal.put("failed", record.encode())
+
+    def reason(self, key):
+        """Why the package `key` was given up, or None."""
+        data = self.journal.last("reason")
+        return "".join(chr(c) for c in data[8:] if c < 128) if data and data[:8] == key else None
+
+    def failure(self):
+        """(Record, reason) of the update that was given up last, or None."""
+        record = Record.decode(self.journal.last("failed"))
+        return (record, self.reason(record.id) or "unknown") if record else None
+
+    # What a verdict needs.
+
+    def on_trial(self):
+        """The Record of the image that runs, while it is on trial."""
+        record = trial(self.journal)
+        return record if record and record.slot == self.port.running else None
+
+    def confirm(self):
+        """The image that runs is good: the loader's mark first, for without it the record would be a lie."""
+        slot, entry = self.boots()
+        if entry is None or slot != self.port.running:
+            raise NotNow("staged", "slot %d boots next and slot %d runs: restart first" % (slot, self.port.running))
+        if entry.state != otadata.VALID:
+            self.port.mark_valid()
+        record = self.on_trial()
+        if record is None:
+            return
+        low = floor(self.journal)
+        if record.version < low:
+            self.journal.put("floor", low)
+        self.journal.put("running", record.encode())
+        self._version = None
+
+    def retreat(self, reason):
+        """The image that runs is bad: note why, leave it no trial, make the old one boot. The caller resets."""
+        record = self.on_trial()
+        if record is None:
+            raise NotNow("trial", "nothing is on trial")
+        self.journal.put("reason", record.id + reason.encode())
+        record.trials = 0
+        self.journal.put("armed", record.encode())
+        self._leave(record)
+
+    def status(self):
+        """What a person asks for, as a dict."""
+        from device.layout.esp32.report import status
+
+        return status(self)
+
+    def rollback(self, why):
+        """Make the image before this one boot, on trial; the caller resets."""
+        from device.layout.esp32.report import rollback
+
+        rollback(self, why)
+
+    def floor(self):
+        """The 8 bytes of the oldest version that may be installed."""
+        return floor(self.journal)
+
+    def version(self):
+        """The 8 bytes of the version that runs, None where it is not known: after a USB flash, say."""
+        if self._version is None:
+            record = Record.decode(self.journal.last("running"))
+            if record is None or record.slot != self.port.running:
+                return None
+            if digest(self.port.current, record.size, bytearray(4096), self.port.feed) == record.sha:
+                self._version = record.version
+        return self._version

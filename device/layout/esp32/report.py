@@ -1,0 +1,62 @@
+"""What a person asks an ESP32 board: what runs, what boots, what is on trial, what failed and why; and `rollback`."""
+
+from device.errors import NotNow, OtaError, Refused
+from device.layout.esp32 import image, otadata
+from device.pipe.package import text
+from device.store.journal import Record, floor, trial
+from device.store.writer import digest
+
+
+def status(layout):
+    """A dict of facts, ready for JSON; versions as text, None where unknown."""
+    port = layout.port
+    slot, entry = layout.boots()
+    version = layout.version()
+    facts = {
+        "layout": layout.NAME,
+        "slots": [{"label": flash.label, "size": flash.size} for flash in port.slots],
+        "running": port.current.label,
+        "version": text(version) if version else None,
+        "boots": port.slots[slot].label if slot >= 0 else None,
+        "state": otadata.STATES.get(entry.state, "unknown") if entry else None,
+        "floor": text(floor(layout.journal)),
+        "trial": None,
+        "failed": None,
+        "updates": None,
+    }
+    record = trial(layout.journal)
+    if record:
+        facts["trial"] = {"version": text(record.version), "trials": record.trials, "runs": record.slot == port.running}
+    failure = layout.failure()
+    if failure:
+        facts["failed"] = {"version": text(failure[0].version), "reason": failure[1]}
+    try:
+        layout.ready()
+    except OtaError as e:
+        facts["updates"] = str(e)
+    return facts
+
+
+def rollback(layout, why):
+    """Go back to the other image by hand: end a trial, or put the image before on trial. The caller resets."""
+    port = layout.port
+    if layout.on_trial():
+        layout.retreat(why)
+        return
+    slot, entry = layout.boots()
+    if entry and slot != port.running:
+        port.set_boot(port.running)
+        port.mark_valid()
+        return
+    layout.ready()
+    back = layout.target(1)
+    try:
+        size = image.walk(back)
+    except Refused as e:
+        raise NotNow("rollback", "there is no image to go back to in %s: %s" % (back.label, e))
+    record = Record.decode(layout.journal.last("running"))
+    if record and record.slot == port.running:
+        layout.journal.put("reason", record.id + why.encode())
+        layout.journal.put("failed", record.encode())
+    sha = digest(back, size, bytearray(4096), port.feed)
+    layout.try_image(b"rollback", sha, bytes(8), size)

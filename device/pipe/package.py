@@ -1,0 +1,188 @@
+"""A package: a signed header, then for each component a chain of chunks. FORMAT.md has the byte picture.
+
+Nothing that the header says is used before its signature is right, and no byte of a chunk reaches a decoder before the
+chunk's SHA-256 is the one that the header, or the chunk before it, promised. Lengths are promised too, so no
+length is ever read from an unproven byte; buffers have one size, given by the board.
+"""
+
+from gc import collect
+from hashlib import sha256
+from io import BytesIO
+from struct import unpack, unpack_from
+
+from device.errors import Corrupt, LinkError, Refused
+from device.stream import pull
+
+MAGIC = b"MPOT"
+FORMAT = 1
+# Magic, format, signature (0 none, 1 RSA-3072), bytes of the body, key id: 16 bytes.
+PREAMBLE = "<4sBBH8s"
+# Product, layout, version, chunk size, components, 0: 56 bytes.
+BODY = "<32s8s8sIHH"
+# Kind, wbits, 0, stages, size, bytes in the package, SHA-256, the first chunk's length and SHA-256, base size and
+# SHA-256, name: 136 bytes.
+COMPONENT = "<BBH4sII32sI32sI32s16s"
+COMPONENT_SIZE = 136
+# A stored chunk begins with the SHA-256 and the length of the next one: 36 bytes.
+LINK = "<32sI"
+LINK_SIZE = 36
+# What a stored chunk may have above the bytes it decodes to.
+SLACK = 64
+CHUNKS = (4096, 8192, 16384, 32768, 65536)
+FIRMWARE = 1
+SIGNATURE = 384
+# Decoders by stage code; a module that is left off the board is a stage that it refuses.
+STAGES = {1: "inflate"}
+
+
+def name(field):
+    """The text of a field that is padded with NUL."""
+    try:
+        return field.rstrip(b"\0").decode()
+    except UnicodeError:
+        raise Refused("format", "a name in the header is not UTF-8")
+
+
+def text(version):
+    """`1.2.3` for the 8 bytes of a version, the fourth number only where it is not 0."""
+    numbers = unpack(">4H", version)
+    return ".".join(str(n) for n in (numbers if numbers[3] else numbers[:3]))
+
+
+class Component:
+    """One record of the header: what is installed, and how its chain of chunks begins."""
+
+    def __init__(self, buf, off, chunk):
+        (self.kind, self.wbits, flags, stages, self.size, self.stored, self.sha, self.length, self.first,
+            self.base_size, self.base_sha, label) = unpack_from(COMPONENT, buf, off)  # fmt: skip
+        self.name = name(label)
+        self.stages = stages.rstrip(b"\0")
+        for code in self.stages:
+            if code not in STAGES:
+                raise Refused("stage", "the package needs stage %d, not on this board" % code)
+        if not self.size or flags or not LINK_SIZE < self.length <= chunk + SLACK:
+            raise Refused(
+                "format", "%s: size %d, flags %d, first chunk %d" % (self.name, self.size, flags, self.length)
+            )
+
+
+class Package:
+    """A header whose signature is right. `version` is 8 bytes, four big-endian u16, and compares as bytes do."""
+
+    def __init__(self, buf, end):
+        product, layout, self.version, self.chunk, n, _ = unpack_from(BODY, buf, 16)
+        if self.chunk not in CHUNKS or not n or 72 + n * COMPONENT_SIZE != end:
+            raise Refused("format", "%d components in chunks of %d do not make %d bytes" % (n, self.chunk, end))
+        self.product = name(product)
+        self.layout = name(layout)
+        self.components = [Component(buf, off, self.chunk) for off in range(72, end, COMPONENT_SIZE)]
+
+    @classmethod
+    def read(cls, src, keys, buf):
+        """Read and prove a header through `buf` (4096 bytes). `keys`: the public keys trusted; None takes unsigned too."""
+        view = memoryview(buf)
+        if pull(src, view[:16]) < 16 or buf[:4] != MAGIC:
+            raise Refused("format", "no mpota package: it begins with %r" % bytes(buf[:4]))
+        _, fmt, algorithm, end, key = unpack_from(PREAMBLE, buf)
+        end += 16
+        whole = end + SIGNATURE * algorithm
+        if fmt != FORMAT or algorithm > 1 or not 72 < end <= whole <= len(buf):
+            raise Refused(
+                "format", "format %d, signature %d, header of %d bytes: not for this board" % (fmt, algorithm, end)
+            )
+        if pull(src, view[16:whole]) < whole - 16:
+            raise LinkError("short", "the package ends inside its header")
+        digest = sha256(view[:end]).digest()
+        if keys is not None:
+            if not algorithm:
+                raise Refused("unsigned", "the package is not signed")
+            from device.pipe.trust import check
+
+            check(keys, key, view[end:whole], digest)
+            # RSA leaves 3 KB of garbage; what is made from here on must lie low in the heap, below the chunk's room.
+            collect()
+        self = cls(buf, end)
+        self.id = digest[:8]
+        self.end = whole
+        return self
+
+    def open(self, i, src, buf):
+        """The Chunks of component `i`; `src` stands at its first chunk, `buf` is what it fetches through."""
+        return Chunks(self, i, src, buf)
+
+
+class Chunks:
+    """A Source: the decoded bytes of one component. `load()` proves the next chunk, `readinto` decodes it.
+
+    `index`, `at`, `length` and `sha` say which chunk is next, where it begins in the package, and what it must be: all
+    that it takes to go on after a reset.
+    """
+
+    def __init__(self, package, i, src, buf):
+        self.src = src
+        self.buf = buf
+        self.part = part = package.components[i]
+        self.chunk = package.chunk
+        self.go(0, package.end + sum(c.stored for c in package.components[:i]), part.length, part.first)
+        # The largest chunk's room is taken once, so that a fragmented heap cannot stop the update later.
+        self.ram = BytesIO()
+        self.ram.seek(min(self.chunk + SLACK, part.stored) - 1)
+        self.ram.write(b"\0")
+
+    def go(self, index, at, length, sha):
+        """Make chunk `index` the next one; the source must stand at byte `at` of the package."""
+        self.index = index
+        self.at = at
+        self.length = length
+        self.sha = sha
+        self.left = 0
+
+    def done(self):
+        """Is there no chunk after the one that was loaded last?"""
+        return self.index * self.chunk >= self.part.size
+
+    def load(self):
+        """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
+        length = self.length
+        if not LINK_SIZE < length <= self.chunk + SLACK:
+            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, length))
+        h = sha256()
+        ram = src = self.ram
+        ram.seek(0)
+        piece = memoryview(self.buf)
+        while length:
+            if length < len(piece):
+                piece = piece[:length]
+            if pull(self.src, piece) < len(piece):
+                raise LinkError("short", "the package ends inside chunk %d" % self.index)
+            h.update(piece)
+            ram.write(piece)
+            length -= len(piece)
+        if h.digest() != self.sha:
+            raise Corrupt("chunk", "chunk %d is not the one that was signed" % self.index)
+        self.stored = self.length
+        self.at += self.length
+        self.left = min(self.chunk, self.part.size - self.index * self.chunk)
+        self.index += 1
+        ram.seek(0)
+        self.sha, self.length = unpack(LINK, ram.read(LINK_SIZE))
+        for code in self.part.stages:
+            src = __import__("device.pipe." + STAGES[code], None, None, ("open",)).open(src, self.part)
+        self.decoder = src
+        return self.left
+
+    def readinto(self, buf):
+        """Decode bytes of the chunk that was loaded; 0 at its end, which must be the end of its stored bytes too."""
+        if not self.left:
+            return 0
+        if len(buf) > self.left:
+            buf = memoryview(buf)[: self.left]
+        try:
+            n = self.decoder.readinto(buf)
+            self.left -= n
+            more = not self.left and self.decoder is not self.ram and self.decoder.readinto(bytearray(1))
+        except (OSError, EOFError) as e:
+            raise Corrupt("decode", "chunk %d: %r" % (self.index - 1, e))
+        if not n or more or (not self.left and self.ram.tell() != self.stored):
+            raise Corrupt("decode", "chunk %d is not %d bytes long" % (self.index - 1, self.chunk))
+        return n

@@ -1,0 +1,84 @@
+"""What the board remembers over a reset: small records, each by its tag, each whole or as it was before.
+
+    last(tag) -> bytes | None      the value of the last put that ended, None where there is none
+    put(tag, data)                 all of data, or the previous value; b"" forgets the tag
+
+Tags: `progress` of a download; `armed`, the image that was made bootable last; `running`, the image that was
+confirmed last; `failed`, the one given up last, and its `reason`; `floor`, the lowest version accepted.
+A trial is open while `armed` is neither confirmed nor given up.
+"""
+
+from struct import pack, unpack
+
+
+class NvsJournal:
+    """A journal in a namespace of the ESP32's NVS, which writes the new value before it drops the old one."""
+
+    def __init__(self, nvs):
+        self.nvs = nvs
+
+    def last(self, tag):
+        buf = bytearray(128)
+        try:
+            n = self.nvs.get_blob(tag, buf)
+        except OSError:
+            return None
+        return bytes(buf[:n]) or None
+
+    def put(self, tag, data):
+        if len(data) > 128:
+            data = data[:128]
+        if data:
+            self.nvs.set_blob(tag, data)
+        elif self.last(tag):
+            self.nvs.erase_key(tag)
+        self.nvs.commit()
+
+
+class Record:
+    """An image that was armed: whose, which, where it lies, and how many boots it may still try.
+
+    0 package id 8 | 8 SHA-256 of the image 32 | 40 version 8 | 48 size u32 | 52 times armed u16 | 54 slot i8 |
+    55 the slot to go back to i8 | 56 trials left u8
+    """
+
+    FMT = "<8s32s8sIHbbB"
+    SIZE = 57
+
+    def __init__(self, *fields):
+        self.id, self.sha, self.version, self.size, self.count, self.slot, self.back, self.trials = fields
+
+    @classmethod
+    def decode(cls, data):
+        """The record, or None where the bytes are none, of another length or erased flash."""
+        if data is None or len(data) != cls.SIZE or data == b"\xff" * cls.SIZE:
+            return None
+        return cls(*unpack(cls.FMT, data))
+
+    def encode(self):
+        """The record's 57 bytes."""
+        return pack(self.FMT, self.id, self.sha, self.version, self.size, self.count, self.slot, self.back, self.trials)
+
+    def same(self, other):
+        """Is `other` the same arming of the same image, whatever trials it has left?"""
+        return other is not None and self.encode()[:-1] == other.encode()[:-1]
+
+
+def trial(journal):
+    """The Record of the trial that is open, or None: three reads and no write."""
+    armed = Record.decode(journal.last("armed"))
+    if armed is None:
+        return None
+    for tag in ("running", "failed"):
+        if armed.same(Record.decode(journal.last(tag))):
+            return None
+    return armed
+
+
+def floor(journal):
+    """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+    low = journal.last("floor")
+    if low is None or len(low) != 8:
+        low = bytes(8)
+    running = Record.decode(journal.last("running"))
+    return max(low, running.version) if running else low

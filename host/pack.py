@@ -1,0 +1,142 @@
+"""Makes a package: takes the application out of whatever firmware file was given, checks it, chunks it, signs it.
+
+What a board would refuse is refused here first, with the same sentence: nobody should sign an image that no loader
+starts. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from device.errors import Refused
+from device.pipe import package as fmt
+from host import keys
+from host.vendor import prepare
+
+CODES = {name: code for code, name in fmt.STAGES.items()}
+# What `compress` may be, and the stage it stands for.
+COMPRESSIONS = {"none": b"", "deflate": bytes([CODES["inflate"]])}
+# DeflateIO of the ESP32 takes a window of 2**wbits bytes from the heap; 4 KiB costs 1.7 % of size beside 32 KiB.
+WBITS = 12
+
+
+@dataclass
+class Options:
+    """What a package is for and how it is made. `chunk` in bytes; `compress` a name of COMPRESSIONS."""
+
+    product: str
+    version: str
+    layout: str = "esp32"
+    chunk: int = 16384
+    compress: str = "deflate"
+    wbits: int = WBITS
+
+
+@dataclass
+class Packed:
+    """A package, what the packer wants to tell a person, and the facts for `--json`."""
+
+    data: bytes
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+def version_bytes(text: str) -> bytes:
+    """`1.2.3` or `1.2.3.4`, each number 0..65535, as 8 bytes that compare as versions do."""
+    parts = text.split(".")
+    if not 1 <= len(parts) <= 4 or not all(p.isascii() and p.isdigit() and int(p) < 65536 for p in parts):
+        raise Refused("version", f"the version is {text!r}, wanted 1.2.3 or 1.2.3.4 with numbers up to 65535")
+    return struct.pack(">4H", *[int(p) for p in [*parts, "0", "0", "0"][:4]])
+
+
+def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Packed:
+    """Sign `firmware` (a bare application or a merged image) into a package; without a key it is unsigned."""
+    check(options)
+    image, notes, facts = prepare(options.layout, firmware)
+    chunks = list(chain(image, options))
+    record = struct.pack(
+        fmt.COMPONENT,
+        fmt.FIRMWARE,
+        options.wbits if options.compress == "deflate" else 0,
+        0,
+        COMPRESSIONS[options.compress],
+        len(image),
+        sum(map(len, chunks)),
+        hashlib.sha256(image).digest(),
+        len(chunks[0]),
+        hashlib.sha256(chunks[0]).digest(),
+        0,
+        bytes(32),
+        b"firmware",
+    )
+    data = sign(header(options, [record], key), key) + b"".join(chunks)
+    facts |= {
+        "product": options.product,
+        "version": options.version,
+        "layout": options.layout,
+        "compress": options.compress,
+        "chunk": options.chunk,
+        "image": len(image),
+        "size": len(data),
+        "id": hashlib.sha256(header(options, [record], key)).hexdigest()[:16],
+        "key": keys.key_id(keys.public_bytes(key)).hex() if key else None,
+    }
+    return Packed(data, notes, facts)
+
+
+def check(options: Options) -> None:
+    """Refuse what a header cannot hold."""
+    for what, text, room in (("product", options.product, 32), ("layout", options.layout, 8)):
+        if not 0 < len(text.encode()) <= room or "\0" in text:
+            raise Refused(what, f"the {what} is {text!r}, wanted 1 to {room} bytes")
+    if options.chunk not in fmt.CHUNKS:
+        raise Refused("chunk", f"chunks of {options.chunk} bytes, wanted one of {fmt.CHUNKS}")
+    if options.compress not in COMPRESSIONS:
+        raise Refused("compress", f"compression {options.compress!r}, known are {', '.join(COMPRESSIONS)}")
+    if not 9 <= options.wbits <= 15:
+        raise Refused("compress", f"a window of 2**{options.wbits} bytes, wanted 9 to 15")
+
+
+def header(options: Options, records: list[bytes], key: rsa.RSAPrivateKey | None) -> bytes:
+    """The signed bytes: preamble and body."""
+    body = struct.pack(
+        fmt.BODY,
+        options.product.encode(),
+        options.layout.encode(),
+        version_bytes(options.version),
+        options.chunk,
+        len(records),
+        0,
+    ) + b"".join(records)
+    name = keys.key_id(keys.public_bytes(key)) if key else bytes(8)
+    return struct.pack(fmt.PREAMBLE, fmt.MAGIC, fmt.FORMAT, 1 if key else 0, len(body), name) + body
+
+
+def sign(head: bytes, key: rsa.RSAPrivateKey | None) -> bytes:
+    """The header and, behind it, its signature."""
+    return head + (keys.sign(key, head) if key else b"")
+
+
+def chain(image: bytes, options: Options) -> Iterator[bytes]:
+    """The stored chunks, first to last; each begins with the SHA-256 and the length of the next one."""
+    stored: list[bytes] = []
+    after = struct.pack(fmt.LINK, bytes(32), 0)
+    for off in reversed(range(0, len(image), options.chunk)):
+        chunk = after + encode(image[off : off + options.chunk], options)
+        after = struct.pack(fmt.LINK, hashlib.sha256(chunk).digest(), len(chunk))
+        stored.append(chunk)
+    return reversed(stored)
+
+
+def encode(piece: bytes, options: Options) -> bytes:
+    """One chunk's bytes as they travel."""
+    if options.compress == "none":
+        return piece
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -options.wbits, 9)
+    return deflate.compress(piece) + deflate.flush()

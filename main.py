@@ -1,0 +1,31 @@
+# The board's wiring: its links, its keys, and the application's turn. Yours to change; updates need agent.step().
+from time import sleep_ms
+
+from device.agent import Agent
+from device.board import Board
+from device.link.http import Http
+
+try:
+    import app  # yours: step() is its turn, health() its verdict on a new firmware
+except ImportError as e:
+    if "'app'" not in str(e):
+        raise
+    app = None
+
+board = Board()
+links = []
+if "manifest" in board.settings:
+    board.connect()
+    links.append(Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version))
+agent = Agent(board, links, board.keys(), getattr(app, "health", None))
+try:
+    while True:
+        if agent.step() == "reset":
+            board.reset()
+        if app:
+            app.step()
+        sleep_ms(10)
+except Exception as e:
+    if agent.failed(e):
+        board.reset()
+    raise
