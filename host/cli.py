@@ -1,0 +1,310 @@
+"""The command line: keys, packages, serving and pushing them, and what a board says.
+
+Every error is one sentence on standard error that says what to do, and an exit status that stays: see EXIT. Commands
+import what they need when they run, so that `--help` needs nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+
+# Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
+EXIT: dict[type[OtaError], int] = {Refused: 3, LinkError: 4, Corrupt: 5, FlashError: 6, NotNow: 7, UpToDate: 0}
+FILE_TROUBLE = 1
+INTERRUPTED = 128 + signal.SIGINT
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+port_option = click.option("--port", required=True, help="The board's serial port, e.g. /dev/ttyUSB0.")
+tool_option = click.option(
+    "--tool", type=click.Choice(["mpremote", "ampy"]), default="mpremote", show_default=True, help="What talks to it."
+)
+
+
+class InOrder(click.Group):
+    """Commands in the order in which a person needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option("0.1.0", prog_name="mpota")
+def cli() -> None:
+    """Signed firmware updates for boards that run MicroPython."""
+
+
+@cli.command()
+@click.argument("path", type=OUT)
+@as_json
+def keygen(path: Path, as_json: bool) -> None:
+    """Make a key pair: PATH is the private key, PATH with .pub what boards trust."""
+    from host import keys, show
+
+    try:
+        public = keys.public_bytes(keys.generate(path))
+    except FileExistsError:
+        raise Refused("exists", f"{path} exists and is not overwritten; boards may trust it") from None
+    pub = keys.public_path(path)
+    ident = keys.key_id(public).hex()
+    if as_json:
+        show.facts({"private": str(path), "public": str(pub), "id": ident})
+        return
+    show.out.print(f"{path}  the private key {ident}: keep it secret and keep a copy")
+    show.out.print(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
+
+
+@cli.command()
+@click.argument("firmware", type=FILE)
+@click.option("--key", type=FILE, help="The private key that signs.")
+@click.option("--unsigned", is_flag=True, help="Do not sign; only a board wired to take unsigned packages takes it.")
+@click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
+@click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
+@click.option("--layout", default="esp32", show_default=True, help="How the board keeps its images.")
+@click.option("--chunk", type=int, default=16, show_default=True, help="Chunk size in KiB: 4, 8, 16, 32 or 64.")
+@click.option("--compress", type=click.Choice(["deflate", "none"]), default="deflate", show_default=True)
+@click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default.")
+@as_json
+def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Sign FIRMWARE (an application or a merged image) into a package."""
+    from host import keys, show
+    from host.pack import Options
+    from host.pack import pack as make
+
+    if (key is None) != unsigned:
+        raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
+    given["chunk"] *= 1024
+    packed = make(firmware.read_bytes(), Options(**given), keys.load_private(key) if key else None)
+    path = out or Path(f"{given['product']}-{given['version']}.mpota")
+    path.write_bytes(packed.data)
+    for line in packed.notes:
+        show.note(line)
+    if as_json:
+        show.facts({"file": str(path), **packed.facts, "notes": packed.notes})
+        return
+    image = int(str(packed.facts["image"]))
+    show.out.print(f"{path}  {len(packed.data):,} bytes, {len(packed.data) / image:.1%} of the image's {image:,}")
+    show.out.print(
+        f"package {packed.facts['id']}, {'signed by key ' + str(packed.facts['key']) if key else 'unsigned'}"
+    )
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@as_json
+def inspect(file: Path, as_json: bool) -> None:
+    """Tell what FILE is: a package, an image, a merged image, a table, otadata, a flash dump."""
+    from host import show
+    from host.inspect import explain
+
+    report = explain(file.read_bytes())
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(EXIT[Corrupt])
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
+@click.option("--product", help="The board's product.")
+@as_json
+def verify(file: Path, key_files: tuple[Path, ...], product: str | None, as_json: bool) -> None:
+    """Check FILE as a board does: signature, every chunk, and the image inside."""
+    from host import keys, show
+    from host.inspect import judge
+
+    report = judge(file.read_bytes(), [keys.load_public(path) for path in key_files], product)
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(EXIT[Refused])
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, default=".")
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
+@click.option("--port", type=int, default=8000, show_default=True)
+def serve(folder: Path, host: str, port: int) -> None:
+    """Offer the packages of FOLDER over HTTP: writes manifest.json and serves both, until Ctrl-C."""
+    from host import serve as server
+    from host import show
+    from host.inspect import package_facts
+
+    entries = []
+    for path in sorted(folder.glob("*.mpota")):
+        facts = package_facts(path.read_bytes())
+        entries.append({**{k: facts[k] for k in ("product", "layout", "version", "size", "id")}, "file": path.name})
+    if not entries:
+        raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
+    server.write_manifest(folder, entries)
+    for entry in entries:
+        show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
+    show.out.print(f"http://{host}:{port}/manifest.json  Ctrl-C stops")
+    server.serve(folder, host, port)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@port_option
+@click.option("--baud", type=int, default=115200, show_default=True)
+@as_json
+def push(file: Path, port: str, baud: int, as_json: bool) -> None:
+    """Install the package FILE on the board at PORT. Ctrl-C stops; pushing again resumes."""
+    from host import show
+    from host.inspect import read_package
+    from host.push.errors import PushError
+    from host.push.serial import Sender
+    from host.push.serial import push as send
+
+    data = file.read_bytes()
+    read_package(data)
+    with show.progress(f"push {file.name}", len(data)) as step:
+        try:
+            said = send(port, Sender(data, step), baud)
+        except PushError as e:
+            raise LinkError(e.code, str(e)) from e
+    if said is None:
+        raise LinkError("silent", "the board gave no report; push again to resume")
+    if as_json:
+        show.facts({"code": said.code, "text": said.text})
+    elif status_of(said.code) == 0:
+        show.out.print(f"{said.code}: {said.text}")
+    else:
+        show.note(f"mpota: the board says: {said.text}")
+    sys.exit(status_of(said.code))
+
+
+# The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
+CODES: dict[type[OtaError], tuple[str, ...]] = {
+    LinkError: ("link", "gone", "short", "aborted", "portal", "tls", "os", "memory"),
+    Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata"),
+    NotNow: ("trial", "staged", "rollback"),
+    UpToDate: ("current",),
+}
+GOOD = ("armed", "confirmed", "none")
+
+
+def status_of(code: str) -> int:
+    """The exit status that goes with the code of a board's report."""
+    if code in GOOD:
+        return 0
+    return next((EXIT[cls] for cls, codes in CODES.items() if code in codes), EXIT[Refused])
+
+
+@cli.command()
+@port_option
+@tool_option
+@as_json
+def status(port: str, tool: str, as_json: bool) -> None:
+    """What runs on the board, what boots next, what is on trial, what failed and why."""
+    from host import show
+    from host.status import ask_status
+
+    show.report(ask_status(port, tool), as_json)
+
+
+@cli.command()
+@port_option
+@tool_option
+def confirm(port: str, tool: str) -> None:
+    """Confirm by hand the image that runs."""
+    from host import show
+    from host.status import tell
+
+    show.out.print(tell(port, tool, "confirm"))
+
+
+@cli.command()
+@port_option
+@tool_option
+@click.option("--forget", is_flag=True, help="Only forget what failed, so that the same package may be tried again.")
+def rollback(port: str, tool: str, forget: bool) -> None:
+    """Go back to the image before: end a trial, or put the image before on trial."""
+    from host import show
+    from host.status import tell
+
+    show.out.print(tell(port, tool, "forget" if forget else "rollback"))
+
+
+@cli.command()
+@click.option("--layout", default="esp32", show_default=True)
+@click.option(
+    "--flash", type=OUT, default=Path("build/board.bin"), show_default=True, help="The file that is its flash."
+)
+@click.option("--firmware", type=FILE, help="The image of a new board; the real one of the demo by default.")
+def board(layout: str, flash: Path, firmware: Path | None) -> None:
+    """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
+    from host.sim.board import run_board
+
+    run_board(flash, layout=layout, firmware=firmware)
+
+
+@cli.command()
+@port_option
+@tool_option
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--product", help="What the board is; for /mpota.json of a board that has none.")
+@click.option("--manifest", help="The URL of the manifest that it asks for updates.")
+@click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
+@click.option("--layout", default="esp32", show_default=True)
+@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
+@as_json
+def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
+    from host import flash as flasher
+    from host import keys, show
+    from host.repl import open_board
+    from host.status import read
+
+    settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
+    wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"])
+    after = None
+    with open_board(port, tool) as repl:
+        plan = flasher.make_plan(repl, wishes)
+        if not as_json:
+            show.table(flasher.as_table(plan))
+        if dry_run:
+            show.note("nothing was changed: --dry-run")
+        else:
+            with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
+                flasher.apply(repl, plan, step)
+            repl.restart()
+            after = read(repl)
+    for change in plan.changes:
+        if change.note and change.action == "keep":
+            show.note(f"kept: {change.note}")
+    if as_json:
+        show.facts({**flasher.as_facts(plan), "status": after and after.facts})
+    elif after:
+        show.report(after, False)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command and exit; one sentence for everything that a person can put right."""
+    try:
+        cli(args, prog_name="python -m host", standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "\nmpota: stopped by Ctrl-C; what the board has is kept, the same command goes on from there", err=True
+        )
+        sys.exit(INTERRUPTED)
+    except OtaError as e:
+        click.echo(f"mpota: {e}", err=True)
+        sys.exit(next(status for cls, status in EXIT.items() if isinstance(e, cls)))
+    except OSError as e:
+        click.echo(f"mpota: {e.filename or 'the system'}: {e.strerror or e}", err=True)
+        sys.exit(FILE_TROUBLE)

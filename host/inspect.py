@@ -1,0 +1,162 @@
+"""What a file is, and whether a board would take it: packages here, images and tables in the vendors' inspectors.
+
+`explain` tells what can be read without a key; `judge` holds a package to a key and decodes every chunk with the very
+code of the board, then hands the image inside to the vendor's check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+
+from device.errors import OtaError, Refused
+from device.pipe import package as fmt
+from device.pipe.package import Component, Package, text
+from host.report import Report, Table
+from host.vendor import prepare
+
+KINDS = {fmt.FIRMWARE: "firmware"}
+HEADER = 4096  # the board's buffer
+
+
+def explain(data: bytes) -> Report:
+    """What the bytes are; Refused where nobody knows them."""
+    if data[:4] == fmt.MAGIC:
+        return _explain_package(data)
+    for path in sorted((Path(__file__).parent / "vendor").glob("*/inspector.py")):
+        report: Report | None = import_module(f"host.vendor.{path.parent.name}.inspector").explain(data)
+        if report:
+            return report
+    start = data[:8].hex(" ") or "nothing"
+    raise Refused("format", f"no kind of file that mpota knows ({len(data):,} bytes, first {start})")
+
+
+def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
+    """The header of a package, proven by `keys`, or merely read where they are None."""
+    return Package.read(BytesIO(data), keys, bytearray(HEADER))
+
+
+def _stages(part: Component) -> list[str]:
+    return [fmt.STAGES[code] for code in part.stages.rstrip(b"\0")]
+
+
+def package_facts(data: bytes) -> dict[str, object]:
+    """Facts of a package's header, none of them proven."""
+    package = read_package(data)
+    signed = data[5] != 0
+    return {
+        "product": package.product,
+        "version": text(package.version),
+        "layout": package.layout,
+        "id": package.id.hex(),
+        "key": data[8:16].hex() if signed else None,
+        "chunk": package.chunk,
+        "size": len(data),
+        "header": package.end,
+        "components": [
+            {
+                "kind": KINDS.get(part.kind, str(part.kind)),
+                "name": part.name,
+                "size": part.size,
+                "stored": part.stored,
+                "stages": _stages(part),
+                "chunks": -(-part.size // package.chunk),
+                "sha256": part.sha.hex(),
+            }
+            for part in package.components
+        ],
+    }
+
+
+def _explain_package(data: bytes) -> Report:
+    try:
+        facts = package_facts(data)
+    except OtaError as e:
+        return Report("package", f"a broken mpota package: {e}", {"error": str(e), "code": e.code}, ok=False)
+    package = read_package(data)
+    lines = [(name, str(facts[name])) for name in ("product", "version", "layout", "id", "chunk")]
+    lines.append(("signed by key", str(facts["key"] or "nobody")))
+    lines.append(("bytes", f"{len(data):,} with a header of {facts['header']}"))
+    parts = [
+        (
+            part.name,
+            KINDS.get(part.kind, str(part.kind)),
+            f"{part.size:,}",
+            f"{part.stored:,} ({part.stored / part.size:.1%})",
+            " ".join(_stages(part)) or "raw",
+            str(-(-part.size // package.chunk)),
+            part.sha.hex()[:16] + "…",
+        )
+        for part in package.components
+    ]
+    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256")
+    what = f"an mpota package: {facts['product']} {facts['version']} for {facts['layout']}"
+    missing = package.start(len(package.components)) - len(data)
+    if missing > 0:
+        what += f", and its last {missing:,} bytes are missing"
+    return Report(
+        "package", what, facts, [Table("package", ("what", "value"), lines), Table("", columns, parts)], missing <= 0
+    )
+
+
+def judge(data: bytes, keys: list[bytes], product: str | None = None) -> Report:
+    """Whether the signature, every chunk and the image inside are right, in the order in which a board looks."""
+    if data[:4] != fmt.MAGIC:
+        return explain(data)
+    lines: list[tuple[str, ...]] = []
+    facts: dict[str, object] = {"checks": lines}
+    checks = _checks(data, keys, product)
+    while True:
+        try:
+            lines.append(next(checks))
+        except StopIteration:
+            break
+        except OtaError as e:
+            lines.append((e.code, f"no: {e}"))
+            facts |= {"ok": False, "code": e.code, "error": str(e)}
+            said = f"a board says: {e}"
+            return Report("verdict", said, facts, [Table("", ("check", "result"), lines)], ok=False)
+    facts["ok"] = True
+    said = "a board that trusts this key takes it"
+    return Report("verdict", said, facts, [Table("", ("check", "result"), lines)])
+
+
+def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tuple[str, str]]:
+    package = read_package(data, keys)
+    yield "signature", f"right, by key {data[8:16].hex()}"
+    if product is not None and package.product != product:
+        raise Refused("product", f"the package is for product {package.product!r}, this board is {product!r}")
+    yield "for", f"{package.product} {text(package.version)}, layout {package.layout}"
+    src = BytesIO(data)
+    buf = bytearray(4096)
+    for i, part in enumerate(package.components):
+        src.seek(package.start(i))
+        content = _decode(package, i, src, buf)
+        yield "chunks", f"{-(-part.size // package.chunk)} of {part.name} are right, {part.size:,} bytes"
+        if sha256(content).digest() != part.sha:
+            raise Refused("readback", f"{part.name} decodes to other bytes than were signed")
+        yield "SHA-256", f"of {part.name} is right"
+        if part.kind == fmt.FIRMWARE:
+            whole, _, seen = prepare(package.layout, content)
+            if len(whole) != len(content):
+                raise Refused("image", f"{part.name} has {len(content):,} bytes and the image inside {len(whole):,}")
+            yield "image", f"the bootloader takes it: {', '.join(f'{k} {v}' for k, v in seen.items())}"
+    if src.tell() != len(data):
+        raise Refused("format", f"{len(data) - src.tell():,} bytes follow the last chunk")
+
+
+def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:
+    """All bytes of component `i`, chunk by chunk as a board decodes them."""
+    chunks = package.open(i, src, buf)
+    out = bytearray()
+    piece = bytearray(4096)
+    while len(out) < package.components[i].size:
+        left = chunks.load()
+        while left:
+            n = chunks.readinto(piece)
+            out += piece[:n]
+            left -= n
+    return bytes(out)

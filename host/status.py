@@ -1,0 +1,73 @@
+"""Asks a board, over its REPL, what `device/console.py` knows and does: status, confirm, rollback, forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from host.repl import Ampy, Mpremote, ask, open_board
+from host.report import Report, Table
+
+STATUS = "import json\nfrom device import console\nprint(json.dumps(console.status()))"
+# The reset is the host's to make, after the answer has arrived.
+TELL = "from device.board import Board\nBoard.reset = lambda self: None\nfrom device import console\nconsole.{}()"
+DONE = {
+    "confirm": "confirmed: the image that runs stays",
+    "rollback": "the board restarts with the image before this one",
+    "forget": "forgotten: a package that was given up may be tried again",
+}
+
+
+def ask_status(port: str, tool: str) -> Report:
+    """What the board at `port` says of itself; its application starts again afterwards."""
+    with open_board(port, tool) as repl:
+        return read(repl)
+
+
+def read(repl: Mpremote | Ampy) -> Report:
+    """The status of a board whose REPL is open."""
+    facts: dict[str, Any] = ask(repl, STATUS)
+    return Report("status", _sentence(facts), facts, [Table("", ("what", "value"), list(_lines(facts).items()))])
+
+
+def tell(port: str, tool: str, what: str) -> str:
+    """Have the board `confirm`, `rollback` or `forget`; returns the sentence that says what came of it."""
+    with open_board(port, tool) as repl:
+        repl.run(TELL.format(what))
+        if what == "rollback":
+            repl.reset()
+    return DONE[what]
+
+
+def _sentence(facts: dict[str, Any]) -> str:
+    version = facts["version"] or "an unknown version"
+    if facts["trial"] and facts["trial"]["runs"]:
+        return f"{facts['running']} runs version {facts['trial']['version']}, on trial"
+    if facts["trial"]:
+        return (
+            f"{facts['running']} runs {version}; version {facts['trial']['version']} is armed and waits for a restart"
+        )
+    if facts["updates"]:
+        return f"{facts['running']} runs {version}; no update now: {facts['updates']}"
+    return f"{facts['running']} runs {version}, ready for an update"
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts worth a line each, in words."""
+    state = facts["state"] or "no otadata entry"
+    lines = {
+        "product": facts.get("product") or "not set: give the board its /mpota.json",
+        "running": f"{facts['running']}, version {facts['version'] or 'unknown (not brought by an update)'}",
+        "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",
+        "slots": ", ".join(f"{s['label']} of {s['size']:,} bytes" for s in facts["slots"]) or "none",
+        "takes versions": f"{facts['floor']} and newer" if facts["floor"] != "0.0.0" else "all",
+    }
+    if facts["trial"]:
+        n = facts["trial"]["trials"]
+        lines["on trial"] = f"version {facts['trial']['version']}, {n} more {'boots' if n != 1 else 'boot'} left"
+    if facts["failed"]:
+        lines["given up"] = f"version {facts['failed']['version']}: {facts['failed']['reason']}"
+    if facts["updates"]:
+        lines["no update"] = facts["updates"]
+    if facts.get("boot_error"):
+        lines["boot.py"] = f"met {facts['boot_error']}"
+    return lines
