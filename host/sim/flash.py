@@ -2,7 +2,8 @@
 
 A program only clears bits, covers whole units of `prog_size` and touches only units that are still erased; an erase
 takes whole sectors. Setting a bit or programming a unit twice is a `Violation`, an offset or a length that does not fit
-is a FlashError, and neither changes a byte. Only inside an `overwrite` window may a unit be programmed again, to clear more of its bits.
+is a FlashError, and neither changes a byte. Only inside an `overwrite` window may a unit be programmed again, to clear
+more of its bits.
 A unit counts as erased by its content, so a file that is opened again knows as much as the chip does.
 
 `cut = n` lets the power fail `cut_at` "before", "inside" or "after" the n-th operation (programs and erases,

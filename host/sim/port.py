@@ -1,0 +1,140 @@
+"""The program inside a virtual board: the unix port becomes an ESP32 and then runs the board's own files.
+
+After `start` nothing of this project is left to import: `/` is the file system on the simulated flash, so the `device`
+package that runs is the one that lies there. boot.py, main.py and the REPL follow MicroPython's ports/esp32/main.c:
+main.py runs only if boot.py raised nothing, SystemExit is a soft reset, any other exception ends in the REPL.
+"""
+
+import json
+import os
+import sys
+import time
+
+import vfs
+from device.layout.esp32 import loader, table
+from host.sim import chip
+from host.sim.flash import SimFlash
+
+
+def open_flash(config):
+    flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
+    flash.trace = None
+    return flash
+
+
+def volume(Partition):
+    """The block device of the file system, as flashbdev.py finds it, and what formats it."""
+    found = Partition.find(Partition.TYPE_DATA, label="vfs")
+    if found:
+        return found[0], vfs.VfsLfs2
+    found = Partition.find(Partition.TYPE_DATA, label="ffat", block_size=512)
+    return (found[0], vfs.VfsFat) if found else (None, None)
+
+
+def mount(Partition, point):
+    """As _boot.py and inisetup.py: a blank volume is formatted, a damaged one is never touched."""
+    device, kind = volume(Partition)
+    if device is None:
+        return
+    try:
+        vfs.mount(device, point)
+        return
+    except OSError:
+        head = bytearray(device.ioctl(5, 0))
+        device.readblocks(0, head)
+        blank = head == b"\xff" * len(head)
+    while not blank:
+        print("The filesystem appears to be corrupted. If you had important data there, you\nmay want to save it.")
+        time.sleep(3)
+    kind.mkfs(device)
+    vfs.mount(device, point)
+
+
+def forget():
+    """Leave the modules that stand behind the chip alive, but out of reach of what runs on it."""
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("device", "host"):
+            del sys.modules[name]
+    sys.path[:] = ["", ".frozen", "/lib"]
+
+
+def run(wire, name, names):
+    """Run one file of the board; True unless it raised."""
+    try:
+        with open(name) as f:
+            text = f.read()
+    except OSError:
+        return True
+    try:
+        exec(compile(text, name, "exec"), names)
+        return True
+    except SystemExit:
+        wire.down("soft")
+    except BaseException as e:
+        sys.print_exception(e)
+    return False
+
+
+def application(wire, config):
+    import __main__
+
+    names = __main__.__dict__
+    if not config["repl"] and run(wire, "boot.py", names) and config["main"]:
+        while config["behaviour"] == "hangs":
+            time.sleep(1)
+        run(wire, "main.py", names)
+
+
+def start(text):
+    """`text` is the supervisor's JSON; returns to the unix port's REPL."""
+    config = json.loads(text)
+    wire = chip.Wire(bytes.fromhex(config["mark"]))
+    if config["behaviour"] == "dies":
+        wire.down("abort")
+    flash = open_flash(config)
+    running = [row for row in table.decode(flash) if row.offset == config["running"]][0]
+    options = loader.Options(rollback=config["rollback"])
+    idf = chip.Idf(wire, flash, running, config["idf"], options)
+    modules = chip.modules(wire, idf, config["cause"], config["behaviour"])
+    vfs.umount("/")
+    mount(idf.Partition, "/")
+    os.chdir("/")
+    forget()
+    sys.modules.update(modules)
+    chip.interruptible(True)
+    try:
+        application(wire, config)
+    except KeyboardInterrupt:
+        pass
+    wire.say("repl")
+
+
+def fill(text):
+    """Copy files of the PC into the board's file system and values into its NVS; the PC does this before the first boot."""
+    config = json.loads(text)
+    flash = open_flash(config)
+    idf = esp_idf_of(flash)
+    mount(idf.Partition, "/board")
+    for name, source in config["files"]:
+        folder = "/board"
+        for part in name.strip("/").split("/")[:-1]:
+            folder += "/" + part
+            try:
+                os.mkdir(folder)
+            except OSError as e:
+                if e.errno != 17:  # EEXIST
+                    raise
+        with open(source, "rb") as src, open("/board/" + name.strip("/"), "wb") as dest:
+            dest.write(src.read())
+    for space, values in config["nvs"].items():
+        nvs = idf.NVS(space)
+        for key, value in values.items():
+            nvs.set_blob(key, value.encode())
+        nvs.commit()
+    vfs.umount("/board")
+
+
+def esp_idf_of(flash):
+    """ESP-IDF with no application running: nothing is protected but the bootloader and the table."""
+    nothing = table.Row(table.APP, 0, 0, 0, "", 0)
+    return chip.Idf(chip.Wire(b""), flash, nothing)
