@@ -2,7 +2,7 @@
 
 Prints the first differences and `agree N differ M`; the exit status is 1 where they differ or nothing was replayed.
 VENDOR names a module tests/replay_VENDOR.py, which has `replay(case) -> None or a sentence`. Runs on both
-interpreters; only CPython opens .json.gz. It reads a case at a time, so that a small heap does for any file. It
+interpreters, from .json or .json.gz. It reads a case at a time, so that a small heap does for any file. It
 translates, and computes nothing of the format under test.
 """
 
@@ -12,12 +12,18 @@ import sys
 SHOWN = 5
 
 
-def open_text(path):
+def open_cases(path):
+    """A file whose `read` gives bytes of JSON text."""
+    file = open(path, "rb")
     if not path.endswith(".gz"):
-        return open(path)
+        return file
+    if sys.implementation.name == "micropython":
+        import deflate
+
+        return deflate.DeflateIO(file, deflate.GZIP)
     import gzip
 
-    return gzip.open(path, "rt")
+    return gzip.open(file)
 
 
 def runs(file):
@@ -26,7 +32,7 @@ def runs(file):
     quoted = False
     block = file.read(4096)
     while block:
-        parts = (rest + block).split('"')
+        parts = (rest + block.decode()).split('"')
         rest = parts.pop()
         for part in parts:
             if quoted and part.endswith("\\"):
@@ -78,7 +84,7 @@ class Cutter:
 def cases(path):
     """The cases in a file, whatever else stands beside them, one at a time."""
     cutter = Cutter()
-    with open_text(path) as file:
+    with open_cases(path) as file:
         for text, quoted in runs(file):
             if quoted:
                 cutter.string(text)
