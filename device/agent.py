@@ -88,7 +88,7 @@ class Agent:
     def _next(self, wait_ms):
         """The job is over: the next link's turn, in `wait_ms`."""
         self.job = None
-        self.turn = (self.turn + 1) % len(self.links)
+        self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
         self.wait_ms = wait_ms
 
@@ -117,8 +117,8 @@ class Agent:
             link.report(code, words)
 
     def _asked(self):
-        """Has a link answered? Asks one of them every few seconds."""
-        if self.board.since(self.due) >= self.wait_ms:
+        """Has a link answered? Asks one of them every few seconds; a host at the console confirms by itself."""
+        if self.links and self.board.since(self.due) >= self.wait_ms:
             link = self.links[self.turn]
             self._next(ASK_MS)
             src = link.open()

@@ -13,6 +13,7 @@ error = None
 def boot(make):
     """`make()` gives the Board. Settles an update that is armed; may reset the board instead of returning."""
     global error
+    error = None
     try:
         board = make()
         if trial(board.journal):

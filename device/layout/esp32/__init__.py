@@ -30,7 +30,7 @@ class Layout:
         self.trials = trials
         self._version = None
 
-    def _boots(self):
+    def boots(self):
         """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
         if self.port.otadata is None:
             return FACTORY, None
@@ -117,23 +117,32 @@ class Layout:
         record = trial(self.journal)
         if record is None:
             return False
+        if not 0 <= record.slot < len(self.port.slots):
+            # No record of ours: left alone it would hold up every update to come.
+            self.journal.put("armed", b"")
+            return False
         if self.port.running == record.slot:
-            return self._count(record)
+            return self._count(record, cause)
         return self._again(record, cause)
 
-    def _count(self, record):
+    def _count(self, record, cause):
         """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
         if not record.trials:
-            self._leave(record)
-            return True
+            self._note(record, cause)
+            return self._leave(record)
         if not self._pending():
             record.trials -= 1
             self.journal.put("armed", record.encode())
         return False
 
     def _leave(self, record):
-        if not self._pending():
-            self.port.set_boot(record.back)
+        """Make the old image boot. False where a reset would only come back here: the loader refused the old one."""
+        if self._pending():
+            return True
+        if record.back == self.port.running or self.boots()[0] == record.back:
+            return False
+        self.port.set_boot(record.back)
+        return True
 
     def _again(self, record, cause):
         """The old image runs: its update failed a trial, was cut short, or was refused by the loader."""
@@ -157,9 +166,13 @@ class Layout:
         self._arm(record)
         return True
 
-    def _give_up(self, record, cause):
+    def _note(self, record, why):
+        """Keep the first reason why an image is given up: what came later followed from it."""
         if self.reason(record.id) is None:
-            self.journal.put("reason", record.id + cause.encode())
+            self.journal.put("reason", record.id + why.encode())
+
+    def _give_up(self, record, why):
+        self._note(record, why)
         self.journal.put("failed", record.encode())
 
     def reason(self, key):

@@ -1,6 +1,6 @@
 """What a person asks an ESP32 board: what runs, what boots, what is on trial, what failed and why; and `rollback`."""
 
-from device.errors import NotNow, OtaError, Refused
+from device.errors import NotNow, OtaError
 from device.layout.esp32 import image, otadata
 from device.pipe.package import text
 from device.store.journal import Record, floor, trial
@@ -52,7 +52,7 @@ def rollback(layout, why):
     back = layout.target(1)
     try:
         size = image.walk(back)
-    except Refused as e:
+    except OtaError as e:
         raise NotNow("rollback", "there is no image to go back to in %s: %s" % (back.label, e))
     record = Record.decode(layout.journal.last("running"))
     if record and record.slot == port.running:

@@ -1,0 +1,358 @@
+"""Trials on an ESP32: what boots after every kind of failure, with each build of bootloader and application."""
+
+from device.agent import Agent
+from device.errors import FlashError, NotNow, Refused
+from device.installer import install
+from device.layout.esp32 import otadata
+from device.store.flash import Region
+from device.store.journal import Record
+from host.sim import soc
+from tests.expect import raises
+from tests.firmware import image
+from tests.packages import Maker, Ram, version
+
+SLOT = 0x10000
+OLD = image(30000, 1)
+NEW = image(41232, 2)
+SETTINGS = {"product": "demo", "chunk": 16384}
+
+
+def chip(bootloader=True, application=True, slots=2, factory=False, runs="ota_0"):
+    c = soc.Soc(soc.rows(SLOT, slots, factory), SETTINGS, None)
+    c.bootloader.rollback = bootloader
+    c.application.rollback = application
+    c.write(c.row(runs).offset, OLD)
+    return c
+
+
+def update(board, maker=None):
+    for _ in install(board, Ram((maker or Maker(NEW)).bytes()), None):
+        pass
+
+
+def boot(c, cause=soc.HARD):
+    """A reset through the loader, and what boot.py does; a reset that the shim asks for is done. The image that runs."""
+    from device import shim
+
+    for _ in range(9):
+        c.board = c.power_on(cause)
+        try:
+            shim.boot(lambda: c.board)
+        except soc.Reset:
+            cause = soc.HARD
+            continue
+        assert shim.error is None, repr(shim.error)
+        return c.started.name
+    raise AssertionError("the board resets for ever")
+
+
+def armed(**build):
+    """A chip that runs OLD and was told to boot NEW."""
+    c = chip(**build)
+    boot(c, soc.PWRON)
+    update(c.board)
+    return c
+
+
+def entries(c):
+    return otadata.read(Region(c.flash, soc.OTADATA_AT, 0x2000))
+
+
+def test_a_healthy_boot_confirms_and_stays():
+    for bootloader in (True, False):
+        for application in (True, False):
+            c = armed(bootloader=bootloader, application=application)
+            assert boot(c) == "ota_1"
+            assert c.board.layout.on_trial().version == version(1, 1, 0)
+            c.board.layout.confirm()
+            assert c.board.layout.on_trial() is None
+            assert c.board.layout.version() == version(1, 1, 0)
+            for cause in (soc.PWRON, soc.WDT, soc.HARD):
+                assert boot(c, cause) == "ota_1"
+
+
+def test_an_ordinary_boot_writes_nothing():
+    c = armed()
+    boot(c)
+    c.board.layout.confirm()
+    for cause in (soc.PWRON, soc.HARD, soc.WDT, soc.SOFT):
+        c.flash.trace = []
+        boot(c, cause)
+        assert c.flash.trace == []
+
+
+def test_an_image_gets_three_boots_and_then_the_old_one_stays():
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        seen = [boot(c, soc.WDT) for _ in range(6)]
+        # Where the loader goes back, the old image arms again at once, in the same boot.
+        assert seen == ["ota_1"] * 3 + ["ota_0"] * 3, (bootloader, seen)
+        record, why = c.board.layout.failure()
+        assert record.version == version(1, 1, 0) and why == "watchdog"
+        raises(Refused, "failed", update, c.board)
+
+
+def test_the_boots_of_a_trial_are_counted_before_the_image_runs():
+    c = armed(bootloader=False)
+    left = []
+    for _ in range(3):
+        boot(c)
+        left.append(c.board.layout.on_trial().trials)
+    assert left == [2, 1, 0]
+
+
+def test_a_soft_reset_and_a_wake_from_deep_sleep_count_nothing():
+    from device import shim
+
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        boot(c)
+        c.flash.trace = []
+        for cause in (soc.SOFT, soc.DEEPSLEEP) * 5:
+            board = c.run(cause)
+            shim.boot(lambda: board)
+            assert board._dog is not None, "a trial is watched, however it was entered"
+        assert c.flash.trace == []
+        board.layout.confirm()
+        assert boot(c) == "ota_1"
+
+
+def test_a_retreat_takes_the_old_image_back_and_keeps_the_reason():
+    for bootloader in (True, False):
+        for application in (True, False):
+            c = armed(bootloader=bootloader, application=application)
+            boot(c)
+            c.board.layout.retreat("unhealthy")
+            assert boot(c) == "ota_0"
+            assert c.board.layout.failure()[1] == "unhealthy"
+            for _ in range(3):
+                assert boot(c) == "ota_0"
+            raises(Refused, "failed", update, c.board)
+            other = Maker(image(30000, 9))
+            update(c.board, other)
+            assert boot(c) == "ota_1"
+
+
+def test_a_retreat_outside_a_trial_is_refused():
+    c = chip()
+    boot(c)
+    raises(NotNow, "trial", c.board.layout.retreat, "no reason")
+
+
+def test_pitfall_1_confirm_only_what_runs_and_boots():
+    c = armed()
+    raises(NotNow, "staged", c.board.layout.confirm)
+    assert entries(c)[1].state == otadata.NEW
+
+
+def test_pitfall_2_no_update_while_pending():
+    c = armed()
+    boot(c)
+    raises(NotNow, "trial", update, c.board)
+    # Also when somebody else staged the image, and no record of a trial exists.
+    c.board.journal.put("armed", b"")
+    raises(NotNow, "trial", update, c.board)
+    c.board.layout.confirm()
+    update(c.board, Maker(image(33008, 4)))
+
+
+def test_pitfall_3_never_the_slot_that_boots():
+    c = chip()
+    boot(c)
+    c.write(c.row("ota_1").offset, NEW)
+    c.board.layout.port.set_boot(1)
+    raises(NotNow, "staged", update, c.board)
+
+
+def test_pitfall_4_an_image_that_the_loader_refused_is_given_up():
+    for bootloader in (True, False):
+        for application in (True, False):
+            c = armed(bootloader=bootloader, application=application)
+            c.flash.erase(c.row("ota_1").offset + 4096, 4096)
+            assert boot(c) == "ota_0"
+            assert c.board.layout.failure()[1] == "the loader refused the image"
+            slot, entry = c.board.layout.boots()
+            assert slot == 0 and entry.state in (otadata.VALID, otadata.UNDEFINED)
+            update(c.board, Maker(image(33008, 4)))
+            assert boot(c) == "ota_1"
+
+
+def test_pitfall_5_a_wake_from_deep_sleep_changes_nothing_that_is_staged():
+    from device import shim
+
+    c = armed()
+    board = c.run(soc.DEEPSLEEP)
+    c.flash.trace = []
+    shim.boot(lambda: board)
+    assert c.flash.trace == [] and c.started.name == "ota_0"
+    assert boot(c) == "ota_1"
+
+
+def test_pitfall_6_a_second_reset_before_the_confirm_is_one_more_trial():
+    c = armed()
+    assert boot(c) == "ota_1"
+    assert boot(c, soc.PWRON) == "ota_1"
+    c.board.layout.confirm()
+    assert boot(c) == "ota_1"
+
+
+def test_pitfall_9_new_that_stays_new_is_protected_by_the_shim():
+    c = armed(bootloader=False, application=True)
+    boot(c)
+    assert entries(c)[1].state == otadata.NEW
+    assert c.board.layout.on_trial().trials == 2
+
+
+def test_pitfall_10_an_image_larger_than_the_slot_is_refused():
+    c = chip()
+    boot(c)
+    raises(Refused, "size", update, c.board, Maker(image(SLOT + 16, 3)))
+
+
+def test_a_slot_that_no_longer_holds_the_package_is_not_armed_again():
+    c = armed()
+    boot(c)
+    c.flash.erase(c.row("ota_1").offset + 8192, 4096)
+    assert boot(c) == "ota_0"
+    assert c.board.layout.failure() is None
+    assert c.board.journal.last("progress") is None
+    update(c.board)
+    assert boot(c) == "ota_1"
+
+
+def test_a_cut_before_otadata_was_written_arms_again():
+    c = chip()
+    boot(c)
+    board = c.board
+    board.layout.port.set_boot = lambda slot: None
+    raises(FlashError, "arm", update, board)
+    assert boot(c) == "ota_1"
+
+
+def test_set_boot_that_refuses_closes_the_trial():
+    c = chip()
+    boot(c)
+
+    def no(slot):
+        raise FlashError("flash", "ESP_ERR_OTA_VALIDATE_FAILED")
+
+    c.board.layout.port.set_boot = no
+    raises(FlashError, "flash", update, c.board)
+    assert c.board.layout.on_trial() is None and boot(c) == "ota_0"
+    update(c.board)
+
+
+def test_with_three_slots_the_one_after_the_running_one_is_written():
+    c = armed(slots=3)
+    boot(c)
+    c.board.layout.confirm()
+    third = Maker(image(33008, 4))
+    third.version = version(1, 2, 0)
+    update(c.board, third)
+    assert boot(c) == "ota_2"
+    c.board.layout.retreat("unhealthy")
+    assert boot(c) == "ota_1"
+
+
+def test_from_factory_the_first_slot_is_written_and_a_retreat_leads_back():
+    for bootloader in (True, False):
+        c = chip(bootloader=bootloader, factory=True, runs="factory")
+        boot(c)
+        update(c.board)
+        assert boot(c) == "ota_0"
+        c.board.layout.retreat("unhealthy")
+        assert boot(c) == "factory"
+        assert c.board.layout.failure()[1] == "unhealthy"
+        update(c.board, Maker(image(33008, 4)))
+        assert boot(c) == "ota_0"
+        c.board.layout.confirm()
+        assert boot(c) == "ota_0"
+
+
+def test_after_a_flash_over_usb_the_version_is_unknown():
+    c = armed()
+    boot(c)
+    c.board.layout.confirm()
+    c.write(c.row("ota_1").offset, image(35008, 8))
+    boot(c)
+    assert c.board.layout.version() is None
+    assert c.board.layout.floor() == version(1, 1, 0)
+
+
+def test_the_floor_rises_with_a_confirm_only():
+    c = armed()
+    assert c.board.layout.floor() == bytes(8)
+    boot(c)
+    assert c.board.layout.floor() == bytes(8)
+    c.board.layout.confirm()
+    assert c.board.layout.floor() == version(1, 1, 0)
+    # Rolled back by hand to the unknown version before it, the floor stays.
+    c.board.layout.rollback("by hand")
+    assert boot(c) == "ota_0"
+    c.board.layout.confirm()
+    assert c.board.layout.floor() == version(1, 1, 0)
+    raises(Refused, "failed", update, c.board)
+
+
+def test_rollback_says_when_there_is_nothing_to_go_back_to():
+    c = chip()
+    boot(c)
+    raises(NotNow, "rollback", c.board.layout.rollback, "by hand")
+    c = armed()
+    boot(c)
+    c.board.layout.rollback("by hand")
+    assert boot(c) == "ota_0" and c.board.layout.failure()[1] == "by hand"
+
+
+def test_status_says_what_runs_boots_failed_and_why():
+    c = armed()
+    facts = c.board.layout.status()
+    assert facts["running"] == "app0" and facts["boots"] == "app1" and facts["trial"]["trials"] == 3
+    boot(c)
+    facts = c.board.layout.status()
+    assert facts["running"] == "app1" and facts["state"] == "pending" and facts["trial"]["runs"]
+    c.board.layout.retreat("no-link")
+    boot(c)
+    facts = c.board.layout.status()
+    assert facts["failed"] == {"version": "1.1.0", "reason": "no-link"} and facts["updates"] is None
+
+
+def test_every_journal_record_corrupted_in_turn_still_reaches_main():
+    from device import shim
+
+    tags = ("armed", "running", "failed", "reason", "floor", "progress", "told")
+    for tag in tags:
+        for bad in (b"\xff" * Record.SIZE, b"x", bytes(Record.SIZE), b"\xa5" * Record.SIZE, b"\xff" * 128):
+            for trial in (True, False):
+                c = armed()
+                boot(c)
+                if not trial:
+                    c.board.layout.confirm()
+                c.board.journal.put(tag, bad)
+                for _ in range(9):
+                    c.board = c.power_on(soc.HARD)
+                    try:
+                        shim.boot(lambda: c.board)
+                        break
+                    except soc.Reset:
+                        pass
+                else:
+                    raise AssertionError("main.py is never reached: %s %r" % (tag, bad))
+                Agent(c.board, [], None).step()
+                # And updates are not over: once nothing is on trial, the next one is taken.
+                if c.board.layout.on_trial():
+                    c.board.layout.confirm()
+                third = Maker(image(33008, 4))
+                third.version = b"\xff" * 8
+                update(c.board, third)
+
+
+def test_the_shim_survives_a_board_that_cannot_be_made():
+    from device import shim
+
+    def broken():
+        raise OSError(5)
+
+    shim.boot(broken)
+    assert isinstance(shim.error, OSError)
+    shim.error = None
