@@ -164,6 +164,17 @@ def test_a_mapped_segment_must_lie_at_its_place_in_the_page():
     assert verify.verify(Rom(ram, 8192), 0)
 
 
+def test_a_segment_in_the_bootloaders_own_memory_is_refused():
+    for name in ("0608", "0831"):
+        front = Rom(maker.firmware(name)[:0x10000])
+        assert image.walk(front) < 0x7000
+        assert "overlaps the bootloader" in str(raises(Corrupt, "image", verify.verify, front, 0))
+    for address in (0x3FFF0000 - 32, 0x40080000 - 4):
+        rom = Rom(maker.image(segments=[(address, b"\1" * 64)]), 8192)
+        raises(Corrupt, "image", verify.verify, rom, 0)
+    assert verify.verify(Rom(maker.image(segments=[(0x3FFF0000 - 64, b"\1" * 64)]), 8192), 0)
+
+
 def test_the_description_is_read_and_its_absence_said():
     assert verify.desc(Rom(maker.image(secure_version=3))).secure_version == 3
     raises(Corrupt, "image", verify.desc, Rom(b"\xe9" + b"\0" * 300))

@@ -125,7 +125,7 @@ def test_numbers_of_all_widths_and_strings_are_stored():
 
 
 def cut_points(prepare, change, judge):
-    """Cut the power before, inside (several shapes) and after every operation of `change`; judge what is mounted then."""
+    """Cut the power before, inside (six shapes) and after every operation of `change`; judge what is mounted then."""
     flash = flash_of()
     prepare(opened(flash))
     start = flash.snapshot()

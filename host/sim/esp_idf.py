@@ -413,4 +413,7 @@ class _Partition:
         check(self._idf.set_boot(self._row))
 
     def get_next_update(self):
-        return type(self)(self._idf.next_update(self._row))
+        row = self._idf.next_update(self._row)
+        if row is None:
+            raise OSError(2)
+        return type(self)(row)

@@ -26,6 +26,10 @@ MAPPED = {
     16: ((0x42000000, 0x43000000),),
 }
 
+# Memory of the bootloader itself (dram_seg, iram_loader_seg of its linker script): an image that loads there is another
+# bootloader, such as the front of a merged image. Known for the ESP32 alone.
+OWN = {0: ((0x3FFF0000, 0x3FFF6000), (0x40078000, 0x40080000))}
+
 Head = namedtuple("Head", ("segments", "chip", "min_rev", "max_rev", "hashed", "flash_mb", "entry"))
 Desc = namedtuple("Desc", ("secure_version", "version", "project", "time", "date", "idf", "elf_sha256"))
 
@@ -93,8 +97,11 @@ def _suits(info, chip, revision):
         raise Refused("chip", "an image for revisions %d..%d, this is %d" % (info.min_rev, info.max_rev, revision))
 
 
-def _page(info, address, off):
-    """The MMU maps whole pages: data that runs from flash has the same place in its page there and in memory."""
+def _place(info, address, n, off):
+    """What runs from flash has one place in its page, as the MMU maps whole pages; the rest must not be loaded over us."""
+    for low, high in OWN.get(info.chip, ()):
+        if address < high and low < address + n:
+            raise Corrupt("image", "a segment for 0x%x overlaps the bootloader" % address)
     mapped = any(low <= address < high for low, high in MAPPED.get(info.chip, ()))
     if mapped and (address - off) % PAGE:
         raise Corrupt("image", "a segment for 0x%x lies at 0x%x, not at the same place in a page" % (address, off))
@@ -103,7 +110,7 @@ def _page(info, address, off):
 def _segment(reader, info, xor):
     """The checksum after one segment more."""
     address, n = struct.unpack("<II", reader.take(8))
-    _page(info, address, reader.off)
+    _place(info, address, n, reader.off)
     while n:
         part = reader.take(min(n, 4096))
         xor ^= fold(part)
