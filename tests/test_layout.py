@@ -31,13 +31,13 @@ def update(board, maker=None):
 
 
 def boot(c, cause=soc.HARD):
-    """A reset through the loader, and what boot.py does; a reset that the shim asks for is done. The image that runs."""
+    """A reset through the loader, and what boot.py does, with the resets that it asks for. The image that runs."""
     from device import shim
 
     for _ in range(9):
         c.board = c.power_on(cause)
         try:
-            shim.boot(lambda: c.board)
+            shim.boot(lambda b=c.board: b)
         except soc.Reset:
             cause = soc.HARD
             continue
@@ -110,7 +110,7 @@ def test_a_soft_reset_and_a_wake_from_deep_sleep_count_nothing():
         c.flash.trace = []
         for cause in (soc.SOFT, soc.DEEPSLEEP) * 5:
             board = c.run(cause)
-            shim.boot(lambda: board)
+            shim.boot(lambda b=board: b)
             assert board._dog is not None, "a trial is watched, however it was entered"
         assert c.flash.trace == []
         board.layout.confirm()
@@ -183,7 +183,7 @@ def test_pitfall_5_a_wake_from_deep_sleep_changes_nothing_that_is_staged():
     c = armed()
     board = c.run(soc.DEEPSLEEP)
     c.flash.trace = []
-    shim.boot(lambda: board)
+    shim.boot(lambda b=board: b)
     assert c.flash.trace == [] and c.started.name == "ota_0"
     assert boot(c) == "ota_1"
 
@@ -332,7 +332,7 @@ def test_every_journal_record_corrupted_in_turn_still_reaches_main():
                 for _ in range(9):
                     c.board = c.power_on(soc.HARD)
                     try:
-                        shim.boot(lambda: c.board)
+                        shim.boot(lambda b=c.board: b)
                         break
                     except soc.Reset:
                         pass

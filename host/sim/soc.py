@@ -86,7 +86,7 @@ class SocBoard(Board):
 
 
 class Soc:
-    """A chip: `bootloader` and `application` are loader.Options of their builds, `idf` the version behind esp32.Partition."""
+    """A chip: `bootloader`, `application` are loader.Options of their builds, `idf` what is behind esp32.Partition."""
 
     def __init__(self, table_rows, settings, keys, flash=None):
         end = max(row.offset + row.size for row in table_rows)

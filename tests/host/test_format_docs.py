@@ -1,0 +1,58 @@
+"""The tables of the FORMAT.md pages say what the code packs: offsets and sizes are read from them and added up."""
+
+import re
+import struct
+from pathlib import Path
+
+from device import installer
+from device.pipe import package, trust
+from device.store.journal import Record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fields(page: str, heading: str) -> list[tuple[int, int]]:
+    """(offset, size) of each row in the first table after a heading or a line of text."""
+    text = (ROOT / page).read_text().split(heading, 1)[1]
+    rows = re.findall(r"^\| (\d+) \| (\d+)? ?\|", text.split("\n\n")[1 if text.startswith("\n\n") else 2], re.M)
+    return [(int(off), int(size or 0)) for off, size in rows]
+
+
+def total(rows: list[tuple[int, int]]) -> int:
+    """The bytes of a gapless table; where a row does not begin at the end of the one before it, the page is wrong."""
+    assert rows
+    for (off, size), (after, _) in zip(rows, rows[1:], strict=False):
+        assert off + size == after, rows
+    return rows[-1][0] + rows[-1][1] - rows[0][0]
+
+
+def test_the_package_page_has_the_sizes_of_the_code() -> None:
+    page = "device/pipe/FORMAT.md"
+    assert total(fields(page, "## Preamble")) == struct.calcsize(package.PREAMBLE) == 16
+    assert total(fields(page, "## Body")) == struct.calcsize(package.BODY)
+    assert total(fields(page, "## Component")) == struct.calcsize(package.COMPONENT) == package.COMPONENT_SIZE
+    assert total(fields(page, "## Stored chunk")) == struct.calcsize(package.LINK) == package.LINK_SIZE
+    text = (ROOT / page).read_text()
+    assert f"at most the chunk size and {package.SLACK}" in text
+    assert package.SIGNATURE == trust.SIZE == 384 and "384 or 0" in text
+    for size in package.CHUNKS:
+        assert str(size) in text
+    for code, name in package.STAGES.items():
+        assert f"{code} {name}" in text
+
+
+def test_the_store_page_has_the_sizes_of_the_code() -> None:
+    page = "device/store/FORMAT.md"
+    assert total(fields(page, "A record:")) == struct.calcsize(Record.FMT) == Record.SIZE
+    text = (ROOT / page).read_text()
+    assert f"| `progress` | {struct.calcsize(installer.PROGRESS)} |" in text
+    for tag in ("armed", "running", "failed"):
+        assert f"| `{tag}` | {Record.SIZE} |" in text
+
+
+def test_a_page_with_a_gap_would_be_found() -> None:
+    try:
+        total([(0, 4), (5, 1)])
+    except AssertionError:
+        return
+    raise AssertionError("a gap was not found")
