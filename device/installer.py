@@ -62,7 +62,8 @@ def admit(board, package):
     failure = layout.failure()
     if failure and failure[0].id == package.id:
         raise Refused(
-            "failed", "this package was tried here and given up (%s): pack a new one, or `push --again`" % failure[1]
+            "failed",
+            "this package was tried here and given up (%s): pack a new one, or `rollback --forget` first" % failure[1],
         )
     low = layout.floor()
     if package.version < low:

@@ -22,7 +22,7 @@ def boot(c, cause=soc.HARD):
     while True:
         board = c.power_on(cause)
         try:
-            shim.boot(lambda: board)
+            shim.boot(lambda b=board: b)
             assert shim.error is None, repr(shim.error)
             return board
         except soc.Reset:

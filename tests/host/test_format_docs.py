@@ -2,6 +2,7 @@
 
 import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 from device import installer
@@ -21,7 +22,7 @@ def fields(page: str, heading: str) -> list[tuple[int, int]]:
 def total(rows: list[tuple[int, int]]) -> int:
     """The bytes of a gapless table; where a row does not begin at the end of the one before it, the page is wrong."""
     assert rows
-    for (off, size), (after, _) in zip(rows, rows[1:], strict=False):
+    for (off, size), (after, _) in pairwise(rows):
         assert off + size == after, rows
     return rows[-1][0] + rows[-1][1] - rows[0][0]
 
