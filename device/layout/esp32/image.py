@@ -15,8 +15,8 @@ DESC_AT = 0x20
 DESC_MAGIC = b"\x32\x54\xcd\xab"  # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
 NEEDS = DESC_AT + 4  # bytes that judge() wants to see
 SEGMENTS = 16  # ESP_IMAGE_MAX_SEGMENTS
-# esp_chip_id_t
-CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 20: "C61", 23: "C5", 25: "H21", 28: "H4"}
+# esp_chip_id_t of the chips that MicroPython runs on
+CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 23: "C5"}
 GIVE = "; give the application, micropython.bin"
 
 
@@ -33,10 +33,10 @@ def _stranger(buf):
     """Refuse bytes that are no image of any kind, by what they look like."""
     start = bytes(buf[:64])
     if start.lstrip()[:1] == b"<":
-        raise Refused("html", "a web page, not firmware: is there a log-in page between" + GIVE)
+        raise Refused("html", "a web page, not firmware" + GIVE)
     if start == b"\xff" * len(start):
         raise Refused("blank", "erased flash or a copy of a whole flash" + GIVE)
-    if all(32 <= c < 127 or c in b"\t\r\n" for c in start):
+    if min(start) > 8 and max(start) < 127:
         raise Refused("text", "a text file, not firmware" + GIVE)
     raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + GIVE)
 
@@ -48,12 +48,12 @@ def judge(buf, chip, total=0):
     if buf[0] != 0xE9:
         _stranger(buf)
     if len(buf) < NEEDS:
-        raise Refused("short", "the firmware has %d bytes, a header %d" % (len(buf), NEEDS) + GIVE)
+        raise Refused("short", "%d bytes of firmware, a header has %d" % (len(buf), NEEDS) + GIVE)
     if bytes(buf[DESC_AT:NEEDS]) != DESC_MAGIC:
         # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
-        if total > 0x7000 or any(bytes(buf[at : at + 2]) == b"\xaa\x50" for at in (0x7000, 0x8000)):
-            raise Refused("merged", "a merged image (bootloader, table and application)" + GIVE)
-        raise Refused("bootloader", "a bootloader, not an application" + GIVE)
+        if total > 0x7000 or any(buf[at : at + 2] == b"\xaa\x50" for at in (0x7000, 0x8000)):
+            raise Refused("merged", "a merged image (bootloader, table, application)" + GIVE)
+        raise Refused("bootloader", "a bootloader" + GIVE)
     if chip_of(buf) != chip:
         raise Refused("chip", "an image for %s, this board is %s" % (chip_name(chip_of(buf)), chip_name(chip)))
 
