@@ -106,7 +106,7 @@ class Frames:
                     self.used = n + EXTRA
                     return kind, run, off, data
                 self.bad += 1
-            self._skip(1)
+            self.lo += 1
 
     def _sync(self):
         """Skip to what may be the start of a frame; return the bytes from there on."""
@@ -115,10 +115,5 @@ class Frames:
         buf = self.buf
         while lo < hi and buf[lo] != _SYNC0:
             lo += 1
-        if lo > self.lo:
-            self._skip(lo - self.lo)
+        self.lo = lo
         return hi - lo
-
-    def _skip(self, n):
-        """Drop `n` bytes that are no frame; the host overrides this to read what a REPL prints."""
-        self.lo += n

@@ -1,0 +1,296 @@
+"""The host's end of the serial link, over the same frames as the board's.
+
+`Sender` is the protocol without input or output: it only follows what the board PULLs. `speak` runs it over a wire,
+`push` starts the board's side through the raw REPL of mpremote first and leaves the port usable afterwards. A host that
+stops says so with an ABORT frame; a host that dies says nothing, and the board resumes with the next one either way.
+"""
+
+import contextlib
+import os
+import select
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from device.link import frame
+from host.push.errors import PushError
+
+SNIPPET = "from device.agent import serve_console; serve_console()"
+
+# For a board that waits for the rest of a frame of an earlier host; no byte is a control character that a REPL obeys,
+# but for one Tab. The first ends a wait for a head, the second a wait of `Serial.grain` bytes.
+STOP = bytes(frame.encode(frame.ABORT, 0, 0))
+WAKE = (bytes(frame.EXTRA) + STOP, bytes(1024) + STOP)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the board said last: a stable code and a sentence."""
+
+    code: str
+    text: str
+
+
+class Sender:
+    """One package for one board: `feed` what came, write what `take` gives until it gives None."""
+
+    def __init__(
+        self, package: bytes | None, on_progress: Progress | None = None, on_update: Progress | None = None
+    ) -> None:
+        self.package = package
+        self.on_progress = on_progress
+        self.on_update = on_update
+        self.report: Report | None = None
+        self.finished = False
+        self.frames_seen = 0
+        self._frames = frame.Frames(bytearray(65536))
+        self._tail = bytearray()
+        self._out: deque[bytes] = deque()
+        self._run = 0
+        self._next = self._acked = 0
+        self._size = 0
+        self._window = 0
+        self._heard = -1
+        self._answers: dict[int, Callable[[int, int, bytes], None]] = {
+            frame.PULL: self._on_pull,
+            frame.ACK: self._on_ack,
+            frame.REPORT: self._on_report,
+            frame.PROGRESS: self._on_update,
+            frame.BYE: self._on_bye,
+        }
+
+    @property
+    def text(self) -> str:
+        """The last bytes that came, where a REPL's text stands when no frame followed it."""
+        return self._tail.decode("utf-8", "replace")
+
+    @property
+    def waiting(self) -> bool:
+        """Bytes were sent that the board has not acknowledged."""
+        return self._acked < self._next
+
+    def feed(self, data: bytes) -> None:
+        self._tail += data
+        del self._tail[:-2048]
+        view = memoryview(data)
+        while len(view):
+            view = view[self._frames.feed(view) :]
+            while (got := self._frames.take()) is not None:
+                kind, run, off, payload = got
+                self.frames_seen += 1
+                if kind in self._answers:
+                    self._answers[kind](run, off, bytes(payload))
+
+    def take(self) -> bytes | None:
+        """The next frame to write, or None when it is the board's turn."""
+        if self._out:
+            return self._out.popleft()
+        if self.package is None or self.finished or self._next >= len(self.package):
+            return None
+        if self._next - self._acked >= self._window * self._size:
+            return None
+        off = self._next
+        data = self.package[off : off + self._size]
+        self._next += len(data)
+        return bytes(frame.encode(frame.DATA, self._run, off, data))
+
+    def probe(self) -> None:
+        """After a silence: say how far the sending went, so that the board asks for what was lost."""
+        if self.waiting:
+            self._say(frame.SENT, self._run, self._next)
+
+    def abort(self) -> None:
+        """Stop for good; the board reports and says goodbye."""
+        self.package = None
+        self._out.clear()
+        self._say(frame.ABORT, self._run, 0)
+
+    def _say(self, kind: int, run: int, off: int, payload: bytes = b"") -> None:
+        self._out.append(frame.encode(kind, run, off, payload))
+
+    def _on_pull(self, run: int, off: int, payload: bytes) -> None:
+        self._size, self._window = struct.unpack("<HB", payload)
+        self._run = run
+        self._out.clear()
+        if self.package is None or off > len(self.package):
+            self._say(frame.NONE, run, off)
+            return
+        self._next = self._acked = off
+        self._say(frame.OFFER, run, off, struct.pack("<I", len(self.package)))
+
+    def _on_ack(self, run: int, off: int, payload: bytes) -> None:
+        if run == self._run and self._acked < off <= self._next:
+            self._acked = off
+            if self.on_progress and self.package is not None:
+                self.on_progress(off, len(self.package))
+
+    def _on_report(self, run: int, off: int, payload: bytes) -> None:
+        code, _, text = payload.decode("utf-8", "replace").partition("\n")
+        self.report = Report(code, text)
+        self._say(frame.HEARD, run, off)
+
+    def _on_update(self, run: int, off: int, payload: bytes) -> None:
+        if self.on_update:
+            self.on_update(off, struct.unpack("<I", payload)[0])
+
+    def _on_bye(self, run: int, off: int, payload: bytes) -> None:
+        self._out.clear()
+        self._say(frame.BYE, run, off)
+        self.finished = True
+
+
+class Wire(Protocol):
+    """A byte line: `read` waits at most so many seconds and gives what is there, b"" for nothing."""
+
+    def read(self, timeout_s: float) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+class FdWire:
+    """A wire over a file descriptor, for example the master of a pty."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def read(self, timeout_s: float) -> bytes:
+        if not select.select([self.fd], [], [], timeout_s)[0]:
+            return b""
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError as e:
+            raise PushError("port", f"the port does not read: {e}") from e
+        if not data:
+            raise PushError("port", "the port was closed by the other side")
+        return data
+
+    def write(self, data: bytes) -> None:
+        try:
+            while data:
+                if not select.select([], [self.fd], [], 10)[1]:
+                    raise PushError("port", "the board takes no bytes: is another program on its port?")
+                data = data[os.write(self.fd, data) :]
+        except OSError as e:
+            raise PushError("port", f"the port does not write: {e}") from e
+
+
+class SerialWire:
+    """A wire over an open pyserial port."""
+
+    def __init__(self, port: Any) -> None:
+        self.port = port
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            self.port.timeout = timeout_s
+            data: bytes = self.port.read(1)
+            return data + self.port.read(self.port.in_waiting) if data else b""
+        except OSError as e:
+            raise PushError("port", f"the port does not read: {e}") from e
+
+    def write(self, data: bytes) -> None:
+        try:
+            self.port.write(data)
+        except OSError as e:
+            raise PushError("port", f"the port does not write: {e}") from e
+
+
+def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0) -> Report | None:
+    """Serve until the board says goodbye; return its last report. Silence for `patience_s` is an error."""
+    heard = time.monotonic()
+    while not sender.finished:
+        while (out := sender.take()) is not None:
+            wire.write(out)
+        data = wire.read(probe_s)
+        if data:
+            heard = time.monotonic()
+            sender.feed(data)
+        elif sender.text.endswith("\x04>"):
+            raise PushError("board", f"the board's program ended: {_last_line(sender.text)}")
+        elif time.monotonic() - heard > patience_s:
+            raise PushError("silent", f"the board said nothing for {patience_s:.0f} s; push again to resume")
+        else:
+            sender.probe()
+    while (out := sender.take()) is not None:
+        wire.write(out)
+    return sender.report
+
+
+def stop(wire: Wire, sender: Sender, patience_s: float = 5.0) -> Report | None:
+    """End a session from this side; the board keeps what it has and can resume."""
+    sender.abort()
+    try:
+        return speak(wire, sender, patience_s, 0.2)
+    except PushError:
+        return None
+
+
+def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) -> Report | None:
+    """Push over the board's console at `port`; returns the board's last report, None if it gave none."""
+    from mpremote.transport import TransportError
+    from mpremote.transport_serial import SerialTransport
+
+    try:
+        board = SerialTransport(port, baudrate=baud)
+    except (TransportError, OSError) as e:
+        raise PushError("port", f"cannot open {port}: {e}") from e
+    try:
+        wire = SerialWire(board.serial)
+        free(wire)
+        _start(board, snippet)
+        try:
+            report = speak(wire, sender)
+        except KeyboardInterrupt:
+            stop(wire, sender)
+            _leave(board)
+            raise
+        _leave(board)
+        return report
+    finally:
+        with contextlib.suppress(OSError):
+            board.close()
+
+
+def free(wire: Wire) -> None:
+    """End what an earlier host left behind: a board in the middle of a session does not listen to Ctrl-C."""
+    sender = Sender(None)
+    for wake in WAKE:
+        wire.write(wake)
+        while data := wire.read(0.3):
+            sender.feed(data)
+            if sender.frames_seen:
+                with contextlib.suppress(PushError):
+                    speak(wire, sender, 5.0, 0.2)
+                return
+        if sender.text:
+            return
+
+
+def _start(board: Any, snippet: str) -> None:
+    from mpremote.transport import TransportError
+
+    try:
+        board.enter_raw_repl(soft_reset=True)
+        board.exec_raw_no_follow(snippet)
+    except (TransportError, OSError, struct.error) as e:
+        raise PushError("repl", f"no MicroPython prompt on this port ({e}): is it the right port and baud rate?") from e
+
+
+def _leave(board: Any) -> None:
+    """Back to the friendly prompt; a board that has reset itself is left alone."""
+    from mpremote.transport import TransportError
+
+    with contextlib.suppress(TransportError, OSError):
+        board.serial.timeout = 0.1
+        board.read_until(1, b"\x04>", timeout=2)
+        board.exit_raw_repl()
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.replace("\x04", "\n").split("\n") if line.strip(" >\r")]
+    return lines[-1].strip() if lines else "no message"
