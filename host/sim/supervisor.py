@@ -190,7 +190,12 @@ class Mode:
         raw, friendly = self.tail.rfind(RAW_PROMPT), self.tail.rfind(FRIENDLY_PROMPT)
         if raw != friendly:
             self.raw = raw > friendly
+            self.tail = b""
         self.tail = self.tail[-len(FRIENDLY_PROMPT) + 1 :]
+
+    def friendly(self) -> None:
+        """A hard reset starts in the friendly REPL."""
+        self.raw, self.tail = False, b""
 
 
 @dataclass
@@ -344,7 +349,7 @@ class Supervisor:
         """A reset through the bootloader."""
         self._end_chip()
         self.dog = None
-        self.mode.raw = False
+        self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
         try:
             self.windows = nvs_windows(flash)
@@ -491,7 +496,8 @@ class Supervisor:
             self.entering = "raw"
             self.swallowed = b""
             os.write(chip.master, b"\x01")
-        at = self.swallowed.find(RAW_PROMPT) if self.entering == "raw" else -1
+        # The client may have typed its own Ctrl-A while boot.py ran.
+        at = self.swallowed.find(RAW_PROMPT)
         if at < 0:
             return b""
         self.entering = ""
