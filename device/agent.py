@@ -6,7 +6,7 @@ confirm, with the version that booted; never before.
 
 from device.errors import LinkError, OtaError, UpToDate
 from device.installer import install
-from device.pipe.package import text
+from device.version import text
 
 ASK_MS = 5000
 POLL_MS = 600000

@@ -9,9 +9,10 @@ next call goes on at the chunk where this one stopped, over whatever link.
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import FIRMWARE, Package, text
+from device.pipe.package import FIRMWARE, Package
 from device.store.writer import digest, put
 from device.stream import pull
+from device.version import text
 
 # Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
 PROGRESS = "<8s32sIIHB"

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from device.errors import OtaError, Refused
 from device.pipe import package as fmt
-from device.pipe.package import Component, Package, text
+from device.pipe.package import Component, Package
+from device.version import text
 from host.report import Report, Table
 from host.vendor import prepare
 

@@ -1,6 +1,7 @@
 """The main job on one chip in one process: the shipped board, layout and installer over the simulated ESP-IDF."""
 
 from hashlib import sha256
+from struct import pack
 
 from device.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
 from device.installer import install
@@ -174,6 +175,35 @@ def test_a_chunk_that_decodes_to_another_length_is_refused():
             c = chip()
             raises(Corrupt, None, run, c.power_on(), Ram(maker.bytes()))
             assert c.power_on() and c.started.name == "ota_0"
+
+
+def test_a_chain_that_promises_no_chunk_or_one_too_many_is_refused():
+    for i, length in ((3, 0), (3, 36), (3, 4096 + 65), (10, 100)):
+        maker = Maker(NEW)
+        chunks = maker.chunks()
+        after = None
+        for k in range(len(chunks) - 1, -1, -1):
+            if after:
+                chunks[k] = after + chunks[k][36:]
+            if k == i:
+                chunks[k] = chunks[k][:32] + pack("<I", length) + chunks[k][36:]
+            after = pack(fmt.LINK, sha256(chunks[k]).digest(), len(chunks[k]))
+        c = chip()
+        raises(Corrupt, "chain", run, c.power_on(), Ram(maker.header(chunks) + b"".join(chunks)))
+        assert c.power_on() and c.started.name == "ota_0"
+
+
+def test_a_package_that_is_withdrawn_is_asked_for_later():
+    c = chip()
+    data = Maker(NEW).bytes()
+    raises(LinkError, "link", run, c.power_on(), Ram(data, 20000))
+
+    class Withdrawn(Ram):
+        def open(self, at=0):
+            return None if at else Ram.open(self)
+
+    raises(LinkError, "gone", run, c.power_on(), Withdrawn(data))
+    run(c.power_on(), Ram(data))
 
 
 def test_a_deflate_stream_that_is_broken_short_or_long_is_refused():

@@ -2,7 +2,8 @@
 
 from device.errors import Corrupt, OtaError, Refused
 from device.pipe import trust
-from device.pipe.package import Package, text
+from device.pipe.package import Package
+from device.version import text
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Ram, version

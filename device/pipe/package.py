@@ -43,12 +43,6 @@ def name(field):
         raise Refused("format", "a name in the header is not UTF-8")
 
 
-def text(version):
-    """`1.2.3` for the 8 bytes of a version, the fourth number only where it is not 0."""
-    numbers = unpack(">4H", version)
-    return ".".join(str(n) for n in (numbers if numbers[3] else numbers[:3]))
-
-
 class Component:
     """One record of the header: what is installed, and how its chain of chunks begins."""
 
@@ -79,7 +73,7 @@ class Package:
 
     @classmethod
     def read(cls, src, keys, buf):
-        """Read and prove a header through `buf` (4096 bytes). `keys`: the public keys trusted; None takes unsigned too."""
+        """Read and prove a header through `buf` (4096 bytes). `keys`: the public keys trusted; None: unsigned too."""
         view = memoryview(buf)
         if pull(src, view[:16]) < 16 or buf[:4] != MAGIC:
             raise Refused("format", "no mpota package: it begins with %r" % bytes(buf[:4]))
@@ -166,6 +160,8 @@ class Chunks:
         self.index += 1
         ram.seek(0)
         self.sha, self.length = unpack(LINK, ram.read(LINK_SIZE))
+        if self.length and self.done():
+            raise Corrupt("chain", "the last chunk, %d, promises another" % (self.index - 1))
         for code in self.part.stages:
             src = __import__("device.pipe." + STAGES[code], None, None, ("open",)).open(src, self.part)
         self.decoder = src

@@ -40,7 +40,7 @@ class Layout:
             return FACTORY, None
         return entries[i].slot(len(self.port.slots)), entries[i]
 
-    def _pending(self):
+    def pending(self):
         """Will the loader itself go back, should this image not be confirmed?"""
         slot, entry = self.boots()
         return entry is not None and slot == self.port.running and entry.state == otadata.PENDING
@@ -59,7 +59,7 @@ class Layout:
                 % (n, "an" if port.otadata else "no"),
             )
         slot, entry = self.boots()
-        if trial(self.journal) or self._pending():
+        if trial(self.journal) or self.pending():
             raise NotNow("trial", "an update is on trial or waits for its restart")
         if entry and slot != port.running:
             raise NotNow("staged", "slot %d boots next and slot %d runs: restart, or `rollback`" % (slot, port.running))
@@ -89,7 +89,7 @@ class Layout:
             raise FlashError("image", "the image says %d bytes, the package brought %d" % (n, part.size))
 
     def arm(self, package):
-        """Make the target boot: one record, then ESP-IDF's set_boot, then a look at what otadata says."""
+        """Make the target boot; the last and the smallest write of an update."""
         part = package.components[0]
         self.try_image(package.id, part.sha, package.version, part.size)
 
@@ -97,9 +97,10 @@ class Layout:
         """Arm the image in the target for the full number of trials."""
         before = Record.decode(self.journal.last("armed"))
         count = (before.count + 1) & 0xFFFF if before else 1
-        self._arm(Record(key, sha, version, size, count, self._free(), self.port.running, self.trials))
+        self.put_armed(Record(key, sha, version, size, count, self._free(), self.port.running, self.trials))
 
-    def _arm(self, record):
+    def put_armed(self, record):
+        """One record, then ESP-IDF's set_boot, then a look at what otadata says."""
         self.journal.put("armed", record.encode())
         try:
             self.port.set_boot(record.slot)
@@ -110,70 +111,15 @@ class Layout:
         if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
             raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
 
-    # What a boot needs.
+    # What a boot and a verdict need.
 
     def settle(self, cause):
         """After a reset through the loader, `cause` in a word: finish what a cut left. True: the board must reset."""
-        record = trial(self.journal)
-        if record is None:
+        if trial(self.journal) is None:
             return False
-        if not 0 <= record.slot < len(self.port.slots):
-            # No record of ours: left alone it would hold up every update to come.
-            self.journal.put("armed", b"")
-            return False
-        if self.port.running == record.slot:
-            return self._count(record, cause)
-        return self._again(record, cause)
+        from device.layout.esp32.settle import settle
 
-    def _count(self, record, cause):
-        """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
-        if not record.trials:
-            self._note(record, cause)
-            return self._leave(record)
-        if not self._pending():
-            record.trials -= 1
-            self.journal.put("armed", record.encode())
-        return False
-
-    def _leave(self, record):
-        """Make the old image boot. False where a reset would only come back here: the loader refused the old one."""
-        if self._pending():
-            return True
-        if record.back == self.port.running or self.boots()[0] == record.back:
-            return False
-        self.port.set_boot(record.back)
-        return True
-
-    def _again(self, record, cause):
-        """The old image runs: its update failed a trial, was cut short, or was refused by the loader."""
-        slot, entry = self.boots()
-        if slot == record.slot:
-            self._give_up(record, "the loader refused the image")
-            if entry.state == otadata.PENDING:
-                return True
-            self.port.set_boot(self.port.running)
-            self.port.mark_valid()
-            return False
-        if record.trials < 2:
-            self._give_up(record, cause)
-            return False
-        flash = self.port.slots[record.slot]
-        if digest(flash, record.size, bytearray(4096), self.port.feed) != record.sha:
-            self.journal.put("progress", b"")
-            self.journal.put("armed", b"")
-            return False
-        record.trials -= 1
-        self._arm(record)
-        return True
-
-    def _note(self, record, why):
-        """Keep the first reason why an image is given up: what came later followed from it."""
-        if self.reason(record.id) is None:
-            self.journal.put("reason", record.id + why.encode())
-
-    def _give_up(self, record, why):
-        self._note(record, why)
-        self.journal.put("failed", record.encode())
+        return settle(self, cause)
 
     def reason(self, key):
         """Why the package `key` was given up, or None."""
@@ -184,8 +130,6 @@ class Layout:
         """(Record, reason) of the update that was given up last, or None."""
         record = Record.decode(self.journal.last("failed"))
         return (record, self.reason(record.id) or "unknown") if record else None
-
-    # What a verdict needs.
 
     def on_trial(self):
         """The Record of the image that runs, while it is on trial."""
@@ -209,14 +153,10 @@ class Layout:
         self._version = None
 
     def retreat(self, reason):
-        """The image that runs is bad: note why, leave it no trial, make the old one boot. The caller resets."""
-        record = self.on_trial()
-        if record is None:
-            raise NotNow("trial", "nothing is on trial")
-        self.journal.put("reason", record.id + reason.encode())
-        record.trials = 0
-        self.journal.put("armed", record.encode())
-        self._leave(record)
+        """The image that runs is bad: make the old one boot, and keep why. The caller resets."""
+        from device.layout.esp32.settle import retreat
+
+        retreat(self, reason)
 
     def status(self):
         """What a person asks for, as a dict."""

@@ -2,9 +2,9 @@
 
 from device.errors import NotNow, OtaError
 from device.layout.esp32 import image, otadata
-from device.pipe.package import text
 from device.store.journal import Record, floor, trial
 from device.store.writer import digest
+from device.version import text
 
 
 def status(layout):
