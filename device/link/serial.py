@@ -4,8 +4,8 @@ The board leads: PULL says from which byte, in which portions and how many may b
 acknowledged as it arrives. A gap, a damaged frame or a silence makes the board PULL again from the byte it wants, so
 there is one way to recover and the host only follows. A UART's receive buffer must hold `window * (size + 16)` bytes.
 
-A console blocks until it has all the bytes it was asked for. So never more is asked for than the frame under way lacks,
-and never more than `grain`: a host that died in the middle of a frame leaves a wait that `grain` bytes end.
+A console blocks until it has all the bytes it was asked for, so never more is asked for than the frame under way lacks.
+A host that died in the middle of a frame leaves a wait that the next host ends: host/push/serial.py, `free`.
 """
 
 from struct import pack, unpack
@@ -50,7 +50,7 @@ class Serial:
 
     timeout_ms = 1000  # of silence before the board asks again
     tries = 10  # silences in a row before it gives up
-    grain = 1024  # bytes; host/push/serial.py sends as many to end a wait
+    grain = 8192  # bytes asked of `rx` at once, at most
     kbd_intr = None
     feed = None  # called while waiting, for the watchdog
 

@@ -20,10 +20,12 @@ from host.push.errors import PushError
 
 SNIPPET = "from device.agent import serve_console; serve_console()"
 
-# For a board that waits for the rest of a frame of an earlier host; no byte is a control character that a REPL obeys,
-# but for one Tab. The first ends a wait for a head, the second a wait of `Serial.grain` bytes.
+# No byte of it is a control character that a REPL obeys, but for one Tab.
 STOP = bytes(frame.encode(frame.ABORT, 0, 0))
-WAKE = (bytes(frame.EXTRA) + STOP, bytes(1024) + STOP)
+# What ends an earlier host's session: enough to complete a frame's head, and Ctrl-C for whatever else runs.
+# A board that is silent after it waits for the rest of a frame, which is at most 4096 bytes.
+WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
+FILL = (bytes(1024) + STOP,) * 5
 
 Progress = Callable[[int, int], None]
 
@@ -258,9 +260,12 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
 
 def free(wire: Wire) -> None:
     """End what an earlier host left behind: a board in the middle of a session does not listen to Ctrl-C."""
+    for _ in range(100):
+        if not wire.read(0):
+            break
     sender = Sender(None)
-    for wake in WAKE:
-        wire.write(wake)
+    for data in (WAKE, *FILL):
+        wire.write(data)
         while data := wire.read(0.3):
             sender.feed(data)
             if sender.frames_seen:
