@@ -137,11 +137,26 @@ class Chunks:
 
     def load(self):
         """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
+        ram = src = self.ram
+        self._prove(ram)
+        ram.seek(0)
+        self.stored = self.length
+        self.at += self.length
+        self.left = min(self.chunk, self.part.size - self.index * self.chunk)
+        self.index += 1
+        self.sha, self.length = unpack(LINK, ram.read(LINK_SIZE))
+        if self.length and self.done():
+            raise Corrupt("chain", "the last chunk, %d, promises another" % (self.index - 1))
+        for code in self.part.stages:
+            src = __import__("device.pipe." + STAGES[code], None, None, ("open",)).open(src, self.part)
+        self.decoder = src
+        return self.left
+
+    def _prove(self, ram):
         length = self.length
         if not LINK_SIZE < length <= self.chunk + SLACK:
             raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, length))
         h = sha256()
-        ram = src = self.ram
         ram.seek(0)
         piece = memoryview(self.buf)
         while length:
@@ -154,18 +169,6 @@ class Chunks:
             length -= len(piece)
         if h.digest() != self.sha:
             raise Corrupt("chunk", "chunk %d is not the one that was signed" % self.index)
-        self.stored = self.length
-        self.at += self.length
-        self.left = min(self.chunk, self.part.size - self.index * self.chunk)
-        self.index += 1
-        ram.seek(0)
-        self.sha, self.length = unpack(LINK, ram.read(LINK_SIZE))
-        if self.length and self.done():
-            raise Corrupt("chain", "the last chunk, %d, promises another" % (self.index - 1))
-        for code in self.part.stages:
-            src = __import__("device.pipe." + STAGES[code], None, None, ("open",)).open(src, self.part)
-        self.decoder = src
-        return self.left
 
     def readinto(self, buf):
         """Decode bytes of the chunk that was loaded; 0 at its end, which must be the end of its stored bytes too."""

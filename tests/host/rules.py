@@ -21,6 +21,8 @@ PORT_MODULES = frozenset(
     "array binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select socket ssl"
     " struct sys time vfs".split()
 )
+# The one module that main.py takes from the board's owner.
+APPLICATION = "app"
 # Methods and names that CPython has and the port has not.
 PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix removesuffix isidentifier".split())
 
@@ -40,6 +42,7 @@ MAY_IMPORT = {
         "device.store.journal",
         "device.link.frame",
         "device.pipe.",
+        "device.version",
     ),
     "device.installer": (
         "device.errors",
@@ -47,9 +50,10 @@ MAY_IMPORT = {
         "device.pipe.package",
         "device.store.writer",
         "device.store.journal",
+        "device.version",
     ),
-    "device.agent": ("device.errors", "device.installer"),
-    "device.console": ("device.errors", "device.agent", "device.board", "device.link.", "device.layout."),
+    "device.agent": ("device.errors", "device.installer", "device.version"),
+    "device.console": ("device.errors", "device.agent", "device.board", "device.link.", "device.shim"),
     "device.shim": ("device.errors", "device.store.journal"),
     "device.board": ("device.",),
     "boot": ("device.shim", "device.board"),
@@ -131,7 +135,7 @@ def foreign_modules(path: str, text: str) -> list[str]:
                     found.append(f"{path}:{line}: only device/board.py names hardware, and this imports {name}")
                 elif id(node) not in inside:
                     found.append(f"{path}:{line}: {name} is imported outside a function, so importing touches hardware")
-            elif first not in PORT_MODULES and first not in ("device", "host"):
+            elif first not in PORT_MODULES | {"device", "host"} and (path, first) != ("main.py", APPLICATION):
                 found.append(f"{path}:{line}: MicroPython has no module {name}")
     return found
 
