@@ -4,10 +4,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 export MICROPYTHON
 BIN := .venv/bin
 FLASH_OPTIONS ?=
-# Device code is not annotated, so whatever mypy would want an annotation for is off; names and calls are checked.
-DEVICE_TYPES := --config-file= --custom-typeshed-dir .venv/stubs/library --python-version 3.11 --follow-imports silent \
-	--check-untyped-defs --disable-error-code union-attr --disable-error-code assignment \
-	--disable-error-code var-annotated --cache-dir .mypy_cache/device
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
@@ -32,7 +28,7 @@ check: .venv/.ready ## ruff and mypy; writes nothing
 	@$(BIN)/ruff format --check --quiet . || { echo "mpota: some files are not formatted; 'make fix' does it." >&2; exit 1; }
 	@echo "types of host/, strictly; of device/, against the ESP32 stubs:"
 	@$(BIN)/mypy
-	@MYPYPATH=.venv/stubs/modules $(BIN)/mypy $(DEVICE_TYPES) device
+	@$(BIN)/mypy --config-file .venv/stubs/mypy.ini device
 
 fix: .venv/.ready ## format the code and repair what ruff can repair
 	@$(BIN)/ruff check --quiet --fix . || true

@@ -18,6 +18,8 @@ from device.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refu
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
 EXIT: dict[type[OtaError], int] = {Refused: 3, LinkError: 4, Corrupt: 5, FlashError: 6, NotNow: 7, UpToDate: 0}
 FILE_TROUBLE = 1
+# What the board runs for `push`.
+PUSH = "from device import console\nconsole.push()"
 INTERRUPTED = 128 + signal.SIGINT
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -169,7 +171,7 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     read_package(data)
     with show.progress(f"push {file.name}", len(data)) as step:
         try:
-            said = send(port, Sender(data, step), baud)
+            said = send(port, Sender(data, step), baud, PUSH)
         except PushError as e:
             raise LinkError(e.code, str(e)) from e
     if said is None:
@@ -242,11 +244,17 @@ def rollback(port: str, tool: str, forget: bool) -> None:
     "--flash", type=OUT, default=Path("build/board.bin"), show_default=True, help="The file that is its flash."
 )
 @click.option("--firmware", type=FILE, help="The image of a new board; the real one of the demo by default.")
-def board(layout: str, flash: Path, firmware: Path | None) -> None:
+@click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
+@click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
+def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     from host.sim.board import run_board
+    from host.sim.supervisor import BoardError, Options
 
-    run_board(flash, layout=layout, firmware=firmware)
+    try:
+        run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
+    except BoardError as e:
+        raise Refused("board", str(e)) from e
 
 
 @cli.command()
@@ -273,17 +281,16 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
         if not as_json:
-            show.table(flasher.as_table(plan))
+            show.out.print(flasher.sentence(plan))
+            if plan.listed():
+                show.table(flasher.as_table(plan))
         if dry_run:
-            show.note("nothing was changed: --dry-run")
+            show.note("nothing was changed: this was a dry run")
         else:
             with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
                 flasher.apply(repl, plan, step)
             repl.restart()
             after = read(repl)
-    for change in plan.changes:
-        if change.note and change.action == "keep":
-            show.note(f"kept: {change.note}")
     if as_json:
         show.facts({**flasher.as_facts(plan), "status": after and after.facts})
     elif after:

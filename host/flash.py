@@ -119,6 +119,10 @@ class Plan:
     changes: list[Change] = field(default_factory=list)
     record: dict[str, list[str]] = field(default_factory=dict)
 
+    def listed(self) -> list[Change]:
+        """What a person should see: everything but what stays the same."""
+        return [c for c in self.changes if c.action != "same"]
+
     def todo(self) -> list[Change]:
         return [c for c in self.changes if c.action in ("new", "update")]
 
@@ -344,17 +348,28 @@ def check_room(plan: Plan) -> None:
         )
 
 
-def as_table(plan: Plan) -> Table:
-    """The plan for a person; what stays the same is counted, not listed."""
-    shown = [c for c in plan.changes if c.action != "same"]
-    lines = [(c.action, c.path, f"{len(c.data):,}" if c.action in ("new", "update") else "", c.note) for c in shown]
-    same = len(plan.changes) - len(shown)
-    if same:
-        lines.append(("same", f"{same} files", "", ""))
+def sentence(plan: Plan) -> str:
+    """What the board is, and how much changes on it."""
     facts = plan.facts
-    native = f", native code for {facts.arch}" if facts.arch else ""
-    title = f"{facts.machine}: MicroPython {facts.version}, .mpy {facts.mpy}{native}, {facts.free:,} bytes free"
-    return Table(title, ("action", "file", "bytes", "why"), lines)
+    native = f" with native code for {facts.arch}" if facts.arch else ""
+    todo, stale = plan.todo(), plan.stale()
+    size = sum(len(c.data) for c in todo)
+    what = (
+        f"{len(todo)} files to write ({size:,} bytes), {len(stale)} to remove" if todo or stale else "nothing to write"
+    )
+    same = sum(c.action == "same" for c in plan.changes)
+    return (
+        f"{facts.machine}: MicroPython {facts.version}, .mpy {facts.mpy}{native}, {facts.free:,} bytes free\n"
+        f"{what}, {same} unchanged"
+    )
+
+
+def as_table(plan: Plan) -> Table:
+    """The plan for a person, without what stays the same."""
+    lines = [
+        (c.action, c.path, f"{len(c.data):,}" if c.action in ("new", "update") else "", c.note) for c in plan.listed()
+    ]
+    return Table("", ("action", "file", "bytes", "why"), lines)
 
 
 def as_facts(plan: Plan) -> dict[str, object]:

@@ -5,6 +5,8 @@ by Ctrl-C; closing restarts it by a soft reset, which the loader does not see an
 Whatever goes wrong on the way is a LinkError of one sentence, with the last line of the board's own traceback.
 """
 
+import contextlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +45,9 @@ def raised(traceback: str) -> OtaError:
     return LinkError("board", f"the board says: {last}")
 
 
+# Seconds that one read of the port waits; on a pty mpremote would wait for ever otherwise.
+SILENCE_S = 1
+TRIES = 4
 RESET = "import machine\nmachine.reset()"
 
 
@@ -55,10 +60,18 @@ class Mpremote:
         from mpremote.transport import TransportError
         from mpremote.transport_serial import SerialTransport
 
-        self.failure = TransportError
-        self.transport = SerialTransport(port)
-        self.transport.enter_raw_repl(soft_reset=False)
+        self.transport = SerialTransport(port, timeout=SILENCE_S)
         self.gone = False
+        for tries in range(TRIES):
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it could not use
+                    self.transport.enter_raw_repl(soft_reset=False, timeout_overall=2 + tries)
+                return
+            except TransportError:
+                # A board in the middle of its restart hears no Ctrl-C.
+                if tries == TRIES - 1:
+                    self.transport.close()
+                    raise
 
     def run(self, code: str) -> bytes:
         from mpremote.transport import TransportExecError

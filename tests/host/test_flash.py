@@ -1,0 +1,223 @@
+"""`python -m host flash`: mpota onto a virtual board, by both tools, without touching what is the user's.
+
+The board is the real thing as far as a PC has one: MicroPython behind a pty, a littlefs in a simulated flash.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from device.errors import LinkError, Refused
+from host import flash, repl
+from host.flash import ROOT, Facts, Plan, Wishes
+from host.sim.board import VirtualBoard, create, native_arch
+from tests import image_maker
+
+KEY = bytes(range(256)) + bytes(128)
+WISHES = {"settings": {"product": "lamp", "manifest": "http://127.0.0.1:1/manifest.json"}, "keys": {"release": KEY}}
+
+
+@pytest.fixture(scope="module")
+def image():
+    return image_maker.image()
+
+
+@contextmanager
+def fresh(tmp_path, image, files=None):
+    """A running board that has only `files`."""
+    path = create(tmp_path / "board.bin", image, files=files or {})
+    with VirtualBoard(path) as board:
+        yield board
+
+
+def run(board, *args):
+    """The command itself, as a person starts it."""
+    command = [sys.executable, "-m", "host", "flash", "--port", board.port, *args]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def plan_of(board, **wishes):
+    with repl.open_board(board.port) as line:
+        return flash.make_plan(line, Wishes(**wishes))
+
+
+def apply(board, **wishes):
+    with repl.open_board(board.port) as line:
+        plan = flash.make_plan(line, Wishes(**wishes))
+        flash.apply(line, plan)
+    return plan
+
+
+def actions(plan):
+    return {c.path: c.action for c in plan.changes}
+
+
+def on_board(board):
+    """path -> SHA-256 of every file there."""
+    with repl.open_board(board.port) as line:
+        return {path: digest for path, (_, digest) in repl.ask(line, flash.ASK_FILES).items()}
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("tool", ["mpremote", "ampy"])
+def test_a_bare_board_gets_everything_and_says_its_status(tmp_path, image, tool):
+    key = tmp_path / "release.pub"
+    key.write_bytes(KEY)
+    with fresh(tmp_path, image) as board:
+        done = run(board, "--tool", tool, "--product", "lamp", "--key", str(key), "--json")
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert said["status"]["product"] == "lamp"
+        assert said["status"]["running"] == "ota_0"
+        there = on_board(board)
+    expected = {"/" + p.relative_to(ROOT).with_suffix(".mpy").as_posix() for p in flash.modules("esp32")}
+    assert len(expected) >= 15
+    assert expected <= set(there)
+    assert there["/boot.py"] == sha((ROOT / "boot.py").read_bytes())
+    assert there["/keys/release.pub"] == sha(KEY)
+    assert not [p for p in there if p.endswith(".new") or "loader" in p or "verify" in p]
+
+
+def test_a_second_run_changes_nothing(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        apply(board, **WISHES)
+        before = on_board(board)
+        again = plan_of(board, **WISHES)
+        assert not again.todo() and not again.stale()
+        assert "nothing to write" in flash.sentence(again)
+        assert set(actions(again).values()) == {"same"}
+        assert on_board(board) == before
+
+
+def test_a_dry_run_lists_and_changes_nothing(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        before = on_board(board)
+        done = run(board, "--dry-run", "--product", "lamp")
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"new +/device/installer\.mpy", done.stdout)
+        assert "dry run" in done.stderr
+        assert on_board(board) == before
+
+
+def test_the_users_own_files_settings_and_keys_are_never_replaced(tmp_path, image):
+    own = {
+        "/main.py": b"print('mine')\n",
+        "/boot.py": b"import app\n",
+        "/mpota.json": b'{"product": "mine"}',
+        "/keys/release.pub": b"\1" * 384,
+        "/secrets.json": b"{}",
+        "/lib.py": b"x = 1\n",
+    }
+    own["/app.py"] = b"def step(): pass\n"
+    with fresh(tmp_path, image, own) as board:
+        plan = apply(board, **WISHES)
+        there = on_board(board)
+    assert {path: there[path] for path in own} == {path: sha(data) for path, data in own.items()}
+    kept = {c.path: c.note for c in plan.changes if c.action == "keep"}
+    assert set(kept) == {"/main.py", "/boot.py", "/mpota.json", "/keys/release.pub"}
+    assert "--force" in kept["/boot.py"] and "shim.boot(Board)" in kept["/boot.py"]
+    assert "remove it first" in kept["/mpota.json"] and "remove it first" in kept["/keys/release.pub"]
+
+
+def test_force_replaces_a_boot_file_but_no_settings_and_no_key(tmp_path, image):
+    own = {"/main.py": b"print('mine')\n", "/mpota.json": b'{"product": "mine"}', "/keys/release.pub": b"\1" * 384}
+    with fresh(tmp_path, image, own) as board:
+        apply(board, force=True, **WISHES)
+        there = on_board(board)
+    assert there["/main.py"] == sha((ROOT / "main.py").read_bytes())
+    assert there["/mpota.json"] == sha(own["/mpota.json"])
+    assert there["/keys/release.pub"] == sha(own["/keys/release.pub"])
+
+
+def test_micropythons_own_empty_boot_file_is_not_the_users(tmp_path, image):
+    stock = b"# This file is executed on every boot\n#import esp\n\n#esp.osdebug(None)\n"
+    with fresh(tmp_path, image, {"/boot.py": stock}) as board:
+        assert actions(plan_of(board, **WISHES))["/boot.py"] == "update"
+
+
+def test_only_what_changed_is_written_and_what_is_stale_goes(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        apply(board, **WISHES)
+        with repl.open_board(board.port) as line:
+            repl.put(line, "/device/shim.mpy", b"an older one")
+            repl.put(line, "/device/agent.py", b"raise RuntimeError('I would be run first')\n")
+            repl.put(line, "/device/stream.mpy.new", b"left by a plug that was pulled")
+        plan = apply(board, **WISHES)
+        todo = {c.path: c.action for c in plan.changes if c.action != "same"}
+        assert todo == {
+            "/device/shim.mpy": "update",
+            "/device/agent.py": "remove",
+            "/device/stream.mpy.new": "remove",
+            "/device/files.json": "update",
+        }
+        there = on_board(board)
+    assert there["/device/shim.mpy"] == sha(flash.compile_mpy(ROOT / "device/shim.py", native_arch()))
+    assert "/device/agent.py" not in there and "/device/stream.mpy.new" not in there
+
+
+def test_an_older_main_of_ours_is_updated_by_the_record_on_the_board(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        apply(board, **WISHES)
+        older = b"# an older main.py of mpota's\n" + b"x = 1\n" * 9
+        with repl.open_board(board.port) as line:
+            repl.put(line, "/main.py", older)
+        assert actions(plan_of(board, **WISHES))["/main.py"] == "keep"
+        with repl.open_board(board.port) as line:
+            repl.put(line, flash.RECORD, json.dumps({"/main.py": [sha(older)]}).encode())
+        assert actions(plan_of(board, **WISHES))["/main.py"] == "update"
+
+
+def test_a_file_that_arrives_damaged_changes_nothing(tmp_path, image, monkeypatch):
+    with fresh(tmp_path, image) as board:
+        before = on_board(board)
+        put = repl.put
+        monkeypatch.setattr(
+            repl, "put", lambda line, path, data: put(line, path, data[:-1] if "shim" in path else data)
+        )
+        with pytest.raises(LinkError, match="did not arrive whole"):
+            apply(board, **WISHES)
+        left = {path: digest for path, digest in on_board(board).items() if not path.endswith(".new")}
+        assert left == before
+
+
+def test_a_board_without_room_is_refused_before_a_byte_is_written(tmp_path):
+    plan = Plan(Facts("m", "1.29.0", "6.3", "", 4096), [flash.Change("/boot.py", "new", bytes(4097))])
+    with pytest.raises(Refused, match="4096 bytes free and this needs 8192"):
+        flash.check_room(plan)
+
+
+def test_modules_are_compiled_for_the_version_and_architecture_asked_for():
+    path = ROOT / "device/pipe/trust.py"
+    assert flash.compile_mpy(path, "xtensawin")[:2] == b"M\x06"
+    old = flash.compile_mpy(path, "", "6.1")
+    assert old[:2] == b"M\x06"
+    assert flash.compile_mpy(path, "", "5")[:2] == b"M\x05"
+    with pytest.raises(Refused, match=r"loads \.mpy version 9"):
+        flash.compile_mpy(path, "", "9")
+
+
+def test_a_board_that_loads_no_mpy_is_told_so():
+    class Old:
+        def run(self, code):
+            return json.dumps({"mpy": 0, "version": "1.9", "machine": "old board", "free": 1}).encode()
+
+    with pytest.raises(Refused, match="old board cannot load"):
+        flash.ask_facts(Old())
+
+
+def test_no_board_at_the_port_is_one_sentence():
+    command = [sys.executable, "-m", "host", "flash", "--port", os.devnull]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1 and "no MicroPython prompt" in done.stderr
