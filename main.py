@@ -16,7 +16,11 @@ board = Board()
 links = []
 if "manifest" in board.settings:
     board.connect()
-    links.append(Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version))
+    link = Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version)
+    link.feed = board.feed
+    link.ca = board.settings.get("ca")
+    link.report_url = board.settings.get("report")
+    links.append(link)
 agent = Agent(board, links, board.keys(), getattr(app, "health", None))
 try:
     while True:

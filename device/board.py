@@ -59,7 +59,10 @@ class Port:
         self.current = Partition(P(P.RUNNING))
         subtype = P(P.RUNNING).info()[1]
         self.running = subtype - 16 if subtype >= 16 else -1
-        self.slots = [Partition(p[0]) for p in (P.find(P.TYPE_APP, 16 + i) for i in range(16)) if p]
+        self.slots = []
+        # As ESP-IDF counts: a gap ends the row of slots.
+        while part := P.find(P.TYPE_APP, 16 + len(self.slots)):
+            self.slots.append(Partition(part[0]))
         data = P.find(P.TYPE_DATA, 0)
         self.otadata = Partition(data[0]) if data else None
 
@@ -114,13 +117,16 @@ class Board:
         return self.settings.get("chunk", 16384)
 
     def keys(self):
-        """The public keys that this board trusts: every file in /keys."""
+        """The public keys that this board trusts: every file in /keys. Without one it trusts nobody."""
         from os import listdir
 
         keys = []
-        for name in listdir(KEYS):
-            with open(KEYS + "/" + name, "rb") as f:
-                keys.append(f.read(384))
+        try:
+            for name in listdir(KEYS):
+                with open(KEYS + "/" + name, "rb") as f:
+                    keys.append(f.read(384))
+        except OSError:
+            pass
         return keys
 
     def cause(self):
