@@ -1,8 +1,8 @@
 """A whole virtual ESP32: made as a file, run behind a pty, held by a test or by the command line.
 
 `create` makes the flash image of a board as it leaves the workshop: table, firmware in its first slot, blank otadata,
-a file system with the board's files. `run_board` and `VirtualBoard` start it. All that a board knows is in that file and
-in the JSON beside it, so a board that was killed goes on from there.
+a file system with the board's files. `run_board` and `VirtualBoard` start it. All that a board knows is in that file
+and in the JSON beside it, so a board that was killed goes on from there.
 """
 
 import hashlib
@@ -135,7 +135,7 @@ def mpota_files(
 
 
 def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
-    """From its next start an image (its bytes, or its SHA-256 in hex) behaves so; "fine" forgets what was said before."""
+    """From its next start an image (its bytes, or its SHA-256 in hex) behaves so."""
     if behaviour not in BEHAVIOURS:
         raise BoardError(f"an image cannot behave {behaviour!r}, only {', '.join(BEHAVIOURS)}")
     sha = firmware if isinstance(firmware, str) else hashlib.sha256(firmware).hexdigest()

@@ -1,15 +1,16 @@
 """The modules that an ESP32 has and the unix port has not: esp, esp32, machine, network, and its view of socket.
 
-They stand on one simulated flash and one wire to the supervisor. What needs the chip to go down (a reset, a watchdog, an
-abort) is said on the wire, and then nothing more runs here: the supervisor ends the process, as the power would.
+They stand on one simulated flash and one wire to the supervisor. What needs the chip to go down (a reset, a watchdog,
+an abort) is said on the wire, and then nothing more runs here: the supervisor ends the process, as the power would.
 """
 
-import machine
-import micropython
 import socket
 import sys
 import termios
 import time
+
+import machine
+import micropython
 
 from device.layout.esp32 import table
 from host.sim import esp_idf

@@ -11,6 +11,7 @@ import sys
 import time
 
 import vfs
+
 from device.layout.esp32 import loader, table
 from host.sim import chip
 from host.sim.flash import SimFlash
@@ -92,7 +93,7 @@ def start(text):
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
-    running = [row for row in table.decode(flash) if row.offset == config["running"]][0]
+    running = next(row for row in table.decode(flash) if row.offset == config["running"])
     options = loader.Options(rollback=config["rollback"])
     idf = chip.Idf(wire, flash, running, config["idf"], options)
     modules = chip.modules(wire, idf, config["cause"], config["behaviour"])
@@ -102,6 +103,7 @@ def start(text):
     forget()
     sys.modules.update(modules)
     chip.interruptible(True)
+    wire.say("up")
     try:
         application(wire, config)
     except KeyboardInterrupt:
@@ -110,7 +112,7 @@ def start(text):
 
 
 def fill(text):
-    """Copy files of the PC into the board's file system and values into its NVS; the PC does this before the first boot."""
+    """Copy files of the PC into the board's file system and values into its NVS, while the board is off."""
     config = json.loads(text)
     flash = open_flash(config)
     idf = esp_idf_of(flash)

@@ -1,8 +1,8 @@
 """What is outside the chip of a virtual board: power, reset, the bootloader, the watchdog and the cable.
 
-One loop carries bytes between the client's pty and the pty of the running unix port, takes the words of `chip.Wire` out
-of them, and starts the port again after each reset. Only a reset through the loader chooses an image; a soft reset keeps
-the image, the watchdog and the REPL mode the client is in. The flash file is the only thing that outlives a process.
+One loop carries bytes between the client's pty and the pty of the running unix port, takes the words of `chip.Wire`
+out of them, and starts the port again after each reset. Only a reset through the loader chooses an image; a soft reset
+keeps the image, the watchdog and the REPL mode the client is in. The flash file is all that outlives a process.
 """
 
 import contextlib
@@ -48,6 +48,8 @@ PENDING = 1 << 16
 STALL_S = 0.5
 # A board without an image that starts resets for ever; so does one whose image dies at once.
 RETRY_S = 0.3
+# What the unix port needs from a Ctrl-C to the prompt.
+INTERRUPT_S = 0.03
 
 
 class BoardError(Exception):
@@ -111,12 +113,12 @@ def port_environment() -> dict[str, str]:
 
 
 def lock(flash: Path) -> int:
-    """A descriptor that holds the flash for one board; the port inherits it, so that it frees it too before another starts."""
+    """A descriptor that holds the flash for one board; the port inherits it, so another starts only when both ended."""
     try:
         fd = os.open(flash, os.O_RDWR)
     except FileNotFoundError:
         raise BoardError(f"{flash} is not there: create the board first") from None
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 1
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,6 +165,13 @@ class Tap:
         out, self.rest = self.rest[: len(self.rest) - keep], self.rest[len(self.rest) - keep :]
         if out:
             yield out
+
+    def flush(self) -> bytes:
+        """What was kept back because it might have begun a mark; a word whose end is still to come stays."""
+        if self.rest.startswith(self.mark):
+            return b""
+        out, self.rest = self.rest, b""
+        return out
 
 
 class Cook:
@@ -249,7 +258,7 @@ class Chip:
     """One run of the unix port, from a start to an exit or a kill, on a pty of its own."""
 
     def __init__(self, config: dict[str, Any], heap: str, lock_fd: int) -> None:
-        mark = b"\x00" + secrets.token_bytes(8).replace(b"\n", b"\x01")
+        mark = b"\xd7" + secrets.token_bytes(8).replace(b"\n", b"\x01")
         self.tap = Tap(mark)
         self.cook = Cook()
         self.binary = False
@@ -274,6 +283,8 @@ class Chip:
         )
         os.close(slave)
         self.input = b""
+        # When the next input byte may be passed on; the port is not ready for a Ctrl-C before it says so.
+        self.open_at = float("inf")
 
     def read(self) -> bytes | None:
         """Some output; b"" when there is none now, None when the port has gone."""
@@ -287,9 +298,16 @@ class Chip:
             raise
 
     def push(self) -> None:
+        """Pass input on, a Ctrl-C alone: two in a row would kill the unix port on its way to the prompt."""
+        if not self.input or time.monotonic() < self.open_at:
+            return
+        n = len(self.input) if self.binary else self.input.find(b"\x03") + 1 or len(self.input)
         # A port that has just gone takes no input; its end is noticed by read.
         with contextlib.suppress(OSError):
-            self.input = self.input[os.write(self.master, self.input) :]
+            n = os.write(self.master, self.input[:n])
+            if self.input[n - 1] == 3 and not self.binary:
+                self.open_at = time.monotonic() + INTERRUPT_S
+            self.input = self.input[n:]
 
     def end(self) -> int:
         """Kill what still runs; the exit status."""
@@ -313,6 +331,8 @@ class Supervisor:
         self.mode = Mode()
         self.dog: Dog | None = None
         self.chip: Chip | None = None
+        # What the client sent and no port has seen yet.
+        self.unread = b""
         self.boot: Any = None
         self.windows: list[tuple[int, int]] = []
         self.behaviour = "fine"
@@ -348,6 +368,7 @@ class Supervisor:
     def hard(self, cause: int) -> None:
         """A reset through the bootloader."""
         self._end_chip()
+        self.unread = b""
         self.dog = None
         self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
@@ -387,6 +408,7 @@ class Supervisor:
     def _end_chip(self) -> None:
         if self.chip:
             self.chip.end()
+            self.unread = self.chip.input
         self.chip = None
         self.start_at = None
 
@@ -405,6 +427,7 @@ class Supervisor:
             "repl": repl,
         }
         self.chip = Chip(config, self.options.heap, self.lock_fd)
+        self.chip.input, self.unread = self.unread, b""
 
     # The loop
 
@@ -417,25 +440,30 @@ class Supervisor:
         if self.leash is not None:
             reads.append(self.leash)
         writes = [self.cable.master] if self.cable.out else []
-        if chip and chip.input and not self.entering:
+        if chip and chip.input and not self.entering and time.monotonic() >= chip.open_at:
             writes.append(chip.master)
-        readable, writable, _ = select.select(reads, writes, [], self._patience())
+        readable, _, _ = select.select(reads, writes, [], self._patience())
         if self.leash in readable and not os.read(self.leash or 0, 1):
             self.stop()
         if self.cable.out:
             self.cable.push()
         if chip and self.cable.master in readable:
             chip.input += os.read(self.cable.master, PENDING)
-        if chip and chip.input and not self.entering:
+        if chip and not self.entering:
             chip.push()
         if chip and chip.master in readable:
             self._output(chip)
+        elif chip and chip.tap.rest:
+            self._show(chip, chip.tap.flush())
         self._clock()
 
     def _patience(self) -> float:
-        waits = [0.2]
+        # The port writes a mark at once, so the rest of a divided one is never late.
+        waits = [0.002 if self.chip and self.chip.tap.rest else 0.2]
         if self.dog:
             waits.append(self.dog.deadline - time.monotonic())
+        if self.chip and self.chip.input:
+            waits.append(self.chip.open_at - time.monotonic())
         if self.start_at:
             waits.append(self.start_at[0] - time.monotonic())
         return max(0.0, min(waits))
@@ -512,8 +540,12 @@ class Supervisor:
             self.dog.feed()
         elif verb == "binary":
             chip.binary = args[0] == "1"
+        elif verb == "up":
+            chip.open_at = 0.0
         elif verb == "repl":
             self.entering, self.swallowed = ("banner" if self.mode.raw else ""), b""
+            # Between here and the prompt a Ctrl-C would kill the unix port.
+            chip.open_at = time.monotonic() + INTERRUPT_S
             self.emit("repl")
         elif verb == "reset":
             self.hard(HARD)
