@@ -48,6 +48,8 @@ def raised(traceback: str) -> OtaError:
 # Seconds that one read of the port waits; on a pty mpremote would wait for ever otherwise.
 SILENCE_S = 1
 TRIES = 4
+# What MicroPython says when a soft reset has begun; a Ctrl-C before it would be lost.
+REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
 
 
@@ -65,7 +67,7 @@ class Mpremote:
         for tries in range(TRIES):
             try:
                 with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it could not use
-                    self.transport.enter_raw_repl(soft_reset=False, timeout_overall=2 + tries)
+                    self.transport.enter_raw_repl(soft_reset=False, timeout_overall=1 + tries)
                 return
             except TransportError:
                 # A board in the middle of its restart hears no Ctrl-C.
@@ -92,6 +94,7 @@ class Mpremote:
         if not self.gone:
             self.transport.exit_raw_repl()
             self.transport.serial.write(b"\x04")
+            self.transport.read_until(1, REBOOT, timeout=SILENCE_S)
         self.transport.close()
 
 
@@ -126,6 +129,7 @@ class Ampy:
         if not self.gone:
             self.board.exit_raw_repl()
             self.board.serial.write(b"\x04")
+            self.board.read_until(1, REBOOT, timeout=SILENCE_S)
         self.board.close()
 
 
