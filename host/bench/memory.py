@@ -1,0 +1,117 @@
+"""The least heap on which the unix port completes a signed update, found by bisection to 1 KiB.
+
+A run counts when the port says that it armed and the slot's file holds the image; a run fails for want of memory or the
+bench stops. The heap in use before the first call (interpreter, imports, the harness of small.py) is told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+from host.bench.figure import AT_MOST, Figure
+from host.bench.material import PRODUCT, Material, Offer
+
+RAW_CHUNK, DEFLATE_CHUNK = 4096, 8192
+# Unsigned, the same way: micropython-esp32-ota by glenn20 needs 41 and 74 KB.
+BARS = {("none", RAW_CHUNK): 41, ("deflate", DEFLATE_CHUNK): 52}
+HTTP_MORE = 10
+LOW, HIGH = 16, 256
+KIB = 1024
+
+
+def completes(material: Material, source: str, heap: int) -> bool:
+    """Does the update end on `heap` KiB? RuntimeError where it fails of anything but memory."""
+    done = material.port(f"import small; small.run({source!r})", f"{heap}k")
+    if done.returncode == 0 and done.stdout.endswith("armed\n"):
+        if material.slot.read_bytes()[: len(material.new)] != material.new:
+            raise RuntimeError(f"{source} was armed, but the slot does not hold the image")
+        return True
+    if "MemoryError" not in done.stdout + done.stderr and "memory" not in done.stderr:
+        raise RuntimeError(f"{source} failed on {heap} KiB: {(done.stderr or done.stdout).strip()[-500:]}")
+    return False
+
+
+def least(material: Material, source: str) -> int:
+    """KiB, the least on which the update of `source` completes."""
+    low, high = LOW, HIGH
+    if not completes(material, source, high):
+        raise RuntimeError(f"{source} does not complete on {high} KiB")
+    while high - low > 1:
+        middle = (low + high) // 2
+        if completes(material, source, middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def taken(material: Material, source: str) -> float:
+    """KiB in use before the update's first call."""
+    return int(material.told(f"import small; small.run({source!r})", f"{HIGH}k").split()[0]) / KIB
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def web(material: Material, offer: Offer) -> Iterator[str]:
+    """A static web server with a manifest of this one package; gives the manifest's URL."""
+    entry: dict[str, object] = {"product": PRODUCT, "layout": "esp32", "version": "2.0.0", "file": offer.path.name}
+    entry |= {"size": offer.path.stat().st_size, "id": ""}
+    (material.folder / "manifest.json").write_text(json.dumps({"mpota": 1, "packages": [entry]}))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(material.folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/manifest.json"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def figure(material: Material, offer: Offer, bar: int = 0) -> Figure:
+    """One package over the file link."""
+    need, imports = least(material, offer.path.name), taken(material, offer.path.name)
+    return Figure(
+        f"{offer.words}: least heap",
+        need,
+        "KB",
+        AT_MOST if bar else "",
+        bar,
+        f"imports {imports:.1f}, update {need - imports:.1f}",
+        {"imports": imports, "peak": need - imports, "package": offer.path.stat().st_size},
+    )
+
+
+def over_http(material: Material, offer: Offer, by_file: int) -> Figure:
+    """What HTTP takes above the file link, on the same package."""
+    with web(material, offer) as url:
+        need, imports = least(material, url), taken(material, url)
+    return Figure(
+        f"{offer.words}: more over HTTP",
+        need - by_file,
+        "KB",
+        AT_MOST,
+        HTTP_MORE,
+        f"{need} KB: imports {imports:.1f}, update {need - imports:.1f}",
+        {"least": need, "imports": imports, "peak": need - imports},
+    )
+
+
+def measure(material: Material) -> list[Figure]:
+    """Raw and deflate at every chunk size, then HTTP where there is a bar."""
+    found, web_found = [], []
+    for compress in ("none", "deflate"):
+        for chunk in (4096, 8192, 16384):
+            offer = material.offer(compress, chunk)
+            bar = BARS.get((compress, chunk), 0)
+            found.append(figure(material, offer, bar))
+            if bar:
+                web_found.append(over_http(material, offer, int(found[-1].value)))
+    return found + web_found

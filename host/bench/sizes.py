@@ -1,0 +1,51 @@
+"""Bytes of .mpy: the core that updates an ESP32, and what an ordinary boot of it imports.
+
+What a boot imports is asked of the unix port, which imports it; nothing is told from the source.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from host.bench.figure import AT_MOST, Figure
+from host.bench.material import Material
+from host.flash import ROOT, compile_mpy, modules
+
+# A module of the core runs on every board: board.py is this board's wiring, console.py the words of a host, file.py a
+# link for a card.
+NOT_CORE = ("board", "console", "file")
+ARCH = "xtensawin"
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
+BOOT = "import sys, device.shim, device.board, device.store.journal; print(*[m for m in sys.modules if 'device' in m])"
+
+
+def core() -> list[Path]:
+    """Installer, agent, shim, store, pipe, the links over HTTP and serial, and one layout without its loader."""
+    return [path for path in modules("esp32") if path.stem not in NOT_CORE]
+
+
+def at_boot(material: Material) -> list[Path]:
+    """The files that an ordinary boot loads; an empty `__init__.py` is no file on a board."""
+    names = material.told(BOOT).split()
+    paths = [ROOT / (name.replace(".", "/") + ".py") for name in names]
+    return [path for path in paths if path.is_file()]
+
+
+def mpy(paths: list[Path]) -> dict[str, int]:
+    """Bytes by path in the tree, the largest first."""
+    sizes = {path.relative_to(ROOT).as_posix(): len(compile_mpy(path, ARCH)) for path in paths}
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+
+
+def measure(material: Material) -> list[Figure]:
+    """Each file of the core, then the sums."""
+    files, boot = mpy(core()), mpy(at_boot(material))
+    shim = boot["device/shim.py"]
+    rows = [Figure(name.removeprefix("device/"), size, "B") for name, size in files.items()]
+    names = ", ".join(Path(name).name.removesuffix(".py") for name in boot)
+    return [
+        *rows,
+        Figure("device core", sum(files.values()), "B", AT_MOST, CORE_BYTES, f"{len(files)} files"),
+        Figure("an ordinary boot", sum(boot.values()), "B", AT_MOST, BOOT_BYTES, names, {"files": boot}),
+        Figure("the shim of it", shim, "B", AT_MOST, SHIM_BYTES),
+    ]
