@@ -177,7 +177,7 @@ class Layout:
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a USB flash, say."""
         if self._version is None:
-            record = Record.decode(self.journal.last("running"))
+            record = self.on_trial() or Record.decode(self.journal.last("running"))
             if record is None or record.slot != self.port.running:
                 return None
             if digest(self.port.current, record.size, bytearray(4096), self.port.feed) == record.sha:

@@ -26,7 +26,10 @@ def status(layout):
     }
     record = trial(layout.journal)
     if record:
-        facts["trial"] = {"version": text(record.version), "trials": record.trials, "runs": record.slot == port.running}
+        runs = record.slot == port.running
+        # A loader that goes back by itself had this boot counted when the image was armed.
+        left = record.trials - (runs and layout.pending())
+        facts["trial"] = {"version": text(record.version), "trials": left, "runs": runs}
     failure = layout.failure()
     if failure:
         facts["failed"] = {"version": text(failure[0].version), "reason": failure[1]}
