@@ -1,0 +1,57 @@
+"""What one scenario of test_link_http.py runs, under CPython and under the unix port: open, read, print one line.
+
+The argument is a JSON object {url, ca, version, opens: [offset, ...], report_url, timeout_ms}. Prints a JSON object:
+for each open the length and SHA-256 of what came, None for no offer, or the error's code and text.
+"""
+
+import json
+import sys
+from binascii import hexlify
+from hashlib import sha256
+
+if sys.implementation.name != "micropython":
+    import host  # noqa: F401
+
+from device.errors import LinkError
+from device.link.http import Http
+
+want = json.loads(sys.argv[1])
+fed = 0
+
+
+def feed():
+    global fed
+    fed += 1
+
+
+version = want.get("version")
+link = Http(want["url"], "lamp", "esp32", lambda: bytes(version) if version else None)
+link.timeout_ms = want.get("timeout_ms", 5000)
+link.ca = want.get("ca")
+link.report_url = want.get("report_url")
+link.feed = feed
+out = []
+buf = bytearray(1000)
+for at in want["opens"]:
+    n = 0
+    digest = sha256()
+    try:
+        src = link.open(at)
+        if src is None:
+            out.append(None)
+            continue
+        while True:
+            got = src.readinto(buf)
+            if not got:
+                break
+            digest.update(buf[:got])
+            n += got
+        assert src.readinto(buf) == 0
+        src.close()
+        out.append([n, hexlify(digest.digest()).decode()])
+    except LinkError as e:
+        out.append({"code": e.code, "text": str(e), "got": n})
+if want.get("report_url"):
+    link.report("confirmed", "version 1.2.3 runs")
+link.close()
+print(json.dumps({"out": out, "fed": fed}))

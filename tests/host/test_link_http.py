@@ -1,0 +1,495 @@
+"""The HTTP link against real servers, good and bad, on CPython and on the unix port: one list of scenarios for both."""
+
+import hashlib
+import http.server
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import pytest
+
+from host.push.bench import ROOT, micropython
+from tests.host.servers import PACKAGE, SIZE, Certificates, Rogue, chunked, entry, head, manifest, ranged
+
+CLIENT = "tests/host/http_client.py"
+WHOLE = [SIZE, hashlib.sha256(PACKAGE).hexdigest()]
+OFFER = manifest(entry())
+GOOD = head("200 OK", "Content-Type: application/json", length=len(OFFER)) + OFFER
+
+
+def rest(at, end=SIZE):
+    return [end - at, hashlib.sha256(PACKAGE[at:end]).hexdigest()]
+
+
+@pytest.fixture(params=["cpython", "unix port"])
+def run(request):
+    """Runs the client program on one interpreter; gives what its opens came to."""
+
+    def call(url, opens=(0,), **more):
+        program = [sys.executable] if request.param == "cpython" else [micropython()]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+        text = json.dumps({"url": url, "opens": list(opens), **more})
+        done = subprocess.run([*program, CLIENT, text], cwd=ROOT, env=env, capture_output=True, timeout=30)
+        assert done.returncode == 0, (done.stdout + done.stderr).decode()
+        answer = json.loads(done.stdout)
+        call.fed = answer["fed"]
+        return answer["out"]
+
+    return call
+
+
+def offer(run, package, opens=(0,), **more):
+    """Offer `package`, a rule of Rogue, through a good manifest."""
+    with Rogue({"/m.json": GOOD, "/package": package}) as server:
+        return run(server.url("/m.json"), opens, **more), server
+
+
+def listed(run, body, fields=(), **more):
+    """Offer a good package through a manifest of these bytes."""
+    answer = head("200 OK", *fields, length=len(body)) + body
+    with Rogue({"/m.json": answer, "/package": ranged, "/other/p": ranged, "/sub/package": ranged}) as server:
+        return run(server.url("/m.json"), **more)[0]
+
+
+def failed(out, code, *words):
+    assert isinstance(out, dict), out
+    assert out["code"] == code, out
+    for word in words:
+        assert word in out["text"], out
+
+
+def plain(at):
+    return head("200 OK", length=SIZE) + PACKAGE
+
+
+# --- the package's body ---------------------------------------------------------------------------------------------
+
+
+def test_package_arrives_whole_and_from_an_offset(run):
+    (whole, some, last), server = offer(run, ranged, (0, 12_345, SIZE - 1))
+    assert (whole, some, last) == (WHOLE, rest(12_345), rest(SIZE - 1))
+    assert server.asked == [("/m.json", 0), ("/package", 0), ("/package", 12_345), ("/package", SIZE - 1)]
+
+
+def test_server_without_range_is_read_past_the_offset(run):
+    assert offer(run, plain, (12_345,))[0] == [rest(12_345)]
+
+
+def test_range_that_starts_earlier_is_read_past_the_offset(run):
+    assert offer(run, lambda at: ranged(at - at % 4096), (12_345,))[0] == [rest(12_345)]
+
+
+def test_range_that_starts_later_is_refused(run):
+    failed(offer(run, lambda at: ranged(at + 1), (12_345,))[0][0], "http", "12345", "12346")
+
+
+def test_range_without_content_range_is_refused(run):
+    failed(offer(run, head("206 Partial Content", length=5) + b"12345", (5,))[0][0], "http")
+
+
+def test_status_416_is_told(run):
+    failed(offer(run, head("416 Range Not Satisfiable", length=0), (5,))[0][0], "http", "416")
+
+
+def test_offset_beyond_the_package_is_refused(run):
+    failed(offer(run, ranged, (SIZE + 1,))[0][0], "short", str(SIZE + 1))
+
+
+@pytest.mark.parametrize("step", [1, 7, 4096, SIZE])
+def test_chunked_body(run, step):
+    assert offer(run, chunked(PACKAGE, step))[0] == [WHOLE]
+
+
+def test_chunked_body_with_extensions_past_an_offset(run):
+    assert offer(run, chunked(PACKAGE, 999, b";name=value;more=" + b"x" * 100), (5000,))[0] == [rest(5000)]
+
+
+@pytest.mark.parametrize("cut", [10, 2000, SIZE + 50])
+def test_chunked_body_that_ends_early_is_short(run, cut):
+    body = chunked(PACKAGE, 1000)
+    failed(offer(run, body[: body.index(b"\r\n\r\n") + cut])[0][0], "short")
+
+
+@pytest.mark.parametrize("size", [b"-5", b"zz", b"", b"\r\n"])
+def test_chunk_of_no_length_is_refused(run, size):
+    body = head("200 OK", "Transfer-Encoding: chunked") + size + b"\r\n" + PACKAGE
+    failed(offer(run, body)[0][0], "http")
+
+
+def test_chunks_beyond_the_size_are_not_read(run):
+    assert offer(run, chunked(PACKAGE + b"more", 1000))[0] == [WHOLE]
+
+
+def test_body_without_length_ends_with_the_connection(run):
+    assert offer(run, head() + PACKAGE)[0] == [WHOLE]
+
+
+def test_connection_that_ends_early_is_short_and_keeps_what_came(run):
+    out = offer(run, head("200 OK", length=SIZE) + PACKAGE[:7000])[0][0]
+    failed(out, "short", "7000")
+    assert out["got"] == 7000
+
+
+def test_connection_without_length_that_ends_early_is_short(run):
+    failed(offer(run, head() + PACKAGE[:7000])[0][0], "short", "7000")
+
+
+def test_length_below_the_manifests_is_short(run):
+    failed(offer(run, head("200 OK", length=7000) + PACKAGE)[0][0], "short", "7000")
+
+
+def test_length_above_the_manifests_is_not_read(run):
+    assert offer(run, head("200 OK", length=SIZE + 9) + PACKAGE + b"more data")[0] == [WHOLE]
+
+
+@pytest.mark.parametrize("length", ["-1", "many", ""])
+def test_length_that_is_none_is_refused(run, length):
+    failed(offer(run, head("200 OK", length=length) + PACKAGE)[0][0], "http")
+
+
+def test_body_that_stalls_is_a_link_error_and_feeds_the_watchdog(run):
+    out = offer(run, [head("200 OK", length=SIZE) + PACKAGE[:7000], 3.0], timeout_ms=600)[0][0]
+    failed(out, "link", "600 ms")
+    assert out["got"] == 7000
+    assert run.fed > 10
+
+
+def test_slow_body_is_waited_for(run):
+    parts = [head("200 OK", length=SIZE)]
+    for i in range(0, SIZE, 4000):
+        parts += [PACKAGE[i : i + 4000], 0.2]
+    assert offer(run, parts, timeout_ms=900)[0] == [WHOLE]
+
+
+def test_update_goes_on_after_a_short_body(run):
+    answers = [head("200 OK", length=SIZE) + PACKAGE[:7000]]
+    out = offer(run, lambda at: answers.pop() if answers else ranged(at), (0, 7000))[0]
+    failed(out[0], "short")
+    assert out[1] == rest(7000)
+
+
+# --- statuses, redirects and heads ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 503, 511])
+def test_status_is_told(run, status):
+    failed(offer(run, head(f"{status} Oh No", "Content-Type: text/html", length=0))[0][0], "http", str(status))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_followed(run, status):
+    rules = {"/m.json": GOOD, "/package": head(f"{status} Go", "Location: /there?x=1", length=0), "/there?x=1": ranged}
+    with Rogue(rules) as server:
+        assert run(server.url("/m.json"), (0, 500)) == [WHOLE, rest(500)]
+
+
+def test_redirects_are_relative_to_where_they_stand(run):
+    body = manifest(entry(file="package"))
+    with Rogue({"/there/p": ranged, "/a/package": head("302 Go", "Location: ../there/p", length=0)}) as far:
+        # A path with .. is for the server to resolve.
+        far.rules["/a/../there/p"] = ranged
+        rules = {
+            "/m.json": head("302 Go", f"Location: //localhost:{far.port}/a/m2.json?q=/x", length=0),
+        }
+        far.rules["/a/m2.json?q=/x"] = head("200 OK", length=len(body)) + body
+        with Rogue(rules) as near:
+            assert run(near.url("/m.json")) == [WHOLE]
+        assert [path for path, _ in far.asked] == ["/a/m2.json?q=/x", "/a/package", "/a/../there/p"]
+
+
+def test_five_redirects_are_followed_and_the_sixth_is_not(run):
+    rules = {f"/{i}": head("302 Go", f"Location: /{i + 1}", length=0) for i in range(9)}
+    rules["/5"] = GOOD
+    rules["/package"] = ranged
+    with Rogue(rules) as server:
+        assert run(server.url("/0")) == [WHOLE]
+    rules["/5"] = head("302 Go", "Location: /6", length=0)
+    with Rogue(rules) as server:
+        failed(run(server.url("/0"))[0], "http", "5 redirects")
+
+
+@pytest.mark.parametrize("goto", [b"ftp://localhost/x", b"\xff\xfe", b"http://localhost:port/"])
+def test_redirect_to_no_url_is_refused(run, goto):
+    rule = b"HTTP/1.1 302 Go\r\nLocation: " + goto + b"\r\n\r\n"
+    out = offer(run, rule)[0][0]
+    assert out["code"] in ("http", "link"), out
+
+
+def test_redirect_without_location_is_refused(run):
+    failed(offer(run, head("302 Go", length=0))[0][0], "http", "302")
+
+
+def test_signed_url_of_a_thousand_bytes_is_followed(run):
+    path = "/there?" + "x" * 1000
+    rules = {"/m.json": GOOD, "/package": head("302 Go", "Location: " + path, length=0), path: ranged}
+    with Rogue(rules) as server:
+        assert run(server.url("/m.json")) == [WHOLE]
+
+
+def test_endless_header_line_is_dropped_and_endless_headers_are_refused(run):
+    long = head("200 OK", "X-Long: " + "y" * 100_000, "X-Short: 1", length=SIZE) + PACKAGE
+    assert offer(run, long)[0] == [WHOLE]
+    failed(offer(run, head("200 OK", *["X: 1"] * 2000, length=SIZE) + PACKAGE)[0][0], "http", "header")
+
+
+@pytest.mark.parametrize("rule", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
+def test_head_that_ends_early_is_short(run, rule):
+    failed(offer(run, rule)[0][0], "short")
+
+
+@pytest.mark.parametrize("rule", [b"SSH-2.0-OpenSSH\r\n", b"\r\n", b"HTTP/1.1\r\n", b"HTTP/1.1 abc OK\r\n\r\n"])
+def test_what_is_no_http_is_refused(run, rule):
+    failed(offer(run, rule)[0][0], "http")
+
+
+def test_header_names_have_no_case_and_values_no_edges(run):
+    rule = b"HTTP/1.0 200 OK\ncONTENT-lENGTH:   20000  \n\n" + PACKAGE + b"more"
+    assert offer(run, rule)[0] == [WHOLE]
+
+
+def test_no_server_is_a_link_error(run):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    failed(run(f"http://localhost:{port}/m.json")[0], "link")
+
+
+def test_host_that_is_unknown_is_a_link_error(run):
+    failed(run("http://host.invalid/m.json")[0], "link", "host.invalid")
+
+
+def test_silent_server_is_a_link_error(run):
+    with Rogue({"/m.json": [3.0]}) as server:
+        failed(run(server.url("/m.json"), timeout_ms=500)[0], "link", "500 ms")
+
+
+# --- captive portals ------------------------------------------------------------------------------------------------
+
+
+PAGE = b"<!DOCTYPE html><html>log in</html>"
+
+
+def test_portal_instead_of_the_manifest(run):
+    failed(listed(run, PAGE, ["Content-Type: text/html; charset=utf-8"]), "portal", "login")
+
+
+def test_portal_without_a_type_instead_of_the_manifest(run):
+    failed(listed(run, PAGE), "portal", "login")
+
+
+def test_portal_behind_a_redirect(run):
+    rules = {"/m.json": head("302 Found", "Location: /login", length=0)}
+    rules["/login"] = head("200 OK", "Content-Type: Text/HTML", length=len(PAGE)) + PAGE
+    with Rogue(rules) as server:
+        failed(run(server.url("/m.json"))[0], "portal")
+
+
+@pytest.mark.parametrize("at", [0, 20])
+def test_portal_instead_of_the_package(run, at):
+    page = PAGE + b" " * SIZE
+    failed(offer(run, head("200 OK", length=len(page)) + page, (at,))[0][0], "portal")
+
+
+# --- the manifest ---------------------------------------------------------------------------------------------------
+
+
+def test_newest_package_for_this_board_is_taken(run):
+    entries = [
+        entry("1.2.0", "old"),
+        entry("1.10.0", "package"),
+        entry("1.9.9.9", "older"),
+        entry("9.0.0", "another", product="pump"),
+        entry("9.0.0", "another", layout="bk7238"),
+    ]
+    assert listed(run, manifest(*entries)) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "running, found", [((1, 1, 9, 0), WHOLE), ((1, 2, 0, 0), None), ((1, 2, 0, 1), None), ((2, 0, 0, 0), None)]
+)
+def test_only_what_is_newer_than_what_runs_is_on_offer(run, running, found):
+    version = [b for part in running for b in (part >> 8, part & 255)]
+    assert listed(run, OFFER, version=version) == found
+
+
+def test_manifest_without_this_board_has_nothing_on_offer(run):
+    assert listed(run, manifest(entry(product="pump"))) is None
+    assert listed(run, manifest()) is None
+
+
+@pytest.mark.parametrize("file", ["sub/package", "/other/p", "./package?"])
+def test_file_is_relative_to_the_manifest(run, file):
+    with Rogue({"/x/m.json": head() + manifest(entry(file=file))}) as server:
+        server.rules.update({"/x/sub/package": ranged, "/other/p": ranged, "/x/./package?": ranged})
+        assert run(server.url("/x/m.json")) == [WHOLE]
+
+
+def test_file_may_be_on_another_host(run):
+    with Rogue({"/p": ranged}) as far, Rogue({}) as near:
+        near.rules["/m.json"] = head() + manifest(entry(file=far.url("/p", "127.0.0.1")))
+        assert run(near.url("/m.json")) == [WHOLE]
+
+
+def test_manifest_in_chunks(run):
+    with Rogue({"/m.json": chunked(OFFER, 10), "/package": ranged}) as server:
+        assert run(server.url("/m.json")) == [WHOLE]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\xfd",
+        b'{"mpota": 2, "packages": []}',
+        b'{"packages": []}',
+        b'{"mpota": 1}',
+        b'{"mpota": 1, "packages": 5}',
+        b'{"mpota": 1, "packages": [5]}',
+        manifest({"product": "lamp", "layout": "esp32"}),
+        manifest(entry(version="1.2")),
+        manifest(entry(version="1.2.x")),
+        manifest(entry(version="1.2.70000")),
+        manifest(entry(version="1.-2.3")),
+        manifest(entry(version="1.2.3.4.5")),
+        manifest(entry(version=5)),
+        manifest(entry(file=5)),
+        manifest(entry(size="many")),
+        manifest(entry(size=None)),
+        manifest(entry(size=-1)),
+    ],
+)
+def test_what_is_no_manifest_is_refused(run, body):
+    failed(listed(run, body), "manifest")
+
+
+def test_bad_entry_for_another_board_is_passed_over(run):
+    assert listed(run, manifest({**entry(product="pump"), "version": None}, entry())) == WHOLE
+
+
+def test_manifest_of_more_than_4096_bytes_is_refused(run):
+    body = OFFER + b" " * 4096
+    failed(listed(run, body), "manifest", "4096")
+    assert listed(run, OFFER + b" " * (4095 - len(OFFER))) == WHOLE
+
+
+# --- https ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def secured(run, context, ca, **more):
+    with Rogue({"/m.json": GOOD, "/package": ranged}, context) as server:
+        return run(server.url("/m.json"), ca=ca and str(ca), **more)
+
+
+@pytest.mark.parametrize("form", ["pem", "der"])
+def test_https_with_a_certificate_of_the_ca(run, certificates, form):
+    out = secured(run, certificates.context(), getattr(certificates, form), opens=(0, 12_345))
+    assert out == [WHOLE, rest(12_345)]
+
+
+@pytest.mark.parametrize("made", [{"host": "elsewhere.example"}, {"days": (-9, -1)}, {"days": (20, 30)}, {"own": True}])
+def test_https_with_a_wrong_certificate_is_refused(run, certificates, made):
+    days = made.get("days", (-1, 30))
+    context = certificates.context(**{**made, "days": days})
+    failed(secured(run, context, certificates.pem)[0], "tls", "localhost", "clock (20")
+
+
+def test_https_without_a_ca_is_refused(run, certificates):
+    failed(secured(run, certificates.context(), None)[0], "tls", "no CA")
+
+
+def test_https_with_a_ca_that_cannot_be_read_is_refused(run, certificates, tmp_path):
+    failed(secured(run, certificates.context(), tmp_path / "none.pem")[0], "tls")
+    bad = tmp_path / "bad.pem"
+    bad.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    failed(secured(run, certificates.context(), bad)[0], "tls")
+
+
+def test_https_to_a_server_that_stalls_in_the_handshake_is_a_link_error(run, certificates):
+    with Rogue({}) as server:
+        # It waits for a head that TLS never sends.
+        url = server.url("/m.json").replace("http:", "https:")
+        out = run(url, ca=str(certificates.pem), timeout_ms=500)[0]
+    failed(out, "link", "500 ms")
+
+
+def test_https_to_a_server_without_tls_is_refused(run, certificates):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+
+        def answer():
+            peer = sock.accept()[0]
+            peer.recv(10)
+            peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            peer.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        out = run(f"https://localhost:{sock.getsockname()[1]}/", ca=str(certificates.pem))[0]
+    failed(out, "tls")
+
+
+def test_http_may_lead_to_https_but_not_back(run, certificates):
+    with Rogue({"/m.json": GOOD, "/package": ranged}, certificates.context()) as safe:
+        with Rogue({"/m.json": head("302 Go", "Location: " + safe.url("/m.json"), length=0)}) as near:
+            assert run(near.url("/m.json"), ca=str(certificates.pem)) == [WHOLE]
+            near.rules["/package"] = ranged
+            safe.rules["/package"] = head("302 Go", "Location: " + near.url("/package"), length=0)
+            failed(run(safe.url("/m.json"), ca=str(certificates.pem))[0], "tls", near.url("/package"))
+            safe.rules["/m.json"] = head() + manifest(entry(file=near.url("/package")))
+            failed(run(safe.url("/m.json"), ca=str(certificates.pem))[0], "tls", near.url("/package"))
+            assert ("/package", 0) not in near.asked
+
+
+def test_tls_body_that_ends_early_is_short(run, certificates):
+    with Rogue({"/m.json": GOOD, "/package": head() + PACKAGE[:7000]}, certificates.context()) as server:
+        failed(run(server.url("/m.json"), ca=str(certificates.pem))[0], "short", "7000")
+
+
+# --- reports and plain static servers -------------------------------------------------------------------------------
+
+
+def test_report_is_posted(run):
+    with Rogue({"/m.json": GOOD, "/package": ranged, "/report": head("204 No Content")}) as server:
+        run(server.url("/m.json"), report_url=server.url("/report"))
+        assert [json.loads(post) for post in server.posts] == [
+            {"product": "lamp", "layout": "esp32", "code": "confirmed", "text": "version 1.2.3 runs"}
+        ]
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/report", "nonsense", "https://localhost:1/"])
+def test_report_that_nobody_takes_is_no_error(run, url):
+    with Rogue({"/m.json": GOOD, "/package": ranged}) as server:
+        assert run(server.url("/m.json"), report_url=url) == [WHOLE]
+
+
+def test_python_m_http_server_is_enough(run, tmp_path):
+    (tmp_path / "manifest.json").write_bytes(OFFER)
+    (tmp_path / "package").write_bytes(PACKAGE)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Nothing on the test's stderr."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://localhost:{server.server_port}/manifest.json"
+        assert run(url, (0, 12_345)) == [WHOLE, rest(12_345)]
+        server.shutdown()
+
+
+def test_the_test_certificates_are_good_for_a_browser_too(certificates):
+    """Guards the tests above: a good certificate must pass, or refusing the bad ones proves nothing."""
+    with Rogue({"/m.json": GOOD}, certificates.context()) as server:
+        client = ssl.create_default_context(cafile=certificates.pem)
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            client.wrap_socket(sock, server_hostname="localhost").close()
