@@ -148,6 +148,10 @@ class Page:
     def items(self):
         i = 0
         while i < COUNT:
+            # Four entries that are all free or all given up.
+            if self.table[i >> 2] in (0x00, 0xFF):
+                i = (i | 3) + 1
+                continue
             item = self.item(i) if self.entry_state(i) == WRITTEN else None
             if item:
                 yield item

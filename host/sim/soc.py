@@ -88,18 +88,18 @@ class SocBoard(Board):
 class Soc:
     """A chip: `bootloader`, `application` are loader.Options of their builds, `idf` what is behind esp32.Partition."""
 
-    def __init__(self, table_rows, settings, keys, flash=None):
+    def __init__(self, table_rows, settings, keys, flash=None, table_off=table.OFFSET):
         end = max(row.offset + row.size for row in table_rows)
         nvs = table.find(table_rows, table.DATA, table.NVS)
         self.rows = table_rows
         self.flash = flash or SimFlash(end, overwrite=[(nvs.offset, nvs.size)])
         self.settings = settings
         self.keys = keys
-        self.bootloader = loader.Options()
-        self.application = loader.Options()
+        self.bootloader = loader.Options(table_off=table_off)
+        self.application = loader.Options(table_off=table_off)
         self.idf = "5.5.2"
         self.started = None
-        self.write(table.OFFSET, table.encode(table_rows))
+        self.write(table_off, table.encode(table_rows))
 
     def write(self, off, data):
         """Program bytes as a flashing tool does, from the start of a sector: erase what they cover, then write."""

@@ -1,0 +1,212 @@
+"""One life: a device is switched on, again and again, until the newest image runs and is confirmed.
+
+`boot.py` and `main.py` are played with the shipped shim and agent; nothing but the flash survives from one power-on to
+the next. Images do what their scenario says: answer, be unhealthy, hang, die, find no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from device import shim
+from device.agent import Agent
+from device.errors import LinkError, UpToDate
+from host.sim.cut.oracle import Bad, Oracle
+from host.sim.cut.rig import Rig
+from host.sim.esp_idf import Abort
+from host.sim.flash import PowerCut, Violation
+from host.sim.soc import Reset
+
+# Power-ons that a life may take: three trials with the loader's and the shim's own resets, two updates, and slack.
+MOST = 40
+# Steps of an agent from one reset to the next; polls that may come to nothing.
+STEPS, POLLS = 200, 6
+POLL_MS = 600000
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the oracle, not the device, remembers over a power cut: the best confirmed image, the bad image's runs."""
+
+    confirmed: int = 0
+    tries: int = 0
+    # An operation was under way that ends a retreat or a confirm.
+    leaving: bool = False
+
+
+class Offer:
+    """A link that offers one package, and counts from where it was asked for it."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data
+        self.opened: list[int] = []
+        self.reports: list[str] = []
+
+    def open(self, at: int = 0) -> Any:
+        if self.data is None:
+            raise LinkError("link", "there is no network")
+        self.opened.append(at)
+        return _Body(self.data, at)
+
+    def report(self, code: str, text: str) -> None:
+        self.reports.append(code)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Body:
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+
+    def readinto(self, buf: Any) -> int:
+        # Odd portions, so that no read ends where a chunk does.
+        n = min(len(buf), 3001, len(self.data) - self.at)
+        buf[:n] = self.data[self.at : self.at + n]
+        self.at += n
+        return n
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Life:
+    """Drives `rig`; `rest(cause, memory)` is called with each power-on, and may end the life by returning True."""
+
+    def __init__(self, rig: Rig, oracle: Oracle, rest: Callable[[str, Memory], bool] | None = None) -> None:
+        self.rig = rig
+        self.oracle = oracle
+        self.rest = rest
+        self.begin(Memory(), False)
+
+    def begin(self, memory: Memory, recovering: bool) -> None:
+        """Before a new life. `recovering`: it begins after a cut."""
+        self.memory = memory
+        self.recovering = recovering
+        self.phase = "first boot"
+        self.boots: list[int] = []
+        self.resumed = False
+        self.errors: list[str] = []
+
+    def run(self, cause: str = "power") -> None:
+        """To rest, or raise Bad. A PowerCut that somebody ordered passes through."""
+        for _ in range(MOST):
+            if self.rest and self.rest(cause, self.memory):
+                return
+            after = self._session(cause)
+            if after is None:
+                self.oracle.after()
+                self.oracle.end()
+                return
+            cause = after
+            self.recovering = False
+            self.oracle.after()
+        raise Bad("rest", f"no rest after {MOST} power-ons; images that ran: {self.boots}; {self.errors[-3:]}")
+
+    def _session(self, cause: str) -> str | None:
+        """One power-on to the next: why it comes, None at rest."""
+        try:
+            board = self.rig.power_on(cause)
+            if board is None:
+                self.oracle.no_boot()
+                return None
+            i = self.oracle.started(self.memory.confirmed)
+            self.boots.append(i)
+            shim.boot(lambda: board)
+            self._shim()
+            return self._application(board, i)
+        except Reset:
+            return "reset"
+        except Abort as e:
+            raise Bad("abort", str(e)) from e
+        except (PowerCut, Bad):
+            raise
+        except Violation as e:
+            raise Bad("nor", str(e)) from e
+
+    def _shim(self) -> None:
+        e: Any = shim.error
+        if e is not None:
+            self.errors.append(f"shim: {e!r}")
+            if not self.oracle.soft:
+                raise Bad("shim", repr(e))
+
+    def _application(self, board: Any, i: int) -> str | None:
+        trial = board.layout.on_trial()
+        verdict = self.rig.scenario.verdict if i == 1 else "healthy"
+        if verdict != "healthy":
+            self._bad_runs(trial, i)
+            if verdict == "hangs":
+                if board._dog is None:
+                    raise Bad("watchdog", "an image that hangs on its trial is not watched")
+                self._enter("leave")
+                return "watchdog"
+        return self._steps(board, i, verdict)
+
+    def _bad_runs(self, trial: Any, i: int) -> None:
+        if trial is None and not self.oracle.soft:
+            raise Bad("confirmed", f"image {i} is not healthy, and runs without a trial")
+        self.memory = replace(self.memory, tries=self.memory.tries + 1)
+        if self.memory.tries > self.rig.trials and not self.oracle.soft:
+            raise Bad("trials", f"a bad image runs for the {self.memory.tries}th time, it has {self.rig.trials} trials")
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        if phase != "first boot":
+            self.recovering = False
+
+    def _steps(self, board: Any, i: int, verdict: str) -> str | None:
+        health = {"unhealthy": lambda: False, "dies": lambda: 1 // 0}.get(verdict)
+        link = Offer(None if verdict == "no-link" else self._offered(i))
+        agent = Agent(board, [link], None, health)
+        polls = 0
+        for _ in range(STEPS):
+            on_trial = agent.trial is not None
+            self._phase_of(agent, on_trial)
+            state = agent.step()
+            self.resumed = self.resumed or any(at > 400 for at in link.opened)
+            if state == "reset":
+                self.phase = "leave" if on_trial else "first boot"
+                return "reset"
+            if on_trial and agent.trial is None:
+                self.memory = replace(self.memory, confirmed=max(i, self.memory.confirmed), tries=0)
+                # The next update begins with the next power-on, a point where many lives meet.
+                return "power"
+            if state == "busy":
+                self.recovering = False
+                continue
+            polls += 1
+            if self._rests(agent, i, verdict, link):
+                return None
+            if polls > POLLS:
+                raise Bad("progress", f"image {i} is offered an update and says: {self.errors[-2:]}")
+            # A link that fails is not asked again at once: every other look finds only the time that went by.
+            board.ms += POLL_MS + 1 if polls % 2 else 1
+        raise Bad("progress", f"{STEPS} steps without a reset: {self.errors[-2:]}")
+
+    def _phase_of(self, agent: Any, on_trial: bool) -> None:
+        if on_trial:
+            self._enter("verdict")
+        elif agent.job and agent.progress and agent.progress[0] == agent.progress[1]:
+            self._enter("arm")
+        else:
+            self.phase = "fetch"
+
+    def _offered(self, i: int) -> bytes:
+        return self.rig.packages[min(i, len(self.rig.packages) - 1)]
+
+    def _rests(self, agent: Any, i: int, verdict: str, link: Offer) -> bool:
+        """Is there nothing more to come? Else see to it that the next poll finds something."""
+        error = agent.error
+        if error is not None:
+            self.errors.append(repr(error))
+        last = len(self.rig.images) - 1
+        if i == last and isinstance(error, UpToDate):
+            return True
+        if getattr(error, "code", "") == "failed":
+            # The publisher hears of it and offers the release after it.
+            link.data = self.rig.packages[-1]
+        return False

@@ -1,0 +1,87 @@
+"""What the campaign asks of a layout, and where it finds it: `host/vendor/NAME/life.py` for each `device/layout/NAME`.
+
+    SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some
+    Rig(scenario)                                a device as it leaves the workshop, running its first image
+        .flash .areas .images .packages .trials  packages[i - 1] brings images[i]
+        .power_on(cause) -> Board | None         through the loader; cause is "power", "reset" or "watchdog"
+        .started() -> offset                     of the image that the loader started
+        .intact() -> str                         what of the device's secrets is gone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from host.sim.cut.cells import CutFlash
+
+ROOT = Path(__file__).resolve().parents[3]
+# What an image may do once it runs on trial.
+VERDICTS = ("healthy", "unhealthy", "hangs", "dies", "no-link")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A device and a story: images[0] runs, images[1] is offered and judged, the last one is offered after that."""
+
+    name: str
+    verdict: str = "healthy"
+    # Bytes of each image, multiples of nothing.
+    sizes: tuple[int, ...] = (4999, 6007, 5003)
+    chunk: int = 4096
+    compress: str = "none"
+    prog_size: int = 1
+    erase_size: int = 4096
+    # The user's own images and table rows, in place of those that the layout would make.
+    images: tuple[bytes, ...] = ()
+    table: tuple[tuple[Any, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Area:
+    """A named place in the flash. `wear`: erases of one sector that one life may ask; 0 means nothing may change.
+
+    kind: slot (an image), state (what boots), journal, other. first: the first image lies here.
+    """
+
+    label: str
+    off: int
+    size: int
+    wear: int
+    kind: str
+    first: bool
+
+
+class Rig(Protocol):
+    """See the module."""
+
+    scenario: Scenario
+    flash: CutFlash
+    areas: list[Area]
+    images: list[bytes]
+    packages: list[bytes]
+    trials: int
+
+    def __init__(self, scenario: Scenario) -> None: ...
+    def power_on(self, cause: str) -> Any: ...
+    def started(self) -> int: ...
+    def intact(self) -> str: ...
+
+
+def layouts() -> list[str]:
+    """Every layout of the device; one that has no life.py fails when it is asked for."""
+    return sorted(p.parent.name for p in (ROOT / "device" / "layout").glob("*/__init__.py"))
+
+
+def life_of(layout: str) -> Any:
+    """The module host/vendor/LAYOUT/life.py."""
+    return import_module(f"host.vendor.{layout}.life")
+
+
+def scenario_of(layout: str, name: str) -> Scenario:
+    """A scenario by its name; KeyError where there is none."""
+    found: Mapping[str, Scenario] = life_of(layout).SCENARIOS
+    return found[name]
