@@ -48,6 +48,8 @@ PENDING = 1 << 16
 STALL_S = 0.5
 # A board without an image that starts resets for ever; so does one whose image dies at once.
 RETRY_S = 0.3
+# A board that was killed is gone by then.
+LOCK_S = 1.0
 # What the unix port needs from a Ctrl-C to the prompt.
 INTERRUPT_S = 0.03
 
@@ -118,7 +120,7 @@ def lock(flash: Path) -> int:
         fd = os.open(flash, os.O_RDWR)
     except FileNotFoundError:
         raise BoardError(f"{flash} is not there: create the board first") from None
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + LOCK_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
