@@ -137,7 +137,6 @@ def verify(file: Path, key_files: tuple[Path, ...], product: str | None, as_json
 @click.option("--port", type=int, default=8000, show_default=True)
 def serve(folder: Path, host: str, port: int) -> None:
     """Offer the packages of FOLDER over HTTP: writes manifest.json and serves both, until Ctrl-C."""
-    from host import serve as server
     from host import show
     from host.inspect import package_facts
 
@@ -147,6 +146,8 @@ def serve(folder: Path, host: str, port: int) -> None:
         entries.append({**{k: facts[k] for k in ("product", "layout", "version", "size", "id")}, "file": path.name})
     if not entries:
         raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
+    from host import serve as server
+
     server.write_manifest(folder, entries)
     for entry in entries:
         show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
@@ -187,7 +188,7 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
-    LinkError: ("link", "gone", "short", "aborted", "portal", "tls", "os", "memory"),
+    LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "os", "memory"),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
     FlashError: ("flash", "bounds", "readback", "arm", "otadata"),
     NotNow: ("trial", "staged", "rollback"),

@@ -20,8 +20,8 @@ from host import repl as console
 from host.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# The loader's model and the full image check serve the PC; a board has the real loader.
-LEFT_OFF = ("loader", "verify")
+# The loader's model, with the image check and the table codec that serve it: a board has the real one.
+LEFT_OFF = ("loader", "verify", "table")
 SOURCES = ("boot.py", "main.py")
 RECORD = "/device/files.json"
 SETTINGS = "/mpota.json"

@@ -40,8 +40,13 @@ def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
     return Package.read(BytesIO(data), keys, bytearray(HEADER))
 
 
+def start_of(package: Package, i: int) -> int:
+    """Where component `i` begins in the package; one past the last component: where the package ends."""
+    return int(package.end + sum(part.stored for part in package.components[:i]))
+
+
 def _stages(part: Component) -> list[str]:
-    return [fmt.STAGES[code] for code in part.stages.rstrip(b"\0")]
+    return [fmt.STAGES[code] for code in part.stages]
 
 
 def package_facts(data: bytes) -> dict[str, object]:
@@ -95,7 +100,7 @@ def _explain_package(data: bytes) -> Report:
     ]
     columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256")
     what = f"an mpota package: {facts['product']} {facts['version']} for {facts['layout']}"
-    missing = package.start(len(package.components)) - len(data)
+    missing = start_of(package, len(package.components)) - len(data)
     if missing > 0:
         what += f", and its last {missing:,} bytes are missing"
     return Report(
@@ -134,7 +139,7 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
     src = BytesIO(data)
     buf = bytearray(4096)
     for i, part in enumerate(package.components):
-        src.seek(package.start(i))
+        src.seek(start_of(package, i))
         content = _decode(package, i, src, buf)
         yield "chunks", f"{-(-part.size // package.chunk)} of {part.name} are right, {part.size:,} bytes"
         if sha256(content).digest() != part.sha:

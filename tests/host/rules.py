@@ -30,7 +30,7 @@ PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix 
 MAY_IMPORT = {
     "device.errors": (),
     "device.stream": ("device.errors",),
-    "device.link.": ("device.errors", "device.stream", "device.link.frame"),
+    "device.link.": ("device.errors", "device.stream", "device.version", "device.link."),
     "device.pipe.": ("device.errors", "device.stream"),
     "device.pipe.package": ("device.errors", "device.stream", "device.pipe."),
     "device.store.": ("device.errors", "device.stream", "device.store."),
