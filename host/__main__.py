@@ -1,5 +1,14 @@
-"""`python -m host`: the command line."""
+"""`python -m host`: the command line; outside of .venv one sentence instead of a traceback."""
 
-from host.cli import main
+import sys
 
-main()
+try:
+    from host.cli import main
+
+    main()
+except ModuleNotFoundError as e:
+    if (e.name or "").partition(".")[0] in ("host", "device"):
+        raise
+    sys.exit(
+        f"mpota: {e.name} is not installed here; run `make` targets, or `.venv/bin/python -m host` after `make test`"
+    )

@@ -181,6 +181,8 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
         show.facts({"code": said.code, "text": said.text})
     elif status_of(said.code) == 0:
         show.out.print(f"{said.code}: {said.text}")
+        if said.code == "armed":
+            show.note("the board restarts now; `status` tells whether the new image was confirmed")
     else:
         show.note(f"mpota: the board says: {said.text}")
     sys.exit(status_of(said.code))

@@ -10,6 +10,7 @@ from host.report import Report, Table
 STATUS = "import json\nfrom device import console\nprint(json.dumps(console.status()))"
 # The reset is the host's to make, after the answer has arrived.
 TELL = "from device.board import Board\nBoard.reset = lambda self: None\nfrom device import console\nconsole.{}()"
+NONE = "0.0.0"
 DONE = {
     "confirm": "confirmed: the image that runs stays",
     "rollback": "the board restarts with the image before this one",
@@ -38,17 +39,20 @@ def tell(port: str, tool: str, what: str) -> str:
     return DONE[what]
 
 
+def _named(version: str | None) -> str:
+    """`version 1.2.3`; an image that no update brought, or that a rollback went back to, has none that is known."""
+    return f"version {version}" if version and version != NONE else "an unknown version"
+
+
 def _sentence(facts: dict[str, Any]) -> str:
-    version = facts["version"] or "an unknown version"
+    runs = f"{facts['running']} runs {_named(facts['version'])}"
     if facts["trial"] and facts["trial"]["runs"]:
-        return f"{facts['running']} runs version {facts['trial']['version']}, on trial"
+        return f"{facts['running']} runs {_named(facts['trial']['version'])}, on trial"
     if facts["trial"]:
-        return (
-            f"{facts['running']} runs {version}; version {facts['trial']['version']} is armed and waits for a restart"
-        )
+        return f"{runs}; {_named(facts['trial']['version'])} is armed and waits for a restart"
     if facts["updates"]:
-        return f"{facts['running']} runs {version}; no update now: {facts['updates']}"
-    return f"{facts['running']} runs {version}, ready for an update"
+        return f"{runs}; no update now: {facts['updates']}"
+    return f"{runs}, ready for an update"
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
@@ -56,16 +60,16 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     state = facts["state"] or "no otadata entry"
     lines = {
         "product": facts.get("product") or "not set: give the board its /mpota.json",
-        "running": f"{facts['running']}, version {facts['version'] or 'unknown (not brought by an update)'}",
+        "running": f"{facts['running']}, {_named(facts['version'])}",
         "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",
         "slots": ", ".join(f"{s['label']} of {s['size']:,} bytes" for s in facts["slots"]) or "none",
-        "takes versions": f"{facts['floor']} and newer" if facts["floor"] != "0.0.0" else "all",
+        "takes versions": f"{facts['floor']} and newer" if facts["floor"] != NONE else "all",
     }
     if facts["trial"]:
         n = facts["trial"]["trials"]
-        lines["on trial"] = f"version {facts['trial']['version']}, {n} more {'boots' if n != 1 else 'boot'} left"
+        lines["on trial"] = f"{_named(facts['trial']['version'])}, {n} more {'boots' if n != 1 else 'boot'} left"
     if facts["failed"]:
-        lines["given up"] = f"version {facts['failed']['version']}: {facts['failed']['reason']}"
+        lines["given up"] = f"{_named(facts['failed']['version'])}: {facts['failed']['reason']}"
     if facts["updates"]:
         lines["no update"] = facts["updates"]
     if facts.get("boot_error"):

@@ -131,7 +131,9 @@ def _explain_flash(data: bytes) -> Report | None:
             tables.append(_entries(data[row.offset - base :][: otadata.AREA], len(table.slots(rows)), facts))
         kind = "flash dump" if whole else "merged image"
         what = "the whole flash of an ESP32" if whole else f"a merged ESP32 image for flash offset 0x{base:x}"
-        return Report(kind, f"{what}; {_updates(rows)}", facts, tables)
+        use = "" if whole else "; `pack` takes the application out of it"
+        tables.append(Table("", ("what", "value"), [("updates", _updates(rows))]))
+        return Report(kind, what + use, facts, tables)
     return None
 
 
