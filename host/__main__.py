@@ -9,6 +9,4 @@ try:
 except ModuleNotFoundError as e:
     if (e.name or "").partition(".")[0] in ("host", "device"):
         raise
-    sys.exit(
-        f"mpota: {e.name} is not installed here; run `make` targets, or `.venv/bin/python -m host` after `make test`"
-    )
+    sys.exit(f"mpota: {e.name} is not installed here; `make` sets up .venv, then run `.venv/bin/python -m host`")

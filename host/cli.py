@@ -172,7 +172,7 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     read_package(data)
     with show.progress(f"push {file.name}", len(data)) as step:
         try:
-            said = send(port, Sender(data, step), baud, PUSH)
+            said = send(port, Sender(data, on_update=step), baud, PUSH)
         except PushError as e:
             raise LinkError(e.code, str(e)) from e
     if said is None:

@@ -12,6 +12,7 @@ from device import errors
 from device.layout.esp32 import otadata, table
 from host import cli, inspect, keys, rom
 from host.flash import LEFT_OFF, ROOT
+from host.sim.board import VirtualBoard, create, mpota_files
 from host.sim.tables import TABLES
 from tests import image_maker
 
@@ -242,3 +243,28 @@ def test_a_boards_report_has_the_status_of_the_class_that_the_device_raises():
 def test_a_rom_is_never_written():
     with pytest.raises(errors.FlashError):
         rom.Rom(b"x").erase(0, 4096)
+
+
+def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
+    trusted = {"release": keys.load_public(folder / "release.pub")}
+    flash = create(tmp_path / "board.bin", image_maker.image(), files=mpota_files({"product": "lamp"}, trusted))
+    with VirtualBoard(flash) as board:
+        port = ("--port", board.port)
+
+        def status():
+            return json.loads(said(capsys, "status", *port, "--json")[1])
+
+        assert status()["running"] == "ota_0"
+        code, out, err = said(capsys, "push", folder / "lamp.mpota", *port)
+        assert code == 0 and "armed" in out and "restarts now" in err
+        board.wait("reset")
+        seen = status()
+        assert seen["running"] == "ota_1" and seen["trial"]["version"] == "1.2.3"
+        assert said(capsys, "push", folder / "lamp.mpota", *port)[0] == cli.EXIT[errors.NotNow]
+        assert "confirmed" in said(capsys, "confirm", *port)[1]
+        seen = status()
+        assert seen["version"] == "1.2.3" and seen["trial"] is None and seen["floor"] == "1.2.3"
+        assert said(capsys, "rollback", *port)[0] == 0
+        board.wait("reset")
+        seen = status()
+        assert seen["running"] == "ota_0" and seen["failed"] == {"version": "1.2.3", "reason": "rolled back by hand"}
