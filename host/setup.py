@@ -46,6 +46,8 @@ def wanted():
 def run(*command):
     # type: (*str) -> str | None
     """None when the command went well, else everything it said."""
+    if not shutil.which(command[0]):
+        return "there is no %s\n" % command[0]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return None if done.returncode == 0 else done.stdout.decode(errors="replace")
 
@@ -83,7 +85,7 @@ def unix_port(requirements):
 def stubs():
     # type: () -> None
     """Lay out the ESP32 stubs as mypy wants them: a standard library of MicroPython's, and the board's modules."""
-    packages = sysconfig.get_path("purelib", vars={"base": os.path.abspath(VENV)})
+    packages = sysconfig.get_path("purelib", "venv", vars={"base": os.path.abspath(VENV)})
     library = os.path.join(VENV, "stubs", "library")
     modules = os.path.join(VENV, "stubs", "modules")
     shutil.rmtree(os.path.join(VENV, "stubs"), ignore_errors=True)
