@@ -21,6 +21,7 @@ RAW_CHUNK, DEFLATE_CHUNK = 4096, 8192
 BARS = {("none", RAW_CHUNK): 41, ("deflate", DEFLATE_CHUNK): 52}
 HTTP_MORE = 10
 LOW, HIGH = 16, 256
+SURE = 6
 KIB = 1024
 
 
@@ -37,7 +38,7 @@ def completes(material: Material, source: str, heap: int) -> bool:
 
 
 def least(material: Material, source: str) -> int:
-    """KiB, the least on which the update of `source` completes."""
+    """KiB, the least on which the update of `source` completes, and on the next SURE - 1 sizes above it too."""
     low, high = LOW, HIGH
     if not completes(material, source, high):
         raise RuntimeError(f"{source} does not complete on {high} KiB")
@@ -47,6 +48,12 @@ def least(material: Material, source: str) -> int:
             high = middle
         else:
             low = middle
+    # More heap may fail where less did not, as objects then lie elsewhere: one lucky size is no answer.
+    size = high
+    while size < high + SURE:
+        if not completes(material, source, size):
+            high = size + 1
+        size += 1
     return high
 
 
@@ -60,13 +67,18 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A board that is short of memory hangs up; the board's own output says why."""
+
+
 @contextmanager
 def web(material: Material, offer: Offer) -> Iterator[str]:
     """A static web server with a manifest of this one package; gives the manifest's URL."""
     entry: dict[str, object] = {"product": PRODUCT, "layout": "esp32", "version": "2.0.0", "file": offer.path.name}
     entry |= {"size": offer.path.stat().st_size, "id": ""}
     (material.folder / "manifest.json").write_text(json.dumps({"mpota": 1, "packages": [entry]}))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(material.folder)))
+    server = _Server(("127.0.0.1", 0), partial(_Quiet, directory=str(material.folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/manifest.json"

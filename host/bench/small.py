@@ -20,7 +20,8 @@ class Small:
     erase_size = 4096
     prog_size = 4
     erased = 255
-    blank = b"\xff" * 4096
+    # No chip takes RAM for an erase, so the file gets it in small pieces.
+    blank = b"\xff" * 256
 
     def __init__(self, file):
         self.file = file
@@ -39,7 +40,8 @@ class Small:
 
     def erase(self, off, n):
         self.file.seek(off)
-        self.file.write(self.blank)
+        for _ in range(n // len(self.blank)):
+            self.file.write(self.blank)
 
     def target(self, kind):
         return self
