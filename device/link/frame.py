@@ -2,9 +2,9 @@
 
     offset  bytes
     0       2      F5 4D; F5 stands in no UTF-8 text, so what a REPL prints between frames is skipped
-    2       1      kind, below
+    2       1      kind: link/serial.py has them
     3       1      run: the open() of the board that this frame belongs to
-    4       4      off: a byte offset in the package (REPORT, HEARD: a message number)
+    4       4      off: a byte offset in the package, or the number of a report
     8       2      n, bytes of payload
     10      2      low half of the CRC-32 of bytes 0..9: a damaged length is never waited for
     12      n      payload
@@ -17,21 +17,6 @@ from binascii import crc32
 from struct import pack, unpack_from
 
 from micropython import const
-
-# What the board says.
-PULL = const(1)  # send from off; payload: u16 payload size, u8 frames in flight
-ACK = const(2)  # all bytes before off are here
-REPORT = const(3)  # payload: code, newline, text; answered by HEARD with the same number
-PROGRESS = const(4)  # off bytes are done; payload: u32 total
-# What the host says.
-OFFER = const(5)  # answer to PULL; payload: u32 package size
-NONE = const(6)  # answer to PULL: nothing on offer
-DATA = const(7)  # package bytes that start at off
-SENT = const(8)  # the host has sent all bytes before off and hears no ACK
-ABORT = const(9)  # the person at the host stopped it
-HEARD = const(10)
-# Both: the board's last word, and the host's answer after which the host sends nothing more.
-BYE = const(11)
 
 EXTRA = const(16)  # bytes a frame is longer than its payload
 _HEAD = const(12)

@@ -10,23 +10,24 @@ A host that died in the middle of a frame leaves a wait that the next host ends:
 
 from struct import pack, unpack
 
+from micropython import const
+
 from device.errors import LinkError
-from device.link.frame import (
-    ABORT,
-    ACK,
-    BYE,
-    DATA,
-    EXTRA,
-    HEARD,
-    NONE,
-    OFFER,
-    PROGRESS,
-    PULL,
-    REPORT,
-    SENT,
-    Frames,
-    encode,
-)
+from device.link.frame import EXTRA, Frames, encode
+
+# What the board says.
+_PULL = const(1)  # send from off; payload: u16 payload size, u8 frames under way at once
+_ACK = const(2)  # all bytes before off are here
+_REPORT = const(3)  # payload: code, newline, text; off numbers it
+_PROGRESS = const(4)  # off bytes are done; payload: u32 total
+# What the host says.
+_OFFER = const(5)  # answer to PULL; payload: u32 package size
+_NONE = const(6)  # answer to PULL: nothing on offer
+_DATA = const(7)  # package bytes that start at off
+_SENT = const(8)  # all bytes before off were sent and no ACK was heard
+_ABORT = const(9)  # the person at the host stopped it
+_HEARD = const(10)  # answer to REPORT with its off
+_BYE = const(11)  # from both; after the host's answer it sends nothing more
 
 
 def console(size=4096, window=2):
@@ -46,11 +47,12 @@ def console(size=4096, window=2):
 
 
 class Serial:
-    """A Link over streams with readinto and write that select.poll can wait for."""
+    """A Link over streams with readinto and write that select.poll can wait for; the port's own errors pass."""
 
     timeout_ms = 1000  # of silence before the board asks again
     tries = 10  # silences in a row before it gives up
     grain = 8192  # bytes asked of `rx` at once, at most
+    asked = True  # for what is missing now; nothing is before the first open()
     kbd_intr = None
     feed = None  # called while waiting, for the watchdog
 
@@ -58,151 +60,137 @@ class Serial:
         self.rx = rx
         self.tx = tx or rx
         self.portion = pack("<HB", size, window)
-        self.buf_size = size + EXTRA
+        self.room = size + EXTRA
         self.frames = None
-        self.rest = b""
         self.run = self.at = self.number = 0
+        self.rest = b""
 
     def open(self, at=0):
         """The package from byte `at` on, or None when the host has nothing to offer."""
         self._start()
-        self.rest = b""
+        # What is still under way of an earlier package belongs to an older run and is dropped.
         self.run = self.run + 1 & 0xFF
         self.at = at
         self._pull()
         while True:
             kind, _, data = self._next()
-            if kind == NONE:
+            if kind == _NONE:
                 return None
-            if kind == OFFER:
+            if kind == _OFFER:
                 self.size = unpack("<I", data)[0]
-                if at > self.size:
-                    raise LinkError("link", "byte %d is wanted of a package of %d" % (at, self.size))
                 return _Body(self)
 
     def report(self, code, text):
         """Tell the host; after three silences nobody listens, and that is no error."""
         self._start()
-        # Listening overwrites a payload that was not read to its end: it is asked for once more.
-        self.at -= len(self.rest)
-        self.rest = b""
         self.number += 1
-        self._ask(REPORT, self.number, ("%s\n%s" % (code, text)).encode()[: self.buf_size - EXTRA], HEARD)
+        self._ask(_REPORT, self.number, ("%s\n%s" % (code, text)).encode()[: self.room - EXTRA], _HEARD)
 
     def progress(self, done, total):
         """Tell the host how far the update is; no answer is awaited."""
         if self.frames:
-            self._send(PROGRESS, done, pack("<I", total))
+            self._send(_PROGRESS, done, pack("<I", total))
 
     def close(self):
         """Say goodbye and read what is still under way, so that no byte of it reaches a REPL."""
-        if not self.frames:
-            return
-        try:
-            self._ask(BYE, 0, b"", BYE)
-        finally:
-            self.frames = self.poll = None
-            if self.kbd_intr:
-                self.kbd_intr(3)
+        if self.frames:
+            try:
+                self._ask(_BYE, 0, b"", _BYE)
+            finally:
+                self.frames = None
+                if self.kbd_intr:
+                    self.kbd_intr(3)
 
     def data(self):
         """The payload that starts at `self.at`; what came before is dropped, what is missing is asked for."""
         while True:
             kind, off, data = self._next()
-            if kind == DATA and off == self.at and data:
+            if kind == _DATA and off == self.at and data:
                 self.asked = False
                 self.at += len(data)
-                self._send(ACK, self.at)
+                self._send(_ACK, self.at)
                 return data
-            if off <= self.at:
-                if kind == SENT:
-                    self._send(ACK, self.at)
-            elif kind == SENT or not self.asked:
-                self._pull()
+            if off > self.at:
+                if kind == _SENT or not self.asked:
+                    self._pull()
+            elif kind == _SENT:
+                self._send(_ACK, self.at)
 
     def _start(self):
+        # Listening overwrites a payload that was not read to its end: it is asked for once more.
+        self.at -= len(self.rest)
+        self.rest = b""
         if self.frames:
             return
         import select
 
         if self.kbd_intr:
             self.kbd_intr(-1)
-        self.frames = Frames(bytearray(self.buf_size))
+        self.frames = Frames(bytearray(self.room))
         self.poll = select.poll()
         self.poll.register(self.rx, select.POLLIN)
 
     def _send(self, kind, off, data=b""):
-        try:
-            self.tx.write(encode(kind, self.run, off, data))
-        except OSError as e:
-            raise LinkError("link", "the port does not write: %s" % e)
+        self.tx.write(encode(kind, self.run, off, data))
 
     def _pull(self):
         self.asked = True
-        self._send(PULL, self.at, self.portion)
+        self._send(_PULL, self.at, self.portion)
 
     def _next(self):
         """The next frame; asks again after each silence."""
         for _ in range(self.tries):
             f = self._listen()
             if f:
-                if f[0] == ABORT:
+                if f[0] == _ABORT:
                     raise LinkError("aborted", "the host stopped the update")
                 return f
             self._pull()
         raise LinkError("link", "no frame from the host in %d ms" % (self.tries * self.timeout_ms))
 
     def _ask(self, kind, off, data, answer):
-        """Send until the host answers; three silences, or frames of something else without end, end it."""
-        for _ in range(3):
-            try:
+        """Send until the host answers, three times; a host that says other things without end is no answer."""
+        try:
+            for _ in range(3):
                 self._send(kind, off, data)
                 for _ in range(32):
                     f = self._listen()
-                    if not f or (f[0] == answer and f[1] == off):
+                    if not f:
                         break
-                else:
-                    continue
-                if f:
-                    return
-            except LinkError:
-                return
+                    if f[0] == answer and f[1] == off:
+                        return
+        except (LinkError, OSError):
+            return
 
     def _listen(self):
         """The next frame of this run as (kind, off, payload), or None after a silence or noise worth four frames."""
         frames = self.frames
         ms = self.timeout_ms
-        noise = 4 * self.buf_size
+        noise = 4 * self.room
         while ms > 0 and noise > 0:
             f = frames.take()
-            if f:
-                # A host that has just come cannot know the run when it stops what an earlier one began.
-                if f[1] == self.run or f[0] == ABORT:
-                    return f[0], f[2], f[3]
-                continue
-            if frames.bad:
-                frames.bad = 0
-                if not self.asked:
+            if not f:
+                if frames.bad and not self.asked:
                     self._pull()
-            n = self._read()
-            noise -= n
-            if not n:
-                ms -= 50
+                frames.bad = 0
+                n = self._read()
+                noise -= n
+                ms -= 0 if n else 50
+            # A host that has just come cannot know the run when it stops what an earlier one began.
+            elif f[1] == self.run or f[0] == _ABORT:
+                return f[0], f[2], f[3]
         return None
 
     def _read(self):
         """Read a part of what is lacking; 0 after 50 ms without a byte."""
         if self.feed:
             self.feed()
-        try:
-            if not self.poll.poll(50):
-                return 0
-            n = self.rx.readinto(self.frames.room()[: min(self.frames.need, self.grain)])
-        except OSError as e:
-            raise LinkError("link", "the port does not read: %s" % e)
+        if not self.poll.poll(50):
+            return 0
+        n = self.rx.readinto(self.frames.room()[: min(self.frames.need, self.grain)])
         # A UART says None when the bytes went elsewhere; 0 is the end of a pipe.
         if n == 0:
-            raise LinkError("link", "the port was closed by the other side")
+            raise LinkError("link", "the other side closed the port")
         self.frames.fed(n or 0)
         return n or 0
 
@@ -225,5 +213,4 @@ class _Body:
         return n
 
     def close(self):
-        """What is under way belongs to an old run and is dropped by the next open()."""
         self.link.rest = b""

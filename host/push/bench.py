@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from device.link import frame
+from device.link import serial
 from host.push.line import PacedLine, Pty, open_pair
 from host.push.serial import FdWire, Sender, Wire, speak
 
@@ -76,7 +76,7 @@ class _Clock:
         return self.wire.read(timeout_s)
 
     def write(self, data: bytes) -> None:
-        if not self.first and data[2] == frame.DATA:
+        if not self.first and data[2] == serial._DATA:
             self.first = time.perf_counter()
         self.wire.write(data)
 

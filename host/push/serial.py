@@ -15,13 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from device.link import frame
+from device.link import frame, serial
 from host.push.errors import PushError
 
 SNIPPET = "from device.agent import serve_console; serve_console()"
 
 # No byte of it is a control character that a REPL obeys, but for one Tab.
-STOP = bytes(frame.encode(frame.ABORT, 0, 0))
+STOP = bytes(frame.encode(serial._ABORT, 0, 0))
 # What ends an earlier host's session: enough to complete a frame's head, and Ctrl-C for whatever else runs.
 # A board that is silent after it waits for the rest of a frame, which is at most 4096 bytes.
 WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
@@ -59,11 +59,11 @@ class Sender:
         self._window = 0
         self._heard = -1
         self._answers: dict[int, Callable[[int, int, bytes], None]] = {
-            frame.PULL: self._on_pull,
-            frame.ACK: self._on_ack,
-            frame.REPORT: self._on_report,
-            frame.PROGRESS: self._on_update,
-            frame.BYE: self._on_bye,
+            serial._PULL: self._on_pull,
+            serial._ACK: self._on_ack,
+            serial._REPORT: self._on_report,
+            serial._PROGRESS: self._on_update,
+            serial._BYE: self._on_bye,
         }
 
     @property
@@ -99,18 +99,18 @@ class Sender:
         off = self._next
         data = self.package[off : off + self._size]
         self._next += len(data)
-        return bytes(frame.encode(frame.DATA, self._run, off, data))
+        return bytes(frame.encode(serial._DATA, self._run, off, data))
 
     def probe(self) -> None:
         """After a silence: say how far the sending went, so that the board asks for what was lost."""
         if self.waiting:
-            self._say(frame.SENT, self._run, self._next)
+            self._say(serial._SENT, self._run, self._next)
 
     def abort(self) -> None:
         """Stop for good; the board reports and says goodbye."""
         self.package = None
         self._out.clear()
-        self._say(frame.ABORT, self._run, 0)
+        self._say(serial._ABORT, self._run, 0)
 
     def _say(self, kind: int, run: int, off: int, payload: bytes = b"") -> None:
         self._out.append(frame.encode(kind, run, off, payload))
@@ -120,10 +120,10 @@ class Sender:
         self._run = run
         self._out.clear()
         if self.package is None or off > len(self.package):
-            self._say(frame.NONE, run, off)
+            self._say(serial._NONE, run, off)
             return
         self._next = self._acked = off
-        self._say(frame.OFFER, run, off, struct.pack("<I", len(self.package)))
+        self._say(serial._OFFER, run, off, struct.pack("<I", len(self.package)))
 
     def _on_ack(self, run: int, off: int, payload: bytes) -> None:
         if run == self._run and self._acked < off <= self._next:
@@ -134,7 +134,7 @@ class Sender:
     def _on_report(self, run: int, off: int, payload: bytes) -> None:
         code, _, text = payload.decode("utf-8", "replace").partition("\n")
         self.report = Report(code, text)
-        self._say(frame.HEARD, run, off)
+        self._say(serial._HEARD, run, off)
 
     def _on_update(self, run: int, off: int, payload: bytes) -> None:
         if self.on_update:
@@ -142,7 +142,7 @@ class Sender:
 
     def _on_bye(self, run: int, off: int, payload: bytes) -> None:
         self._out.clear()
-        self._say(frame.BYE, run, off)
+        self._say(serial._BYE, run, off)
         self.finished = True
 
 
@@ -266,13 +266,12 @@ def free(wire: Wire) -> None:
     sender = Sender(None)
     for data in (WAKE, *FILL):
         wire.write(data)
-        while data := wire.read(0.3):
-            sender.feed(data)
-            if sender.frames_seen:
-                with contextlib.suppress(PushError):
-                    speak(wire, sender, 5.0, 0.2)
-                return
-        if sender.text:
+        while came := wire.read(0.3):
+            sender.feed(came)
+            while (out := sender.take()) is not None:
+                wire.write(out)
+        # Frames alone may be an old session's last words; text alone is a REPL or a program that Ctrl-C has ended.
+        if sender.finished or (sender.text and not sender.frames_seen):
             return
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from device.errors import LinkError
-from device.link import frame
+from device.link import frame, serial
 from device.link.serial import Serial
 from host.push import bench
 from host.push.errors import PushError
@@ -65,6 +65,11 @@ def test_package_arrives_whole():
     assert updates[-1] == (len(PACKAGE), len(PACKAGE))
 
 
+def test_kinds_are_stable_on_the_wire():
+    names = "PULL ACK REPORT PROGRESS OFFER NONE DATA SENT ABORT HEARD BYE".split()
+    assert [getattr(serial, "_" + name) for name in names] == list(range(1, 12))
+
+
 def test_every_byte_value_passes_the_console():
     package = bytes(range(256)) * 40
     assert pushed(lambda n, f: [f], package)[0] == done(package)
@@ -89,22 +94,22 @@ def test_small_buffers_are_respected(size, window):
 
 def test_no_more_is_under_way_than_the_window():
     sender = Sender(PACKAGE)
-    sender.feed(frame.encode(frame.PULL, 1, 0, b"\x00\x04\x03"))
+    sender.feed(frame.encode(serial._PULL, 1, 0, b"\x00\x04\x03"))
     kinds = []
     while (out := sender.take()) is not None:
         kinds.append(out[2])
-    assert kinds == [frame.OFFER] + [frame.DATA] * 3
-    sender.feed(frame.encode(frame.ACK, 1, 1024))
-    assert sender.take()[2] == frame.DATA
+    assert kinds == [serial._OFFER] + [serial._DATA] * 3
+    sender.feed(frame.encode(serial._ACK, 1, 1024))
+    assert sender.take()[2] == serial._DATA
     assert sender.take() is None
 
 
 def test_an_acknowledgement_of_an_older_run_moves_nothing():
     sender = Sender(PACKAGE)
-    sender.feed(frame.encode(frame.PULL, 2, 0, b"\x00\x04\x01"))
+    sender.feed(frame.encode(serial._PULL, 2, 0, b"\x00\x04\x01"))
     while sender.take() is not None:
         pass
-    sender.feed(frame.encode(frame.ACK, 1, 1024))
+    sender.feed(frame.encode(serial._ACK, 1, 1024))
     assert sender.take() is None
 
 
@@ -149,7 +154,9 @@ def test_silent_host_is_a_link_error():
 
 
 def test_host_that_stops_answering_is_reported_with_the_offset():
-    report, _ = pushed(lambda n, f: [f] if n < 6 or f[2] in (frame.HEARD, frame.BYE) else [], timeout_ms=100, tries=3)
+    report, _ = pushed(
+        lambda n, f: [f] if n < 6 or f[2] in (serial._HEARD, serial._BYE) else [], timeout_ms=100, tries=3
+    )
     assert report.code == "link"
     assert report.text.split()[0] == str(4 * 4096)
 
@@ -173,7 +180,7 @@ def test_new_host_goes_on_where_the_dead_one_stopped():
         offs = []
         second = Faulty(board.master, lambda n, f: offs.append((f[2], int.from_bytes(f[4:8], "little"))) or [f])
         assert speak(second, Sender(PACKAGE), 20, 0.2) == done(PACKAGE)
-    assert min(off for kind, off in offs if kind == frame.DATA) >= 20_000
+    assert min(off for kind, off in offs if kind == serial._DATA) >= 20_000
 
 
 def test_board_asks_from_the_offset_it_opens():
@@ -182,7 +189,7 @@ def test_board_asks_from_the_offset_it_opens():
         lambda n, f: offs.append((f[2], int.from_bytes(f[4:8], "little"))) or [f], PACKAGE[:50_000], at=33_333
     )
     assert report == done(PACKAGE[33_333:50_000])
-    assert min(off for kind, off in offs if kind == frame.DATA) == 33_333
+    assert min(off for kind, off in offs if kind == serial._DATA) == 33_333
 
 
 def test_offset_beyond_the_package_has_nothing_on_offer():
@@ -207,7 +214,7 @@ def test_host_that_stops_is_told_apart_and_the_offset_kept():
 KILLED = """
 import sys
 import host
-from device.link.frame import DATA, encode
+from device.link.frame import encode
 from host.push.serial import FdWire, Sender
 wire = FdWire(int(sys.argv[1]))
 sender = Sender(bytes(60000))
@@ -215,7 +222,7 @@ while sender._acked < 16384:
     sender.feed(wire.read(5))
     while (out := sender.take()) is not None:
         wire.write(out)
-wire.write(encode(DATA, 1, 0, bytes(4096))[:2000])
+wire.write(encode(7, 1, 0, bytes(4096))[:2000])
 print("half", flush=True)
 sys.stdin.read()
 """
@@ -287,6 +294,32 @@ def test_report_in_the_middle_of_a_package_loses_no_byte():
     os.close(near)
     assert got == PACKAGE
     assert sender.report == Report("hello", "there")
+
+
+def test_report_before_any_package_reaches_the_host_through_damage():
+    near, far = open_pair()
+    with open(far, "r+b", 0) as port:
+        link = Serial(port)
+        link.timeout_ms = 200
+        answers = Faulty(near, lambda n, f: [f[:-1] + b"?"] if n == 1 else [f])
+        sender = Sender(None)
+        host_end = threading.Thread(target=speak, args=(answers, sender, 10, 0.1))
+        host_end.start()
+        link.report("boot", "hello")
+        link.close()
+        host_end.join(10)
+    os.close(near)
+    assert sender.report == Report("boot", "hello")
+
+
+def test_report_that_nobody_hears_is_no_error():
+    near, far = open_pair()
+    with open(far, "r+b", 0) as port:
+        link = Serial(port)
+        link.timeout_ms = 100
+        link.report("boot", "hello")
+        link.close()
+    os.close(near)
 
 
 def test_watchdog_is_fed_while_waiting():
