@@ -19,9 +19,9 @@ demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, i
 
 test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
 	@echo "tests on CPython:"
-	@$(BIN)/python -m pytest -q
-	@echo "shared tests on the MicroPython unix port:"
-	@$(BIN)/python tests/run_unix.py
+	@$(BIN)/python -m pytest -q; one=$$?; \
+	echo "shared tests on the MicroPython unix port:"; \
+	$(BIN)/python tests/run_unix.py && exit $$one
 
 check: .venv/.ready ## ruff and mypy; writes nothing
 	@$(BIN)/ruff check --quiet .
