@@ -73,7 +73,12 @@ def _pack(ns, kind, span, chunk, key, data):
 class Page:
     """One sector: its state, its table of entry states, and where the next entry goes."""
 
+    # An entry that was whole once stays so until its page is erased; False for cells that read differently each time.
+    KEEPS = True
+
     def __init__(self, flash, number):
+        self.kept = {}
+        self.live = None
         self.flash = flash
         self.base = number * PAGE
         self.table = bytearray(b"\xff" * 32)
@@ -97,6 +102,9 @@ class Page:
 
     def _recover(self):
         """Find the end of what was written, and give up entries that a cut left half done."""
+        # Four entries at once that are all written or all given up.
+        while self.next < COUNT - 4 and self.table[self.next >> 2] in (0xAA, 0x00):
+            self.next += 4
         while self.next < COUNT and self.entry_state(self.next) != UNUSED:
             self.next += 1
         while self.state == ACTIVE and self.next < COUNT and self._raw(self.next)[:4] != b"\xff" * 4:
@@ -124,6 +132,7 @@ class Page:
 
     def set_states(self, i, n, state):
         """From the last to the first, a word at a time, so that the head of an item changes last."""
+        self.live = None
         for j in range(i + n - 1, i - 1, -1):
             shift = (j & 3) * 2
             self.table[j >> 2] &= ~(3 << shift) & 0xFF | state << shift
@@ -138,14 +147,25 @@ class Page:
 
     def item(self, i):
         """The item that starts at entry `i`, or None where its crc does not match."""
+        if i in self.kept:
+            return self.kept[i]
         buf = self._raw(i)
         crc = struct.unpack_from("<I", buf, 4)[0]
         if seal(bytes(buf[:4]) + bytes(buf[8:])) != crc or not 0 < buf[2] <= COUNT - i:
             return None
         key = bytes(buf[8:24]).split(b"\0")[0].decode()
-        return Item(buf[0], buf[1], buf[2], buf[3], crc, key, bytes(buf[24:]), self, i)
+        item = Item(buf[0], buf[1], buf[2], buf[3], crc, key, bytes(buf[24:]), self, i)
+        if self.KEEPS:
+            self.kept[i] = item
+        return item
 
     def items(self):
+        """What is stored, in order; a list that stands until a state changes."""
+        if self.live is None or not self.KEEPS:
+            self.live = list(self._scan())
+        return self.live
+
+    def _scan(self):
         i = 0
         while i < COUNT:
             # Four entries that are all free or all given up.
@@ -210,6 +230,8 @@ class Page:
 
     def clear(self):
         self.flash.erase(self.base, PAGE)
+        self.kept = {}
+        self.live = None
         self.table = bytearray(b"\xff" * 32)
         self.state = EMPTY
         self.next = 0
@@ -269,10 +291,11 @@ class Store:
 
     def find(self, ns, key, kind=None, chunk=None):
         """The item, or None; `kind` None is any, without chunks of blobs."""
-        for item in self.items():
-            if item.ns == ns and item.key == key and chunk in (None, item.chunk):
-                if item.type == kind or (kind is None and item.type != BLOB):
-                    return item
+        for page in self.pages:
+            for item in page.items():
+                if item.key == key and item.ns == ns and chunk in (None, item.chunk):
+                    if item.type == kind or (kind is None and item.type != BLOB):
+                        return item
         return None
 
     def _activate(self):

@@ -33,6 +33,10 @@ def mark(shot: Sequence[bytes]) -> bytes:
     return sha256(b"".join(map(_sector_mark, shot))).digest()[:16]
 
 
+def _sectors(windows: Sequence[tuple[int, int]]) -> frozenset[int]:
+    return frozenset(i for off, n in windows for i in range(off // SECTOR, (off + n) // SECTOR))
+
+
 def patched(shot: Shot, off: int, data: bytes) -> Shot:
     """The state with `data` at `off`."""
     sheets = Sheets(shot)
@@ -58,6 +62,11 @@ class Sheets:
 
     def put(self, off: int, data: Any) -> None:
         data = bytes(data)
+        i, at = divmod(off, SECTOR)
+        if at + len(data) <= SECTOR:
+            old = self.sectors[i]
+            self.sectors[i] = old[:at] + data + old[at + len(data) :] if len(data) < SECTOR else data
+            return
         done = 0
         while done < len(data):
             i, at = divmod(off + done, SECTOR)
@@ -71,19 +80,25 @@ class Sheets:
 
 
 class CutFlash(SimFlash):
-    """A SimFlash of small sectors. `fine`: windows (offset, size) of others, who write bytes whatever the unit."""
+    """A SimFlash of small sectors.
+
+    Windows are (offset, size). `fine`: of others, who write bytes whatever the unit. `loose`: of others, who program
+    over what a torn program left without looking at all of it (ESP-IDF's NVS looks at the first word of an entry only);
+    there the chip does what chips do, and clears bits.
+    """
 
     def __init__(
         self,
         size: int,
         prog_size: int = 1,
-        overwrite: Sequence[tuple[int, int]] = (),
+        loose: Sequence[tuple[int, int]] = (),
         fine: Sequence[tuple[int, int]] = (),
     ) -> None:
-        super().__init__(SECTOR, SECTOR, 1, overwrite=overwrite)
+        super().__init__(SECTOR, SECTOR, 1)
         self.size = size
         self.unit = prog_size
-        self.fine = tuple(fine)
+        self.fine = _sectors(fine)
+        self.loose = _sectors(loose)
         self.prog_size = prog_size
         self.cells = Sheets([BLANK] * (size // SECTOR))
         self.trace = None
@@ -133,9 +148,12 @@ class CutFlash(SimFlash):
             self.cells.put(off, bytes([self.cells.get(off, 1)[0] & ~bit]))
 
     def read(self, off: int, buf: Any) -> None:
-        super().read(off, buf)
+        n = len(buf)
+        if self.dead or off < 0 or off + n > self.size:
+            self._fits("read", off, n, 1)
+        buf[:] = self.cells.get(off, n)
         if self.weak:
-            for i in range(off // SECTOR, (off + len(buf) + SECTOR - 1) // SECTOR):
+            for i in range(off // SECTOR, (off + n + SECTOR - 1) // SECTOR):
                 if i in self.weak:
                     self._shake(i, off, memoryview(buf))
 
@@ -148,21 +166,22 @@ class CutFlash(SimFlash):
             piece[:] = shaken.to_bytes(high - low, "little")
 
     def prog(self, off: int, buf: Any) -> None:
-        self.prog_size = 1 if any(low <= off < low + n for low, n in self.fine) else self.unit
-        if self.odd:
-            self._prog_odd(off, bytes(buf))
+        self.prog_size = 1 if off // SECTOR in self.fine else self.unit
+        if self.odd or off // SECTOR in self.loose:
+            self._prog_loose(off, bytes(buf))
         else:
             super().prog(off, buf)
         self.prog_size = self.unit
 
-    def _prog_odd(self, off: int, data: bytes) -> None:
-        """With a cell that is stuck or weak the rules of NOR are not the caller's fault: bits are cleared, no more."""
+    def _prog_loose(self, off: int, data: bytes) -> None:
+        """Also with a cell that is stuck or weak, where the rules of NOR are not the caller's fault."""
         self._fits("prog", off, len(data), self.prog_size)
         old = self.cells.get(off, len(data))
         want = int.from_bytes(old, "little") & int.from_bytes(data, "little")
         self._operate("prog", off, old, want.to_bytes(len(data), "little"))
-        self._settle(off, len(data))
-        self._stay()
+        if self.odd:
+            self._settle(off, len(data))
+            self._stay()
 
     def erase(self, off: int, n: int) -> None:
         super().erase(off, n)

@@ -1,0 +1,231 @@
+"""Finds states by cutting the power, runs each to rest, and has the oracle judge it.
+
+A state is what the whole flash holds when the power returns. While a life runs, every program and erase in it shows
+what a cut before, inside or after it would leave: the states one cut deeper. A device remembers nothing but its flash,
+so a life that comes, at a power-on, to bytes from which a good life was seen before is over: the rest is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from host.sim.cut.cells import Shot, mark, patched
+from host.sim.cut.drive import Life, Memory
+from host.sim.cut.oracle import Bad, Oracle
+from host.sim.cut.rig import Rig, Scenario, life_of
+from host.sim.cut.shapes import SHAPES
+
+PHASES = {
+    "fetch": "fetch and write",
+    "arm": "arm and first boot",
+    "first boot": "arm and first boot",
+    "verdict": "confirm and retreat",
+    "leave": "confirm and retreat",
+}
+RECOVERY = "recovery"
+CATEGORIES = ("fetch and write", "arm and first boot", "confirm and retreat", RECOVERY)
+# Where in an operation the power can go besides inside it.
+EDGES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One cut: at the n-th operation since the power came, before it, after it, or inside with a shape."""
+
+    op: int
+    shape: str
+
+    def __str__(self) -> str:
+        return f"{self.op}.{self.shape}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A state and how to get there."""
+
+    shot: Shot
+    memory: Memory
+    path: tuple[Step, ...] = ()
+    phase: str = ""
+
+    @property
+    def torn(self) -> bool:
+        return bool(self.path) and self.path[-1].shape not in EDGES
+
+
+@dataclass
+class Known:
+    """What is known of a power-on from which a good life was seen: its erases and what it booted first."""
+
+    wear: tuple[int, ...]
+    first: int
+    resumed: bool
+
+
+@dataclass
+class Failure:
+    """A bad state: the rule broken, what was seen, the way to it, and the flash as it was."""
+
+    scenario: str
+    path: str
+    rule: str
+    text: str
+
+    @property
+    def ident(self) -> str:
+        return f"{self.scenario}:{self.path}"
+
+
+@dataclass
+class Tally:
+    """What a campaign did. `marks`: the state's hash -> the category of the cut that led to it."""
+
+    cuts: int = 0
+    nested: int = 0
+    torn: int = 0
+    marks: dict[bytes, str] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    depths: Counter[int] = field(default_factory=Counter)
+    bad: list[Failure] = field(default_factory=list)
+    # (scenario, operation, kind of operation and phase, shape, outcome) of every first cut.
+    map: list[tuple[str, int, str, str, str]] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        self.cuts += other.cuts
+        self.nested += other.nested
+        self.torn += other.torn
+        for key, phase in other.marks.items():
+            self.marks.setdefault(key, phase)
+        self.outcomes += other.outcomes
+        self.depths += other.depths
+        self.bad += other.bad
+        self.map += other.map
+
+    def categories(self) -> Counter[str]:
+        return Counter(self.marks.values())
+
+
+Chooser = Callable[[str, int], Iterator[str] | list[str]]
+
+
+def every(op: str, number: int) -> list[str]:
+    """All shapes of an operation, and what it leaves when it is done."""
+    return [*SHAPES[op], "after"]
+
+
+def randomness(seed: int, scenario: str, path: tuple[Step, ...], step: Step) -> Random:
+    """What a torn operation draws from: the same for the same way to it."""
+    return Random(f"{seed}/{scenario}/{'/'.join(map(str, path))}/{step}")
+
+
+class Explorer:
+    """Campaigns over one scenario. Stops taking up bad states after `enough` of them."""
+
+    def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = 10) -> None:
+        self.rig: Rig = life_of(layout).Rig(scenario)
+        self.flash = self.rig.flash
+        self.oracle = Oracle(self.rig)
+        self.life = Life(self.rig, self.oracle, self._rest)
+        self.seed = seed
+        self.enough = enough
+        self.tally = Tally()
+        self.start = Case(self.flash.shot(), Memory())
+        # Power-ons that a good life came to: one whose every operation was shown to the watcher, and any.
+        self.shown: dict[tuple[bytes, str, Memory], Known] = {}
+        self.good: dict[tuple[bytes, str, Memory], Known] = {}
+        self.tried: set[tuple[bytes, Memory]] = set()
+        self.case = self.start
+        self.chooser: Chooser | None = None
+        self.found: list[Case] = []
+        self.kinds: dict[int, str] = {}
+
+    @property
+    def name(self) -> str:
+        return self.rig.scenario.name
+
+    def fresh(self, case: Case) -> bool:
+        """Was this state not tried before? It counts as tried from now on."""
+        key = (mark(case.shot), case.memory)
+        if key in self.tried:
+            return False
+        self.tried.add(key)
+        self.tally.marks.setdefault(key[0], case.phase)
+        return True
+
+    def run(self, case: Case, chooser: Chooser | None = None) -> list[Case]:
+        """Live from `case` to rest. Returns the states that cuts in this life lead to, where `chooser` wants any."""
+        self.case, self.chooser, self.found = case, chooser, []
+        self.hit: Known | None = None
+        self.visited: list[tuple[tuple[bytes, str, Memory], tuple[int, ...], int]] = []
+        self.flash.load(case.shot)
+        self.flash.watch = self._watch if chooser else None
+        self.life.begin(case.memory, bool(case.path))
+        try:
+            self.life.run()
+            self._settle()
+        except Bad as e:
+            path = "+".join(map(str, case.path))
+            self.tally.bad.append(Failure(self.name, path, e.rule, str(e)))
+        finally:
+            self.flash.watch = None
+        return self.found
+
+    def full(self) -> bool:
+        return len(self.tally.bad) >= self.enough
+
+    def _rest(self, cause: str, memory: Memory) -> bool:
+        key = (mark(self.flash.cells.sectors), cause, memory)
+        self.hit = self.shown.get(key)
+        if self.hit is None and self.chooser is None:
+            self.hit = self.good.get(key)
+        if self.hit is None:
+            self.visited.append((key, tuple(self.flash.wear), len(self.life.boots)))
+        return self.hit is not None
+
+    def _settle(self) -> None:
+        """The life was good: so is every one that begins at one of its power-ons."""
+        wear = self.flash.wear
+        if self.hit:
+            wear = [a + b for a, b in zip(wear, self.hit.wear, strict=True)]
+        self.oracle.wear(wear)
+        boots = self.life.boots + ([self.hit.first] if self.hit else [])
+        resumed = self.life.resumed or bool(self.hit and self.hit.resumed)
+        into = self.shown if self.chooser else self.good
+        for key, before, i in self.visited:
+            into[key] = Known(tuple(a - b for a, b in zip(wear, before, strict=True)), boots[i], resumed)
+        self._count(boots[0], resumed)
+
+    def _count(self, first: int, resumed: bool) -> None:
+        case = self.case
+        if not case.path:
+            return
+        outcome = "new whole" if first > case.memory.confirmed else "old whole"
+        self.tally.outcomes[outcome] += 1
+        self.tally.outcomes["resumed"] += resumed
+        self.tally.depths[len(case.path)] += 1
+        if len(case.path) == 1:
+            step = case.path[0]
+            outcome = "resumed" if resumed and outcome == "old whole" else outcome
+            self.tally.map.append((self.name, step.op, self.kinds.get(step.op, ""), step.shape, outcome))
+
+    def _watch(self, op: str, off: int, old: bytes, new: bytes) -> None:
+        number = self.flash.ops + 1
+        phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
+        if not self.case.path:
+            self.kinds[number] = f"{op} {phase}"
+        assert self.chooser
+        shot = self.flash.shot()
+        for shape in self.chooser(op, number):
+            step = Step(number, shape)
+            left = new if shape == "after" else self.torn(step, op, old, new)
+            self.tally.cuts += 1
+            self.tally.nested += bool(self.case.path)
+            self.tally.torn += shape != "after"
+            self.found.append(Case(patched(shot, off, left), self.life.memory, (*self.case.path, step), phase))
+
+    def torn(self, step: Step, op: str, old: bytes, new: bytes) -> bytes:
+        """What the cells hold where the power goes inside an operation."""
+        return SHAPES[op][step.shape](old, new, randomness(self.seed, self.name, self.case.path, step))
