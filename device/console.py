@@ -5,7 +5,7 @@ import sys
 from device import shim
 from device.agent import Agent
 from device.board import Board
-from device.errors import NotNow
+from device.errors import NotNow, UpToDate
 
 
 def status():
@@ -56,6 +56,9 @@ def push():
     while state == "busy":
         link.progress(*agent.progress)
         state = agent.step()
+    if isinstance(agent.error, UpToDate):
+        # An agent that polls keeps this to itself; a person wants to read it.
+        link.report(agent.error.code, str(agent.error))
     link.close()
     if state == "reset":
         board.reset()

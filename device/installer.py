@@ -56,7 +56,7 @@ def admit(board, package):
     _same("layout", package.layout, layout.NAME)
     if package.chunk > board.chunk:
         raise Refused(
-            "chunk", "chunks of %d bytes, this board takes %d: pack with --chunk" % (package.chunk, board.chunk)
+            "chunk-size", "chunks of %d bytes, this board takes %d: pack with --chunk" % (package.chunk, board.chunk)
         )
     if package.version == layout.version():
         raise UpToDate("current", "version %s runs already" % text(package.version))

@@ -35,13 +35,13 @@ def test_what_is_no_application_is_refused_and_the_text_says_what_to_give():
     judged("text", b"# MicroPython\nimport machine\n")
     judged("blank", b"\xff" * 4096)
     judged("magic", b"\x7fELF\x01\x01\x01" + b"\0" * 60)
-    judged("short", b"\xe9\x01")
+    judged("tiny", b"\xe9\x01")
     judged("magic", b"\0")
 
 
 def test_an_application_for_this_chip_passes_with_as_few_bytes_as_judge_needs():
     image.judge(maker.image()[: image.NEEDS], 0)
-    raises(Refused, "short", image.judge, maker.image()[: image.NEEDS - 1], 0)
+    raises(Refused, "tiny", image.judge, maker.image()[: image.NEEDS - 1], 0)
 
 
 def test_another_chips_image_is_refused_with_both_names():

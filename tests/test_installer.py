@@ -239,7 +239,7 @@ def test_what_is_not_for_this_board_is_refused_with_no_erase():
     for field, value, code in (
         ("product", b"other", "product"),
         ("layout", b"bk7238", "layout"),
-        ("chunk", 32768, "chunk"),
+        ("chunk", 32768, "chunk-size"),
     ):
         maker = Maker(NEW)
         setattr(maker, field, value)

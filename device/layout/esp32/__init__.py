@@ -5,7 +5,7 @@ the boots that it may still use are written before the reset that uses one. otad
 own functions only, handed in by the board, and never for the slot that boots already.
 """
 
-from device.errors import FlashError, NotNow, Refused
+from device.errors import Corrupt, FlashError, NotNow, Refused
 from device.layout.esp32 import image, otadata
 from device.store.journal import Record, floor, trial
 from device.store.writer import digest
@@ -86,7 +86,7 @@ class Layout:
         """Would the loader find a whole image in the target?"""
         n = image.walk(self.target(part.kind))
         if n > part.size:
-            raise FlashError("image", "the image says %d bytes, the package brought %d" % (n, part.size))
+            raise Corrupt("image", "the image says %d bytes, the package brought %d" % (n, part.size))
 
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""

@@ -48,7 +48,7 @@ def judge(buf, chip, total=0):
     if buf[0] != 0xE9:
         _stranger(buf)
     if len(buf) < NEEDS:
-        raise Refused("short", "%d bytes of firmware, a header has %d" % (len(buf), NEEDS) + GIVE)
+        raise Refused("tiny", "%d bytes of firmware, a header has %d" % (len(buf), NEEDS) + GIVE)
     if bytes(buf[DESC_AT:NEEDS]) != DESC_MAGIC:
         # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
         if total > 0x7000 or any(buf[at : at + 2] == b"\xaa\x50" for at in (0x7000, 0x8000)):
