@@ -25,9 +25,9 @@ from host.bench.material import FOLDER, Material
 Group = tuple[str, Callable[[Material], list[Figure]]]
 GROUPS: dict[str, Group] = {
     "sizes": ("Bytes of .mpy", sizes.measure),
-    "memory": ("Heap of the unix port", memory.measure),
+    "memory": ("Least heap of the unix port that completes the update", memory.measure),
     "speed": ("Speed, times the peer's", speed.measure),
-    "erases": ("Sectors erased", erases.measure),
+    "erases": ("Sectors erased on the simulated ESP32", erases.measure),
     "push": ("Serial link", push.measure),
 }
 MARKS = {True: ("ok", "green"), False: ("MISSED", "bold red"), None: ("", "")}

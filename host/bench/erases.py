@@ -90,7 +90,7 @@ def figures(material: Material, offer: Offer) -> list[Figure]:
     words = offer.words
     return [
         Figure(
-            f"{words}: first byte through arm",
+            f"{words}: through arm",
             update[SLOT] + update[OTADATA],
             "",
             EXACTLY,
@@ -101,7 +101,7 @@ def figures(material: Material, offer: Offer) -> list[Figure]:
         Figure(f"{words}: by the loader", loader[SLOT] + loader[OTADATA], "", EXACTLY, 1),
         Figure(f"{words}: by confirm", confirm[SLOT] + confirm[OTADATA], "", EXACTLY, 1),
         Figure(f"{words}: in the journal", journal, "", AT_MOST, JOURNAL_BAR),
-        Figure(f"{words}: writes of the next boot", chip.written(), "", EXACTLY, 0),
+        Figure(f"{words}: next boot writes", chip.written(), "", EXACTLY, 0),
     ]
 
 

@@ -22,7 +22,7 @@ def measure(material: Material) -> list[Figure]:
     rates += [wire.measure(data)["bytes_per_s"] for _ in range(ROUNDS)]
     found = [
         Figure(
-            "300 KB over a pty, beside mpremote fs cp",
+            "300 KB, beside mpremote fs cp",
             median(rates) / peer,
             "x",
             AT_LEAST,
@@ -34,7 +34,5 @@ def measure(material: Material) -> list[Figure]:
     for baud in BAUDS:
         seen = wire.measure(data, baud)
         note = f"{seen['bytes_per_s'] / 1000:.2f} KB/s in {seen['seconds']:.1f} s"
-        found.append(
-            Figure(f"payload of a line at {baud} baud", 100 * seen["share_of_line"], "%", AT_LEAST, SHARE, note, seen)
-        )
+        found.append(Figure(f"payload at {baud} baud", 100 * seen["share_of_line"], "%", AT_LEAST, SHARE, note, seen))
     return found

@@ -15,7 +15,6 @@ class Small:
 
     NAME = "esp32"
     product = "bench"
-    chunk = 65536
     size = 0x180000
     erase_size = 4096
     prog_size = 4
@@ -23,8 +22,9 @@ class Small:
     # No chip takes RAM for an erase, so the file gets it in small pieces.
     blank = b"\xff" * 256
 
-    def __init__(self, file):
+    def __init__(self, file, chunk):
         self.file = file
+        self.chunk = chunk
         self.records = {}
         self.layout = self.journal = self
         self.last = self.records.get
@@ -71,11 +71,14 @@ def offered(board, source):
     return File(source)
 
 
-def run(source):
-    """Install the package at `source`; print the heap in use before the first call, and a word at the end."""
+def run(source, chunk):
+    """Install the package at `source` on a board that takes chunks of `chunk` bytes.
+
+    Prints the heap in use before the first call, and a word at the end.
+    """
     keys = [key()]
     with open("slot.bin", "r+b") as slot:
-        board = Small(slot)
+        board = Small(slot, chunk)
         link = offered(board, source)
         gc.collect()
         print(gc.mem_alloc())

@@ -11,7 +11,6 @@ from host.bench import erases, material, memory, sizes, speed
 from host.bench.__main__ import GROUPS, number, table
 from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from host.flash import modules
-from tests.host import test_rules
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +37,12 @@ def test_a_missed_bar_is_seen_in_the_table():
     assert (number(1495344), number(9.449), number(53.27)) == ("1,495,344", "9.45", "53.3")
 
 
-def test_the_core_is_that_of_the_rules():
-    there = {path for path in test_rules.core_modules() if path.stat().st_size}
-    assert set(sizes.core()) == there and len(there) >= 15
-    assert (sizes.CORE_BYTES, sizes.BOOT_BYTES, sizes.SHIM_BYTES) == (
-        test_rules.CORE_BYTES,
-        test_rules.BOOT_BYTES,
-        test_rules.SHIM_BYTES,
-    )
+def test_the_core_is_what_updates_a_board_and_not_what_stays_on_the_pc():
+    there = {path.relative_to(material.ROOT / "device").as_posix() for path in sizes.core()}
+    assert {"installer.py", "agent.py", "shim.py", "errors.py", "stream.py"} < there
+    assert {"store/journal.py", "store/writer.py", "pipe/package.py", "pipe/inflate.py", "pipe/trust.py"} < there
+    assert {"layout/esp32/__init__.py", "link/http.py", "link/serial.py", "link/frame.py"} < there
+    assert not there & {"layout/esp32/loader.py", "board.py", "console.py", "link/file.py"}
 
 
 def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
@@ -63,8 +60,8 @@ def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
 @pytest.mark.parametrize("compress", ["none", "deflate"])
 def test_an_update_needs_more_than_a_little_heap_and_less_than_a_lot(stuff, compress):
     offer = stuff.offer(compress, 4096)
-    assert memory.completes(stuff, offer.path.name, memory.HIGH)
-    assert not memory.completes(stuff, offer.path.name, memory.LOW)
+    assert memory.completes(stuff, offer.path.name, 4096, memory.HIGH)
+    assert not memory.completes(stuff, offer.path.name, 4096, memory.LOW)
 
 
 def test_a_run_that_fails_of_something_else_than_memory_is_no_figure(stuff):
@@ -73,12 +70,12 @@ def test_a_run_that_fails_of_something_else_than_memory_is_no_figure(stuff):
     data[-1] ^= 1
     bad.write_bytes(data)
     with pytest.raises(RuntimeError, match="not the one that was signed"):
-        memory.completes(stuff, bad.name, memory.HIGH)
+        memory.completes(stuff, bad.name, 4096, memory.HIGH)
 
 
 def test_an_update_over_http_completes(stuff):
     with memory.web(stuff, stuff.offer("deflate", 8192)) as url:
-        assert memory.completes(stuff, url, memory.HIGH)
+        assert memory.completes(stuff, url, 8192, memory.HIGH)
 
 
 @pytest.mark.parametrize("compress", ["none", "deflate"])
