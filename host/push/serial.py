@@ -118,7 +118,6 @@ class Sender:
     def _on_pull(self, run: int, off: int, payload: bytes) -> None:
         self._size, self._window = struct.unpack("<HB", payload)
         self._run = run
-        self._out.clear()
         if self.package is None or off > len(self.package):
             self._say(serial._NONE, run, off)
             return
@@ -270,8 +269,10 @@ def free(wire: Wire) -> None:
             sender.feed(came)
             while (out := sender.take()) is not None:
                 wire.write(out)
+            if sender.finished:
+                return
         # Frames alone may be an old session's last words; text alone is a REPL or a program that Ctrl-C has ended.
-        if sender.finished or (sender.text and not sender.frames_seen):
+        if sender.text and not sender.frames_seen:
             return
 
 
