@@ -28,7 +28,8 @@ class Agent:
         self.began = self.due = board.ticks_ms()
         self.wait_ms = 0
         self.turn = 0
-        self.job = self.progress = self.error = None
+        self.job = self.error = None
+        self.progress = (0, 0)
         self.answered = False
 
     def step(self):

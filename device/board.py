@@ -56,8 +56,9 @@ class Port:
         self.find = P.find
         self.mark_valid = P.mark_app_valid_cancel_rollback
         self.feed = feed
-        self.current = Partition(P(P.RUNNING))
-        subtype = P(P.RUNNING).info()[1]
+        running = P(P.RUNNING)  # type: ignore[arg-type]  # the stubs know labels only
+        self.current = Partition(running)
+        subtype = running.info()[1]
         self.running = subtype - 16 if subtype >= 16 else -1
         self.slots = []
         # As ESP-IDF counts: a gap ends the row of slots.
@@ -146,7 +147,7 @@ class Board:
         """Start the watchdog, or change its time. It cannot be stopped again and outlives a soft reset."""
         from machine import WDT
 
-        Board._dog = WDT(0, ms or self.settings.get("wdt_ms", 60000))
+        Board._dog = WDT(timeout=ms or self.settings.get("wdt_ms", 60000))
 
     def relax(self):
         """The trial is over: a watchdog that runs gets a day, so that a person at the REPL is not reset."""

@@ -63,7 +63,9 @@ class Component:
 class Package:
     """A header whose signature is right. `version` is 8 bytes, four big-endian u16, and compares as bytes do."""
 
-    def __init__(self, buf, end):
+    def __init__(self, buf, end, whole, digest):
+        self.id = digest[:8]
+        self.end = whole
         product, layout, self.version, self.chunk, n, _ = unpack_from(BODY, buf, 16)
         if self.chunk not in CHUNKS or not n or 72 + n * COMPONENT_SIZE != end:
             raise Refused("format", "%d components in chunks of %d do not make %d bytes" % (n, self.chunk, end))
@@ -95,10 +97,7 @@ class Package:
             check(keys, key, view[end:whole], digest)
             # RSA leaves 3 KB of garbage; what is made from here on must lie low in the heap, below the chunk's room.
             collect()
-        self = cls(buf, end)
-        self.id = digest[:8]
-        self.end = whole
-        return self
+        return cls(buf, end, whole, digest)
 
     def open(self, i, src, room):
         """The Chunks of component `i`; `src` stands at its first chunk."""

@@ -52,7 +52,7 @@ def application(firmware: bytes) -> tuple[str, int, bytes] | None:
                 size = image.walk(Region(rom, row.offset, row.size))
                 if off + size > len(firmware):
                     raise Refused(
-                        "short",
+                        "tiny",
                         f"the application in {row.label} ends {off + size - len(firmware):,} bytes behind the file",
                     )
                 return row.label, off, firmware[off : off + size]
