@@ -118,6 +118,8 @@ class Sender:
     def _on_pull(self, run: int, off: int, payload: bytes) -> None:
         self._size, self._window = struct.unpack("<HB", payload)
         self._run = run
+        # A board that asks twice gets one answer, or the answers pile up before a slow line.
+        self._out = deque(out for out in self._out if out[2] not in (serial._OFFER, serial._NONE))
         if self.package is None or off > len(self.package):
             self._say(serial._NONE, run, off)
             return
