@@ -1,0 +1,98 @@
+"""The static server and the manifest that it offers, read by the board's own link."""
+
+import asyncio
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from aiohttp import web
+
+from device.link.http import Http
+from device.stream import pull
+from host import serve
+from tests.host.servers import PACKAGE, SIZE, entry
+
+
+@pytest.fixture
+def url(tmp_path):
+    """A running server over tmp_path."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(serve.application(tmp_path))
+    loop.run_until_complete(runner.setup())
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    loop.run_until_complete(site.start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+def fetch(url, **fields):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=fields)) as answer:
+        return answer.status, dict(answer.headers), answer.read()
+
+
+def test_board_reads_what_is_served(url, tmp_path):
+    (tmp_path / "package").write_bytes(PACKAGE)
+    serve.write_manifest(tmp_path, [entry("1.2.0")])
+    link = Http(url + "manifest.json", "lamp", "esp32", lambda: None)
+    for at in (0, 12_345):
+        buf = bytearray(SIZE + 1)
+        assert pull(link.open(at), buf) == SIZE - at
+        assert buf[: SIZE - at] == PACKAGE[at:]
+    link.close()
+
+
+def test_range_is_answered_with_206(url, tmp_path):
+    (tmp_path / "package").write_bytes(PACKAGE)
+    status, fields, body = fetch(url + "package", Range="bytes=100-")
+    assert (status, fields["Content-Range"], body) == (206, f"bytes 100-{SIZE - 1}/{SIZE}", PACKAGE[100:])
+
+
+def test_nothing_outside_the_folder_is_served(url, tmp_path):
+    (tmp_path.parent / "secret").write_bytes(b"secret")
+    for path in ("../secret", "%2e%2e/secret", "..%2fsecret"):
+        with pytest.raises(urllib.error.HTTPError) as e:
+            fetch(url + path)
+        assert e.value.code in (403, 404)
+
+
+def test_manifest_lists_newest_first(tmp_path):
+    path = serve.write_manifest(tmp_path, [entry("1.9.0"), entry("1.10.0"), entry("1.2.0")])
+    doc = json.loads(path.read_bytes())
+    assert doc["mpota"] == 1
+    assert [row["version"] for row in doc["packages"]] == ["1.10.0", "1.9.0", "1.2.0"]
+
+
+def test_entry_takes_the_place_of_the_same_version(tmp_path):
+    serve.add_entry(tmp_path, entry("1.0.0", "a"))
+    serve.add_entry(tmp_path, entry("1.1.0", "b"))
+    serve.add_entry(tmp_path, entry("1.0.0", "c"))
+    serve.add_entry(tmp_path, entry("1.0.0", "d", product="pump"))
+    rows = {(row["product"], row["version"], row["file"]) for row in serve.read_manifest(tmp_path)}
+    assert rows == {("lamp", "1.0.0", "c"), ("lamp", "1.1.0", "b"), ("pump", "1.0.0", "d")}
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("change", [{"version": "1.2"}, {"size": 0}, {"size": "5"}, {"version": "1.2.99999"}])
+def test_entry_that_a_board_would_refuse_is_not_written(tmp_path, change):
+    with pytest.raises(ValueError):
+        serve.write_manifest(tmp_path, [{**entry(), **change}])
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_entry_with_a_missing_field_is_not_written(tmp_path):
+    bad = entry()
+    del bad["id"]
+    with pytest.raises(ValueError, match="id"):
+        serve.write_manifest(tmp_path, [bad])
+
+
+def test_manifest_that_a_board_cannot_hold_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="4095"):
+        serve.write_manifest(tmp_path, [entry(f"1.{i}.0") for i in range(60)])
