@@ -6,10 +6,11 @@ hashed before `arm`; and `arm` is the last and the smallest write. Closing the g
 next call goes on at the chunk where this one stopped, over whatever link.
 """
 
+from gc import collect
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import FIRMWARE, Package, Room
+from device.pipe.package import FIRMWARE, Package
 from device.store.writer import digest, put
 from device.stream import pull
 from device.version import text
@@ -25,24 +26,26 @@ def install(board, link, keys):
     that says what to do next; the image that runs is untouched then.
     """
     board.layout.ready()
-    room = Room(board.chunk)
     src = link.open()
     if src is None:
         return None
     try:
-        package = Package.read(src, keys, room.buf)
+        # What the link left behind would lie in the way of the chunk's room.
+        collect()
+        buf = bytearray(4096)
+        package = Package.read(src, keys, buf)
         admit(board, package)
-        i, chunks = resume(board, package, src, room)
+        i, chunks = resume(board, package, src, buf)
         if chunks.index and not chunks.done():
             src.close()
             chunks.src = src = _reopen(link, chunks.at)
         while True:
             yield from write(board, package, i, chunks)
-            prove(board, package.components[i], room.buf)
+            prove(board, package.components[i], buf)
             i += 1
             if i == len(package.components):
                 break
-            chunks = package.open(i, src, room)
+            chunks = package.open(i, src, buf)
         board.layout.arm(package)
         return package
     finally:
@@ -82,16 +85,16 @@ def _same(code, seen, wanted):
         raise Refused(code, "the package is for %s %r, this board is %r" % (code, seen, wanted))
 
 
-def resume(board, package, src, room):
+def resume(board, package, src, buf):
     """(component number, Chunks): where the last try at this very package stopped, or its beginning."""
     data = board.journal.last("progress")
     if data and len(data) == calcsize(PROGRESS):
         key, sha, length, at, index, i = unpack(PROGRESS, data)
         if key == package.id and i < len(package.components):
-            chunks = package.open(i, src, room)
+            chunks = package.open(i, src, buf)
             chunks.go(index, at, length, sha)
             return i, chunks
-    return 0, package.open(0, src, room)
+    return 0, package.open(0, src, buf)
 
 
 def _reopen(link, at):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from device.errors import OtaError, Refused
 from device.pipe import package as fmt
-from device.pipe.package import Component, Package, Room
+from device.pipe.package import Component, Package
 from device.version import text
 from host.report import Report, Table
 from host.vendor import prepare
@@ -137,10 +137,10 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
         raise Refused("product", f"the package is for product {package.product!r}, this board is {product!r}")
     yield "for", f"{package.product} {text(package.version)}, layout {package.layout}"
     src = BytesIO(data)
-    room = Room(package.chunk)
+    buf = bytearray(4096)
     for i, part in enumerate(package.components):
         src.seek(start_of(package, i))
-        content = _decode(package, i, src, room)
+        content = _decode(package, i, src, buf)
         yield "chunks", f"{-(-part.size // package.chunk)} of {part.name} are right, {part.size:,} bytes"
         if sha256(content).digest() != part.sha:
             raise Refused("readback", f"{part.name} decodes to other bytes than were signed")
@@ -154,9 +154,9 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
         raise Refused("format", f"{len(data) - src.tell():,} bytes follow the last chunk")
 
 
-def _decode(package: Package, i: int, src: BytesIO, room: Room) -> bytes:
+def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:
     """All bytes of component `i`, chunk by chunk as a board decodes them."""
-    chunks = package.open(i, src, room)
+    chunks = package.open(i, src, buf)
     out = bytearray()
     piece = bytearray(4096)
     while len(out) < package.components[i].size:

@@ -2,7 +2,7 @@
 
 from device.errors import Corrupt, OtaError, Refused
 from device.pipe import trust
-from device.pipe.package import Package, Room
+from device.pipe.package import Package
 from device.version import text
 from tests.expect import raises
 from tests.firmware import image
@@ -26,10 +26,9 @@ def read(data, keys=(RELEASE, NEXT)):
 
 def decoded(data, keys=(RELEASE, NEXT)):
     src = Ram(data).open()
-    room = Room(65536)
-    buf = room.buf
+    buf = bytearray(4096)
     package = Package.read(src, keys, buf)
-    chunks = package.open(0, src, room)
+    chunks = package.open(0, src, buf)
     out = b""
     while not chunks.done():
         left = chunks.load()

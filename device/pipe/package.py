@@ -99,22 +99,9 @@ class Package:
             collect()
         return cls(buf, end, whole, digest)
 
-    def open(self, i, src, room):
-        """The Chunks of component `i`; `src` stands at its first chunk."""
-        return Chunks(self, i, src, room)
-
-
-class Room:
-    """What an update needs of the heap, taken once and before all else: a fragmented heap cannot stop it later.
-
-    `buf` is what everything is fetched and written through, `ram` holds one stored chunk of at most `chunk` + SLACK bytes.
-    """
-
-    def __init__(self, chunk):
-        self.buf = bytearray(4096)
-        self.ram = BytesIO()
-        self.ram.seek(chunk + SLACK - 1)
-        self.ram.write(b"\0")
+    def open(self, i, src, buf):
+        """The Chunks of component `i`; `src` stands at its first chunk, `buf` is what it fetches through."""
+        return Chunks(self, i, src, buf)
 
 
 class Chunks:
@@ -124,13 +111,16 @@ class Chunks:
     that it takes to go on after a reset.
     """
 
-    def __init__(self, package, i, src, room):
+    def __init__(self, package, i, src, buf):
         self.src = src
-        self.buf = room.buf
-        self.ram = room.ram
+        self.buf = buf
         self.part = part = package.components[i]
         self.chunk = package.chunk
         self.go(0, package.end + sum(c.stored for c in package.components[:i]), part.length, part.first)
+        # The room of a stored chunk, taken once: a fragmented heap cannot stop the update later.
+        self.ram = BytesIO()
+        self.ram.seek(min(self.chunk + SLACK, part.stored) - 1)
+        self.ram.write(b"\0")
 
     def go(self, index, at, length, sha):
         """Make chunk `index` the next one; the source must stand at byte `at` of the package."""
