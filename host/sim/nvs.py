@@ -32,12 +32,13 @@ FORMATS = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", U64: 
 ANY_CHUNK = 0xFF
 VERSIONS = (0x00, 0x80)  # first chunk numbers of a blob and of the one that replaces it
 
-NOT_FOUND, NO_SPACE, KEY_TOO_LONG = 0x1102, 0x1105, 0x1109
+NOT_FOUND, NO_SPACE, KEY_TOO_LONG, INVALID_STATE = 0x1102, 0x1105, 0x1109, 0x110B
 INVALID_LENGTH, NO_FREE_PAGES, TOO_LONG = 0x110C, 0x110D, 0x110E
 NAMES = {
     NOT_FOUND: "ESP_ERR_NVS_NOT_FOUND",
     NO_SPACE: "ESP_ERR_NVS_NOT_ENOUGH_SPACE",
     KEY_TOO_LONG: "ESP_ERR_NVS_KEY_TOO_LONG",
+    INVALID_STATE: "ESP_ERR_NVS_INVALID_STATE",
     INVALID_LENGTH: "ESP_ERR_NVS_INVALID_LENGTH",
     NO_FREE_PAGES: "ESP_ERR_NVS_NO_FREE_PAGES",
     TOO_LONG: "ESP_ERR_NVS_VALUE_TOO_LONG",
@@ -483,14 +484,21 @@ def mount(flash):
 def bind(flash):
     """MicroPython's class `NVS` over the partition `flash`, which is mounted at its first use."""
     mounted = []
+    broken = []
 
     def call(method, *args):
+        if broken:
+            raise OSError(-INVALID_STATE, NAMES[INVALID_STATE])
         if not mounted:
             mounted.append(mount(flash))
         try:
             return getattr(mounted[0], method)(*args)
         except NvsError as e:
             raise OSError(-e.code, NAMES[e.code])
+        except OSError:
+            # The flash failed under it: ESP-IDF marks the page invalid and refuses everything until the next start.
+            broken.append(True)
+            raise
 
     class NVS:
         """esp32.NVS as ports/esp32/esp32_nvs.c behaves: every set is in flash when it returns."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from device import shim
 from device.agent import Agent
-from device.errors import LinkError, UpToDate
+from device.errors import LinkError, OtaError, UpToDate
 from host.sim.cut.oracle import Bad, Oracle
 from host.sim.cut.rig import Rig
 from host.sim.esp_idf import Abort
@@ -23,6 +23,8 @@ from host.sim.soc import Reset
 MOST = 40
 # Steps of an agent from one reset to the next; polls that may come to nothing.
 STEPS, POLLS = 200, 6
+# How often somebody switches a device with a fault off and on.
+CYCLES = 2
 POLL_MS = 600000
 
 
@@ -90,6 +92,7 @@ class Life:
         self.boots: list[int] = []
         self.resumed = False
         self.errors: list[str] = []
+        self.cycles = 0
 
     def run(self, cause: str = "power") -> None:
         """To rest, or raise Bad. A PowerCut that somebody ordered passes through."""
@@ -109,15 +112,14 @@ class Life:
     def _session(self, cause: str) -> str | None:
         """One power-on to the next: why it comes, None at rest."""
         try:
-            board = self.rig.power_on(cause)
-            if board is None:
+            if not self.rig.power_on(cause):
                 self.oracle.no_boot()
                 return None
             i = self.oracle.started(self.memory.confirmed)
             self.boots.append(i)
-            shim.boot(lambda: board)
+            shim.boot(self.rig.board)
             self._shim()
-            return self._application(board, i)
+            return self._main(i)
         except Reset:
             return "reset"
         except Abort as e:
@@ -131,8 +133,26 @@ class Life:
         e: Any = shim.error
         if e is not None:
             self.errors.append(f"shim: {e!r}")
-            if not self.oracle.soft:
+            if not (self._forgives and isinstance(e, OtaError | OSError)):
                 raise Bad("shim", repr(e))
+
+    @property
+    def _forgives(self) -> bool:
+        return self.oracle.soft or self.oracle.patient
+
+    def _main(self, i: int) -> str | None:
+        """main.py, which an exception ends; then the board waits at its prompt for somebody to switch it on again."""
+        try:
+            return self._application(self.rig.board(), i)
+        except (OtaError, OSError) as e:
+            self.errors.append(f"main.py: {e!r}")
+            if not self._forgives:
+                raise Bad("crash", repr(e)) from e
+            return "power"
+        except (Violation, Bad):
+            raise
+        except Exception as e:
+            raise Bad("crash", repr(e)) from e
 
     def _application(self, board: Any, i: int) -> str | None:
         trial = board.layout.on_trial()
@@ -140,8 +160,11 @@ class Life:
         if verdict != "healthy":
             self._bad_runs(trial, i)
             if verdict == "hangs":
-                if board._dog is None:
+                if board._dog is None and not self.oracle.soft:
                     raise Bad("watchdog", "an image that hangs on its trial is not watched")
+                if self.oracle.soft and (board._dog is None or set(self.oracle.whole()) == {i}):
+                    # It hangs, and there is no other.
+                    return None
                 self._enter("leave")
                 return "watchdog"
         return self._steps(board, i, verdict)
@@ -181,11 +204,22 @@ class Life:
             polls += 1
             if self._rests(agent, i, verdict, link):
                 return None
+            if polls > POLLS and self._forgives and isinstance(agent.error, OtaError | OSError):
+                return self._patience()
             if polls > POLLS:
                 raise Bad("progress", f"image {i} is offered an update and says: {self.errors[-2:]}")
             # A link that fails is not asked again at once: every other look finds only the time that went by.
             board.ms += POLL_MS + 1 if polls % 2 else 1
         raise Bad("progress", f"{STEPS} steps without a reset: {self.errors[-2:]}")
+
+    def _patience(self) -> str | None:
+        """The device says what is wrong, by name. Somebody switches it off and on; if the flash is worn, that is it."""
+        self.cycles += 1
+        if self.cycles <= CYCLES:
+            return "power"
+        if self.oracle.soft:
+            return None
+        raise Bad("progress", f"{CYCLES} power cycles did not help: {self.errors[-2:]}")
 
     def _phase_of(self, agent: Any, on_trial: bool) -> None:
         if on_trial:

@@ -21,11 +21,16 @@ class Bad(Exception):
 
 
 class Oracle:
-    """Rules over one rig; `soft` where the flash itself is at fault, so that only a whole image that exists must run."""
+    """Rules over one rig.
+
+    `soft`: the flash itself is at fault for good, so a whole image must run where one exists, and errors must have a
+    name. `patient`: it was at fault once, so an error may be seen and somebody may have to switch it off and on.
+    """
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.soft = False
+        self.patient = False
         # What the bytes outside every area that may change were, sector by sector.
         self.frozen = {i: s for i, s in enumerate(rig.flash.cells.sectors) if not self._may_change(i)}
 

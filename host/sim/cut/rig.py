@@ -3,7 +3,8 @@
     SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some
     Rig(scenario)                                a device as it leaves the workshop, running its first image
         .flash .areas .images .packages .trials  packages[i - 1] brings images[i]
-        .power_on(cause) -> Board | None         through the loader; cause is "power", "reset" or "watchdog"
+        .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
+        .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
         .started() -> offset                     of the image that the loader started
         .intact() -> str                         what of the device's secrets is gone
 """
@@ -66,7 +67,8 @@ class Rig(Protocol):
     trials: int
 
     def __init__(self, scenario: Scenario) -> None: ...
-    def power_on(self, cause: str) -> Any: ...
+    def power_on(self, cause: str) -> bool: ...
+    def board(self) -> Any: ...
     def started(self) -> int: ...
     def intact(self) -> str: ...
 
