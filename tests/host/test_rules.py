@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device import errors
-from host.flash import compile_mpy
+from host.bench.sizes import BOOT_BYTES, CORE_BYTES, SHIM_BYTES, core, mpy
 from tests.host import rules
 from tests.host.rules import ROOT
 
@@ -22,12 +22,8 @@ SHARED = [p for p in HOST if p.parent.name == "sim" and p.stem in ("flash", "esp
 CLASSES = frozenset(n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, errors.OtaError))
 TOP = {
     *("README.md", "LICENSE", "Makefile", "pyproject.toml", "boot.py", "main.py", "device", "host", "tests"),
-    *(".ci", ".git", ".gitignore"),
+    *(".ci", ".git", ".gitignore", "build"),
 }
-
-# Not of the core: what serves the loader, the board's own wiring, the words of a host, and a link for a card.
-NOT_CORE = ("loader", "verify", "table", "board", "console", "file")
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
 
 
 def name(path: Path) -> str:
@@ -92,29 +88,19 @@ def test_the_suite_has_not_lost_tests():
     assert count >= 100, f"only {count} tests are left"
 
 
-def core_modules() -> list[Path]:
-    """What updates an ESP32 over HTTP or serial: installer, agent, shim, store, pipe, links and one layout."""
-    out = [p for p in DEVICE if p.stem not in NOT_CORE]
-    return [p for p in out if "layout" not in p.parts or "esp32" in p.parts or p.parent.name == "layout"]
-
-
-def mpy_sizes(paths) -> dict[str, int]:
-    return {name(p): len(compile_mpy(p, "xtensawin")) for p in paths if p.read_text().strip()}
-
-
 def table(sizes: dict[str, int]) -> str:
     return "\n".join(f"{n:6} {path}" for path, n in sorted(sizes.items(), key=lambda x: -x[1]))
 
 
 def test_the_core_fits_its_flash_budget():
-    sizes = mpy_sizes(core_modules())
+    sizes = mpy(core())
     assert {"device/installer.py", "device/pipe/package.py", "device/link/http.py"} <= set(sizes)
     assert sum(sizes.values()) <= CORE_BYTES, f"{sum(sizes.values())} bytes, at most {CORE_BYTES}\n{table(sizes)}"
 
 
 def test_an_ordinary_boot_loads_little():
     boot = rules.loaded(["device.shim", "device.board", "device.store.journal"])
-    sizes = mpy_sizes([rules.file_of(m) for m in boot])
+    sizes = mpy([rules.file_of(m) for m in boot])
     assert {"device/shim.py", "device/board.py", "device/store/journal.py"} <= set(sizes)
     assert sizes["device/shim.py"] <= SHIM_BYTES, f"the shim has {sizes['device/shim.py']} bytes"
     assert sum(sizes.values()) <= BOOT_BYTES, f"{sum(sizes.values())} bytes, at most {BOOT_BYTES}\n{table(sizes)}"

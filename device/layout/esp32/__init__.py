@@ -52,12 +52,8 @@ class Layout:
         port = self.port
         n = len(port.slots)
         if port.otadata is None or n < (1 if port.running == FACTORY else 2):
-            raise Refused(
-                "slots",
-                "this board's partition table has %d OTA slots and %s otadata, a firmware update needs 2 "
-                "slots and otadata: flash the OTA variant of its MicroPython firmware"
-                % (n, "an" if port.otadata else "no"),
-            )
+            words = "%d OTA slots, %s otadata; an update needs 2 and otadata: flash the OTA variant of MicroPython"
+            raise Refused("slots", words % (n, "an" if port.otadata else "no"))
         slot, entry = self.boots()
         if trial(self.journal) or self.pending():
             raise NotNow("trial", "an update is on trial or waits for its restart")
@@ -71,10 +67,6 @@ class Layout:
     def target(self, kind):
         """The Flash that the next image goes to: the slot after the one that runs."""
         return self.port.slots[self._free()]
-
-    def running(self, kind):
-        """The Flash that runs, the base of a delta."""
-        return self.port.current
 
     def admit(self, part, head):
         """Judge the first bytes of an image before anything is erased for it."""

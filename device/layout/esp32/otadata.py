@@ -3,13 +3,11 @@
     0 seq u32 (1 = first, FFFFFFFF = blank)    4 label[20] (unused, carried over)    24 state u32    28 crc u32
 
 The crc covers `seq` alone. The larger `seq` of the two good entries wins, and its slot is (seq - 1) % slots. A blank
-entry is refused by name, as erased flash passes a plain CRC-32. Nothing here writes flash.
+entry is never valid, whatever its crc: erased flash passes a plain CRC-32. Nothing here writes flash.
 """
 
 import struct
 from binascii import crc32
-
-from device.errors import FlashError, Refused
 
 FMT = "<I20sII"
 SIZE = 32
@@ -66,13 +64,6 @@ class Entry:
         """The OTA slot of `n` that this entry names; seq 0 wraps as it does in 32 bits."""
         return ((self.seq - 1) & 0xFFFFFFFF) % n
 
-    def check(self):
-        """Refuse an entry that holds no sequence number, and say why."""
-        if self.blank:
-            raise FlashError("otadata", "the otadata entry is blank")
-        if not self.sealed:
-            raise FlashError("otadata", "the otadata crc is %08x, wanted %08x" % (self.crc, seal(self.seq)))
-
 
 def decode(buf):
     seq, label, state, crc = struct.unpack(FMT, buf)
@@ -103,14 +94,3 @@ def choose(pair, good):
 def active(a, b):
     """The index of the entry in force, or -1."""
     return choose((a, b), (a.valid, b.valid))
-
-
-def next_seq(seq, slot, n):
-    """The least number from `seq` on that names `slot` of `n`, as ESP-IDF counts: for its own slot `seq` itself."""
-    least = (slot + 1) % n
-    if seq > least:
-        least += (seq - least + n - 1) // n * n
-    # ESP-IDF searches for ever here: a sum of 32 bits never gets there.
-    if least >= BLANK:
-        raise Refused("sequence", "after the sequence number %d none is left for slot %d of %d" % (seq, slot, n))
-    return least

@@ -12,32 +12,32 @@ def status(layout):
     port = layout.port
     slot, entry = layout.boots()
     version = layout.version()
-    facts = {
+    failure = layout.failure()
+    try:
+        refusal = layout.ready()
+    except OtaError as e:
+        refusal = str(e)
+    return {
         "layout": layout.NAME,
         "slots": [{"label": flash.label, "size": flash.size} for flash in port.slots],
         "running": port.current.label,
-        "version": text(version) if version else None,
-        "boots": port.slots[slot].label if slot >= 0 else None,
-        "state": otadata.STATES.get(entry.state, "unknown") if entry else None,
+        "version": version and text(version),
+        "boots": port.slots[slot].label if entry else None,
+        "state": entry and otadata.STATES.get(entry.state, "unknown"),
         "floor": text(floor(layout.journal)),
-        "trial": None,
-        "failed": None,
-        "updates": None,
+        "trial": _trial(layout),
+        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
+        "updates": refusal,
     }
+
+
+def _trial(layout):
     record = trial(layout.journal)
-    if record:
-        runs = record.slot == port.running
-        # A loader that goes back by itself had this boot counted when the image was armed.
-        left = record.trials - (runs and layout.pending())
-        facts["trial"] = {"version": text(record.version), "trials": left, "runs": runs}
-    failure = layout.failure()
-    if failure:
-        facts["failed"] = {"version": text(failure[0].version), "reason": failure[1]}
-    try:
-        layout.ready()
-    except OtaError as e:
-        facts["updates"] = str(e)
-    return facts
+    if record is None:
+        return None
+    runs = record.slot == layout.port.running
+    # A loader that goes back by itself had this boot counted when the image was armed.
+    return {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs}
 
 
 def rollback(layout, why):
