@@ -6,7 +6,6 @@ hashed before `arm`; and `arm` is the last and the smallest write. Closing the g
 next call goes on at the chunk where this one stopped, over whatever link.
 """
 
-from gc import collect
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
@@ -30,8 +29,6 @@ def install(board, link, keys):
     if src is None:
         return None
     try:
-        # What the link left behind would lie in the way of the chunk's room.
-        collect()
         buf = bytearray(4096)
         package = Package.read(src, keys, buf)
         admit(board, package)
