@@ -267,6 +267,7 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 @click.option("--product", help="What the board is; for /mpota.json of a board that has none.")
 @click.option("--manifest", help="The URL of the manifest that it asks for updates.")
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
+@click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
 @click.option("--layout", default="esp32", show_default=True)
 @click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
 @as_json
@@ -280,6 +281,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
     wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"])
+    psk = click.prompt("Wi-Fi password", hide_input=True, default="", err=True) if given["wifi"] and not dry_run else ""
     after = None
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
@@ -292,6 +294,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         else:
             with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
                 flasher.apply(repl, plan, step)
+            if given["wifi"]:
+                flasher.set_wifi(repl, given["wifi"], psk)
             repl.restart()
             after = read(repl)
     if as_json:

@@ -388,6 +388,27 @@ def as_facts(plan: Plan) -> dict[str, object]:
     return {"board": vars(plan.facts), "files": lines}
 
 
+WIFI = """
+from esp32 import NVS
+nvs = NVS("wifi")
+nvs.set_blob("ssid", {ssid!r})
+try:
+    nvs.erase_key("psk")
+except OSError:
+    pass
+if {psk!r}:
+    nvs.set_blob("psk", {psk!r})
+nvs.commit()
+"""
+
+
+def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None:
+    """Put the Wi-Fi's name and password into NVS, where no package and no file reaches them."""
+    if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
+        raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
+    repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
+
+
 def apply(
     repl: console.Mpremote | console.Ampy, plan: Plan, step: Callable[[int, int], None] = lambda done, total: None
 ) -> None:

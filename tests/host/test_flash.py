@@ -221,3 +221,15 @@ def test_no_board_at_the_port_is_one_sentence():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1 and "no MicroPython prompt" in done.stderr
+
+
+def test_wifi_goes_to_nvs_and_an_impossible_one_nowhere(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        with repl.open_board(board.port) as line:
+            flash.set_wifi(line, "workshop", "it's secret")
+            for ssid, psk in (("", "12345678"), ("x" * 33, ""), ("workshop", "short")):
+                with pytest.raises(Refused, match="Wi-Fi"):
+                    flash.set_wifi(line, ssid, psk)
+        read = "from esp32 import NVS; b = bytearray(64); n = NVS('wifi').get_blob({!r}, b); print(bytes(b[:n]))"
+        assert board.run(read.format("ssid")).strip() == "b'workshop'"
+        assert board.run(read.format("psk")).strip() == 'b"it\'s secret"'
