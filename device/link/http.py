@@ -7,42 +7,64 @@
 certificate's dates by the board's clock, so set that first (ntptime). More than the manifest's size is never read.
 """
 
+from gc import collect
 from struct import pack
 
 from device.errors import LinkError
-from device.link.web import Body, join
+from device.link.web import Web
 from device.stream import pull
 
 MANIFEST = 4096  # bytes a manifest may have
 
 
-class Http:
-    """A Link. `current()` gives the 8 bytes of the version that runs, None when it is unknown."""
+class Http(Web):
+    """A Link and its Source. `current()` gives the 8 bytes of the version that runs, None when it is unknown."""
 
-    ca = None  # PEM or DER of the CA behind the server's certificate: bytes, or a file's name
     report_url = None  # gets a POST of {"product", "layout", "code", "text"}
-    timeout_ms = 10000
-    feed = None  # called while waiting, for the watchdog
+    file = None
 
-    def __init__(self, url, product, layout, current):
-        self.url = url
+    def __init__(self, manifest, product, layout, current):
+        self.manifest = manifest
         self.product = product
         self.layout = layout
         self.current = current
-        self.src = self.file = None
 
     def open(self, at=0):
         """The newest package for this board from byte `at` on; None when none is newer than what runs."""
         if not at or not self.file:
             self.file = None
-            entry = self._newest(self._get(self.url))
+            entry = self._newest()
+            # What follows stays; it must not lie behind what does not.
+            collect()
             if not entry:
                 return None
-            self.size, file = entry
-            self.file = join(self.src.url, file)
-        if at > self.size:
-            raise LinkError("short", "byte %d is wanted of %d" % (at, self.size))
-        return self._get(self.file, at, self.size)
+            self.length, file = entry
+            self.file = join(self.url, file)
+        if at > self.length:
+            raise LinkError("short", "byte %d is wanted of %d" % (at, self.length))
+        return self.fetch(self.file, at, self.length)
+
+    def fetch(self, url, at=0, size=None, post=b""):
+        """GET, or POST of `post`, after at most 5 redirects; then this is the body from byte `at` on."""
+        try:
+            for _ in range(6):
+                self.close()
+                self.url = url
+                goto = self.ask(at, post)
+                if not goto:
+                    break
+                url = join(url, goto)
+            else:
+                raise LinkError("http", "more than 5 redirects, the last to " + url)
+            self.size = size
+            scratch = bytearray(256)
+            while self.pos < at:
+                if not self.readinto(memoryview(scratch)[: at - self.pos]):
+                    self.short()
+        except LinkError:
+            self.close()
+            raise
+        return self
 
     def report(self, code, text):
         """POST it where `report_url` says; no answer is no error."""
@@ -52,38 +74,18 @@ class Http:
 
         words = {"product": self.product, "layout": self.layout, "code": code, "text": text}
         try:
-            self._get(self.report_url, 0, None, dumps(words).encode())
-            self.close()
+            self.fetch(self.report_url, 0, None, dumps(words).encode())
         except LinkError:
             return
-
-    def close(self):
-        if self.src:
-            self.src.close()
-
-    def _get(self, url, at=0, size=None, post=None):
-        """The body of the answer to GET, or to POST of `post`, after at most 5 redirects."""
         self.close()
-        for _ in range(6):
-            self.src = src = Body(self, url, size)
-            try:
-                goto = src.ask(at, post)
-                if not goto:
-                    return src
-                url = join(url, goto)
-            except LinkError:
-                src.close()
-                raise
-            src.close()
-        raise LinkError("http", "more than 5 redirects, the last to " + url)
 
-    def _newest(self, src):
+    def _newest(self):
         """(size, file) of the newest entry for this board, None when none is newer than what runs."""
         from json import loads
 
         buf = bytearray(MANIFEST)
-        n = pull(src, buf)
-        src.close()
+        n = pull(self.fetch(self.manifest), buf)
+        self.close()
         if n == MANIFEST:
             raise LinkError("manifest", "the manifest has %d bytes or more" % n)
         best = None
@@ -91,7 +93,7 @@ class Http:
         try:
             text = loads(buf[:n])
             if text["mpota"] != 1:
-                raise ValueError("format %s, not 1" % text["mpota"])
+                raise ValueError("format")
             for entry in text["packages"]:
                 if entry["product"] == self.product and entry["layout"] == self.layout:
                     version = encode(entry["version"])
@@ -101,7 +103,7 @@ class Http:
                         if best[0] < 1:
                             raise ValueError("size")
         except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise LinkError("manifest", "%s is no manifest: %r" % (src.url, e))
+            raise LinkError("manifest", "%s is no manifest: %r" % (self.url, e))
         return best
 
 
@@ -111,3 +113,18 @@ def encode(version):
     if not 3 <= len(parts) <= 4 or min(parts) < 0 or max(parts) > 0xFFFF:
         raise ValueError("version " + version)
     return pack(">4H", *(parts + [0])[:4])
+
+
+def join(base, url):
+    """`url` as seen from the page `base`; never from https to less."""
+    scheme, _, rest = base.partition("://")
+    path = rest.partition("?")[0]
+    if url[:2] == "//":
+        url = scheme + ":" + url
+    elif url[:1] == "/":
+        url = scheme + "://" + path.partition("/")[0] + url
+    elif "://" not in url.partition("?")[0]:
+        url = scheme + "://" + (path.rpartition("/")[0] or path) + "/" + url
+    if scheme == "https" and url[:6] != "https:":
+        raise LinkError("tls", "https leads to " + url)
+    return url

@@ -8,20 +8,20 @@ A console blocks until it has all the bytes it was asked for, so never more is a
 A host that died in the middle of a frame leaves a wait that the next host ends: host/push/serial.py, `free`.
 """
 
+import select
+import sys
 from struct import pack, unpack
 
-from micropython import const
+from micropython import const, kbd_intr
 
 from device.errors import LinkError
 from device.link.frame import EXTRA, Frames, encode
 
-# What the board says.
 _PULL = const(1)  # send from off; payload: u16 payload size, u8 frames under way at once
 _ACK = const(2)  # all bytes before off are here
 _REPORT = const(3)  # payload: code, newline, text; off numbers it
 _PROGRESS = const(4)  # off bytes are done; payload: u32 total
-# What the host says.
-_OFFER = const(5)  # answer to PULL; payload: u32 package size
+_OFFER = const(5)  # from here on the host's; answer to PULL; payload: u32 package size
 _NONE = const(6)  # answer to PULL: nothing on offer
 _DATA = const(7)  # package bytes that start at off
 _SENT = const(8)  # all bytes before off were sent and no ACK was heard
@@ -31,18 +31,11 @@ _BYE = const(11)  # from both; after the host's answer it sends nothing more
 
 
 def console(size=4096, window=2):
-    """The link over the console; Ctrl-C is data from the first word until close().
-
-    A window of 1 is for a UART console, which may lose bytes in the middle of a frame: it is read byte by byte.
-    """
-    import sys
-
-    import micropython
-
+    """The link over the console; Ctrl-C is data from the first word until close()."""
     link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, window)
-    link.kbd_intr = micropython.kbd_intr
-    if window == 1:
-        link.grain = 1
+    link.kbd_intr = kbd_intr
+    # A window of 1 is for a UART console, which may lose bytes in the middle of a frame.
+    link.grain = 1 if window == 1 else link.grain
     return link
 
 
@@ -53,32 +46,28 @@ class Serial:
     tries = 10  # silences in a row before it gives up
     grain = 8192  # bytes asked of `rx` at once, at most
     asked = True  # for what is missing now; nothing is before the first open()
-    kbd_intr = None
+    frames = kbd_intr = None
+    rest = b""
     feed = None  # called while waiting, for the watchdog
 
     def __init__(self, rx, tx=None, size=4096, window=2):
-        self.rx = rx
-        self.tx = tx or rx
+        self.rx, self.tx = rx, tx or rx
         self.portion = pack("<HB", size, window)
         self.room = size + EXTRA
-        self.frames = None
         self.run = self.at = self.number = 0
-        self.rest = b""
 
     def open(self, at=0):
         """The package from byte `at` on, or None when the host has nothing to offer."""
         self._start()
-        # What is still under way of an earlier package belongs to an older run and is dropped.
-        self.run = self.run + 1 & 0xFF
-        self.at = at
+        self.run, self.at = self.run + 1 & 0xFF, at
         self._pull()
-        while True:
+        kind = None
+        while kind != _OFFER:
             kind, _, data = self._next()
             if kind == _NONE:
                 return None
-            if kind == _OFFER:
-                self.size = unpack("<I", data)[0]
-                return _Body(self)
+        self.size = unpack("<I", data)[0]
+        return _Body(self)
 
     def report(self, code, text):
         """Tell the host; after three silences nobody listens, and that is no error."""
@@ -110,9 +99,8 @@ class Serial:
                 self.at += len(data)
                 self._send(_ACK, self.at)
                 return data
-            if off > self.at:
-                if kind == _SENT or not self.asked:
-                    self._pull()
+            if off > self.at and (kind == _SENT or not self.asked):
+                self._pull()
             elif kind == _SENT:
                 self._send(_ACK, self.at)
 
@@ -122,8 +110,6 @@ class Serial:
         self.rest = b""
         if self.frames:
             return
-        import select
-
         if self.kbd_intr:
             self.kbd_intr(-1)
         self.frames = Frames(bytearray(self.room))
@@ -149,23 +135,21 @@ class Serial:
         raise LinkError("link", "no frame from the host in %d ms" % (self.tries * self.timeout_ms))
 
     def _ask(self, kind, off, data, answer):
-        """Send until the host answers, three times; a host that says other things without end is no answer."""
+        """Send until the host answers, at most three times, with a silence after each."""
         try:
             for _ in range(3):
                 self._send(kind, off, data)
-                for _ in range(32):
+                f = self._listen()
+                while f and f[:2] != (answer, off):
                     f = self._listen()
-                    if not f:
-                        break
-                    if f[0] == answer and f[1] == off:
-                        return
+                if f:
+                    return
         except (LinkError, OSError):
             return
 
     def _listen(self):
         """The next frame of this run as (kind, off, payload), or None after a silence or noise worth four frames."""
-        frames = self.frames
-        ms = self.timeout_ms
+        frames, ms = self.frames, self.timeout_ms
         noise = 4 * self.room
         while ms > 0 and noise > 0:
             f = frames.take()
