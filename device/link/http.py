@@ -11,7 +11,7 @@ from gc import collect
 from struct import pack
 
 from device.errors import LinkError
-from device.link.web import Web
+from device.link.web import EARLY, Web
 from device.stream import pull
 
 MANIFEST = 4096  # bytes a manifest may have
@@ -21,13 +21,17 @@ class Http(Web):
     """A Link and its Source. `current()` gives the 8 bytes of the version that runs, None when it is unknown."""
 
     report_url = None  # gets a POST of {"product", "layout", "code", "text"}
-    file = None
 
     def __init__(self, manifest, product, layout, current):
         self.manifest = manifest
         self.product = product
         self.layout = layout
         self.current = current
+        # All that stays, before anything that does not: else it lies in the middle of what gets free.
+        self.rest = bytearray(2 * EARLY)
+        self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = self.buf = None
+        self.length = self.pos = self.lo = self.hi = 0
+        self.chunked = self.html = self.shaking = False
 
     def open(self, at=0):
         """The newest package for this board from byte `at` on; None when none is newer than what runs."""
@@ -57,9 +61,8 @@ class Http(Web):
             else:
                 raise LinkError("http", "more than 5 redirects, the last to " + url)
             self.size = size
-            scratch = bytearray(256)
             while self.pos < at:
-                if not self.readinto(memoryview(scratch)[: at - self.pos]):
+                if not self.readinto(bytearray(min(256, at - self.pos))):
                     self.short()
         except LinkError:
             self.close()

@@ -8,6 +8,8 @@ from device.errors import LinkError
 
 LINE = 1280  # bytes kept of a header line; the signed URLs of a release host have about 1000
 
+EARLY = 64  # bytes of the body that may come along with the head
+
 
 def number(text, base=10):
     """A count from a header."""
@@ -26,7 +28,6 @@ class Web:
     ca = None  # PEM or DER of the CA behind the server's certificate: bytes, or a file's name
     timeout_ms = 10000
     feed = None  # called while waiting, for the watchdog
-    sock = stream = None
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
@@ -40,13 +41,19 @@ class Web:
             n = min(n, self.size - self.pos)
         if self.left is not None:
             n = min(n, self.left)
-        if n:
-            n = self._some(memoryview(buf)[:n])
-            if not self.pos and buf[0] == 60:  # "<"
-                self._portal()
-            self.pos += n
-            if self.left is not None:
-                self.left -= n
+        # What came along with the head is first.
+        early = min(n, self.hi - self.lo)
+        if early:
+            n = early
+            buf[:n] = memoryview(self.buf)[self.lo : self.lo + n]
+            self.lo += n
+        elif n:
+            n = self._io(self.stream.readinto, memoryview(buf)[:n])
+        if n and not self.pos and (self.html or buf[0] == 60):  # "<"
+            raise LinkError("portal", self.url + " is a web page: does this network want a login?")
+        self.pos += n
+        if self.left:
+            self.left -= n
         if not n and (self.left if self.size is None else self.pos < self.size):
             self.short()
         return n
@@ -69,22 +76,27 @@ class Web:
         data = ("%s /%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n" % (verb, path, host, more)).encode() + post
         while data:
             data = data[self._io(self.stream.write, data) :]
-        self.shaking = self.chunked = False
+        self.shaking = self.chunked = self.html = False
         self.buf = bytearray(LINE)
         self.lo = self.hi = self.pos = 0
         self.left = self.size = None
         words = self._line().split()
         if len(words) < 2 or words[0][:7] != b"HTTP/1.":
             raise LinkError("http", host + " does not answer in HTTP/1")
-        return self._head(number(words[1]), at)
+        goto = self._head(number(words[1]), at)
+        # From here on there are only the lines between chunks.
+        self.hi -= self.lo
+        self.rest[: self.hi] = memoryview(self.buf)[self.lo : self.lo + self.hi]
+        self.buf = self.rest
+        self.lo = 0
+        return goto
 
     def _head(self, status, at):
         """Read the header fields and judge them."""
-        goto = html = start = b""
+        goto = start = b""
         for _ in range(100):
             name, _, value = self._line().partition(b":")
-            name = name.lower()
-            value = value.strip()
+            name, value = name.lower(), value.strip()
             if not name:
                 break
             if name == b"content-length":
@@ -94,17 +106,14 @@ class Web:
             elif name == b"content-range":
                 start = value[6:].split(b"-")[0]
             elif name == b"content-type":
-                html = value[:9].lower() == b"text/html"
+                self.html = value[:9].lower() == b"text/html"
             elif name == b"location":
                 goto = value
         if goto and status in (301, 302, 303, 307, 308) and max(goto) < 127:
             return goto.decode()
         if name or status // 100 != 2:
             raise LinkError("http", "status %d of %s" % (status, self.url))
-        if html:
-            self._portal()
-        if self.chunked:
-            self.left = 0
+        self.left = 0 if self.chunked else self.left
         if status == 206:
             self.pos = number(start)
             if self.pos > at:
@@ -123,28 +132,15 @@ class Web:
             n = self.hi - self.lo
             buf[:n] = buf[self.lo : self.hi]
             self.lo = 0
-            self.hi = n if n < LINE else LINE // 2
-            n = self._io(self.stream.readinto, memoryview(buf)[self.hi :])
+            self.hi = n if n < len(buf) else n // 2
+            # No more than a little of the body comes along, since it has to be kept.
+            n = self._io(self.stream.readinto, memoryview(buf)[self.hi : self.hi + EARLY])
             if not n:
                 self.short()
             self.hi += n
 
-    def _some(self, buf):
-        """What came with the head first."""
-        n = min(self.hi - self.lo, len(buf))
-        if not n:
-            if not self.chunked:
-                self.buf = None
-            return self._io(self.stream.readinto, buf)
-        buf[:n] = memoryview(self.buf)[self.lo : self.lo + n]
-        self.lo += n
-        return n
-
     def short(self):
         raise LinkError("short", "%s ends at byte %d" % (self.url, self.pos))
-
-    def _portal(self):
-        raise LinkError("portal", self.url + " is a web page: does this network want a login?")
 
     def _connect(self, tls, host):
         import select
