@@ -38,7 +38,7 @@ class Http(Web):
         if not at or not self.file:
             self.file = None
             entry = self._newest()
-            # What follows stays; it must not lie behind what does not.
+            # What stays must not lie behind what goes: neither the connection here nor the installer's buffer next.
             collect()
             if not entry:
                 return None
@@ -46,7 +46,9 @@ class Http(Web):
             self.file = join(self.url, file)
         if at > self.length:
             raise LinkError("short", "byte %d is wanted of %d" % (at, self.length))
-        return self.fetch(self.file, at, self.length)
+        self.fetch(self.file, at, self.length)
+        collect()
+        return self
 
     def fetch(self, url, at=0, size=None, post=b""):
         """GET, or POST of `post`, after at most 5 redirects; then this is the body from byte `at` on."""
