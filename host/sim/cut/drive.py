@@ -30,12 +30,14 @@ POLL_MS = 600000
 
 @dataclass(frozen=True)
 class Memory:
-    """What the oracle, not the device, remembers over a power cut: the best confirmed image, the bad image's runs."""
+    """What the world, not the device, remembers over a power cut.
+
+    The best image that was confirmed, how often the bad one ran, and the release that the publisher has come to.
+    """
 
     confirmed: int = 0
     tries: int = 0
-    # An operation was under way that ends a retreat or a confirm.
-    leaving: bool = False
+    release: int = 1
 
 
 class Offer:
@@ -202,7 +204,7 @@ class Life:
                 self.recovering = False
                 continue
             polls += 1
-            if self._rests(agent, i, verdict, link):
+            if self._rests(agent, i, link):
                 return None
             if polls > POLLS and self._forgives and isinstance(agent.error, OtaError | OSError):
                 return self._patience()
@@ -230,9 +232,12 @@ class Life:
             self.phase = "fetch"
 
     def _offered(self, i: int) -> bytes:
-        return self.rig.packages[min(i, len(self.rig.packages) - 1)]
+        """The publisher offers what comes after the image that runs, and never again what was given up."""
+        if i + 1 > self.memory.release and i + 1 < len(self.rig.images):
+            self.memory = replace(self.memory, release=i + 1)
+        return self.rig.package(self.memory.release)
 
-    def _rests(self, agent: Any, i: int, verdict: str, link: Offer) -> bool:
+    def _rests(self, agent: Any, i: int, link: Offer) -> bool:
         """Is there nothing more to come? Else see to it that the next poll finds something."""
         error = agent.error
         if error is not None:
@@ -241,6 +246,7 @@ class Life:
         if i == last and isinstance(error, UpToDate):
             return True
         if getattr(error, "code", "") == "failed":
-            # The publisher hears of it and offers the release after it.
-            link.data = self.rig.packages[-1]
+            # The publisher hears of it and offers another release.
+            self.memory = replace(self.memory, release=self.memory.release + 1)
+            link.data = self.rig.package(self.memory.release)
         return False

@@ -17,6 +17,7 @@ from host.sim.cut.drive import Life, Memory
 from host.sim.cut.oracle import Bad, Oracle
 from host.sim.cut.rig import Rig, Scenario, life_of
 from host.sim.cut.shapes import SHAPES
+from host.sim.flash import PowerCut
 
 PHASES = {
     "fetch": "fetch and write",
@@ -226,6 +227,31 @@ class Explorer:
             self.tally.torn += shape != "after"
             self.found.append(Case(patched(shot, off, left), self.life.memory, (*self.case.path, step), phase))
 
+    def cut(self, case: Case, step: Step) -> Case:
+        """Live from `case` until the power really goes at `step`: every call fails from then on, as on a chip."""
+        flash = self.flash
+        self.case, self.chooser = case, None
+        self.hit, self.visited = None, []
+        flash.load(case.shot)
+        self.life.begin(case.memory, bool(case.path))
+        flash.cut, flash.cut_at = step.op, step.shape if step.shape in EDGES else "inside"
+        flash.tears = {op: self._tear(step, op) for op in SHAPES}
+        rest, self.life.rest = self.life.rest, None
+        try:
+            self.life.run()
+        except PowerCut:
+            phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
+            return Case(flash.shot(), self.life.memory, (*case.path, step), phase)
+        finally:
+            flash.power_on()
+            self.life.rest = rest
+        raise LookupError(f"the life after {'+'.join(map(str, case.path)) or 'the start'} has no operation {step.op}")
+
+    def _tear(self, step: Step, op: str) -> Callable[[bytes, bytes, object], bytes]:
+        return lambda old, new, pick: self.torn(step, op, old, new)
+
     def torn(self, step: Step, op: str, old: bytes, new: bytes) -> bytes:
         """What the cells hold where the power goes inside an operation."""
+        if step.shape not in SHAPES[op]:
+            raise LookupError(f"no tear {step.shape!r} of {op}; there are {', '.join(SHAPES[op])}")
         return SHAPES[op][step.shape](old, new, randomness(self.seed, self.name, self.case.path, step))

@@ -2,7 +2,8 @@
 
     SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some
     Rig(scenario)                                a device as it leaves the workshop, running its first image
-        .flash .areas .images .packages .trials  packages[i - 1] brings images[i]
+        .flash .areas .images .trials
+        .package(n)                              release n, the first is 1: brings images[n], or the last one again
         .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
         .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
         .started() -> offset                     of the image that the loader started
@@ -63,10 +64,10 @@ class Rig(Protocol):
     flash: CutFlash
     areas: list[Area]
     images: list[bytes]
-    packages: list[bytes]
     trials: int
 
     def __init__(self, scenario: Scenario) -> None: ...
+    def package(self, n: int) -> bytes: ...
     def power_on(self, cause: str) -> bool: ...
     def board(self) -> Any: ...
     def started(self) -> int: ...

@@ -120,7 +120,7 @@ class Rig:
         self.chip.bootloader.rollback = s.bootloader
         self.chip.application.rollback = s.application
         self.chip.idf = s.idf
-        self.packages = [self._package(i) for i in range(1, len(self.images))]
+        self.packages: dict[int, bytes] = {}
         self.areas = [self._area(row) for row in rows]
         self._fill(table_off)
 
@@ -135,10 +135,13 @@ class Rig:
             rows.append((0, subtype, SLOTS_AT + i * s.slot_size, s.slot_size, f"app{i}", 0))
         return rows
 
-    def _package(self, i: int) -> bytes:
-        s = self.scenario
-        options = Options(PRODUCT, f"1.{i}.0", chunk=s.chunk, compress=s.compress)
-        return pack(self.images[i], options, None).data
+    def package(self, n: int) -> bytes:
+        """Release `n`: images[n], or the last one once more."""
+        if n not in self.packages:
+            s = self.scenario
+            options = Options(PRODUCT, f"1.{n}.0", chunk=s.chunk, compress=s.compress)
+            self.packages[n] = pack(self.images[min(n, len(self.images) - 1)], options, None).data
+        return self.packages[n]
 
     def _area(self, row: tuple[Any, ...]) -> Area:
         """What a row is to the oracle, and the erases of one of its sectors in one life, see `wear`."""

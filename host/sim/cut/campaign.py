@@ -1,0 +1,223 @@
+"""The whole campaign of one layout: every scenario, on as many processes as there are cores.
+
+Each process tries its share of the states, told by their hashes, so that no state is tried twice within a depth. First
+every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut; then cuts in
+cuts at random, ten deep, where the kind of cut that was tried least goes first.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from random import Random
+
+from host.sim.cut import faults
+from host.sim.cut.cells import mark
+from host.sim.cut.explore import Case, Chooser, Explorer, Step, Tally, every
+from host.sim.cut.rig import life_of, scenario_of
+from host.sim.cut.shapes import SHAPES
+
+# How deep cuts in cuts go at random.
+DEEPEST = 10
+# Distinct states of a full campaign, and how many lives each kind of fault gets in each story.
+STATES = 120000
+LIVES = 150
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a campaign tries. `depth`: cuts within cuts that are tried without leaving one out; 1 is none."""
+
+    layout: str
+    scenarios: tuple[str, ...]
+    exhaustive: tuple[str, ...]
+    states: int = STATES
+    depth: int = 2
+    seed: int = 0
+    workers: int = 2
+    lives: int = LIVES
+    # Stop at the first bad state.
+    first: bool = False
+
+
+@dataclass
+class Result:
+    """What was tried and what was bad."""
+
+    tally: Tally = field(default_factory=Tally)
+    faults: faults.Faults = field(default_factory=faults.Faults)
+    seconds: float = 0.0
+
+
+def full(layout: str, depth: int, seed: int) -> Settings:
+    """What `python -m host cut` does without options."""
+    life = life_of(layout)
+    return Settings(
+        layout,
+        tuple(life.SCENARIOS),
+        tuple(life.EXHAUSTIVE) if depth > 1 else (),
+        STATES if depth > 1 else 0,
+        depth,
+        seed,
+        max(2, os.cpu_count() or 1),
+    )
+
+
+def quick(layout: str, states: int = 3000) -> Settings:
+    """A campaign of seconds: every single cut of some scenarios, and cuts in cuts at random."""
+    return Settings(layout, tuple(life_of(layout).QUICK), (), states, workers=1, lives=8)
+
+
+class Worker:
+    """One process's share."""
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self.settings = settings
+        self.number = number
+        self.tally = Tally()
+        self.rng = Random(f"{settings.seed}/{number}")
+
+    def mine(self, case: Case) -> bool:
+        return mark(case.shot)[0] % self.settings.workers == self.number
+
+    def run(self) -> Tally:
+        """Every scenario in turn: the ones without gaps first, the others share what is left to reach the goal."""
+        s = self.settings
+        goal = s.states // s.workers
+        rest = [name for name in s.scenarios if name not in s.exhaustive]
+        for name in s.exhaustive:
+            self.scenario(name, s.depth, 0)
+        for i, name in enumerate(rest):
+            quota = (goal - len(self.tally.marks)) // (len(rest) - i)
+            self.scenario(name, 1, quota)
+            if s.first and self.tally.bad:
+                break
+        return self.tally
+
+    def scenario(self, name: str, depth: int, quota: int) -> None:
+        explorer = Explorer(self.settings.layout, scenario_of(self.settings.layout, name), self.settings.seed)
+        explorer.tally.marks = self.tally.marks
+        before = len(self.tally.marks)
+        first = [c for c in explorer.run(explorer.start, every) if self.known(explorer, c)]
+        if depth > 1:
+            self.below(explorer, first, depth)
+        else:
+            mine = [case for case in first if self.count(explorer, case)]
+            for case in mine:
+                explorer.run(case)
+                if self.enough(explorer):
+                    break
+            self.wander(explorer, mine, before + quota)
+        marks, explorer.tally.marks = explorer.tally.marks, {}
+        self.tally.add(explorer.tally)
+        self.tally.marks = marks
+
+    def known(self, explorer: Explorer, case: Case) -> bool:
+        """Is it the first time that this state is seen, by whichever process it will be tried?"""
+        key = (mark(case.shot), case.memory)
+        if key in explorer.tried:
+            return False
+        explorer.tried.add(key)
+        return True
+
+    def count(self, explorer: Explorer, case: Case) -> bool:
+        """Is it this process's? Then it is tried now."""
+        if not self.mine(case):
+            return False
+        self.tally.marks.setdefault(mark(case.shot), case.phase)
+        return True
+
+    def enough(self, explorer: Explorer) -> bool:
+        return bool(explorer.tally.bad) if self.settings.first else explorer.full()
+
+    def below(self, explorer: Explorer, cases: list[Case], depth: int) -> None:
+        """Every case, and every cut in its life, down to `depth`. Each process walks the inner ones, to see the leaves."""
+        for case in cases:
+            mine = self.count(explorer, case)
+            if depth > 1:
+                found = explorer.run(case, every)
+                self.below(explorer, [c for c in found if self.known(explorer, c)], depth - 1)
+            elif mine:
+                explorer.run(case)
+            if self.enough(explorer):
+                return
+
+    def wander(self, explorer: Explorer, cases: list[Case], goal: int) -> None:
+        """Cuts in cuts at random until so many states are known; gives up where nothing new comes."""
+        dry = 0
+        while len(self.tally.marks) < goal and cases and dry < 200 and not self.enough(explorer):
+            before = len(self.tally.marks)
+            self.chain(explorer, self.rng.choice(cases))
+            dry = dry + 1 if len(self.tally.marks) == before else 0
+
+    def chain(self, explorer: Explorer, case: Case) -> None:
+        """One walk down: some states at each depth are tried, one of the kind that was tried least is walked on."""
+        for _ in range(self.rng.randrange(2, DEEPEST)):
+            found = explorer.run(case, self.sampler())
+            self.rng.shuffle(found)
+            kinds = self.tally.categories()
+            fresh = [c for c in sorted(found, key=lambda c: kinds[c.phase])[:8] if explorer.fresh(c)]
+            for c in fresh[1:]:
+                explorer.run(c)
+            if not fresh or self.enough(explorer):
+                return
+            case = fresh[0]
+        explorer.run(case)
+
+    def sampler(self) -> Chooser:
+        """About one cut for every four operations."""
+
+        def choose(op: str, number: int) -> list[str]:
+            if self.rng.randrange(4):
+                return []
+            return [self.rng.choice([*SHAPES[op], "after"])]
+
+        return choose
+
+
+def work(settings: Settings, number: int) -> Tally:
+    """The share of process `number`."""
+    return Worker(settings, number).run()
+
+
+def run(settings: Settings) -> Result:
+    """Try everything. With one worker in this process, else in processes of their own."""
+    began = time.monotonic()
+    result = Result()
+    stories = [name for name in faults.STORIES if name in settings.scenarios]
+    if settings.workers == 1:
+        result.tally.add(work(settings, 0))
+        result.faults.add(faults.campaign(settings.layout, stories, settings.lives, settings.seed))
+    else:
+        _spread(settings, stories, result)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _spread(settings: Settings, stories: list[str], result: Result) -> None:
+    with ProcessPoolExecutor(settings.workers, get_context("spawn")) as pool:
+        shares = [pool.submit(work, settings, i) for i in range(settings.workers)]
+        told: list[Future[faults.Faults]] = [
+            pool.submit(faults.campaign, settings.layout, [name], settings.lives, settings.seed) for name in stories
+        ]
+        for share in as_completed(shares):
+            result.tally.add(share.result())
+        for story in told:
+            result.faults.add(story.result())
+
+
+def replay(layout: str, ident: str, seed: int) -> tuple[Explorer, Tally]:
+    """Live the way `scenario:cut+cut...` again with real power cuts; the explorer stands where the power returned."""
+    name, _, path = ident.partition(":")
+    explorer = Explorer(layout, scenario_of(layout, name), seed)
+    case = explorer.start
+    for text in path.split("+"):
+        op, _, shape = text.partition(".")
+        case = explorer.cut(case, Step(int(op), shape))
+    explorer.fresh(case)
+    explorer.run(case)
+    explorer.flash.load(case.shot)
+    return explorer, explorer.tally
