@@ -8,6 +8,7 @@ Whatever goes wrong on the way is a LinkError of one sentence, with the last lin
 import contextlib
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -48,9 +49,22 @@ def raised(traceback: str) -> OtaError:
 # Seconds that one read of the port waits; on a pty mpremote would wait for ever otherwise.
 SILENCE_S = 1
 TRIES = 4
+# Seconds without a byte after which a board has said all it had to say.
+QUIET_S = 0.06
 # What MicroPython says when a soft reset has begun; a Ctrl-C before it would be lost.
 REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
+
+
+def hush(tool: Any) -> None:
+    """Drop what a board that was in the middle of a restart still says, which would be taken for an answer."""
+    time.sleep(QUIET_S)
+    while tool.serial.in_waiting:
+        tool.serial.read(tool.serial.in_waiting)
+        time.sleep(QUIET_S)
+    # Both tools read the prompt before they send code, so there has to be a fresh one.
+    tool.serial.write(b"\x01")
+    tool.read_until(1, b"raw REPL; CTRL-B to exit\r\n")
 
 
 class Mpremote:
@@ -68,6 +82,7 @@ class Mpremote:
             try:
                 with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it could not use
                     self.transport.enter_raw_repl(soft_reset=False, timeout_overall=1 + tries)
+                hush(self.transport)
                 return
             except TransportError:
                 # A board in the middle of its restart hears no Ctrl-C.
@@ -108,6 +123,7 @@ class Ampy:
 
         self.board = Pyboard(port)
         self.board.enter_raw_repl()
+        hush(self.board)
         self.gone = False
 
     def run(self, code: str) -> bytes:

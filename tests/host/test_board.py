@@ -96,7 +96,7 @@ def test_mpremote_resets_softly_and_hard(board: VirtualBoard) -> None:
 def test_mpremote_mounts_a_folder_of_the_pc(board: VirtualBoard, tmp_path: Path) -> None:
     (tmp_path / "far.py").write_text("print('from afar')\n")
     out = client("mpremote", "connect", board.port, "mount", str(tmp_path), "exec", "import far")
-    assert out.endswith("from afar\n")
+    assert "from afar\n" in out
 
 
 def test_ampy_puts_gets_runs_and_resets(board: VirtualBoard, tmp_path: Path) -> None:
@@ -269,7 +269,8 @@ def test_main_runs_only_if_boot_raised_nothing_and_system_exit_is_a_soft_reset(t
     path = new_board(tmp_path, files={"boot.py": b"1 / 0\n", "main.py": b"print('main ran')\n"})
     with VirtualBoard(path) as board:
         board.wait("repl")
-        out = listen(board.port, b">>> ", b"\x04")
+        # The prompt of the run before may still be on its way.
+        out = listen(board.port, b"ZeroDivisionError", b"\x04") + listen(board.port, b">>> ", b"")
         assert b"ZeroDivisionError" in out and b"main ran" not in out
     write_files(
         path, {"boot.py": b"", "main.py": b"import machine, sys\nif machine.reset_cause() != 5:\n    sys.exit()\n"}
