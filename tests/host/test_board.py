@@ -270,7 +270,8 @@ def test_main_runs_only_if_boot_raised_nothing_and_system_exit_is_a_soft_reset(t
     with VirtualBoard(path) as board:
         board.wait("repl")
         # The prompt of the run before may still be on its way.
-        out = listen(board.port, b"ZeroDivisionError", b"\x04") + listen(board.port, b">>> ", b"")
+        out = listen(board.port, b"ZeroDivisionError", b"\x04")
+        out += listen(board.port, b">>> ", b"\r")
         assert b"ZeroDivisionError" in out and b"main ran" not in out
     write_files(
         path, {"boot.py": b"", "main.py": b"import machine, sys\nif machine.reset_cause() != 5:\n    sys.exit()\n"}
