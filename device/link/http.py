@@ -44,8 +44,6 @@ class Http(Web):
                 return None
             self.length, file = entry
             self.file = join(self.url, file)
-        if at > self.length:
-            raise LinkError("short", "byte %d is wanted of %d" % (at, self.length))
         self.fetch(self.file, at, self.length)
         collect()
         return self
@@ -116,7 +114,7 @@ def encode(version):
     """The 8 bytes of "a.b.c" or "a.b.c.d"."""
     parts = [int(part) for part in version.split(".")]
     if not 3 <= len(parts) <= 4 or min(parts) < 0 or max(parts) > 0xFFFF:
-        raise ValueError("version " + version)
+        raise ValueError(version)
     return pack(">4H", *(parts + [0])[:4])
 
 

@@ -33,4 +33,4 @@ def refused(url, e):
     from time import localtime
 
     day = "%d-%02d-%02d" % localtime()[:3]
-    return LinkError("tls", "%s: %s; is it the CA, the host name, or the clock (%s)?" % (url, e, day))
+    return LinkError("tls", "%s: %s; wrong CA, host name or clock (%s)" % (url, e, day))

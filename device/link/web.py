@@ -50,7 +50,7 @@ class Web:
         elif n:
             n = self._io(self.stream.readinto, memoryview(buf)[:n])
         if n and not self.pos and (self.html or buf[0] == 60):  # "<"
-            raise LinkError("portal", self.url + " is a web page: does this network want a login?")
+            raise LinkError("portal", self.url + " is a web page, maybe a login")
         self.pos += n
         if self.left:
             self.left -= n
@@ -180,7 +180,7 @@ class Web:
                 return n
             if not self.poll.poll(100):
                 ms -= 100
-        raise LinkError("link", "%s sent no byte in %d ms" % (self.url, self.timeout_ms))
+        raise LinkError("link", "%s: no byte in %d ms" % (self.url, self.timeout_ms))
 
     def _fail(self, e):
         if not self.shaking:

@@ -97,7 +97,10 @@ def test_status_416_is_told(run):
 
 
 def test_offset_beyond_the_package_is_refused(run):
-    failed(offer(run, ranged, (SIZE + 1,))[0][0], "short", str(SIZE + 1))
+    # The first open has read the manifest; the second is that of an installer that goes on too far.
+    out = offer(run, lambda at: plain(at) if at else ranged(at), (0, SIZE + 1))[0]
+    assert out[0] == WHOLE
+    failed(out[1], "short", str(SIZE))
 
 
 @pytest.mark.parametrize("step", [1, 7, 4096, SIZE])
