@@ -12,7 +12,7 @@ from typing import Any
 
 from device import shim
 from device.agent import Agent
-from device.errors import LinkError, OtaError, UpToDate
+from device.errors import Corrupt, FlashError, LinkError, OtaError, UpToDate
 from host.sim.cut.oracle import Bad, Oracle
 from host.sim.cut.rig import Rig
 from host.sim.esp_idf import Abort
@@ -119,8 +119,7 @@ class Life:
                 return None
             i = self.oracle.started(self.memory.confirmed)
             self.boots.append(i)
-            shim.boot(self.rig.board)
-            self._shim()
+            self._boot()
             return self._main(i)
         except Reset:
             return "reset"
@@ -131,7 +130,12 @@ class Life:
         except Violation as e:
             raise Bad("nor", str(e)) from e
 
-    def _shim(self) -> None:
+    def _boot(self) -> None:
+        """boot.py."""
+        try:
+            shim.boot(self.rig.board)
+        except Exception as e:
+            raise Bad("shim", f"boot.py raised, so main.py does not run: {e!r}") from e
         e: Any = shim.error
         if e is not None:
             self.errors.append(f"shim: {e!r}")
@@ -186,7 +190,7 @@ class Life:
     def _steps(self, board: Any, i: int, verdict: str) -> str | None:
         health = {"unhealthy": lambda: False, "dies": lambda: 1 // 0}.get(verdict)
         link = Offer(None if verdict == "no-link" else self._offered(i))
-        agent = Agent(board, [link], None, health)
+        agent = Agent(board, [link], board.keys(), health)
         polls = 0
         for _ in range(STEPS):
             on_trial = agent.trial is not None
@@ -242,6 +246,8 @@ class Life:
         error = agent.error
         if error is not None:
             self.errors.append(repr(error))
+        if isinstance(error, Corrupt | FlashError) and not self._forgives:
+            raise Bad("error", f"the flash is good and the release is whole, and the device says: {error!r}")
         last = len(self.rig.images) - 1
         if i == last and isinstance(error, UpToDate):
             return True

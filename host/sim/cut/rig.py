@@ -1,8 +1,10 @@
 """What the campaign asks of a layout, and where it finds it: `host/vendor/NAME/life.py` for each `device/layout/NAME`.
 
     SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some
+    PRODUCT     of its packages                  image(size, seed)   one that its loader takes
     Rig(scenario)                                a device as it leaves the workshop, running its first image
-        .flash .areas .images .trials
+        .layout .flash .areas .images .trials
+        .trust(public, private)                  the device trusts these keys, releases are signed by this one
         .package(n)                              release n, the first is 1: brings images[n], or the last one again
         .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
         .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
@@ -60,6 +62,7 @@ class Area:
 class Rig(Protocol):
     """See the module."""
 
+    layout: str
     scenario: Scenario
     flash: CutFlash
     areas: list[Area]
@@ -67,6 +70,7 @@ class Rig(Protocol):
     trials: int
 
     def __init__(self, scenario: Scenario) -> None: ...
+    def trust(self, public: list[bytes], private: Any) -> None: ...
     def package(self, n: int) -> bytes: ...
     def power_on(self, cause: str) -> bool: ...
     def board(self) -> Any: ...

@@ -104,6 +104,7 @@ QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unh
 class Rig:
     """One ESP32: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
 
+    layout = "esp32"
     trials = TRIALS
 
     def __init__(self, scenario: Esp32) -> None:
@@ -121,6 +122,7 @@ class Rig:
         self.chip.application.rollback = s.application
         self.chip.idf = s.idf
         self.packages: dict[int, bytes] = {}
+        self.key: Any = None
         self.areas = [self._area(row) for row in rows]
         self._fill(table_off)
 
@@ -135,12 +137,19 @@ class Rig:
             rows.append((0, subtype, SLOTS_AT + i * s.slot_size, s.slot_size, f"app{i}", 0))
         return rows
 
+    def trust(self, public: list[bytes], private: Any) -> None:
+        """The board trusts `public`; releases are signed with `private` from now on. Without keys it takes unsigned ones.
+
+        Campaigns go without: a signature writes nothing, so there is nothing in it to cut.
+        """
+        self.chip.keys, self.key = public, private
+
     def package(self, n: int) -> bytes:
         """Release `n`: images[n], or the last one once more."""
         if n not in self.packages:
             s = self.scenario
             options = Options(PRODUCT, f"1.{n}.0", chunk=s.chunk, compress=s.compress)
-            self.packages[n] = pack(self.images[min(n, len(self.images) - 1)], options, None).data
+            self.packages[n] = pack(self.images[min(n, len(self.images) - 1)], options, self.key).data
         return self.packages[n]
 
     def _area(self, row: tuple[Any, ...]) -> Area:
@@ -200,7 +209,7 @@ class Rig:
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""
         dog = soc.Board._dog
-        board = soc.SocBoard(self.chip.settings, None) if self.runs else self._first()
+        board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self._first()
         if self.runs:
             soc.Board._dog = dog
         self.runs = True
