@@ -6,6 +6,7 @@ stops says so with an ABORT frame; a host that dies says nothing, and the board 
 """
 
 import contextlib
+import io
 import os
 import select
 import struct
@@ -278,14 +279,21 @@ def free(wire: Wire) -> None:
             return
 
 
-def _start(board: Any, snippet: str) -> None:
+def _start(board: Any, snippet: str, tries: int = 3) -> None:
+    """Run the snippet after a soft reset; a board may miss a key while its application or its boot has the line."""
     from mpremote.transport import TransportError
 
-    try:
-        board.enter_raw_repl(soft_reset=True)
-        board.exec_raw_no_follow(snippet)
-    except (TransportError, OSError, struct.error) as e:
-        raise PushError("repl", f"no MicroPython prompt on this port ({e}): is it the right port and baud rate?") from e
+    for left in reversed(range(tries)):
+        try:
+            # mpremote prints what it did not expect.
+            with contextlib.redirect_stdout(io.StringIO()):
+                board.enter_raw_repl(soft_reset=True, timeout_overall=5)
+                board.exec_raw_no_follow(snippet)
+            return
+        except (TransportError, OSError, struct.error) as e:
+            if not left:
+                text = f"no MicroPython prompt on this port ({e}): is it the right port and baud rate?"
+                raise PushError("repl", text) from e
 
 
 def _leave(board: Any) -> None:
