@@ -52,13 +52,16 @@ def push():
     link.feed = board.feed
     agent = Agent(board, [link], board.keys())
     agent.trial = None
-    state = agent.step()
-    while state == "busy":
-        link.progress(*agent.progress)
+    try:
         state = agent.step()
-    if isinstance(agent.error, UpToDate):
-        # An agent that polls keeps this to itself; a person wants to read it.
-        link.report(agent.error.code, str(agent.error))
-    link.close()
+        while state == "busy":
+            link.progress(*agent.progress)
+            state = agent.step()
+        if isinstance(agent.error, UpToDate):
+            # An agent that polls keeps this to itself; a person wants to read it.
+            link.report(agent.error.code, str(agent.error))
+    finally:
+        # Else Ctrl-C would stay data for good.
+        link.close()
     if state == "reset":
         board.reset()
