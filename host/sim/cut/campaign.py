@@ -16,15 +16,18 @@ from random import Random
 
 from host.sim.cut import faults
 from host.sim.cut.cells import mark
-from host.sim.cut.explore import Case, Chooser, Explorer, Step, Tally, every
-from host.sim.cut.rig import life_of, scenario_of
+from host.sim.cut.explore import Case, Chooser, Explorer, Failure, Step, Tally, every
+from host.sim.cut.oracle import Bad
+from host.sim.cut.rig import Scenario, life_of, scenario_of
 from host.sim.cut.shapes import SHAPES
 
 # How deep cuts in cuts go at random.
 DEEPEST = 10
 # Distinct states of a full campaign, and how many lives each kind of fault gets in each story.
-STATES = 120000
-LIVES = 150
+STATES = 110000
+LIVES = 120
+# A sample of somebody's own image ends after this.
+SAMPLE_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -221,3 +224,43 @@ def replay(layout: str, ident: str, seed: int) -> tuple[Explorer, Tally]:
     explorer.run(case)
     explorer.flash.load(case.shot)
     return explorer, explorer.tally
+
+
+def shorten(layout: str, bad: Failure, seed: int) -> Failure:
+    """The same failure by fewer cuts, where leaving one out still breaks the same rule."""
+    steps = bad.path.split("+")
+    i = 0
+    while i < len(steps) and len(steps) > 1:
+        fewer = steps[:i] + steps[i + 1 :]
+        try:
+            tally = replay(layout, f"{bad.scenario}:{'+'.join(fewer)}", seed)[1]
+        except (LookupError, ValueError, Bad):
+            i += 1
+            continue
+        if tally.bad and tally.bad[0].rule == bad.rule:
+            bad, steps = tally.bad[0], fewer
+        else:
+            i += 1
+    return bad
+
+
+def sampled(layout: str, scenario: Scenario, n: int, seed: int, seconds: float = SAMPLE_SECONDS) -> Result:
+    """`n` states of one scenario at random, half of them cuts in the life after a cut; fewer if time runs out."""
+    began = time.monotonic()
+    rng = Random(seed)
+    explorer = Explorer(layout, scenario, seed)
+    explorer.run(explorer.start, lambda op, number: [])
+    wanted = set(rng.sample(range(1, explorer.flash.ops + 1), min(n // 2, explorer.flash.ops)))
+    explorer.shown.clear()
+    first = explorer.run(
+        explorer.start, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if number in wanted else []
+    )
+    for case in (c for c in first if explorer.fresh(c)):
+        found = explorer.run(case, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if not rng.randrange(40) else [])
+        rng.shuffle(found)
+        deeper = next((c for c in found if explorer.fresh(c)), None)
+        if deeper:
+            explorer.run(deeper)
+        if time.monotonic() - began > seconds:
+            break
+    return Result(explorer.tally, faults.Faults(), time.monotonic() - began)

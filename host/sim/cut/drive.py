@@ -38,6 +38,9 @@ class Memory:
     confirmed: int = 0
     tries: int = 0
     release: int = 1
+    # The power went while the journal's store erased a page. ESP-IDF's NVS moves a page again from a sector whose head
+    # outlived its entries, and loses what was on it: nothing written through it can help that.
+    lost: bool = False
 
 
 class Offer:
@@ -104,7 +107,8 @@ class Life:
             after = self._session(cause)
             if after is None:
                 self.oracle.after()
-                self.oracle.end()
+                if not self.memory.lost:
+                    self.oracle.end()
                 return
             cause = after
             self.recovering = False
@@ -179,7 +183,8 @@ class Life:
         if trial is None and not self.oracle.soft:
             raise Bad("confirmed", f"image {i} is not healthy, and runs without a trial")
         self.memory = replace(self.memory, tries=self.memory.tries + 1)
-        if self.memory.tries > self.rig.trials and not self.oracle.soft:
+        # A count that could not be written is one that was not counted.
+        if self.memory.tries > self.rig.trials + self.oracle.patient and not self.oracle.soft:
             raise Bad("trials", f"a bad image runs for the {self.memory.tries}th time, it has {self.rig.trials} trials")
 
     def _enter(self, phase: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from host.sim.cut.cells import Shot, mark, patched
@@ -142,6 +142,7 @@ class Explorer:
         self.chooser: Chooser | None = None
         self.found: list[Case] = []
         self.kinds: dict[int, str] = {}
+        self.torn_at = ("", 0)
 
     @property
     def name(self) -> str:
@@ -225,7 +226,15 @@ class Explorer:
             self.tally.cuts += 1
             self.tally.nested += bool(self.case.path)
             self.tally.torn += shape != "after"
-            self.found.append(Case(patched(shot, off, left), self.life.memory, (*self.case.path, step), phase))
+            memory = self._after(op, off, shape)
+            self.found.append(Case(patched(shot, off, left), memory, (*self.case.path, step), phase))
+
+    def _after(self, op: str, off: int, shape: str) -> Memory:
+        """What the world knows after this cut."""
+        store = next(a for a in self.rig.areas if a.kind == "journal")
+        if op == "erase" and shape not in EDGES and store.off <= off < store.off + store.size:
+            return replace(self.life.memory, lost=True)
+        return self.life.memory
 
     def cut(self, case: Case, step: Step) -> Case:
         """Live from `case` until the power really goes at `step`: every call fails from then on, as on a chip."""
@@ -234,6 +243,7 @@ class Explorer:
         self.hit, self.visited = None, []
         flash.load(case.shot)
         self.life.begin(case.memory, bool(case.path))
+        flash.watch = self._note
         flash.cut, flash.cut_at = step.op, step.shape if step.shape in EDGES else "inside"
         flash.tears = {op: self._tear(step, op) for op in SHAPES}
         rest, self.life.rest = self.life.rest, None
@@ -241,11 +251,16 @@ class Explorer:
             self.life.run()
         except PowerCut:
             phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
-            return Case(flash.shot(), self.life.memory, (*case.path, step), phase)
+            memory = self._after(self.torn_at[0], self.torn_at[1], step.shape)
+            return Case(flash.shot(), memory, (*case.path, step), phase)
         finally:
             flash.power_on()
+            flash.watch = None
             self.life.rest = rest
         raise LookupError(f"the life after {'+'.join(map(str, case.path)) or 'the start'} has no operation {step.op}")
+
+    def _note(self, op: str, off: int, old: bytes, new: bytes) -> None:
+        self.torn_at = (op, off)
 
     def _tear(self, step: Step, op: str) -> Callable[[bytes, bytes, object], bytes]:
         return lambda old, new, pick: self.torn(step, op, old, new)

@@ -14,9 +14,12 @@ from typing import Any
 from device.layout.esp32 import loader, table
 from device.store.flash import Region
 from host.pack import Options, pack
+from host.rom import Rom
 from host.sim import nvs, soc
 from host.sim.cut.cells import SECTOR, CutFlash
 from host.sim.cut.rig import Area, Scenario
+from host.sim.tables import TABLES
+from host.vendor.esp32.prepare import prepare
 
 PRODUCT = "campaign"
 TRIALS = 3
@@ -34,7 +37,7 @@ NVS_WEAR = 4
 NEARLY_FULL = 118
 
 
-def image(size: int, seed: int) -> bytes:
+def image(size: int, seed: int, chip: int = 0) -> bytes:
     """An application image of at least `size` bytes: esp_image_header_t, one segment, checksum, SHA-256.
 
     The data repeats with the prime period 251, so no two sectors are alike.
@@ -44,7 +47,7 @@ def image(size: int, seed: int) -> bytes:
     n = max(size - 65, len(desc)) // 4 * 4
     data = (desc + line * (n // 251 + 1))[:n]
     out = bytes((0xE9, 1, 2, 0x20)) + struct.pack("<I", 0x40080000) + b"\xee\0\0\0"
-    out += struct.pack("<HBHH", 0, 0, 0, 0xFFFF) + bytes(4) + b"\x01" + struct.pack("<II", 0x3FFB0000, n) + data
+    out += struct.pack("<HBHH", chip, 0, 0, 0xFFFF) + bytes(4) + b"\x01" + struct.pack("<II", 0x3F400020, n) + data
     xor = 0xEF
     for c in data:
         xor ^= c
@@ -96,9 +99,22 @@ def _scenarios() -> dict[str, Esp32]:
 
 SCENARIOS: dict[str, Esp32] = _scenarios()
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
-EXHAUSTIVE = ("update", "unhealthy")
+EXHAUSTIVE = ("update",)
 # What `--quick` and the search for mutants go through.
 QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy")
+# More of them, for seeded bugs.
+HUNT = ("hang", "erase-64k")
+
+
+def own(firmware: bytes, table_file: bytes | None) -> Esp32:
+    """A scenario with somebody's own firmware (bare or merged) and partition table (binary; default 4MiB-ota)."""
+    update = prepare(firmware)[0]
+    rows = tuple(TABLES["4MiB-ota"][1])
+    if table_file is not None:
+        rows = tuple(tuple(row) for row in table.decode(Rom(table_file), 0))
+    chip = int.from_bytes(update[12:14], "little")
+    around = [image(max(len(update) - 8192, 4999), seed, chip) for seed in (1, 3)]
+    return Esp32("own", images=(around[0], update, around[1]), table=rows, chunk=16384)
 
 
 class Rig:
@@ -180,16 +196,16 @@ class Rig:
             self._crowd(store)
 
     def _nvs(self) -> Any:
-        return nvs.bind(self._window("nvs"))
+        return nvs.bind(self._journal())
 
-    def _window(self, label: str) -> Any:
-        area = next(a for a in self.areas if a.label == label)
+    def _journal(self) -> Region:
+        area = next(a for a in self.areas if a.kind == "journal")
         return Region(self.flash, area.off, area.size)
 
     def _crowd(self, store: Any) -> None:
         """An application that writes a counter has left one page full and the next one nearly."""
         counter = store("app")
-        window = self._window("nvs")
+        window = self._journal()
         for i in range(4 * NEARLY_FULL):
             counter.set_i32("n", i)
             last = nvs.Store(window).pages
