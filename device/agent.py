@@ -4,7 +4,7 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before.
 """
 
-from device.errors import LinkError, OtaError, UpToDate
+from device.errors import LinkError, NotNow, OtaError, UpToDate
 from device.installer import install
 from device.version import text
 
@@ -100,6 +100,10 @@ class Agent:
         self.error = error
         if not isinstance(error, (UpToDate, LinkError)):
             self._report(code, str(error))
+        # A trial that cannot be ended here is ended by the next boot.
+        stuck = self.trial or (isinstance(error, NotNow) and error.code == "trial")
+        if stuck and self.board.since(self.began) >= self.board.settings.get("trial_ms", TRIAL_MS):
+            return "reset"
         return "trial" if self.trial else "idle"
 
     def _own_up(self):
@@ -122,7 +126,10 @@ class Agent:
         if self.links and self.board.since(self.due) >= self.wait_ms:
             link = self.links[self.turn]
             self._next(ASK_MS)
-            src = link.open()
+            try:
+                src = link.open()
+            except LinkError:
+                return None
             self.answered = True
             if src:
                 src.close()

@@ -149,6 +149,12 @@ def compile_mpy(path: Path, arch: str = "xtensawin", version: str = "6.3") -> by
     return _compile(path.read_bytes(), path.relative_to(ROOT).as_posix(), arch, version)
 
 
+def short(name: str) -> str:
+    """What a traceback on a board calls a module: `web` for device/link/web.py, `esp32` for a package."""
+    path = Path(name)
+    return path.parent.name if path.stem == "__init__" else path.stem
+
+
 @lru_cache(maxsize=512)
 def _compile(source: bytes, name: str, arch: str, version: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +167,7 @@ def _compile(source: bytes, name: str, arch: str, version: str) -> bytes:
             *options,
             "-O3",
             "-s",
-            name.removeprefix("device/"),
+            short(name),
             "-o",
             str(out),
             str(src),

@@ -2,7 +2,7 @@
 
 from device import shim
 from device.agent import ASK_MS, POLL_MS, TRIAL_MS, Agent
-from device.errors import LinkError
+from device.errors import FlashError, LinkError
 from host.sim import soc
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
@@ -78,6 +78,40 @@ def test_no_link_for_the_trial_time_retreats():
     board.ms = TRIAL_MS
     assert steps(agent) in ("trial", "reset") and agent.step() == "reset"
     assert boot(c).layout.failure()[1] == "no-link"
+
+
+def test_no_link_ends_a_trial_of_a_slow_application_too():
+    c = chip()
+    agent = trial(c, Ram(None))
+    for _ in range(TRIAL_MS // ASK_MS):
+        assert agent.step() == "trial"
+        agent.board.ms += ASK_MS
+    assert agent.step() == "reset"
+    assert boot(c).layout.failure()[1] == "no-link"
+
+
+def test_a_confirm_that_fails_is_left_to_the_next_boot():
+    c = chip()
+    agent = trial(c)
+
+    def fails():
+        raise FlashError("flash", "a program failed")
+
+    agent.board.layout.port.mark_valid = fails
+    assert agent.step() == "trial"
+    agent.board.ms += TRIAL_MS
+    assert agent.step() == "reset"
+
+
+def test_an_armed_update_that_nobody_resets_into_is_ended_by_a_reset():
+    c = chip()
+    board = boot(c)
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert steps(agent) == "reset"
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert agent.step() == "idle"
+    board.ms += TRIAL_MS
+    assert agent.step() == "reset"
 
 
 def test_a_link_that_comes_late_still_confirms():

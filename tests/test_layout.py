@@ -347,6 +347,39 @@ def test_every_journal_record_corrupted_in_turn_still_reaches_main():
                 update(c.board, third)
 
 
+def test_a_board_whose_old_image_has_rotted_stays_on_the_new_one_and_takes_updates():
+    for bootloader in (True, False):
+        for application in (True, False):
+            c = armed(bootloader=bootloader, application=application)
+            boot(c)
+            c.flash.erase(c.row("ota_0").offset + 4096, 4096)
+            try:
+                c.board.layout.retreat("unhealthy")
+            except FlashError:
+                pass
+            for _ in range(4):
+                assert boot(c) == "ota_1"
+            assert c.board.layout.on_trial() is None and c.board.layout.failure()[1] == "unhealthy"
+            third = Maker(image(33008, 4))
+            third.version = version(1, 2)
+            update(c.board, third)
+            assert boot(c) == "ota_0"
+
+
+def test_an_old_image_that_the_loader_holds_for_new_is_marked_valid():
+    c = armed()
+    boot(c)
+    # Power went between the mark and the record: the state is valid, the trial is open, and the shim counts.
+    c.board.layout.port.mark_valid()
+    for _ in range(4):
+        running = boot(c)
+    assert running == "ota_0"
+    slot, entry = c.board.layout.boots()
+    assert slot == 0 and entry.state == otadata.VALID
+    update(c.board, Maker(image(33008, 4)))
+    assert boot(c) == "ota_1"
+
+
 def test_the_shim_survives_a_board_that_cannot_be_made():
     from device import shim
 

@@ -10,12 +10,15 @@ A trial is open while `armed` is neither confirmed nor given up.
 
 from struct import pack, unpack
 
+from device.errors import FlashError
+
 
 class NvsJournal:
     """A journal in a namespace of the ESP32's NVS, which writes the new value before it drops the old one."""
 
     def __init__(self, nvs):
         self.nvs = nvs
+        self.fresh = True
 
     def last(self, tag):
         buf = bytearray(128)
@@ -26,13 +29,25 @@ class NvsJournal:
         return bytes(buf[:n]) or None
 
     def put(self, tag, data):
-        if len(data) > 128:
-            data = data[:128]
+        nvs = self.nvs
+        if self.fresh:
+            # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A
+            # record reaches three entries far: three numbers that nobody misses take those cells.
+            for key in "abc":
+                try:
+                    n = nvs.get_i32(key)
+                except OSError:
+                    n = 0
+                nvs.set_i32(key, n ^ 1)
+            self.fresh = False
+        data = data[:128]
         if data:
-            self.nvs.set_blob(tag, data)
+            nvs.set_blob(tag, data)
         elif self.last(tag):
-            self.nvs.erase_key(tag)
-        self.nvs.commit()
+            nvs.erase_key(tag)
+        nvs.commit()
+        if self.last(tag) != (data or None):
+            raise FlashError("journal", "NVS did not keep " + tag)
 
 
 class Record:

@@ -12,6 +12,7 @@ from device.store.writer import digest
 
 TRIALS = 3
 FACTORY = -1
+STAGED = "slot %d boots next and slot %d runs: restart, or `rollback`"
 
 
 class Layout:
@@ -58,7 +59,7 @@ class Layout:
         if trial(self.journal) or self.pending():
             raise NotNow("trial", "an update is on trial or waits for its restart")
         if entry and slot != port.running:
-            raise NotNow("staged", "slot %d boots next and slot %d runs: restart, or `rollback`" % (slot, port.running))
+            raise NotNow("staged", STAGED % (slot, port.running))
 
     def _free(self):
         n = len(self.port.slots)
@@ -132,7 +133,7 @@ class Layout:
         """The image that runs is good: the loader's mark first, for without it the record would be a lie."""
         slot, entry = self.boots()
         if entry is None or slot != self.port.running:
-            raise NotNow("staged", "slot %d boots next and slot %d runs: restart first" % (slot, self.port.running))
+            raise NotNow("staged", STAGED % (slot, self.port.running))
         if entry.state != otadata.VALID:
             self.port.mark_valid()
         record = self.on_trial()

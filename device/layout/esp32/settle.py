@@ -4,7 +4,7 @@ Either image may find it: the new one counts its boots where the loader does not
 No path comes back to itself through a reset: a reset is asked for only where it changes what boots.
 """
 
-from device.errors import NotNow
+from device.errors import FlashError, NotNow
 from device.layout.esp32 import otadata
 from device.store.journal import trial
 from device.store.writer import digest
@@ -26,33 +26,48 @@ def _count(layout, record, cause):
     """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
     if not record.trials:
         _note(layout, record, cause)
-        return _leave(layout, record)
-    if not layout.pending():
+        if _leave(layout, record):
+            return True
+        _stay(layout)
+        layout.journal.put("failed", record.encode())
+    elif not layout.pending():
         record.trials -= 1
         layout.journal.put("armed", record.encode())
     return False
 
 
 def _leave(layout, record):
-    """Make the old image boot. False where a reset would only come back here: the loader refused the old one."""
+    """Make the old image boot. False where a reset would only come back here: the old one is no longer whole."""
     if layout.pending():
         return True
     if record.back == layout.port.running or layout.boots()[0] == record.back:
         return False
-    layout.port.set_boot(record.back)
-    return True
+    try:
+        layout.port.set_boot(record.back)
+    except FlashError:
+        return False
+    return layout.boots()[0] == record.back
+
+
+def _stay(layout):
+    """Make the image that runs the one that boots."""
+    if layout.boots()[0] != layout.port.running:
+        layout.port.set_boot(layout.port.running)
+    layout.port.mark_valid()
 
 
 def _again(layout, record, cause):
     """The old image runs: its update failed a trial, was cut short, or was refused by the loader."""
+    if layout.pending():
+        # A set_boot brought it back, so the loader holds it for new; it was confirmed long ago.
+        layout.port.mark_valid()
     slot, entry = layout.boots()
     if slot == record.slot:
+        again = entry.state == otadata.PENDING
+        if not again:
+            _stay(layout)
         _give_up(layout, record, "the loader refused the image")
-        if entry.state == otadata.PENDING:
-            return True
-        layout.port.set_boot(layout.port.running)
-        layout.port.mark_valid()
-        return False
+        return again
     if record.trials < 2:
         _give_up(layout, record, cause)
         return False
