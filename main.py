@@ -5,24 +5,25 @@ from device.agent import Agent
 from device.board import Board
 from device.link.http import Http
 
-try:
-    import app  # yours: step() is its turn, health() its verdict on a new firmware
-except ImportError as e:
-    if "'app'" not in str(e):
-        raise
-    app = None
-
 board = Board()
 links = []
 if "manifest" in board.settings:
-    board.connect()
     link = Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version)
     link.feed = board.feed
     link.ca = board.settings.get("ca")
     link.report_url = board.settings.get("report")
     links.append(link)
-agent = Agent(board, links, board.keys(), getattr(app, "health", None))
+agent = Agent(board, links, board.keys())
 try:
+    try:
+        import app  # yours: step() is its turn, health() its verdict on a new firmware
+    except ImportError as e:
+        if "'app'" not in str(e):
+            raise
+        app = None
+    agent.health = getattr(app, "health", agent.health)
+    if links:
+        board.connect()
     while True:
         if agent.step() == "reset":
             board.reset()

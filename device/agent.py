@@ -4,19 +4,21 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before.
 """
 
-from device.errors import LinkError, NotNow, OtaError, UpToDate
+from device.errors import LinkError, NotNow, UpToDate
 from device.installer import install
 from device.version import text
 
 ASK_MS = 5000
 POLL_MS = 600000
 TRIAL_MS = 600000
+# Six days is what a MicroPython clock can tell apart.
+MOST_MS = 432000000
 
 
 class Agent:
     """`links` are asked in turn. `health()` judges an image on trial: True confirms, False retreats, None is not yet.
 
-    Without a `health`, an image is good as soon as a link has answered it.
+    Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
     """
 
     def __init__(self, board, links, keys, health=None):
@@ -28,16 +30,18 @@ class Agent:
         self.began = self.due = board.ticks_ms()
         self.wait_ms = 0
         self.turn = 0
-        self.job = self.error = None
+        self.job = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        if board.cause():
+            board.layout.heal()
 
     def step(self):
         """One bounded step. Returns "idle", "busy", "trial", or "reset": the board has to be reset now."""
         self.board.feed()
         try:
             return self._judge() if self.trial else self._update()
-        except (OtaError, OSError, MemoryError) as e:
+        except Exception as e:
             return self._note(e)
 
     def failed(self, error):
@@ -57,9 +61,8 @@ class Agent:
             return "busy"
         except StopIteration as e:
             package = e.value
-        self._next(self.board.settings.get("poll_ms", POLL_MS))
+        self._next(self.board.setting("poll_ms", POLL_MS, MOST_MS))
         if package is None:
-            self._own_up()
             return "idle"
         self._report("armed", "version %s waits for the reset" % text(package.version))
         return "reset"
@@ -67,24 +70,26 @@ class Agent:
     def _judge(self):
         try:
             verdict, why = self.health(), "unhealthy"
-        except (OtaError, OSError):
-            raise
         except Exception as e:
             verdict, why = False, repr(e)
         layout = self.board.layout
         if verdict:
             layout.confirm()
-            self.board.relax()
             version = text(self.trial.version)
             self.trial = None
+            self.board.relax()
             self._report("confirmed", "version %s runs" % version)
             return "idle"
         if verdict is None:
-            if self.board.since(self.began) < self.board.settings.get("trial_ms", TRIAL_MS):
+            if not self._late():
                 return "trial"
             why = "no-link"
         layout.retreat(why)
         return "reset"
+
+    def _late(self):
+        """Is the time over in which a trial has to come to an end?"""
+        return self.board.since(self.began) >= self.board.setting("trial_ms", TRIAL_MS, MOST_MS)
 
     def _next(self, wait_ms):
         """The job is over: the next link's turn, in `wait_ms`."""
@@ -94,32 +99,26 @@ class Agent:
         self.wait_ms = wait_ms
 
     def _note(self, error):
-        code = getattr(error, "code", "memory" if isinstance(error, MemoryError) else "os")
-        again = ASK_MS if isinstance(error, LinkError) else self.board.settings.get("poll_ms", POLL_MS)
-        self._next(again)
+        code = getattr(error, "code", type(error).__name__)
+        self._next(ASK_MS if isinstance(error, LinkError) else self.board.setting("poll_ms", POLL_MS, MOST_MS))
         self.error = error
-        if not isinstance(error, (UpToDate, LinkError)):
-            self._report(code, str(error))
-        # A trial that cannot be ended here is ended by the next boot.
-        stuck = self.trial or (isinstance(error, NotNow) and error.code == "trial")
-        if stuck and self.board.since(self.began) >= self.board.settings.get("trial_ms", TRIAL_MS):
+        said = code, str(error)
+        if said != self.said and not isinstance(error, (UpToDate, LinkError)):
+            self.said = said
+            self._report(*said)
+        # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
+        stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() != "reset"
+        if (self.trial or stuck) and self._late():
             return "reset"
         return "trial" if self.trial else "idle"
 
-    def _own_up(self):
-        """Say once that an update was given up, and why, to a link that has answered."""
-        failure = self.board.layout.failure()
-        if failure is None:
-            return
-        record, why = failure
-        key = record.encode()[:-1]
-        if self.board.journal.last("told") != key:
-            self._report("retreated", "version %s was given up: %s" % (text(record.version), why))
-            self.board.journal.put("told", key)
-
     def _report(self, code, words):
         for link in self.links:
-            link.report(code, words)
+            try:
+                link.report(code, words)
+            except Exception as e:
+                # Nobody heard it; what happened has happened all the same.
+                self.error = e
 
     def _asked(self):
         """Has a link answered? Asks one of them every few seconds; a host at the console confirms by itself."""
@@ -128,7 +127,8 @@ class Agent:
             self._next(ASK_MS)
             try:
                 src = link.open()
-            except LinkError:
+            except Exception:
+                # Whatever is wrong with a link says nothing about this image.
                 return None
             self.answered = True
             if src:

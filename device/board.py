@@ -1,8 +1,11 @@
 """The only file that names hardware: what an ESP32 gives to the agent, behind words that the other modules use.
 
-Hardware modules are imported inside functions, so that importing this file touches nothing; another kind of board
-is another file with the same two classes.
+Hardware modules are imported inside functions, so that importing this file touches nothing.
 """
+
+import json
+import os
+import time
 
 from device.store.journal import NvsJournal
 
@@ -11,7 +14,7 @@ KEYS = "/keys"
 
 
 class Partition:
-    """An `esp32.Partition` as a Flash. Whoever writes to the running one is reset by ESP-IDF, so nothing here does."""
+    """An `esp32.Partition` as a Flash; ESP-IDF resets whoever writes to the running one."""
 
     erase_size = 4096
     # Flash encryption takes whole 32-byte units; without it any length would do.
@@ -69,10 +72,7 @@ class Port:
 
     def set_boot(self, slot):
         """Boot `slot` next; -1 is the factory image, which has subtype 0."""
-        if slot < 0:
-            Partition(self.find(0, 0)[0]).boot()
-        else:
-            self.slots[slot].boot()
+        (Partition(self.find(0, 0)[0]) if slot < 0 else self.slots[slot]).boot()
 
 
 class Board:
@@ -91,43 +91,50 @@ class Board:
     def settings(self):
         """The dict of /mpota.json; {} where there is none or it cannot be read."""
         if self._settings is None:
-            from json import load
-
             try:
                 with open(SETTINGS) as f:
-                    self._settings = load(f)
+                    self._settings = json.load(f)
             except (OSError, ValueError):
+                pass
+            if not isinstance(self._settings, dict):
                 self._settings = {}
         return self._settings
+
+    def setting(self, name, default, most):
+        """A number of the settings, 1 to `most`; the default where there is none, or nonsense."""
+        n = self.settings.get(name)
+        return n if isinstance(n, int) and 0 < n <= most else default
 
     @property
     def layout(self):
         if self._layout is None:
             from device.layout.esp32 import Layout
 
-            self._layout = Layout(Port(self.feed), self.journal, self.settings.get("trials", 3))
+            self._layout = Layout(Port(self.feed), self.journal, self.setting("trials", 3, 255))
         return self._layout
 
     @property
     def product(self):
-        return self.settings.get("product", "")
+        return str(self.settings.get("product", ""))
 
     @property
     def chunk(self):
         """The largest chunk, in bytes, that this board has the heap for."""
-        return self.settings.get("chunk", 16384)
+        return self.setting("chunk", 16384, 65536)
 
     def keys(self):
         """The public keys that this board trusts: every file in /keys. Without one it trusts nobody."""
-        from os import listdir
-
         keys = []
         try:
-            for name in listdir(KEYS):
+            names = os.listdir(KEYS)
+        except OSError:
+            return keys
+        for name in names:
+            try:
                 with open(KEYS + "/" + name, "rb") as f:
                     keys.append(f.read(384))
-        except OSError:
-            pass
+            except OSError:
+                pass
         return keys
 
     def cause(self):
@@ -147,7 +154,7 @@ class Board:
         """Start the watchdog, or change its time. It cannot be stopped again and outlives a soft reset."""
         from machine import WDT
 
-        Board._dog = WDT(timeout=ms or self.settings.get("wdt_ms", 60000))
+        Board._dog = WDT(timeout=ms or self.setting("wdt_ms", 60000, 3600000))
 
     def relax(self):
         """The trial is over: a watchdog that runs gets a day, so that a person at the REPL is not reset."""
@@ -159,36 +166,35 @@ class Board:
             self._dog.feed()
 
     def ticks_ms(self):
-        from time import ticks_ms
-
-        return ticks_ms()
+        return time.ticks_ms()
 
     def since(self, then):
-        """Milliseconds since `then`, a value of ticks_ms(), up to six days ago."""
-        from time import ticks_diff, ticks_ms
-
-        return ticks_diff(ticks_ms(), then)
+        """Milliseconds since `then`, a value of ticks_ms() up to six days old."""
+        return time.ticks_diff(time.ticks_ms(), then)
 
     def connect(self, wait_ms=15000):
         """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk), which no package reaches. True when joined."""
-        from time import sleep_ms
 
         from esp32 import NVS
         from network import STA_IF, WLAN
 
         wlan = WLAN(STA_IF)
-        wlan.active(True)
         names = []
+        nvs = NVS("wifi")
         for key in ("ssid", "psk"):
             buf = bytearray(64)
             try:
-                names.append(bytes(buf[: NVS("wifi").get_blob(key, buf)]).decode())
+                names.append(bytes(buf[: nvs.get_blob(key, buf)]))
             except OSError:
                 break
-        if names and not wlan.isconnected():
-            wlan.connect(*names)
         began = self.ticks_ms()
-        while not wlan.isconnected() and self.since(began) < wait_ms:
-            self.feed()
-            sleep_ms(100)
+        try:
+            wlan.active(True)
+            if names and not wlan.isconnected():
+                wlan.connect(*names)  # type: ignore[arg-type]  # bytes do as well as text
+            while not wlan.isconnected() and self.since(began) < wait_ms:
+                self.feed()
+                time.sleep_ms(100)
+        except (OSError, RuntimeError):
+            pass  # after a soft reset the radio may still be joining from before
         return wlan.isconnected()

@@ -9,13 +9,13 @@ next call goes on at the chunk where this one stopped, over whatever link.
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import FIRMWARE, Package
+from device.pipe.package import FIRMWARE, Chunks, Package
 from device.store.writer import digest, put
 from device.stream import pull
 from device.version import text
 
-# Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
-PROGRESS = "<8s32sIIHB"
+# Package id, SHA-256 and length of the next chunk, its offset in the package, its number.
+PROGRESS = "<8s32sIIH"
 
 
 def install(board, link, keys):
@@ -32,17 +32,12 @@ def install(board, link, keys):
         buf = bytearray(4096)
         package = Package.read(src, keys, buf)
         admit(board, package)
-        i, chunks = resume(board, package, src, buf)
+        chunks = resume(board, package, src, buf)
         if chunks.index and not chunks.done():
             src.close()
             chunks.src = src = _reopen(link, chunks.at)
-        while True:
-            yield from write(board, package, i, chunks)
-            prove(board, package.components[i], buf)
-            i += 1
-            if i == len(package.components):
-                break
-            chunks = package.open(i, src, buf)
+        yield from write(board, package, chunks)
+        prove(board, chunks.part, buf)
         board.layout.arm(package)
         return package
     finally:
@@ -62,18 +57,16 @@ def admit(board, package):
         raise UpToDate("current", "version %s runs already" % text(package.version))
     failure = layout.failure()
     if failure and failure[0].id == package.id:
-        raise Refused(
-            "failed", "tried here and given up (%s): pack a new one, or `rollback --forget` first" % failure[1]
-        )
+        raise Refused("failed", "given up here (%s): pack a new one, or `rollback --forget`" % failure[1])
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
-    for part in package.components:
-        if part.kind != FIRMWARE:
-            raise Refused("kind", "component %r is of kind %d, this board takes 1" % (part.name, part.kind))
-        room = layout.target(part.kind).size
-        if part.size > room:
-            raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
+    part = package.components[0]
+    if len(package.components) > 1 or part.kind != FIRMWARE:
+        raise Refused("kind", "this board takes one component, a firmware")
+    room = layout.target(part.kind).size
+    if part.size > room:
+        raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
 
 
 def _same(code, seen, wanted):
@@ -82,15 +75,15 @@ def _same(code, seen, wanted):
 
 
 def resume(board, package, src, buf):
-    """(component number, Chunks): where the last try at this very package stopped, or its beginning."""
+    """Chunks that stand where the last try at this very package stopped, or at its beginning."""
+    chunks = Chunks(package, 0, src, buf)
     data = board.journal.last("progress")
     if data and len(data) == calcsize(PROGRESS):
-        key, sha, length, at, index, i = unpack(PROGRESS, data)
-        if key == package.id and i < len(package.components):
-            chunks = package.open(i, src, buf)
+        key, sha, length, at, index = unpack(PROGRESS, data)
+        if key == package.id:
             chunks.go(index, at, length, sha)
-            return i, chunks
-    return 0, package.open(0, src, buf)
+            return chunks
+    return chunks
 
 
 def _reopen(link, at):
@@ -100,8 +93,8 @@ def _reopen(link, at):
     return src
 
 
-def write(board, package, i, chunks):
-    """Decode component `i` into its target; note each chunk that ends on a sector as the place to go on."""
+def write(board, package, chunks):
+    """Decode into the target; note each chunk that ends on a sector as the place to go on."""
     part = chunks.part
     target = board.layout.target(part.kind)
     done = min(chunks.index * chunks.chunk, part.size)
@@ -112,11 +105,13 @@ def write(board, package, i, chunks):
             n = pull(chunks, chunks.buf)
             if not done:
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
+                # A journal that keeps nothing is found out before the first erase.
+                board.journal.put("progress", b"")
             put(target, done, chunks.buf, n)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:
-            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, i)
+            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index)
             board.journal.put("progress", where)
         yield done, part.size
 
@@ -127,5 +122,5 @@ def prove(board, part, buf):
     seen = digest(target, part.size, buf, board.feed)
     if seen != part.sha:
         board.journal.put("progress", b"")
-        raise FlashError("readback", "the flash does not hold what was written to it; the update starts over")
+        raise FlashError("readback", "the flash does not hold what was written")
     board.layout.check(part)

@@ -190,7 +190,7 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
-    LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "os", "memory"),
+    LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "OSError", "MemoryError"),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
     FlashError: ("flash", "bounds", "readback", "arm", "otadata"),
     NotNow: ("trial", "staged", "rollback"),
@@ -258,6 +258,40 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
         run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
     except BoardError as e:
         raise Refused("board", str(e)) from e
+
+
+@cli.command()
+@click.option("--layout", default="esp32", show_default=True)
+@click.option("--depth", type=click.IntRange(1), default=2, show_default=True, help="Cuts in cuts, none left out.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What torn operations draw from.")
+@click.option("--image", type=FILE, help="Sample the update to a firmware of your own instead.")
+@click.option("--table", type=FILE, help="With --image: your partition table, binary.")
+@click.option("--replay", metavar="ID", help="One state again, by the name that a report gave it.")
+@click.option("--processes", type=int, default=0, help="Kill a virtual board in so many real updates instead.")
+@click.option("--page", type=OUT, help="Write the map of the cuts, for a browser.")
+@as_json
+def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
+    """Cut the power everywhere in an update's life, and show that every seeded bug is found."""
+    from host import show
+    from host.sim.cut import command, report
+
+    notes: list[str] = []
+    if given["processes"]:
+        made = command.processes(layout, given["processes"], seed)
+    elif replay:
+        made, notes = command.replay(layout, replay, seed)
+    elif given["image"]:
+        made = command.sample(layout, given["image"], given["table"], seed)
+    else:
+        made = command.run(layout, depth, seed)
+    if page:
+        command.write_page(made, page)
+    if as_json:
+        show.facts(made.facts())
+    else:
+        for line in report.lines(made) + notes:
+            show.out.print(line, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(0 if made.good else EXIT[FlashError])
 
 
 @cli.command()

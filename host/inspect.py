@@ -14,7 +14,7 @@ from pathlib import Path
 
 from device.errors import OtaError, Refused
 from device.pipe import package as fmt
-from device.pipe.package import Component, Package
+from device.pipe.package import Chunks, Component, Package
 from device.version import text
 from host.report import Report, Table
 from host.vendor import prepare
@@ -156,7 +156,7 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
 
 def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:
     """All bytes of component `i`, chunk by chunk as a board decodes them."""
-    chunks = package.open(i, src, buf)
+    chunks = Chunks(package, i, src, buf)
     out = bytearray()
     piece = bytearray(4096)
     while len(out) < package.components[i].size:

@@ -23,6 +23,9 @@ cache_dir = .mypy_cache/device
 python_version = 3.11
 check_untyped_defs = true
 disable_error_code = union-attr, assignment, var-annotated
+# A mixin, whose attributes are set by the link that it is mixed into.
+[mypy-device.link.web]
+disable_error_code = attr-defined, has-type, index, arg-type
 """
 
 

@@ -105,7 +105,7 @@ def test_a_confirm_that_fails_is_left_to_the_next_boot():
 
 def test_an_armed_update_that_nobody_resets_into_is_ended_by_a_reset():
     c = chip()
-    board = boot(c)
+    board = boot(c, soc.PWRON)
     agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
     assert steps(agent) == "reset"
     agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
@@ -186,7 +186,54 @@ def test_out_of_memory_is_an_error_like_others():
 
     link = Greedy(b"")
     agent = Agent(boot(chip()), [link], None)
-    assert agent.step() == "idle" and link.reports[0][0] == "memory"
+    assert agent.step() == "idle" and link.reports[0][0] == "MemoryError"
+
+
+def test_whatever_a_link_raises_is_no_verdict_and_ends_nothing():
+    for wrong in (MemoryError(), OverflowError(), ValueError("x"), KeyError("y"), OSError(5), AttributeError("z")):
+
+        class Broken(Ram):
+            def open(self, at=0, wrong=wrong):
+                raise wrong
+
+            def report(self, code, text, wrong=wrong):
+                raise wrong
+
+        agent = trial(chip(), Broken(b""))
+        assert agent.step() == "trial" and agent.trial
+        agent = Agent(boot(chip()), [Broken(b"")], None)
+        assert agent.step() == "idle" and agent.error is wrong
+
+
+def test_a_report_that_fails_loses_no_reset():
+    class Mute(Ram):
+        def report(self, code, text):
+            raise MemoryError
+
+    agent = Agent(boot(chip()), [Mute(Maker(NEW).bytes())], None)
+    assert steps(agent) == "reset"
+
+
+def test_a_health_that_raises_has_judged_whatever_it_raises():
+    def dead():
+        raise OSError(19)
+
+    c = chip()
+    agent = trial(c, None, dead)
+    assert agent.step() == "reset"
+    assert "OSError" in boot(c).layout.failure()[1]
+
+
+def test_an_error_is_reported_once_however_often_it_comes():
+    agent = trial(chip())
+
+    def fails():
+        raise FlashError("flash", "a program failed")
+
+    agent.board.layout.port.mark_valid = fails
+    for _ in range(50):
+        assert agent.step() == "trial"
+    assert len(agent.links[0].reports) == 1
 
 
 def test_links_are_asked_in_turn():
@@ -199,23 +246,16 @@ def test_links_are_asked_in_turn():
     assert steps(agent) == "reset"
 
 
-def test_a_retreat_is_reported_once_by_the_old_image():
+def test_a_retreat_is_reported_once_a_boot_while_the_package_is_on_offer():
     c = chip()
     agent = trial(c, None, lambda: False)
     agent.step()
-
-    class Quiet(Ram):
-        def open(self, at=0):
-            return None
-
-    for expected in (1, 0):
-        link = Quiet(b"")
-        agent = Agent(boot(c), [link], None)
-        assert agent.step() == "idle"
-        assert len(link.reports) == expected
     link = Ram(Maker(NEW).bytes())
-    Agent(boot(c), [link], None).step()
-    assert link.reports[0][0] == "failed" and "unhealthy" in link.reports[0][1]
+    agent = Agent(boot(c), [link], None)
+    for _ in range(3):
+        assert agent.step() == "idle"
+        agent.board.ms += POLL_MS
+    assert len(link.reports) == 1 and link.reports[0][0] == "failed" and "unhealthy" in link.reports[0][1]
 
 
 def test_the_watchdog_is_fed_by_every_step_and_through_a_chunk():

@@ -239,6 +239,9 @@ def test_set_boot_that_refuses_closes_the_trial():
     c.board.layout.port.set_boot = no
     raises(FlashError, "flash", update, c.board)
     assert c.board.layout.on_trial() is None and boot(c) == "ota_0"
+    # What ESP-IDF refuses today it refuses tomorrow, so it is not written again and again.
+    assert "VALIDATE_FAILED" in str(raises(Refused, "failed", update, c.board))
+    c.board.layout.forget()
     update(c.board)
 
 
@@ -320,7 +323,7 @@ def test_status_says_what_runs_boots_failed_and_why():
 def test_every_journal_record_corrupted_in_turn_still_reaches_main():
     from device import shim
 
-    tags = ("armed", "running", "failed", "reason", "floor", "progress", "told")
+    tags = ("armed", "running", "failed", "reason", "floor", "progress")
     for tag in tags:
         for bad in (b"\xff" * Record.SIZE, b"x", bytes(Record.SIZE), b"\xa5" * Record.SIZE, b"\xff" * 128):
             for trial in (True, False):
@@ -378,6 +381,158 @@ def test_an_old_image_that_the_loader_holds_for_new_is_marked_valid():
     assert slot == 0 and entry.state == otadata.VALID
     update(c.board, Maker(image(33008, 4)))
     assert boot(c) == "ota_1"
+
+
+def test_a_rollback_of_what_waits_for_its_restart_is_final():
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        c.board.layout.rollback("by hand")
+        assert boot(c) == "ota_0" and c.board.layout.failure()[1] == "by hand"
+        c.board.layout.ready()
+
+
+def test_a_rollback_never_boots_what_was_given_up():
+    c = armed()
+    boot(c)
+    c.board.layout.retreat("unhealthy")
+    boot(c)
+    raises(NotNow, "rollback", c.board.layout.rollback, "by hand")
+    assert boot(c) == "ota_0" and c.board.layout.failure()[1] == "unhealthy"
+
+
+def test_a_rollback_that_cannot_be_leaves_the_running_image_in_honour():
+    c = armed()
+    boot(c)
+    c.board.layout.confirm()
+    c.flash.erase(c.row("ota_0").offset + 4096, 4096)
+    raises(FlashError, None, c.board.layout.rollback, "by hand")
+    assert c.board.layout.version() == version(1, 1, 0)
+    assert c.board.layout.failure()[0].id == b"rollback"
+    assert boot(c) == "ota_1"
+
+
+def test_a_rollback_with_three_slots_goes_to_the_image_before():
+    c = armed(slots=3)
+    boot(c)
+    c.board.layout.confirm()
+    third = Maker(image(33008, 4))
+    third.version = version(1, 2)
+    update(c.board, third)
+    assert boot(c) == "ota_2"
+    c.board.layout.confirm()
+    c.board.layout.rollback("by hand")
+    assert boot(c) == "ota_1"
+
+
+def test_a_rollback_to_factory_needs_no_trial():
+    c = chip(factory=True, runs="factory")
+    boot(c)
+    update(c.board)
+    boot(c)
+    c.board.layout.confirm()
+    c.board.layout.rollback("by hand")
+    assert boot(c) == "factory"
+
+
+def test_updates_go_on_after_the_confirmed_image_has_rotted():
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        boot(c)
+        c.board.layout.confirm()
+        c.flash.erase(c.row("ota_1").offset + 4096, 4096)
+        assert boot(c) == "ota_0"
+        raises(NotNow, "staged", c.board.layout.ready)
+        Agent(c.board, [], None)
+        third = Maker(image(33008, 4))
+        third.version = version(1, 2)
+        update(c.board, third)
+        assert boot(c) == "ota_1"
+
+
+def test_the_same_image_armed_again_is_a_trial_again():
+    c = armed()
+    boot(c)
+    c.board.layout.confirm()
+    c.board.layout.forget()
+    # Flashed anew over USB: the old image in ota_0 and blank otadata, the journal as it was.
+    c.write(c.row("ota_0").offset, OLD)
+    c.flash.erase(soc.OTADATA_AT, 0x2000)
+    boot(c)
+    maker = Maker(NEW)
+    update(c.board, maker)
+    assert boot(c) == "ota_1" and c.board.layout.on_trial()
+
+
+def test_forget_waits_for_the_end_of_a_trial():
+    c = armed()
+    raises(NotNow, "trial", c.board.layout.forget)
+    boot(c)
+    raises(NotNow, "trial", c.board.layout.forget)
+    c.board.layout.retreat("unhealthy")
+    boot(c)
+    c.board.layout.forget()
+    assert c.board.layout.failure() is None
+    update(c.board)
+
+
+def test_an_old_reason_is_not_the_reason_of_the_next_failure():
+    c = armed()
+    boot(c)
+    c.board.layout.retreat("no-link")
+    boot(c)
+    c.board.layout.forget()
+    update(c.board)
+    for _ in range(4):
+        boot(c, soc.WDT)
+    assert c.board.layout.failure()[1] == "watchdog"
+
+
+def test_a_journal_that_keeps_nothing_holds_up_no_retreat():
+    def full(tag, data):
+        raise FlashError("journal", "NVS is full")
+
+    for verdict in (True, False):
+        c = armed(bootloader=False)
+        boot(c)
+        c.board.journal.put = full
+        if verdict:
+            c.board.layout.retreat("unhealthy")
+        else:
+            assert c.board.layout.settle("watchdog")
+        assert c.power_on(soc.HARD) and c.started.name == "ota_0"
+
+
+def test_a_journal_that_keeps_nothing_is_found_before_the_first_erase():
+    def full(tag, data):
+        raise FlashError("journal", "NVS is full")
+
+    c = chip()
+    boot(c)
+    c.board.journal.put = full
+    c.flash.trace = []
+    raises(FlashError, "journal", update, c.board)
+    assert c.flash.trace == []
+
+
+def test_a_board_with_otadata_and_no_slots_says_so():
+    rows = [r for r in soc.rows(SLOT, 1, True) if r.subtype != 16]
+    c = soc.Soc(rows, SETTINGS, None)
+    c.write(rows[-1].offset, OLD)
+    boot(c)
+    assert "OTA variant" in c.board.layout.status()["updates"]
+
+
+def test_settings_that_are_nonsense_are_the_defaults():
+    for nonsense in ({"chunk": "many", "trials": 300, "wdt_ms": "60", "poll_ms": -1, "trial_ms": 1 << 40}, {}):
+        c = armed()
+        c.settings = nonsense
+        boot(c)
+        board = c.board
+        assert board.chunk == 16384 and board.layout.trials == 3 and board._dog.timeout == 60000
+        agent = Agent(board, [], None)
+        assert agent.step() == "trial"
+        board.ms += 600000
+        assert agent.step() == "reset"
 
 
 def test_the_shim_survives_a_board_that_cannot_be_made():

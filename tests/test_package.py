@@ -2,7 +2,7 @@
 
 from device.errors import Corrupt, OtaError, Refused
 from device.pipe import trust
-from device.pipe.package import Package
+from device.pipe.package import Chunks, Package
 from device.version import text
 from tests.expect import raises
 from tests.firmware import image
@@ -28,7 +28,7 @@ def decoded(data, keys=(RELEASE, NEXT)):
     src = Ram(data).open()
     buf = bytearray(4096)
     package = Package.read(src, keys, buf)
-    chunks = package.open(0, src, buf)
+    chunks = Chunks(package, 0, src, buf)
     out = b""
     while not chunks.done():
         left = chunks.load()

@@ -94,7 +94,7 @@ class Http(Web):
         best = None
         newest = self.current() or b""
         try:
-            text = loads(buf[:n])
+            text = loads(buf[:n])  # type: ignore[type-var]  # the stubs know no bytearray here
             if text["mpota"] != 1:
                 raise ValueError("format")
             for entry in text["packages"]:
@@ -105,7 +105,7 @@ class Http(Web):
                         best = int(entry["size"]), entry["file"] + ""
                         if best[0] < 1:
                             raise ValueError("size")
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except Exception as e:
             raise LinkError("manifest", "%s is no manifest: %r" % (self.url, e))
         return best
 

@@ -54,7 +54,7 @@ class Component:
         for code in self.stages:
             if code not in STAGES:
                 raise Refused("stage", "the package needs stage %d, not on this board" % code)
-        if not self.size or flags or not LINK_SIZE < self.length <= chunk + SLACK:
+        if not self.size or flags or not LINK_SIZE < self.length <= min(chunk + SLACK, self.stored):
             raise Refused(
                 "format", "%s: size %d, flags %d, first chunk %d" % (self.name, self.size, flags, self.length)
             )
@@ -83,9 +83,7 @@ class Package:
         end += 16
         whole = end + SIGNATURE * algorithm
         if fmt != FORMAT or algorithm > 1 or not 72 < end <= whole <= len(buf):
-            raise Refused(
-                "format", "format %d, signature %d, header of %d bytes: not for this board" % (fmt, algorithm, end)
-            )
+            raise Refused("format", "format %d, signature %d, header of %d bytes" % (fmt, algorithm, end))
         if pull(src, view[16:whole]) < whole - 16:
             raise LinkError("short", "the package ends inside its header")
         digest = sha256(view[:end]).digest()
@@ -98,10 +96,6 @@ class Package:
             # RSA leaves 3 KB of garbage; what is made from here on must lie low in the heap, below the chunk's room.
             collect()
         return cls(buf, end, whole, digest)
-
-    def open(self, i, src, buf):
-        """The Chunks of component `i`; `src` stands at its first chunk, `buf` is what it fetches through."""
-        return Chunks(self, i, src, buf)
 
 
 class Chunks:
@@ -179,7 +173,7 @@ class Chunks:
             n = self.decoder.readinto(buf)
             self.left -= n
             more = not self.left and self.decoder is not self.ram and self.decoder.readinto(bytearray(1))
-        except (OSError, EOFError) as e:
+        except (OSError, EOFError, ValueError) as e:
             raise Corrupt("decode", "chunk %d: %r" % (self.index - 1, e))
         if not n or more or (not self.left and self.ram.tell() != self.stored):
             raise Corrupt("decode", "chunk %d is not %d bytes long" % (self.index - 1, self.chunk))

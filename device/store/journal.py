@@ -29,7 +29,12 @@ class NvsJournal:
         return bytes(buf[:n]) or None
 
     def put(self, tag, data):
-        nvs = self.nvs
+        try:
+            self._put(self.nvs, tag, data[:128])
+        except OSError as e:
+            raise FlashError("journal", "NVS did not keep %s: %r" % (tag, e))
+
+    def _put(self, nvs, tag, data):
         if self.fresh:
             # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A
             # record reaches three entries far: three numbers that nobody misses take those cells.
@@ -40,14 +45,13 @@ class NvsJournal:
                     n = 0
                 nvs.set_i32(key, n ^ 1)
             self.fresh = False
-        data = data[:128]
         if data:
             nvs.set_blob(tag, data)
         elif self.last(tag):
             nvs.erase_key(tag)
         nvs.commit()
         if self.last(tag) != (data or None):
-            raise FlashError("journal", "NVS did not keep " + tag)
+            raise OSError(5)
 
 
 class Record:

@@ -23,7 +23,6 @@ class Layout:
     """
 
     NAME = "esp32"
-    CAN_RETREAT = True
 
     def __init__(self, port, journal, trials=TRIALS):
         self.port = port
@@ -33,7 +32,7 @@ class Layout:
 
     def boots(self):
         """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
-        if self.port.otadata is None:
+        if self.port.otadata is None or not self.port.slots:
             return FACTORY, None
         entries = otadata.read(self.port.otadata)
         i = otadata.active(*entries)
@@ -53,7 +52,7 @@ class Layout:
         port = self.port
         n = len(port.slots)
         if port.otadata is None or n < (1 if port.running == FACTORY else 2):
-            words = "%d OTA slots, %s otadata; an update needs 2 and otadata: flash the OTA variant of MicroPython"
+            words = "%d OTA slots, %s otadata: flash the OTA variant of MicroPython, which has 2"
             raise Refused("slots", words % (n, "an" if port.otadata else "no"))
         slot, entry = self.boots()
         if trial(self.journal) or self.pending():
@@ -61,13 +60,14 @@ class Layout:
         if entry and slot != port.running:
             raise NotNow("staged", STAGED % (slot, port.running))
 
-    def _free(self):
+    def free(self):
+        """The slot after the one that runs."""
         n = len(self.port.slots)
         return (self.port.running + 1) % n
 
     def target(self, kind):
         """The Flash that the next image goes to: the slot after the one that runs."""
-        return self.port.slots[self._free()]
+        return self.port.slots[self.free()]
 
     def admit(self, part, head):
         """Judge the first bytes of an image before anything is erased for it."""
@@ -84,35 +84,31 @@ class Layout:
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""
         part = package.components[0]
-        self.try_image(package.id, part.sha, package.version, part.size)
+        self.journal.put("reason", b"")
+        self.put_armed(self.new(package.id, part.sha, package.version, part.size, self.free()))
 
-    def try_image(self, key, sha, version, size):
-        """Arm the image in the target for the full number of trials."""
-        before = Record.decode(self.journal.last("armed"))
-        count = (before.count + 1) & 0xFFFF if before else 1
-        self.put_armed(Record(key, sha, version, size, count, self._free(), self.port.running, self.trials))
+    def new(self, key, sha, version, size, slot):
+        """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        count = max([r.count for r in map(self.record, ("armed", "running", "failed")) if r] + [0]) + 1
+        return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, self.trials)
+
+    def record(self, tag):
+        """The Record that the journal has under `tag`, or None."""
+        return Record.decode(self.journal.last(tag))
 
     def put_armed(self, record):
         """One record, then ESP-IDF's set_boot, then a look at what otadata says."""
         self.journal.put("armed", record.encode())
         try:
             self.port.set_boot(record.slot)
-        except FlashError:
-            self.journal.put("armed", b"")
+        except FlashError as e:
+            # ESP-IDF says no to this image today and tomorrow.
+            self.journal.put("reason", record.id + str(e).encode())
+            self.journal.put("failed", record.encode())
             raise
         slot, entry = self.boots()
         if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
             raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
-
-    # What a boot and a verdict need.
-
-    def settle(self, cause):
-        """After a reset through the loader, `cause` in a word: finish what a cut left. True: the board must reset."""
-        if trial(self.journal) is None:
-            return False
-        from device.layout.esp32.settle import settle
-
-        return settle(self, cause)
 
     def reason(self, key):
         """Why the package `key` was given up, or None."""
@@ -121,7 +117,7 @@ class Layout:
 
     def failure(self):
         """(Record, reason) of the update that was given up last, or None."""
-        record = Record.decode(self.journal.last("failed"))
+        record = self.record("failed")
         return (record, self.reason(record.id) or "unknown") if record else None
 
     def on_trial(self):
@@ -145,23 +141,12 @@ class Layout:
         self.journal.put("running", record.encode())
         self._version = None
 
-    def retreat(self, reason):
-        """The image that runs is bad: make the old one boot, and keep why. The caller resets."""
-        from device.layout.esp32.settle import retreat
+    def __getattr__(self, name):
+        """settle, heal, retreat, rollback, forget and status: what few boots need lies in settle.py."""
+        from device.layout.esp32 import settle
 
-        retreat(self, reason)
-
-    def status(self):
-        """What a person asks for, as a dict."""
-        from device.layout.esp32.report import status
-
-        return status(self)
-
-    def rollback(self, why):
-        """Make the image before this one boot, on trial; the caller resets."""
-        from device.layout.esp32.report import rollback
-
-        rollback(self, why)
+        call = getattr(settle, name)
+        return lambda *args: call(self, *args)
 
     def floor(self):
         """The 8 bytes of the oldest version that may be installed."""
@@ -170,7 +155,7 @@ class Layout:
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a USB flash, say."""
         if self._version is None:
-            record = self.on_trial() or Record.decode(self.journal.last("running"))
+            record = self.on_trial() or self.record("running")
             if record is None or record.slot != self.port.running:
                 return None
             if digest(self.port.current, record.size, bytearray(4096), self.port.feed) == record.sha:

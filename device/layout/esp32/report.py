@@ -1,9 +1,8 @@
-"""What a person asks an ESP32 board: what runs, what boots, what is on trial, what failed and why; and `rollback`."""
+"""What a person asks an ESP32 board: what runs, what boots, what is on trial, what failed and why."""
 
-from device.errors import NotNow, OtaError
-from device.layout.esp32 import image, otadata
-from device.store.journal import Record, floor, trial
-from device.store.writer import digest
+from device.errors import OtaError
+from device.layout.esp32 import otadata
+from device.store.journal import floor, trial
 from device.version import text
 
 
@@ -38,28 +37,3 @@ def _trial(layout):
     runs = record.slot == layout.port.running
     # A loader that goes back by itself had this boot counted when the image was armed.
     return {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs}
-
-
-def rollback(layout, why):
-    """Go back to the other image by hand: end a trial, or put the image before on trial. The caller resets."""
-    port = layout.port
-    if layout.on_trial():
-        layout.retreat(why)
-        return
-    slot, entry = layout.boots()
-    if entry and slot != port.running:
-        port.set_boot(port.running)
-        port.mark_valid()
-        return
-    layout.ready()
-    back = layout.target(1)
-    try:
-        size = image.walk(back)
-    except OtaError as e:
-        raise NotNow("rollback", "there is no image to go back to in %s: %s" % (back.label, e))
-    record = Record.decode(layout.journal.last("running"))
-    if record and record.slot == port.running:
-        layout.journal.put("reason", record.id + why.encode())
-        layout.journal.put("failed", record.encode())
-    sha = digest(back, size, bytearray(4096), port.feed)
-    layout.try_image(b"rollback", sha, bytes(8), size)

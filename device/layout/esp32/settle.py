@@ -1,18 +1,30 @@
 """What a boot does with a trial that is open, and how an image is left.
 
 Either image may find it: the new one counts its boots where the loader does not, the old one arms again or gives up.
-No path comes back to itself through a reset: a reset is asked for only where it changes what boots.
+No path comes back to itself through a reset: a reset is asked for only where it changes what boots. Going back never
+waits for a journal that keeps nothing.
 """
 
-from device.errors import FlashError, NotNow
-from device.layout.esp32 import otadata
+from device.errors import FlashError, NotNow, OtaError
+from device.layout.esp32 import FACTORY, image, otadata
 from device.store.journal import trial
 from device.store.writer import digest
 
 
+def _put(layout, tag, data):
+    """Is it kept? A full NVS must not hold up a retreat."""
+    try:
+        layout.journal.put(tag, data)
+        return True
+    except FlashError:
+        return False
+
+
 def settle(layout, cause):
-    """Finish what a cut or a failed trial left; the Layout's contract."""
+    """After a reset through the loader, `cause` in a word: finish what is open. True: the board must reset."""
     record = trial(layout.journal)
+    if record is None:
+        return False
     if not 0 <= record.slot < len(layout.port.slots):
         # No record of ours: left alone it would hold up every update to come.
         layout.journal.put("armed", b"")
@@ -24,15 +36,17 @@ def settle(layout, cause):
 
 def _count(layout, record, cause):
     """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
-    if not record.trials:
-        _note(layout, record, cause)
-        if _leave(layout, record):
-            return True
-        _stay(layout)
-        layout.journal.put("failed", record.encode())
-    elif not layout.pending():
+    if record.trials:
+        if layout.pending():
+            return False
         record.trials -= 1
-        layout.journal.put("armed", record.encode())
+        if _put(layout, "armed", record.encode()):
+            return False
+    _note(layout, record, cause)
+    if _leave(layout, record):
+        return True
+    stay(layout)
+    _put(layout, "failed", record.encode())
     return False
 
 
@@ -49,7 +63,7 @@ def _leave(layout, record):
     return layout.boots()[0] == record.back
 
 
-def _stay(layout):
+def stay(layout):
     """Make the image that runs the one that boots."""
     if layout.boots()[0] != layout.port.running:
         layout.port.set_boot(layout.port.running)
@@ -65,14 +79,13 @@ def _again(layout, record, cause):
     if slot == record.slot:
         again = entry.state == otadata.PENDING
         if not again:
-            _stay(layout)
+            stay(layout)
         _give_up(layout, record, "the loader refused the image")
         return again
     if record.trials < 2:
         _give_up(layout, record, cause)
         return False
-    flash = layout.port.slots[record.slot]
-    if digest(flash, record.size, bytearray(4096), layout.port.feed) != record.sha:
+    if _hash(layout, record.slot, record.size) != record.sha:
         layout.journal.put("progress", b"")
         layout.journal.put("armed", b"")
         return False
@@ -81,10 +94,14 @@ def _again(layout, record, cause):
     return True
 
 
+def _hash(layout, slot, size):
+    return digest(layout.port.slots[slot], size, bytearray(4096), layout.port.feed)
+
+
 def _note(layout, record, why):
     """Keep the first reason why an image is given up: what came later followed from it."""
     if layout.reason(record.id) is None:
-        layout.journal.put("reason", record.id + why.encode())
+        _put(layout, "reason", record.id + why.encode())
 
 
 def _give_up(layout, record, why):
@@ -92,12 +109,72 @@ def _give_up(layout, record, why):
     layout.journal.put("failed", record.encode())
 
 
-def retreat(layout, reason):
+def retreat(layout, why):
     """Note why, leave the image no trial, make the old one boot."""
     record = layout.on_trial()
     if record is None:
         raise NotNow("trial", "nothing is on trial")
-    layout.journal.put("reason", record.id + reason.encode())
+    _put(layout, "reason", record.id + why.encode())
     record.trials = 0
-    layout.journal.put("armed", record.encode())
+    _put(layout, "armed", record.encode())
     _leave(layout, record)
+
+
+def rollback(layout, why):
+    """By hand: end a trial, drop an update that waits for its restart, or put the image before on trial."""
+    port = layout.port
+    record = trial(layout.journal)
+    if record:
+        if record.slot == port.running:
+            return retreat(layout, why)
+        stay(layout)
+        return _give_up(layout, record, why)
+    slot, entry = layout.boots()
+    if entry and slot != port.running:
+        return stay(layout)
+    layout.ready()
+    now = layout.record("running")
+    known = now and now.slot == port.running
+    back = now.back if known else layout.free()
+    if back == FACTORY:
+        # No trial: the factory image has no entry, and nothing is behind it.
+        return port.set_boot(FACTORY)
+    _arm_back(layout, back)
+    if known:
+        layout.journal.put("reason", now.id + why.encode())
+        layout.journal.put("failed", now.encode())
+
+
+def _arm_back(layout, slot):
+    flash = layout.port.slots[slot]
+    try:
+        size = image.walk(flash)
+    except OtaError as e:
+        raise NotNow("rollback", "no image to go back to in %s: %s" % (flash.label, e))
+    sha = _hash(layout, slot, size)
+    failed = layout.record("failed")
+    if failed and failed.sha == sha:
+        raise NotNow("rollback", "%s holds what was given up" % flash.label)
+    layout.put_armed(layout.new(b"rollback", sha, bytes(8), size, slot))
+
+
+def forget(layout):
+    """Let a package that was given up be tried again."""
+    if trial(layout.journal):
+        raise NotNow("trial", "an update is on trial or waits for its restart")
+    for tag in ("armed", "failed", "reason"):
+        layout.journal.put(tag, b"")
+
+
+def heal(layout):
+    """The loader has been and would not start what otadata names: name what runs, so that updates go on."""
+    slot, entry = layout.boots()
+    if entry and slot != layout.port.running and trial(layout.journal) is None:
+        stay(layout)
+
+
+def status(layout):
+    """What a person asks for, as a dict."""
+    from device.layout.esp32 import report
+
+    return report.status(layout)
