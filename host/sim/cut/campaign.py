@@ -25,7 +25,7 @@ from host.sim.cut.shapes import SHAPES
 DEEPEST = 10
 # Distinct states of a full campaign, and how many lives each kind of fault gets in each story.
 STATES = 110000
-LIVES = 120
+LIVES = 40
 # A sample of somebody's own image ends after this.
 SAMPLE_SECONDS = 150.0
 
@@ -137,7 +137,7 @@ class Worker:
         return bool(explorer.tally.bad) if self.settings.first else explorer.full()
 
     def below(self, explorer: Explorer, cases: list[Case], depth: int) -> None:
-        """Every case, and every cut in its life, down to `depth`. Each process walks the inner ones, to see the leaves."""
+        """Every case, and every cut in its life, down to `depth`; each process walks the inner ones too."""
         for case in cases:
             mine = self.count(explorer, case)
             if depth > 1:
@@ -256,7 +256,9 @@ def sampled(layout: str, scenario: Scenario, n: int, seed: int, seconds: float =
         explorer.start, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if number in wanted else []
     )
     for case in (c for c in first if explorer.fresh(c)):
-        found = explorer.run(case, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if not rng.randrange(40) else [])
+        found = explorer.run(
+            case, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if not rng.randrange(40) else []
+        )
         rng.shuffle(found)
         deeper = next((c for c in found if explorer.fresh(c)), None)
         if deeper:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from device.agent import Agent
@@ -39,6 +40,19 @@ class Keys:
 
 def make_keys() -> Keys:
     return Keys(*(rsa.generate_private_key(keys.EXPONENT, fmt.SIGNATURE * 8) for _ in range(2)))
+
+
+def make_pems() -> list[str]:
+    """Two private keys as text, for other processes."""
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pair = make_keys()
+    return [key.private_bytes(*form).decode() for key in (pair.trusted, pair.stranger)]
+
+
+def key_of(pem: str) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 @dataclass
@@ -91,7 +105,10 @@ class Forger:
         yield "flipped bit of the version", self.flipped(PREAMBLE + 47)
         yield "stranger's signature, trusted key's name", self._stolen_name()
         yield "another product", self.packed(product="another")
-        yield "another layout", self.resigned(lambda h: h.__setitem__(slice(PREAMBLE + 32, PREAMBLE + 40), b"unheard\0"))
+        yield (
+            "another layout",
+            self.resigned(lambda h: h.__setitem__(slice(PREAMBLE + 32, PREAMBLE + 40), b"unheard\0")),
+        )
         yield "chunks too large", self.packed(chunk=65536)
         yield "too large", self.packed(size=self.room + 4096)
         yield "another chip", self._another_chip()
@@ -145,7 +162,7 @@ def attack(layout: str, pair: Keys) -> Hostile:
     """Offer every hostile release to a board of its own."""
     life = life_of(layout)
     result = Hostile()
-    rig = life.Rig(scenario_of(layout, life.QUICK[0]))
+    rig = life.Rig(scenario_of(layout, life.ROOMY))
     rig.trust([keys.public_bytes(pair.trusted)], pair.trusted)
     start = rig.flash.shot()
     forger = Forger(rig, life.image, pair, life.PRODUCT)

@@ -1,9 +1,8 @@
 """Seeded bugs: the campaign has to find every one, or it proves nothing.
 
-A mutant is a piece of a device module's text and what stands there instead, put in while the module is imported, in a
-process of its own; nothing on disk changes. A text that is not there exactly once is an error, so a mutant cannot
-quietly become a copy of the good code. What finds it is asked in a fixed order: hostile releases, cuts, faults; and
-for what no power cut can show, one test by name.
+A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A text that
+is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a cut,
+a hostile release or a fault; and what none of them can show, by one test, which is named.
 
     python -m host.sim.cut.mutants NAME    prints what found one mutant, as JSON
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -22,75 +21,13 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from host.sim.cut.bugs import CONTROL, MUTANTS, Mutant
+
 ROOT = Path(__file__).resolve().parents[3]
 # Seconds that one mutant may take before it counts as found: it hangs the board.
 PATIENCE = 120
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old` becomes `new` in `module`. `test` is asked where the campaign cannot tell: module and function."""
-
-    name: str
-    module: str
-    old: str
-    new: str
-    test: str = ""
-
-
-INSTALLER, SETTLE = "device.installer", "device.layout.esp32.settle"
-LAYOUT, JOURNAL = "device.layout.esp32", "device.store.journal"
-PACKAGE, WRITER = "device.pipe.package", "device.store.writer"
-
-# No bug at all: whatever finds this one finds nothing.
-CONTROL = Mutant("no bug", INSTALLER, "yield done, part.size", "yield done, part.size")
-MUTANTS = [
-    Mutant(
-        "arm before verify",
-        INSTALLER,
-        "            prove(board, package.components[i], buf)\n            i += 1\n",
-        "            board.layout.arm(package)\n            prove(board, package.components[i], buf)\n            i += 1\n",
-    ),
-    Mutant("skip the read-back", INSTALLER, "seen = digest(target, part.size, buf, board.feed)", "seen = part.sha"),
-    Mutant("compare the first byte of the image's digest", INSTALLER, "if seen != part.sha:", "if seen[:1] != part.sha[:1]:"),
-    Mutant("compare a truncated chunk digest", PACKAGE, "if h.digest() != self.sha:", "if h.digest()[:31] != self.sha[:31]:"),
-    Mutant("never compare a chunk's digest", PACKAGE, "if h.digest() != self.sha:", "if h.digest() == b'':"),
-    Mutant("take unsigned packages", PACKAGE, "if not algorithm:", "if algorithm > 1:"),
-    Mutant("trust every key's signature", "device.pipe.trust", "if key_id(public) == key:\n            if verify(public, sig, digest):", "if True:\n            if sig:"),
-    Mutant("erase before the image is judged", INSTALLER, "            if not done:\n                board.layout.admit(part, memoryview(chunks.buf)[:n])\n            put(target, done, chunks.buf, n)\n", "            put(target, done, chunks.buf, n)\n            if done:\n                board.layout.admit(part, memoryview(chunks.buf)[:n])\n"),
-    Mutant("take a package of another product", INSTALLER, '    _same("product", package.product, board.product)\n', ""),
-    Mutant("erase otadata before the switch", LAYOUT, "            self.port.set_boot(record.slot)\n", "            self.port.otadata.erase(0, 8192)\n            self.port.set_boot(record.slot)\n"),
-    Mutant("switch before the journal knows", LAYOUT, '        self.journal.put("armed", record.encode())\n        try:\n            self.port.set_boot(record.slot)\n', '        try:\n            self.port.set_boot(record.slot)\n            self.journal.put("armed", record.encode())\n'),
-    Mutant("write to the slot that runs", LAYOUT, "return (self.port.running + 1) % n", "return self.port.running % n"),
-    Mutant("confirm without the loader's mark", LAYOUT, "        if entry.state != otadata.VALID:\n            self.port.mark_valid()\n", ""),
-    Mutant("confirm without a record", LAYOUT, '        self.journal.put("running", record.encode())\n', ""),
-    Mutant("confirm while staged", LAYOUT, "if entry is None or slot != self.port.running:\n            raise NotNow(\"staged\", \"slot %d boots", "if entry is None:\n            raise NotNow(\"staged\", \"slot %d boots", "tests.test_layout:test_pitfall_1_confirm_only_what_runs_and_boots"),
-    Mutant("do not look at otadata after the switch", LAYOUT, "if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):", "if entry is None:", "tests.test_layout:test_a_cut_before_otadata_was_written_arms_again"),
-    Mutant("an update while one is on trial", LAYOUT, "if trial(self.journal) or self.pending():", "if False:", "tests.test_layout:test_pitfall_2_no_update_while_pending"),
-    Mutant("count a trial after it", SETTLE, "    record.trials -= 1\n    layout.put_armed(record)\n", '    layout.put_armed(record)\n    record.trials -= 1\n    layout.journal.put("armed", record.encode())\n'),
-    Mutant("count no trial where the loader does not", SETTLE, '        record.trials -= 1\n        layout.journal.put("armed", record.encode())\n    return False\n', "        record.trials -= 1\n    return False\n"),
-    Mutant("count no trial when arming again", SETTLE, "    record.trials -= 1\n    layout.put_armed(record)\n", "    layout.put_armed(record)\n"),
-    Mutant("arm a slot again unseen", SETTLE, "if digest(flash, record.size, bytearray(4096), layout.port.feed) != record.sha:", "if record.size == 0:", "tests.test_layout:test_a_slot_that_no_longer_holds_the_package_is_not_armed_again"),
-    Mutant("forget to give up", SETTLE, '    layout.journal.put("failed", record.encode())\n', ""),
-    Mutant("retreat and keep the trials", SETTLE, "    record.trials = 0\n", "", "tests.test_layout:test_a_retreat_takes_the_old_image_back_and_keeps_the_reason"),
-    Mutant("a retreat that does not switch back", SETTLE, "    layout.port.set_boot(record.back)\n    return True\n", "    return True\n"),
-    Mutant("the old image finds an open trial and does nothing", SETTLE, "    return _again(layout, record, cause)\n", "    return False\n"),
-    Mutant("take again what was given up", INSTALLER, "if failure and failure[0].id == package.id:", "if failure and failure[0].id == b'':"),
-    Mutant("accept a blank record", JOURNAL, ' or data == b"\\xff" * cls.SIZE', "", "tests.test_layout:test_every_journal_record_corrupted_in_turn_still_reaches_main"),
-    Mutant("accept a blank otadata entry", "device.layout.esp32.otadata", "return self.blank or self.state in (INVALID, ABORTED)", "return self.state in (INVALID, ABORTED)"),
-    Mutant("the floor forgets what was confirmed", JOURNAL, "return max(low, running.version) if running else low", "return low", "tests.test_layout:test_the_floor_rises_with_a_confirm_only"),
-    Mutant("resume one chunk too far", INSTALLER, "done = min(chunks.index * chunks.chunk, part.size)", "done = min((chunks.index + bool(chunks.index)) * chunks.chunk, part.size)"),
-    Mutant("resume from the package's beginning", INSTALLER, "src = link.open(at)", "src = link.open(0)"),
-    Mutant("resume another package", INSTALLER, "if key == package.id and i < len(package.components):", "if i < len(package.components):"),
-    Mutant("note a chunk before it is written", INSTALLER, "        left = chunks.load()\n", '        left = chunks.load()\n        board.journal.put("progress", pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, i))\n'),
-    Mutant("resume inside a sector", INSTALLER, "if done % target.erase_size == 0 or done == part.size:", "if True:"),
-    Mutant("drop the last partial sector", WRITER, "    while n % flash.prog_size:\n", "    if n % flash.erase_size:\n        return\n    while n % flash.prog_size:\n"),
-    Mutant("do not erase the first sector", WRITER, "if off % flash.erase_size == 0:", "if off and off % flash.erase_size == 0:"),
-    Mutant("erase a sector too many", WRITER, "flash.erase(off, flash.erase_size)", "flash.erase(off, 2 * flash.erase_size)"),
-    Mutant("no watchdog on a trial", "device.shim", "            board.watch()\n", "            pass\n"),
-    Mutant("a shim that raises", "device.shim", "except Exception as e:", "except ValueError as e:"),
-    Mutant("a soft reset counts as a boot", "device.board", 'm.SOFT_RESET: ""', 'm.SOFT_RESET: "soft"', "tests.test_layout:test_a_soft_reset_and_a_wake_from_deep_sleep_count_nothing"),
-]  # fmt: skip
+# States that cuts in cuts try at most in each story.
+DEEPER = 600
 
 
 class NotApplied(Exception):
@@ -138,51 +75,61 @@ def seed(mutant: Mutant) -> None:
     __import__(mutant.module)
 
 
-def hunt(mutant: Mutant, layout: str) -> str:
-    """What finds the bug, "" if nothing does."""
-    for search in (_hostile, _cuts, _faults):
-        found = next(search(layout), "")
-        if found:
-            return found
-    return _by_test(mutant.test) if mutant.test else ""
+def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
+    """What finds the bug, "" if nothing does; what is quick is asked first."""
+    from host.sim.cut.rig import life_of
+
+    quick = life_of(layout).QUICK
+    searches: list[Callable[[], str]] = [
+        lambda: _cuts(layout, quick[:1], 0),
+        lambda: _hostile(layout, pems),
+        lambda: _by_test(mutant.test),
+        lambda: _cuts(layout, quick[1:], 0),
+        lambda: _cuts(layout, life_of(layout).HUNT, 0),
+        lambda: _faults(layout),
+        lambda: _cuts(layout, quick, DEEPER),
+    ]
+    return next(filter(None, (search() for search in searches)), "")
 
 
-def _hostile(layout: str) -> Iterator[str]:
+def _hostile(layout: str, pems: list[str]) -> str:
     from host.sim.cut import hostile
 
-    for bad in hostile.attack(layout, hostile.make_keys()).bad:
-        yield f"{bad.path}: {bad.text}"
+    pair = hostile.Keys(*(hostile.key_of(pem) for pem in pems)) if pems else hostile.make_keys()
+    bad = hostile.attack(layout, pair).bad
+    return f"{bad[0].path}: {bad[0].text}" if bad else ""
 
 
-def _cuts(layout: str) -> Iterator[str]:
-    """Every single cut in one story after the other, then some cuts in cuts."""
+def _cuts(layout: str, names: Sequence[str], states: int) -> str:
+    """Every single cut in one story after the other, then cuts in cuts at random until so many states were tried."""
     from dataclasses import replace
 
     from host.sim.cut import campaign
-    from host.sim.cut.rig import life_of
 
-    names = [*life_of(layout).QUICK, *life_of(layout).HUNT]
-    for states in (0, 1200):
-        for name in names:
-            settings = replace(campaign.quick(layout, states), scenarios=(name,), first=True)
-            for bad in campaign.work(settings, 0).bad:
-                yield f"{bad.ident} {bad.text}"
+    for name in names:
+        settings = replace(campaign.quick(layout, states), scenarios=(name,), first=True)
+        for bad in campaign.work(settings, 0).bad:
+            return f"{bad.ident} {bad.text}"
+    return ""
 
 
-def _faults(layout: str) -> Iterator[str]:
+def _faults(layout: str) -> str:
     from host.sim.cut import faults
 
-    for bad in faults.campaign(layout, ["update-unprotected", "unhealthy"], 12, 0).bad:
-        yield f"{bad.ident} {bad.text}"
+    bad = faults.campaign(layout, ["update-unprotected", "unhealthy"], 10, 0).bad
+    return f"{bad[0].ident} {bad[0].text}" if bad else ""
 
 
 def _by_test(test: str) -> str:
     import importlib
 
+    if not test:
+        return ""
     module, _, function = test.partition(":")
     try:
         getattr(importlib.import_module(module), function)()
-    except Exception as e:
+    # A reset that nobody ordered is a BaseException.
+    except BaseException as e:
         return f"{test}: {type(e).__name__}"
     return ""
 
@@ -196,11 +143,13 @@ class Verdict:
     broken: bool = False
 
 
-def try_one(mutant: Mutant, layout: str = "esp32") -> Verdict:
-    """Hunt one mutant in a process of its own."""
+def try_one(mutant: Mutant, layout: str = "esp32", pems: Sequence[str] = ()) -> Verdict:
+    """Hunt one mutant in a process of its own; `pems` are two private keys, made there if they are missing."""
     command = [sys.executable, "-B", "-m", "host.sim.cut.mutants", mutant.name, layout]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            command, cwd=ROOT, input=json.dumps(list(pems)), capture_output=True, text=True, timeout=PATIENCE
+        )
     except subprocess.TimeoutExpired:
         return Verdict(mutant.name, f"no end after {PATIENCE} s")
     if done.returncode:
@@ -210,8 +159,11 @@ def try_one(mutant: Mutant, layout: str = "esp32") -> Verdict:
 
 def hunt_all(mutants: Sequence[Mutant], layout: str, workers: int) -> list[Verdict]:
     """Every mutant, on so many processes at a time; the good code is hunted too, and must survive."""
+    from host.sim.cut.hostile import make_pems
+
+    pems = make_pems()
     with ThreadPoolExecutor(workers) as pool:
-        control, *verdicts = pool.map(lambda m: try_one(m, layout), [CONTROL, *mutants])
+        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *mutants])
     if control.found:
         return [Verdict(v.name, f"the good code is called bad: {control.found}", True) for v in verdicts]
     return verdicts
@@ -220,7 +172,7 @@ def hunt_all(mutants: Sequence[Mutant], layout: str, workers: int) -> list[Verdi
 def main(name: str, layout: str) -> None:
     mutant = next(m for m in [CONTROL, *MUTANTS] if m.name == name)
     seed(mutant)
-    print(json.dumps({"name": name, "found": hunt(mutant, layout)}))
+    print(json.dumps({"name": name, "found": hunt(mutant, layout, json.load(sys.stdin))}))
 
 
 if __name__ == "__main__":

@@ -140,10 +140,12 @@ def svg(report: Report) -> str:
         kinds[scenario][op] = kind or kinds[scenario].get(op, "")
     for bad in report.result.tally.bad:
         if "+" not in bad.path:
-            op, _, shape = bad.path.partition(".")
-            rows[bad.scenario][int(op)].append((shape, "bad"))
+            number, _, shape = bad.path.partition(".")
+            rows[bad.scenario][int(number)].append((shape, "bad"))
     body = "".join(_scenario(name, found, kinds[name]) for name, found in rows.items())
-    legend = "".join(f'<span style="background:{colour}">&nbsp;&nbsp;</span> {name} ' for name, colour in COLOURS.items())
+    legend = "".join(
+        f'<span style="background:{colour}">&nbsp;&nbsp;</span> {name} ' for name, colour in COLOURS.items()
+    )
     text = html.escape("\n".join(lines(report)))
     return (
         "<!doctype html><meta charset=utf-8><title>mpota power campaign</title>"

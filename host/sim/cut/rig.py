@@ -1,15 +1,15 @@
 """What the campaign asks of a layout, and where it finds it: `host/vendor/NAME/life.py` for each `device/layout/NAME`.
 
-    SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some
-    PRODUCT     of its packages                  image(size, seed)   one that its loader takes
-    Rig(scenario)                                a device as it leaves the workshop, running its first image
-        .layout .flash .areas .images .trials
-        .trust(public, private)                  the device trusts these keys, releases are signed by this one
-        .package(n)                              release n, the first is 1: brings images[n], or the last one again
-        .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
-        .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
-        .started() -> offset                     of the image that the loader started
-        .intact() -> str                         what of the device's secrets is gone
+SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some; ROOMY has place for 12 KiB
+PRODUCT     of its packages                  image(size, seed)   one that its loader takes
+Rig(scenario)                                a device as it leaves the workshop, running its first image
+    .layout .flash .areas .images .trials
+    .trust(public, private)                  the device trusts these keys, releases are signed by this one
+    .package(n)                              release n, the first is 1: brings images[n], or the last one again
+    .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
+    .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
+    .started() -> offset                     of the image that the loader started
+    .intact() -> str                         what of the device's secrets is gone
 """
 
 from __future__ import annotations

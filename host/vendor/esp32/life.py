@@ -102,6 +102,7 @@ SCENARIOS: dict[str, Esp32] = _scenarios()
 EXHAUSTIVE = ("update",)
 # What `--quick` and the search for mutants go through.
 QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy")
+ROOMY = "deflate"
 # More of them, for seeded bugs.
 HUNT = ("hang", "erase-64k")
 

@@ -1,0 +1,129 @@
+"""The seeded bugs, by name: small patches of device modules, put in while the module is imported.
+
+Each is a mistake that somebody could make and that ordinary tests of ordinary updates would pass. Where no power cut,
+hostile release or fault can show it, the test that does is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old`, which must be there once, becomes `new` in `module`. `test` is "module:function" of tests/."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    test: str = ""
+
+
+AGENT, SHIM, BOARD = "device.agent", "device.shim", "device.board"
+INSTALLER, WRITER, JOURNAL = "device.installer", "device.store.writer", "device.store.journal"
+PACKAGE, TRUST = "device.pipe.package", "device.pipe.trust"
+LAYOUT, SETTLE, OTADATA = "device.layout.esp32", "device.layout.esp32.settle", "device.layout.esp32.otadata"
+# Where tests of the layout lie.
+LAYS = "tests.test_layout:test_"
+
+# No bug at all: what finds this one finds nothing.
+CONTROL = Mutant("no bug", INSTALLER, "yield done, part.size", "yield done, part.size")
+
+PROVE = "        prove(board, chunks.part, buf)\n"
+ARM = "        board.layout.arm(package)\n"
+LOAD = "        left = chunks.load()\n"
+NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index)"
+PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
+SET_BOOT = "            self.port.set_boot(record.slot)\n"
+AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
+MARK = "        layout.port.mark_valid()\n    slot, entry"
+
+MUTANTS = [
+    # The order of an update.
+    Mutant("arm before verify", INSTALLER, PROVE + ARM, ARM + PROVE),
+    Mutant("skip the read-back", INSTALLER, "if seen != part.sha:", "if part.sha is None:"),
+    Mutant("compare one byte of the image's digest", INSTALLER, "seen != part.sha", "seen[:1] != part.sha[:1]"),
+    Mutant("compare most of the image's digest", INSTALLER, "seen != part.sha", "seen[:31] != part.sha[:31]"),
+    Mutant("compare most of a chunk's digest", PACKAGE, "h.digest() != self.sha", "h.digest()[:31] != self.sha[:31]"),
+    Mutant("compare no chunk's digest", PACKAGE, "h.digest() != self.sha", "self.sha is None"),
+    Mutant("take unsigned packages", PACKAGE, "if keys is not None:", "if keys is not None and algorithm:"),
+    Mutant("believe every signature", TRUST, "if verify(public, sig, digest):", "if sig:"),
+    Mutant("trust every key", TRUST, 'raise Refused("key"', 'return Refused("key"'),
+    Mutant("take another product's package", INSTALLER, '_same("product", package.product, board.product)', "pass"),
+    Mutant("take another chip's image", LAYOUT, "image.judge(head, image.chip_of(mine), part.size)", "pass"),
+    Mutant("take an image that is too large", INSTALLER, "if part.size > room:", "if not room:"),
+    Mutant("take again what was given up", INSTALLER, "failure[0].id == package.id", "failure[0].id is None"),
+    # Bytes in flash.
+    Mutant("drop the last partial sector", WRITER, "while n %", "if n % 4096:\n        return\n    while n %"),
+    Mutant("do not erase the first sector", WRITER, "if off % flash", "if off and off % flash"),
+    Mutant("erase a sector too many", WRITER, "erase(off, flash.erase_size)", "erase(off, 2 * flash.erase_size)"),
+    Mutant("write to the slot that runs", LAYOUT, "(self.port.running + 1) % n", "self.port.running % n"),
+    # Resume.
+    Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
+    Mutant("resume from the package's beginning", INSTALLER, "src = link.open(at)", "src = link.open(0)"),
+    Mutant("resume another package", INSTALLER, "if key == package.id:", "if key:"),
+    Mutant("resume inside a sector", INSTALLER, "if done % target.erase_size == 0 or done == part.size:", "if True:"),
+    Mutant(
+        "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'
+    ),
+    # The switch.
+    Mutant(
+        "erase otadata before the switch", LAYOUT, SET_BOOT, "            self.port.otadata.erase(0, 8192)\n" + SET_BOOT
+    ),
+    Mutant(
+        "switch before the journal knows", LAYOUT, PUT_ARMED + "        try:\n" + SET_BOOT,
+        "        try:\n" + SET_BOOT + "    " + PUT_ARMED,
+    ),
+    Mutant(
+        "do not look at otadata after the switch", LAYOUT, "if slot != record.slot or entry.state",
+        "if False and entry.state", LAYS + "a_cut_before_otadata_was_written_arms_again",
+    ),
+    Mutant("believe a torn otadata entry", OTADATA, "return self.crc == seal(self.seq)", "return True"),
+    Mutant(
+        "an update while one is on trial", LAYOUT, "if trial(self.journal) or self.pending():", "if False:",
+        LAYS + "pitfall_2_no_update_while_pending",
+    ),
+    # Trials.
+    Mutant("forget the journal's order", JOURNAL, 'for key in "abc":', 'for key in "":'),
+    Mutant(
+        "count a trial after it", SETTLE, AGAIN,
+        '    layout.put_armed(record)\n    record.trials -= 1\n    _put(layout, "armed", record.encode())\n',
+    ),
+    Mutant("count no trial that the loader does not", SETTLE, 'if _put(layout, "armed"', 'if ("armed"'),
+    Mutant("count no trial when arming again", SETTLE, AGAIN, "    layout.put_armed(record)\n"),
+    Mutant(
+        "arm a slot again unseen", SETTLE, "if _hash(layout, record.slot, record.size) != record.sha:",
+        "if not record.size:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
+    ),
+    Mutant("forget to give up", SETTLE, '    layout.journal.put("failed", record.encode())\n', ""),
+    Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, cause)", "return False"),
+    Mutant(
+        "leave the old image on trial", SETTLE, MARK, MARK.replace("layout.port.mark_valid()", "pass"),
+        LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
+    ),
+    Mutant("retreat without the switch", SETTLE, "layout.port.set_boot(record.back)", "pass"),
+    Mutant(
+        "retreat and keep the trials", SETTLE, "    record.trials = 0\n", "",
+        LAYS + "a_retreat_takes_the_old_image_back_and_keeps_the_reason",
+    ),
+    # The verdict.
+    Mutant("confirm without the loader's mark", LAYOUT, "if entry.state != otadata.VALID:", "if not entry:"),
+    Mutant("confirm without a record", LAYOUT, 'self.journal.put("running", record.encode())', "pass"),
+    Mutant(
+        "confirm while staged", LAYOUT, "if entry is None or slot != self.port.running:", "if entry is None:",
+        LAYS + "pitfall_1_confirm_only_what_runs_and_boots",
+    ),
+    Mutant("confirm whatever health says", AGENT, "        if verdict:\n", "        if verdict is not None:\n"),
+    Mutant(
+        "forget what was confirmed in the floor", JOURNAL, "return max(low, running.version) if running else low",
+        "return low", LAYS + "the_floor_rises_with_a_confirm_only",
+    ),
+    # Every boot.
+    Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
+    Mutant("a shim that raises", SHIM, "except Exception as e:", "except ValueError as e:"),
+    Mutant(
+        "a soft reset counts as a boot", BOARD, 'm.SOFT_RESET: ""', 'm.SOFT_RESET: "soft"',
+        LAYS + "a_soft_reset_and_a_wake_from_deep_sleep_count_nothing",
+    ),
+]  # fmt: skip
