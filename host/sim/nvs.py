@@ -113,7 +113,7 @@ class Page:
             self.next += 1
         i = 0
         while i < min(self.next, COUNT):
-            i += self._recover_item(i)
+            i = i + self._recover_item(i) if self.table[i >> 2] else (i | 3) + 1
 
     def _recover_item(self, i):
         if self.entry_state(i) != WRITTEN:

@@ -16,7 +16,7 @@ from random import Random
 
 from host.sim.cut import faults
 from host.sim.cut.cells import mark
-from host.sim.cut.explore import Case, Chooser, Explorer, Failure, Step, Tally, every
+from host.sim.cut.explore import CATEGORIES, Case, Chooser, Explorer, Failure, Step, Tally, every
 from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import Scenario, life_of, scenario_of
 from host.sim.cut.shapes import SHAPES
@@ -24,7 +24,7 @@ from host.sim.cut.shapes import SHAPES
 # How deep cuts in cuts go at random.
 DEEPEST = 10
 # Distinct states of a full campaign, and how many lives each kind of fault gets in each story.
-STATES = 110000
+STATES = 104000
 LIVES = 40
 # A sample of somebody's own image ends after this.
 SAMPLE_SECONDS = 150.0
@@ -153,7 +153,9 @@ class Worker:
         dry = 0
         while len(self.tally.marks) < goal and cases and dry < 200 and not self.enough(explorer):
             before = len(self.tally.marks)
-            self.chain(explorer, self.rng.choice(cases))
+            kinds = self.tally.categories()
+            least = min(CATEGORIES[:3], key=lambda kind: kinds[kind])
+            self.chain(explorer, self.rng.choice([c for c in cases if c.phase == least] or cases))
             dry = dry + 1 if len(self.tally.marks) == before else 0
 
     def chain(self, explorer: Explorer, case: Case) -> None:

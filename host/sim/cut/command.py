@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from device.errors import Refused
-from host.sim.cut import campaign, faults, hostile, mutants, report
+from host.sim.cut import bugs, campaign, faults, hostile, mutants, report
 from host.sim.cut.rig import layouts, life_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
@@ -26,7 +26,7 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     settings = campaign.full(chosen(layout), depth, seed)
     made = shortened(layout, report.Report(layout, campaign.run(settings)), seed)
     made.hostile = hostile.attack(layout, hostile.make_keys())
-    made.verdicts = mutants.hunt_all(mutants.MUTANTS, layout, settings.workers)
+    made.verdicts = mutants.hunt_all(bugs.MUTANTS, layout, settings.workers)
     made.seconds = time.monotonic() - began
     return made
 
@@ -57,6 +57,16 @@ def replay(layout: str, ident: str, seed: int) -> tuple[report.Report, list[str]
     except (LookupError, ValueError) as e:
         raise Refused("replay", f"{ident!r} cannot be played: {e}") from e
     return made, report.flash_map(explorer)
+
+
+def processes(layout: str, n: int, seed: int) -> report.Report:
+    """Kill a virtual board `n` times in real updates."""
+    from host.sim.cut import processes as real
+
+    began = time.monotonic()
+    made = report.Report(chosen(layout), killed=real.campaign(n, seed))
+    made.seconds = time.monotonic() - began
+    return made
 
 
 def shortened(layout: str, made: report.Report, seed: int) -> report.Report:

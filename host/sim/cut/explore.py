@@ -231,10 +231,13 @@ class Explorer:
 
     def _after(self, op: str, off: int, shape: str) -> Memory:
         """What the world knows after this cut."""
-        store = next(a for a in self.rig.areas if a.kind == "journal")
-        if op == "erase" and shape not in EDGES and store.off <= off < store.off + store.size:
-            return replace(self.life.memory, lost=True)
-        return self.life.memory
+        memory = self.life.memory
+        if op != "erase" or shape in EDGES:
+            return memory
+        kind = next((a.kind for a in self.rig.areas if a.off <= off < a.off + a.size), "")
+        if kind == "state":
+            return replace(memory, blurred=memory.blurred + 1)
+        return replace(memory, lost=True) if kind == "journal" else memory
 
     def cut(self, case: Case, step: Step) -> Case:
         """Live from `case` until the power really goes at `step`: every call fails from then on, as on a chip."""

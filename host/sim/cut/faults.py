@@ -1,8 +1,8 @@
 """Faults beyond a power cut: cells that waver, a cell that is stuck, an operation that fails, bits that rot at rest.
 
-A fault that passes (a wavering cell, a failure that is reported once) is judged by every rule but those that count: a
-trial may be lost to it. One that stays, or that takes the bytes of an image or of the board's memory, leaves the promise
-that a whole image runs where one exists, and an error that has a name.
+Cells that waver are judged by every rule. After a failure that is reported once an error may be seen, a trial may go
+uncounted, and somebody may have to switch the device off and on. A fault that stays, or that takes bytes which nobody
+can bring back, leaves the promise that a whole image runs where one exists, and errors that have names.
 """
 
 from __future__ import annotations

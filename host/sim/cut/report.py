@@ -16,6 +16,7 @@ from host.sim.cut.cells import BLANK, SECTOR
 from host.sim.cut.explore import CATEGORIES, Explorer, Failure, Tally
 from host.sim.cut.hostile import Hostile
 from host.sim.cut.mutants import Verdict
+from host.sim.cut.processes import Killed
 
 COLOURS = {"old whole": "#4878a8", "resumed": "#8fb8de", "new whole": "#3f9b57", "bad": "#d62728"}
 CELL, GAP, ROW = 5, 1, 14
@@ -28,6 +29,7 @@ class Report:
     layout: str
     result: Result = field(default_factory=Result)
     hostile: Hostile = field(default_factory=Hostile)
+    killed: Killed | None = None
     verdicts: Sequence[Verdict] = ()
     seconds: float = 0.0
 
@@ -35,6 +37,7 @@ class Report:
     def bad(self) -> list[Failure]:
         """All of it, the shortest way first."""
         found = self.result.tally.bad + self.result.faults.bad + self.hostile.bad
+        found += self.killed.bad if self.killed else []
         return sorted(found, key=lambda b: (b.path.count("+"), len(b.path)))
 
     @property
@@ -64,16 +67,20 @@ class Report:
             "faults": dict(faults.lives),
             "hostile": sum(self.hostile.offered.values()),
             "found_by": {v.name: v.found for v in self.verdicts},
+            "kills": self.killed.kills if self.killed else {},
+            "updates": self.killed.updates if self.killed else {},
             "failures": [{"id": b.ident, "rule": b.rule, "text": b.text} for b in self.bad],
         }
 
 
 def lines(report: Report) -> list[str]:
     """For a person."""
+    if report.killed:
+        return _of_processes(report, report.killed)
     tally = report.result.tally
     out = [
         f"power campaign, layout {report.layout}: {len(tally.marks):,} states tried in {report.seconds:.0f} s",
-        f"  cuts      {tally.cuts:,} seen, {tally.nested:,} of them inside a recovery or a later life, {tally.torn:,} torn",
+        f"  cuts      {tally.cuts:,} seen, {tally.nested:,} of them in a life after a cut, {tally.torn:,} torn",
         "  depth     " + ", ".join(f"{depth}: {n:,}" for depth, n in sorted(tally.depths.items())),
         "  where     " + _shares(tally),
         "  outcomes  " + ", ".join(f"{name} {n:,}" for name, n in sorted(tally.outcomes.items())),
@@ -91,6 +98,17 @@ def lines(report: Report) -> list[str]:
     for bad in report.bad[:5]:
         out += [f"BAD {bad.text}", f"    again: python -m host cut --layout {report.layout} --replay '{bad.ident}'"]
     return out
+
+
+def _of_processes(report: Report, killed: Killed) -> list[str]:
+    kills = ", ".join(f"{link} {n}" for link, n in killed.kills.items())
+    done = ", ".join(f"{link} {n}" for link, n in killed.updates.items())
+    return [
+        f"a virtual board killed with SIGKILL in real updates: {kills}; in {report.seconds:.0f} s",
+        f"  completed {done} updates; {killed.resumed} times in the middle of a package",
+        f"  bad       {len(killed.bad)}",
+        *(f"BAD {bad.ident} {bad.text}" for bad in killed.bad),
+    ]
 
 
 def _shares(tally: Tally) -> str:
@@ -151,8 +169,8 @@ def svg(report: Report) -> str:
         "<!doctype html><meta charset=utf-8><title>mpota power campaign</title>"
         "<style>body{font:13px sans-serif;margin:2em}pre{background:#f4f4f4;padding:1em}h2{font-size:13px}</style>"
         f"<h1>Where the power was cut, and what became of the device</h1><p>{legend}</p>"
-        "<p>One column is one program or erase in the life of an update, left to right; its cells are the cuts after and "
-        f"inside it. Point at a cell for its name.</p>{body}<pre>{text}</pre>"
+        "<p>One column is one program or erase in the life of an update, left to right; its cells are the cuts after "
+        f"and inside it. Point at a cell for its name.</p>{body}<pre>{text}</pre>"
     )
 
 

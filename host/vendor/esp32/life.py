@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from device.board import Board
 from device.layout.esp32 import loader, table
 from device.store.flash import Region
 from host.pack import Options, pack
@@ -155,9 +156,9 @@ class Rig:
         return rows
 
     def trust(self, public: list[bytes], private: Any) -> None:
-        """The board trusts `public`; releases are signed with `private` from now on. Without keys it takes unsigned ones.
+        """The board trusts `public`; releases are signed with `private` from now on.
 
-        Campaigns go without: a signature writes nothing, so there is nothing in it to cut.
+        Campaigns go without, and take unsigned ones: a signature writes nothing, so there is nothing in it to cut.
         """
         self.chip.keys, self.key = public, private
 
@@ -181,7 +182,7 @@ class Rig:
         return Area(label, off, size, NVS_WEAR if subtype == 2 else 0, "journal" if subtype == 2 else "other", False)
 
     def _fill(self, table_off: int) -> None:
-        """As it leaves the workshop: the first image, credentials, something in every place that no update may touch."""
+        """As it leaves the workshop: the first image, credentials, something wherever no update may write."""
         first = next(area for area in self.areas if area.first)
         self.chip.write(first.off, self.images[0])
         sentinel = bytes(i * i % 251 for i in range(SECTOR))
@@ -225,22 +226,23 @@ class Rig:
 
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = soc.Board._dog
+        dog = Board._dog
         board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self._first()
         if self.runs:
-            soc.Board._dog = dog
+            Board._dog = dog
         self.runs = True
         if self.scenario.erase_size != SECTOR:
             _coarse(board, self.flash, self.scenario.erase_size)
         return board
 
     def _first(self) -> Any:
-        soc.Board._dog = None
+        Board._dog = None
         return self.chip.run(self.cause)
 
     def started(self) -> int:
         """The flash offset that the loader started."""
-        return int(self.chip.started.row.offset)
+        row: Any = self.chip.started.row
+        return int(row.offset)
 
     def intact(self) -> str:
         """What of the board's secrets is gone, "" if nothing is."""
