@@ -48,6 +48,8 @@ def push():
     link.feed = board.feed
     agent = Agent(board, [link], board.keys())
     agent.trial = None
+    # A console reads until it has what it asked for: a host that dies in between is ended by the watchdog alone.
+    board.watch()
     try:
         state = agent.step()
         while state == "busy":
@@ -59,5 +61,6 @@ def push():
     finally:
         # Else Ctrl-C would stay data for good.
         link.close()
+        board.relax()
     if state == "reset":
         board.reset()

@@ -11,7 +11,7 @@ import pytest
 import serial
 
 from host.sim import supervisor
-from host.sim.board import BoardError, Options, VirtualBoard, create, write_files
+from host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
 from host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
 from host.sim.tables import TABLES
 from tests import image_maker
@@ -428,3 +428,17 @@ def test_the_mode_is_the_last_prompt_and_a_hard_reset_forgets_it() -> None:
         mode.friendly()
         mode.watch(b"z")
         assert not mode.raw
+
+
+def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None:
+    files = mpota_files({"product": "virtual", "wdt_ms": 2000})
+    with VirtualBoard(new_board(tmp_path, files=files)) as board:
+        board.run("print(1)")
+        listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\r\x01")
+        # The board asks for a package, and a host that has begun to answer says no more.
+        with serial.Serial(board.port, timeout=0.2) as line:
+            line.write(b"from device import console; console.push()\x04")
+            assert line.read(2) == b"OK" and line.read(1)
+            line.write(b"\xf5")
+        board.wait("reset", cause=WDT)
+        assert board.run("print(6 * 7)") == "42\n"

@@ -58,7 +58,7 @@ def test_every_setting_that_it_names_is_read_and_the_other_way_round():
     told = set(re.findall(r"`(\w+)` \(|`(product)`", text))
     told = {a or b for a, b in told}
     code = "".join(p.read_text() for p in [*(ROOT / "device").rglob("*.py"), ROOT / "main.py"])
-    read = set(re.findall(r"settings(?:\.get\(|\[)\"(\w+)\"", code))
+    read = set(re.findall(r"setting(?:s\.get\(|s\[|\()\"(\w+)\"", code))
     assert told == read
 
 

@@ -56,7 +56,7 @@ class Layout:
             raise Refused("slots", words % (n, "an" if port.otadata else "no"))
         slot, entry = self.boots()
         if trial(self.journal) or self.pending():
-            raise NotNow("trial", "an update is on trial or waits for its restart")
+            raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
         if entry and slot != port.running:
             raise NotNow("staged", STAGED % (slot, port.running))
 

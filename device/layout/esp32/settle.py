@@ -161,7 +161,7 @@ def _arm_back(layout, slot):
 def forget(layout):
     """Let a package that was given up be tried again."""
     if trial(layout.journal):
-        raise NotNow("trial", "an update is on trial or waits for its restart")
+        raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
     for tag in ("armed", "failed", "reason"):
         layout.journal.put(tag, b"")
 
