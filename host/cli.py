@@ -192,7 +192,7 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "OSError", "MemoryError"),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }

@@ -16,7 +16,7 @@ from host.sim.board import VirtualBoard, create, mpota_files
 from host.sim.tables import TABLES
 from tests import image_maker
 
-COMMANDS = "keygen pack inspect verify serve push status confirm rollback board flash".split()
+COMMANDS = "keygen pack inspect verify serve push status confirm rollback board cut flash".split()
 
 
 @pytest.fixture(scope="module")
