@@ -31,6 +31,10 @@ port_option = click.option("--port", required=True, help="The board's serial por
 tool_option = click.option(
     "--tool", type=click.Choice(["mpremote", "ampy"]), default="mpremote", show_default=True, help="What talks to it."
 )
+LAYOUTS = sorted(path.parent.name for path in (Path(__file__).parent.parent / "device/layout").glob("*/__init__.py"))
+layout_option = click.option(
+    "--layout", type=click.Choice(LAYOUTS), default="esp32", show_default=True, help="How the board keeps its images."
+)
 
 
 class InOrder(click.Group):
@@ -72,7 +76,7 @@ def keygen(path: Path, as_json: bool) -> None:
 @click.option("--unsigned", is_flag=True, help="Do not sign; only a board wired to take unsigned packages takes it.")
 @click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
 @click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
-@click.option("--layout", default="esp32", show_default=True, help="How the board keeps its images.")
+@layout_option
 @click.option("--chunk", type=int, default=16, show_default=True, help="Chunk size in KiB: 4, 8, 16, 32 or 64.")
 @click.option("--compress", type=click.Choice(["deflate", "none"]), default="deflate", show_default=True)
 @click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default.")
@@ -134,7 +138,7 @@ def verify(file: Path, key_files: tuple[Path, ...], product: str | None, as_json
 @cli.command()
 @click.argument("folder", type=FOLDER, default=".")
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
-@click.option("--port", type=int, default=8000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def serve(folder: Path, host: str, port: int) -> None:
     """Offer the packages of FOLDER over HTTP: writes manifest.json and serves both, until Ctrl-C."""
     from host import show
@@ -142,7 +146,10 @@ def serve(folder: Path, host: str, port: int) -> None:
 
     entries = []
     for path in sorted(folder.glob("*.mpota")):
-        facts = package_facts(path.read_bytes())
+        try:
+            facts = package_facts(path.read_bytes())
+        except OtaError as e:
+            raise type(e)(e.code, f"{path} is no whole package: {e}") from e
         entries.append({**{k: facts[k] for k in ("product", "layout", "version", "size", "id")}, "file": path.name})
     if not entries:
         raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
@@ -151,8 +158,10 @@ def serve(folder: Path, host: str, port: int) -> None:
     server.write_manifest(folder, entries)
     for entry in entries:
         show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
-    show.out.print(f"http://{host}:{port}/manifest.json  Ctrl-C stops")
-    server.serve(folder, host, port)
+    for url in server.urls(host, port):
+        show.out.print(url, markup=False)
+    show.note("Ctrl-C stops")
+    server.serve(folder, host, port, show.note)
 
 
 @cli.command()
@@ -242,7 +251,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 
 
 @cli.command()
-@click.option("--layout", default="esp32", show_default=True)
+@layout_option
 @click.option(
     "--flash", type=OUT, default=Path("build/board.bin"), show_default=True, help="The file that is its flash."
 )
@@ -302,7 +311,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 @click.option("--manifest", help="The URL of the manifest that it asks for updates.")
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
 @click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
-@click.option("--layout", default="esp32", show_default=True)
+@layout_option
 @click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
 @as_json
 def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -64,8 +66,7 @@ class Shop:
         self.loop.run_forever()
 
     async def _start(self) -> None:
-        app = application(self.folder)
-        app.router.add_post("/report", self._report)
+        app = application(self.folder, heard=lambda body: self.reports.append(json.loads(body)))
         app.on_response_prepare.append(self._note)
         runner = web.AppRunner(app)
         await runner.setup()
@@ -76,10 +77,6 @@ class Shop:
     async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.path.endswith(".mpota"):
             self.ranges.append(request.headers.get("Range", "bytes=0-"))
-
-    async def _report(self, request: web.Request) -> web.Response:
-        self.reports.append(await request.json())
-        return web.Response()
 
     def wait(self, code: str, timeout: float = 30) -> dict[str, str]:
         """The report with this code."""
@@ -268,4 +265,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")

@@ -2,12 +2,14 @@
 
     {"mpota": 1, "packages": [{"product", "layout", "version", "file", "size", "id"}, ...]}
 
-The manifest is replaced whole or not at all, so a board never reads half of one.
+The manifest is replaced whole or not at all, so a board never reads half of one. Only the manifest and the files that
+it names are served: the folder may hold the private key. What boards POST to /report becomes a line of the log.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from aiohttp import web
 from device.link.http import MANIFEST, encode
 
 NAME = "manifest.json"
+# Bytes of a report that are read; a board's has a few dozen.
+REPORT = 1024
 FIELDS = ("product", "layout", "version", "file", "size", "id")
+
+
+Log = Callable[[str], None]
 
 
 def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
@@ -49,16 +56,74 @@ def add_entry(folder: Path, entry: Mapping[str, Any]) -> Path:
     return write_manifest(folder, [*rows, entry])
 
 
-def serve(folder: Path, host: str = "0.0.0.0", port: int = 8000) -> None:
-    """Serve the files of `folder` until Ctrl-C."""
-    web.run_app(application(folder), host=host, port=port, print=None)
+def urls(host: str, port: int) -> list[str]:
+    """The manifest's addresses: this machine's own and by its name, where the server listens on every address."""
+    names = ["127.0.0.1", socket.gethostname()] if host in ("0.0.0.0", "::", "") else [host]
+    return [f"http://{f'[{name}]' if ':' in name else name}:{port}/{NAME}" for name in names]
 
 
-def application(folder: Path) -> web.Application:
-    """The server as an aiohttp application: GET and HEAD of the files in `folder`, with Range."""
-    app = web.Application()
-    app.router.add_static("/", folder)
+def serve(folder: Path, host: str = "0.0.0.0", port: int = 8000, log: Log | None = None) -> None:
+    """Serve the packages of `folder` until Ctrl-C; `log` gets a line for each request."""
+    web.run_app(application(folder, log), host=host, port=port, print=None, access_log=None)
+
+
+def application(folder: Path, log: Log | None = None, heard: Log | None = None) -> web.Application:
+    """The server as an aiohttp application: GET and HEAD of the manifest and what it names, with Range.
+
+    `heard` gets the body of each report that a board POSTs.
+    """
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        path = folder / name
+        if name not in _offered(folder) or not path.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
+
+    async def hear(request: web.Request) -> web.Response:
+        body = (await request.content.read(REPORT)).decode("utf-8", "replace")
+        if heard:
+            heard(body)
+        if log:
+            log(f"{request.remote} reports {_printable(body)}")
+        return web.Response()
+
+    app = web.Application(middlewares=[_logged(log)] if log else [])
+    app.router.add_get("/{name:.+}", give)
+    app.router.add_post("/report", hear)
     return app
+
+
+def _logged(log: Log) -> Any:
+    """A middleware that logs each request but a report, which logs itself, when its answer is known."""
+
+    @web.middleware
+    async def middleware(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        status = 500
+        try:
+            answer = await handler(request)
+            status = 206 if "Range" in request.headers and answer.status == 200 else answer.status
+            return answer
+        except web.HTTPException as e:
+            status = e.status
+            raise
+        finally:
+            if request.method != "POST":
+                asked = _printable(f"{request.path} {request.headers.get('Range', '')}".strip())
+                log(f"{request.remote} {request.method} {asked}: {status}")
+
+    return middleware
+
+
+def _printable(text: str) -> str:
+    """What a stranger sent, fit for one line of a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _offered(folder: Path) -> set[str]:
+    return {NAME, *(str(row["file"]) for row in read_manifest(folder))}
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

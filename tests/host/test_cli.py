@@ -120,6 +120,18 @@ def test_mistakes_are_one_sentence_and_have_their_status(capsys, folder, tmp_pat
     assert said(capsys, "no-such-command")[0] == 2
 
 
+@pytest.mark.parametrize("command", ["flash", "pack", "board"])
+def test_unknown_layout_is_refused_before_anything_happens(capsys, folder, command):
+    more = {"flash": ("--port", "/dev/null"), "pack": (folder / "app.bin", *LAMP, "--unsigned"), "board": ()}
+    status, out, err = said(capsys, command, *more[command], "--layout", "foo")
+    assert status == 2 and "'foo' is not" in err and out == ""
+
+
+def test_bad_port_of_serve_is_a_sentence(capsys, folder):
+    status, _, err = said(capsys, "serve", folder, "--port", "99999")
+    assert status == 2 and "99999 is not in the range" in err
+
+
 def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from device.link.http import Http
 from device.stream import pull
@@ -50,6 +51,7 @@ def test_board_reads_what_is_served(url, tmp_path):
 
 def test_range_is_answered_with_206(url, tmp_path):
     (tmp_path / "package").write_bytes(PACKAGE)
+    serve.write_manifest(tmp_path, [entry("1.2.0")])
     status, fields, body = fetch(url + "package", Range="bytes=100-")
     assert (status, fields["Content-Range"], body) == (206, f"bytes 100-{SIZE - 1}/{SIZE}", PACKAGE[100:])
 
@@ -60,6 +62,44 @@ def test_nothing_outside_the_folder_is_served(url, tmp_path):
         with pytest.raises(urllib.error.HTTPError) as e:
             fetch(url + path)
         assert e.value.code in (403, 404)
+
+
+def test_only_what_the_manifest_names_is_served(url, tmp_path):
+    (tmp_path / "package").write_bytes(PACKAGE)
+    (tmp_path / "release.pem").write_bytes(b"the private key")
+    serve.write_manifest(tmp_path, [entry("1.2.0")])
+    assert fetch(url + "package")[2] == PACKAGE and fetch(url + "manifest.json")[0] == 200
+    for path in ("release.pem", "", ".", "manifest.json.new"):
+        with pytest.raises(urllib.error.HTTPError) as e:
+            fetch(url + path)
+        assert e.value.code == 404
+
+
+def test_requests_and_reports_are_a_line_each(tmp_path):
+    (tmp_path / "package").write_bytes(PACKAGE)
+    serve.write_manifest(tmp_path, [entry("1.2.0")])
+    lines = []
+
+    async def play():
+        async with TestClient(TestServer(serve.application(tmp_path, lines.append))) as client:
+            await client.get("/package", headers={"Range": "bytes=100-"})
+            await client.get("/release.pem")
+            await client.post("/report", data=b'{"code": "armed"}\n\x1b[2J')
+
+    asyncio.run(play())
+    said = [line.partition(" ")[2] for line in lines]
+    assert said == [
+        "GET /package bytes=100-: 206",
+        "GET /release.pem: 404",
+        'reports {"code": "armed"}  [2J',
+    ]
+
+
+def test_printed_address_is_one_that_a_board_can_use():
+    assert serve.urls("192.168.1.2", 80) == ["http://192.168.1.2:80/manifest.json"]
+    every = serve.urls("0.0.0.0", 8000)
+    assert every[0] == "http://127.0.0.1:8000/manifest.json" and len(every) == 2
+    assert not any("0.0.0.0" in url for url in every)
 
 
 def test_manifest_lists_newest_first(tmp_path):
