@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import serial
 
+from host.repl import open_board
 from host.sim import supervisor
 from host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
 from host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
@@ -433,12 +434,11 @@ def test_the_mode_is_the_last_prompt_and_a_hard_reset_forgets_it() -> None:
 def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None:
     files = mpota_files({"product": "virtual", "wdt_ms": 2000})
     with VirtualBoard(new_board(tmp_path, files=files)) as board:
-        board.run("print(1)")
-        listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\r\x01")
+        listen(board.port, b">>> ", b"\x03")
+        listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\x03\r\x01")
         # The board asks for a package, and a host that has begun to answer says no more.
-        with serial.Serial(board.port, timeout=0.2) as line:
-            line.write(b"from device import console; console.push()\x04")
-            assert line.read(2) == b"OK" and line.read(1)
-            line.write(b"\xf5")
+        listen(board.port, b"\xf5\x4d", b"from device import console; console.push()\x04")
+        listen(board.port, b"", b"\xf5")
         board.wait("reset", cause=WDT)
-        assert board.run("print(6 * 7)") == "42\n"
+        with open_board(board.port) as line:
+            assert line.run("print(6 * 7)") == b"42\r\n"
