@@ -77,26 +77,34 @@ def keygen(path: Path, as_json: bool) -> None:
 @click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
 @click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
 @layout_option
-@click.option("--chunk", type=int, default=16, show_default=True, help="Chunk size in KiB: 4, 8, 16, 32 or 64.")
+@click.option(
+    "--chunk",
+    type=click.Choice(["4", "8", "16", "32", "64"]),
+    default="16",
+    show_default=True,
+    help="Chunk size in KiB.",
+)
 @click.option("--compress", type=click.Choice(["deflate", "none"]), default="deflate", show_default=True)
 @click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default.")
 @as_json
 def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
     """Sign FIRMWARE (an application or a merged image) into a package."""
     from host import keys, show
+    from host.inspect import chunk_note
     from host.pack import Options
     from host.pack import pack as make
 
     if (key is None) != unsigned:
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
-    given["chunk"] *= 1024
+    given["chunk"] = int(given["chunk"]) * 1024
     packed = make(firmware.read_bytes(), Options(**given), keys.load_private(key) if key else None)
     path = out or Path(f"{given['product']}-{given['version']}.mpota")
     path.write_bytes(packed.data)
-    for line in packed.notes:
+    notes = packed.notes + [line for line in [chunk_note(given["chunk"])] if line]
+    for line in notes:
         show.note(line)
     if as_json:
-        show.facts({"file": str(path), **packed.facts, "notes": packed.notes})
+        show.facts({"file": str(path), **packed.facts, "notes": notes})
         return
     image = int(str(packed.facts["image"]))
     show.out.print(f"{path}  {len(packed.data):,} bytes, {len(packed.data) / image:.1%} of the image's {image:,}")
@@ -131,8 +139,10 @@ def verify(file: Path, key_files: tuple[Path, ...], product: str | None, as_json
 
     report = judge(file.read_bytes(), [keys.load_public(path) for path in key_files], product)
     show.report(report, as_json)
+    if report.facts.get("note") and not as_json:
+        show.note(str(report.facts["note"]))
     if not report.ok:
-        sys.exit(EXIT[Refused])
+        sys.exit(next(status for cls, status in EXIT.items() if cls.__name__ == report.facts["class"]))
 
 
 @cli.command()
@@ -172,13 +182,13 @@ def serve(folder: Path, host: str, port: int) -> None:
 def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     """Install the package FILE on the board at PORT. Ctrl-C stops; pushing again resumes."""
     from host import show
-    from host.inspect import read_package
+    from host.inspect import want_whole
     from host.push.errors import PushError
     from host.push.serial import Sender
     from host.push.serial import push as send
 
     data = file.read_bytes()
-    read_package(data)
+    want_whole(data)
     with show.progress(f"push {file.name}", len(data)) as step:
         try:
             said = send(port, Sender(data, on_update=step), baud, PUSH)

@@ -12,8 +12,9 @@ from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
-from device.errors import OtaError, Refused
+from device.errors import Corrupt, LinkError, OtaError, Refused
 from device.pipe import package as fmt
+from device.pipe import trust
 from device.pipe.package import Chunks, Component, Package
 from device.version import text
 from host.report import Report, Table
@@ -21,18 +22,76 @@ from host.vendor import prepare
 
 KINDS = {fmt.FIRMWARE: "firmware"}
 HEADER = 4096  # the board's buffer
+CHUNK = 16384  # the largest that a board takes whose settings say nothing
 
 
 def explain(data: bytes) -> Report:
     """What the bytes are; Refused where nobody knows them."""
     if data[:4] == fmt.MAGIC:
         return _explain_package(data)
+    report = _vendor(data)
+    if report:
+        return report
+    unknown = f"no kind of file that mpota knows ({len(data):,} bytes, first {data[:8].hex(' ')})"
+    raise Refused("format", f"this is {_stranger(data) or unknown}")
+
+
+def _vendor(data: bytes) -> Report | None:
     for path in sorted((Path(__file__).parent / "vendor").glob("*/inspector.py")):
         report: Report | None = import_module(f"host.vendor.{path.parent.name}.inspector").explain(data)
         if report:
             return report
-    start = data[:8].hex(" ") or "nothing"
-    raise Refused("format", f"no kind of file that mpota knows ({len(data):,} bytes, first {start})")
+    return None
+
+
+def _stranger(data: bytes) -> str:
+    """What a file that is nothing of mpota's or a vendor's looks like, "" where nobody knows."""
+    start = data[:512]
+    if not start:
+        return "an empty file"
+    if start.startswith(b"-----BEGIN"):
+        return "a key or a certificate in PEM"
+    if len(data) == trust.SIZE:
+        return "a public key, as `keygen` writes it"
+    if start.lstrip()[:1] == b"<":
+        return "a web page"
+    if min(start) > 8 and max(start) < 127:
+        return "a text file"
+    return ""
+
+
+def want_package(data: bytes) -> None:
+    """Refused where the bytes are no package at all, with what they are instead."""
+    if data[:4] == fmt.MAGIC:
+        return
+    seen = _vendor(data)
+    if seen:
+        article = "an" if seen.kind[0] in "aeiou" else "a"
+        advice = "`pack` it first" if seen.kind in ("application", "merged image") else "`pack` makes one of a firmware"
+        raise Refused("format", f"this is no package but {article} {seen.kind}: {advice}")
+    name = _stranger(data)
+    what = f"but {name}" if name else f"of mpota's ({len(data):,} bytes, first {data[:8].hex(' ')})"
+    raise Refused("format", f"this is no package {what}; `pack` makes one of a firmware: pack it first")
+
+
+def want_whole(data: bytes) -> None:
+    """Refused where the bytes are no package, Corrupt where its end is missing; none of it is proven."""
+    want_package(data)
+    try:
+        package = read_package(data)
+    except LinkError as e:
+        raise Corrupt("short", f"{e}; copy the file again") from e
+    missing = start_of(package, len(package.components)) - len(data)
+    if missing > 0:
+        raise Corrupt("short", f"the package's last {missing:,} bytes are missing; copy the file again")
+
+
+def chunk_note(chunk: int) -> str:
+    """What to know about a chunk size that not every board takes."""
+    if chunk <= CHUNK:
+        return ""
+    size = f"chunks of {chunk // 1024} KiB"
+    return f"{size}: a board takes {CHUNK // 1024} KiB unless `chunk` in its /mpota.json says {chunk} or more"
 
 
 def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
@@ -94,11 +153,11 @@ def _explain_package(data: bytes) -> Report:
             f"{part.stored:,} ({part.stored / part.size:.1%})",
             " ".join(_stages(part)) or "raw",
             str(-(-part.size // package.chunk)),
-            part.sha.hex()[:16] + "…",
+            part.sha.hex()[:16],
         )
         for part in package.components
     ]
-    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256")
+    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins")
     what = f"an mpota package: {facts['product']} {facts['version']} for {facts['layout']}"
     missing = start_of(package, len(package.components)) - len(data)
     if missing > 0:
@@ -110,21 +169,20 @@ def _explain_package(data: bytes) -> Report:
 
 def judge(data: bytes, keys: list[bytes], product: str | None = None) -> Report:
     """Whether the signature, every chunk and the image inside are right, in the order in which a board looks."""
-    if data[:4] != fmt.MAGIC:
-        return explain(data)
+    want_package(data)
     lines: list[tuple[str, ...]] = []
     facts: dict[str, object] = {"checks": lines}
-    checks = _checks(data, keys, product)
-    while True:
-        try:
-            lines.append(next(checks))
-        except StopIteration:
-            break
-        except OtaError as e:
-            lines.append((e.code, f"no: {e}"))
-            facts |= {"ok": False, "code": e.code, "error": str(e)}
-            said = f"a board says: {e}"
-            return Report("verdict", said, facts, [Table("", ("check", "result"), lines)], ok=False)
+    try:
+        for line in _checks(data, keys, product):
+            lines.append(line)
+        facts["note"] = chunk_note(read_package(data).chunk)
+    except OtaError as e:
+        # A link that ends in the middle may go on; a file that does has lost its end.
+        kind = Corrupt if isinstance(e, LinkError) else type(e)
+        lines.append((e.code, f"no: {e}"))
+        facts |= {"ok": False, "code": e.code, "class": kind.__name__, "error": str(e)}
+        said = str(e) if e.code == "extra" else f"a board says: {e}"
+        return Report("verdict", said, facts, [Table("", ("check", "result"), lines)], ok=False)
     facts["ok"] = True
     said = "a board that trusts this key takes it"
     return Report("verdict", said, facts, [Table("", ("check", "result"), lines)])
@@ -151,7 +209,9 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
                 raise Refused("image", f"{part.name} has {len(content):,} bytes and the image inside {len(whole):,}")
             yield "image", f"the bootloader takes it: {', '.join(f'{k} {v}' for k, v in seen.items())}"
     if src.tell() != len(data):
-        raise Refused("format", f"{len(data) - src.tell():,} bytes follow the last chunk")
+        n = len(data) - src.tell()
+        unread = "a board never reads them, but nobody signed them: copy the file again"
+        raise Corrupt("extra", f"{n:,} bytes follow the last chunk; {unread}")
 
 
 def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:

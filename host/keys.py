@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -35,10 +36,18 @@ def public_path(path: Path) -> Path:
 
 def load_private(path: Path) -> rsa.RSAPrivateKey:
     """The private key of a PEM file; Refused where it is not an RSA-3072 one."""
+    data = path.read_bytes()
+    if len(data) == trust.SIZE or b"-----BEGIN PUBLIC KEY" in data:
+        raise Refused("key", f"{path} is a public key, the private one signs: the PEM file beside it")
+    if b"PRIVATE KEY-----" not in data:
+        raise Refused("key", f"{path} is no unencrypted private key in PEM; `keygen` makes one")
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError) as e:
-        raise Refused("key", f"{path} is no unencrypted private key in PEM: {e}") from None
+        key = serialization.load_pem_private_key(data, None)
+    except TypeError:
+        text = f"{path} has a passphrase; write it without one: `openssl rsa -in {path} -out plain.pem`"
+        raise Refused("key", text) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refused("key", f"{path} is a damaged private key, or of an unknown kind") from None
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != trust.SIZE * 8:
         raise Refused("key", f"{path} is not an RSA-{trust.SIZE * 8} key; make one with `keygen`")
     return key
@@ -49,6 +58,8 @@ def load_public(path: Path) -> bytes:
     data = path.read_bytes()
     if len(data) == trust.SIZE:
         return data
+    if b"PRIVATE KEY-----" not in data:
+        raise Refused("key", f"{path} is no key: a public one has {trust.SIZE} bytes, as `keygen` writes it")
     return public_bytes(load_private(path))
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from device import errors
 from device.layout.esp32 import otadata, table
@@ -209,21 +210,71 @@ def test_verify_refuses_what_a_board_refuses(capsys, folder, tmp_path):
     def code(data, *more, key=pub):
         path.write_bytes(data)
         status, out, _ = said(capsys, "verify", path, "--key", key, "--json", *more)
-        assert status == 3
-        return json.loads(out)["code"]
+        return status, json.loads(out)["code"]
 
     def flip(at):
         return good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
 
     header = inspect.read_package(good).end
-    assert code(good, key=folder / "other.pub") == "key"
-    assert code(good, "--product", "pump") == "product"
-    assert code(flip(40)) == "signature"
-    assert code(flip(header - 1)) == "signature"
-    assert code(flip(header + 99)) == "chunk"
-    assert code(flip(len(good) - 1)) == "chunk"
-    assert code(good[:-1]) == "short"
-    assert code(good + b"x") == "format"
+    assert code(good, key=folder / "other.pub") == (3, "key")
+    assert code(good, "--product", "pump") == (3, "product")
+    assert code(flip(40)) == (3, "signature")
+    assert code(flip(header - 1)) == (3, "signature")
+    assert code(flip(header + 99)) == (5, "chunk")
+    assert code(flip(len(good) - 1)) == (5, "chunk")
+    assert code(good[:-1]) == (5, "short")
+    assert code(good + b"x") == (5, "extra")
+    assert "a board says" not in said(capsys, "verify", path, "--key", pub)[1]
+
+
+def test_what_is_no_package_is_named_and_refused(capsys, folder, tmp_path):
+    path = tmp_path / "file"
+    named = [
+        (b"", "an empty file"),
+        (b"<html>log in</html>", "a web page"),
+        (b"hello\n" * 40, "a text file"),
+        ((folder / "release.pem").read_bytes(), "in PEM"),
+        ((folder / "release.pub").read_bytes(), "a public key"),
+        (image_maker.image(), "an application: `pack` it first"),
+        (b"PK\x03\x04", "no package of mpota's"),
+    ]
+    for content, words in named:
+        path.write_bytes(content)
+        refusal(capsys, 3, words, "verify", path, "--key", folder / "release.pub")
+        refusal(capsys, 3, words, "push", path, "--port", "/dev/null")
+        if b"\xe9" != content[:1] != b"P":
+            refusal(capsys, 3, words, "inspect", path)
+
+
+def test_push_of_a_cut_off_package_is_refused_before_it_is_sent(capsys, folder, tmp_path):
+    path = tmp_path / "cut.mpota"
+    for n, words in ((-7, "last 7 bytes are missing"), (300, "inside its header")):
+        path.write_bytes((folder / "lamp.mpota").read_bytes()[:n])
+        refusal(capsys, 5, words, "push", path, "--port", "/dev/null")
+
+
+def test_a_chunk_that_not_every_board_takes_is_noted(capsys, folder, tmp_path):
+    out_file = tmp_path / "big.mpota"
+    args = ("pack", folder / "app.bin", *LAMP, "--key", folder / "release.pem", "-o", out_file, "--chunk")
+    assert "a board takes 16 KiB unless" in said(capsys, *args, "32")[2]
+    assert "a board takes 16 KiB unless" in said(capsys, "verify", out_file, "--key", folder / "release.pub")[2]
+    assert "KiB unless" not in said(capsys, *args, "16")[2]
+    status, _, err = said(capsys, *args, "5")
+    assert status == 2 and "'5' is not one of" in err
+
+
+def test_wrong_key_is_one_plain_sentence(capsys, folder, tmp_path):
+    pack = ("pack", folder / "app.bin", *LAMP, "--key")
+    refusal(capsys, 3, "is a public key, the private one signs", *pack, folder / "release.pub")
+    locked, cut = tmp_path / "locked.pem", tmp_path / "cut.pem"
+    key = keys.load_private(folder / "release.pem")
+    secret = serialization.BestAvailableEncryption(b"secret")
+    pem = serialization.Encoding.PEM
+    locked.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
+    refusal(capsys, 3, "has a passphrase", *pack, locked)
+    cut.write_bytes((folder / "release.pem").read_bytes()[:200])
+    refusal(capsys, 3, "is a damaged private key", *pack, cut)
+    refusal(capsys, 3, "is no key", "verify", folder / "lamp.mpota", "--key", folder / "app.bin")
 
 
 def test_exit_statuses_are_stable_and_every_class_has_one():
