@@ -16,7 +16,7 @@ from random import Random
 
 from host.sim.cut import faults
 from host.sim.cut.cells import mark
-from host.sim.cut.explore import CATEGORIES, Case, Chooser, Explorer, Failure, Step, Tally, every
+from host.sim.cut.explore import CATEGORIES, EDGES, Case, Chooser, Explorer, Failure, Step, Tally, every
 from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import Scenario, life_of, scenario_of
 from host.sim.cut.shapes import SHAPES
@@ -221,7 +221,12 @@ def replay(layout: str, ident: str, seed: int) -> tuple[Explorer, Tally]:
     case = explorer.start
     for text in path.split("+"):
         op, _, shape = text.partition(".")
-        case = explorer.cut(case, Step(int(op), shape))
+        if shape not in {*EDGES, *SHAPES["prog"], *SHAPES["erase"]}:
+            raise LookupError(f"there is no cut of the shape {shape!r}")
+        try:
+            case = explorer.cut(case, Step(int(op), shape))
+        except Bad as e:
+            raise LookupError(f"the life goes wrong before the cut {text}: {e}") from e
     explorer.fresh(case)
     explorer.run(case)
     explorer.flash.load(case.shot)

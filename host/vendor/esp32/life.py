@@ -241,8 +241,8 @@ class Rig:
 
     def started(self) -> int:
         """The flash offset that the loader started."""
-        row: Any = self.chip.started.row
-        return int(row.offset)
+        started: Any = self.chip.started
+        return int(started.row.offset)
 
     def intact(self) -> str:
         """What of the board's secrets is gone, "" if nothing is."""

@@ -1,0 +1,284 @@
+"""The quick form of the power campaign, and that each part of it can fail. Nothing switches it off."""
+
+import json
+from random import Random
+
+import pytest
+
+from device.errors import Refused
+from host import cli
+from host.sim.cut import campaign, command, explore, faults, hostile, report, shapes
+from host.sim.cut.cells import BLANK, SECTOR, CutFlash, mark
+from host.sim.cut.drive import Memory
+from host.sim.cut.explore import CATEGORIES, Explorer, Failure, Step, every
+from host.sim.cut.oracle import Bad, Oracle
+from host.sim.cut.rig import layouts, life_of, scenario_of
+from host.sim.flash import PowerCut
+
+STATES = 3000
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """The campaign of a few seconds, over every layout."""
+    return {name: campaign.run(campaign.quick(name, STATES)) for name in layouts()}
+
+
+@pytest.fixture
+def explorer():
+    return Explorer("esp32", scenario_of("esp32", "update"))
+
+
+def test_no_cut_leaves_a_device_dead(quick):
+    assert quick
+    for result in quick.values():
+        tally = result.tally
+        assert tally.bad == [], [f"{b.ident} {b.text}" for b in tally.bad]
+        assert len(tally.marks) >= STATES
+        assert max(tally.depths) >= 5, "cuts in cuts in cuts were tried"
+        for name in CATEGORIES:
+            assert tally.categories()[name] >= len(tally.marks) / 8, tally.categories()
+        for outcome in ("old whole", "new whole", "resumed"):
+            assert tally.outcomes[outcome] > 100, tally.outcomes
+
+
+def test_no_fault_of_the_flash_leaves_a_device_dead(quick):
+    for result in quick.values():
+        assert result.faults.bad == [], [f"{b.ident} {b.text}" for b in result.faults.bad]
+        assert set(result.faults.lives) == set(faults.KINDS) and min(result.faults.lives.values()) >= 30
+
+
+def test_no_forged_release_is_started():
+    for name in layouts():
+        result = hostile.attack(name, hostile.make_keys())
+        assert result.bad == [], [f"{b.ident} {b.text}" for b in result.bad]
+        assert sum(result.offered.values()) >= 20
+
+
+def test_every_layout_of_the_device_is_in_the_campaign():
+    assert "esp32" in layouts()
+    for name in layouts():
+        life = life_of(name)
+        assert set(life.QUICK) | set(life.EXHAUSTIVE) | set(life.HUNT) | {life.ROOMY} <= set(life.SCENARIOS)
+        stories = life.SCENARIOS.values()
+        assert {s.verdict for s in stories} == set(explore_verdicts())
+        assert {s.erase_size for s in stories} >= {4096, 65536}
+        assert {s.prog_size for s in stories} >= {1, 4, 16, 256}
+
+
+def explore_verdicts():
+    from host.sim.cut.rig import VERDICTS
+
+    return VERDICTS
+
+
+def test_what_is_shown_of_a_cut_is_what_a_cut_leaves(explorer):
+    """The states are made while a life runs; a flash that really dies in the same place holds the same bytes."""
+    cases = explorer.run(explorer.start, every)
+    for case in Random(1).sample(cases, 25):
+        again = explorer.cut(explorer.start, case.path[0])
+        assert again.shot == case.shot and again.memory == case.memory, case.path
+        assert again.phase == case.phase
+    deeper = explorer.run(cases[40], every)
+    for case in Random(2).sample(deeper, 10):
+        assert explorer.cut(cases[40], case.path[1]).shot == case.shot
+
+
+def test_a_cut_before_an_operation_is_a_cut_after_the_one_before_it(explorer):
+    after = {
+        case.path[0].op: case.shot for case in explorer.run(explorer.start, every) if case.path[0].shape == "after"
+    }
+    assert len(after) > 50
+    for op in (2, 17, 40):
+        assert explorer.cut(explorer.start, Step(op, "before")).shot == after[op - 1]
+    assert explorer.cut(explorer.start, Step(1, "before")).shot == explorer.start.shot
+
+
+def test_nothing_survives_a_cut_but_the_flash(explorer):
+    flash = explorer.flash
+    flash.cut, flash.cut_at = 1, "before"
+    with pytest.raises(PowerCut):
+        flash.erase(0, SECTOR)
+    for call in (lambda: flash.read(0, bytearray(4)), lambda: flash.prog(0, b"1234"), lambda: flash.erase(0, SECTOR)):
+        with pytest.raises(PowerCut):
+            call()
+    assert mark(flash.cells.sectors) == mark(explorer.start.shot)
+
+
+@pytest.mark.parametrize("op", ["prog", "erase"])
+def test_tears_move_bits_one_way_only(op):
+    rng = Random(3)
+    for shape in shapes.SHAPES[op].values():
+        for _ in range(20):
+            old = rng.randbytes(64)
+            new = b"\xff" * 64 if op == "erase" else bytes(a & b for a, b in zip(old, rng.randbytes(64), strict=True))
+            left = shape(old, new, rng)
+            assert len(left) == 64
+            for a, b, c in zip(old, left, new, strict=True):
+                assert (a & b & c) | ((a | c) & b) == b, "a bit that was to stay has moved"
+                assert (a | b) == b if op == "erase" else (a & b) == b, "a bit has moved the other way"
+
+
+def test_a_state_that_was_found_can_be_played_again(capsys):
+    assert run("--replay", "update:20.suffix+3.prefix", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["states"] == 1 and facts["bad"] == 0
+    assert run("--replay", "update:20.suffix") == 0
+    out = capsys.readouterr().out
+    assert "ota_0" in out or "app0" in out, "a map of the flash"
+    assert "bad       0" in out
+    assert run("--replay", "hang:failing=20") == 0
+
+
+@pytest.mark.parametrize("ident", ["nothing", "unheard:3.after", "update:9999.after", "update:3.unheard", "update:x"])
+def test_a_replay_that_cannot_be_says_so(ident):
+    with pytest.raises(Refused):
+        command.replay("esp32", ident, 0)
+
+
+def test_an_unknown_layout_is_refused(capsys):
+    assert run("--layout", "unheard") == cli.EXIT[Refused]
+    assert "esp32" in capsys.readouterr().err
+
+
+def test_an_own_image_and_table_are_sampled(tmp_path, monkeypatch, capsys):
+    from device.layout.esp32 import table
+    from host.sim.tables import TABLES
+
+    monkeypatch.setattr(command, "SAMPLED", 30)
+    (tmp_path / "app.bin").write_bytes(life_of("esp32").image(50_001, 5))
+    (tmp_path / "table.bin").write_bytes(table.encode(TABLES["arduino-nano"][1][:4]))
+    assert run("--image", tmp_path / "app.bin", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["states"] >= 25
+    assert run("--image", tmp_path / "app.bin", "--table", tmp_path / "table.bin", "--page", tmp_path / "x.html") == 0
+    page = (tmp_path / "x.html").read_text()
+    assert page.count("<rect") >= 10 and "own" in page
+
+
+def run(*args):
+    """The exit status of `python -m host cut`."""
+    with pytest.raises(SystemExit) as e:
+        cli.main(["cut", *map(str, args)])
+    return e.value.code
+
+
+def test_a_report_names_what_is_bad_and_how_to_see_it_again():
+    made = report.Report("esp32")
+    made.result.tally.bad = [
+        Failure("update", "5.after+7.prefix", "whole", "whole: no"),
+        Failure("hang", "3.after", "a", "b"),
+    ]
+    text = "\n".join(report.lines(made))
+    assert "--replay 'hang:3.after'" in text and text.index("hang:3") < text.index("update:5"), "the shortest way first"
+    assert not made.good and made.facts()["bad"] == 2
+    keys = {"layout", "states", "cuts", "nested", "torn", "bad", "mutants", "killed", "seconds"}
+    assert keys <= set(made.facts())
+
+
+def test_a_failure_is_brought_down_to_the_cuts_that_it_needs(monkeypatch):
+    """With an oracle that calls every resumed update bad, the shortest way to one is a single cut."""
+    whole = Explorer._settle
+
+    def settle(self):
+        if self.life.resumed:
+            raise Bad("resumed", "for the test")
+        whole(self)
+
+    monkeypatch.setattr(explore.Explorer, "_settle", settle)
+    explorer = Explorer("esp32", scenario_of("esp32", "update"), enough=1)
+    for case in explorer.run(explorer.start, every):
+        explorer.run(case)
+        if explorer.full():
+            break
+    step = explorer.tally.bad[0].path
+    assert "+" not in step
+    short = campaign.shorten("esp32", Failure("update", f"1.before+{step}", "resumed", ""), 0)
+    assert short.path == step and short.rule == "resumed"
+
+
+# Each rule of the oracle, and what breaks it.
+
+
+def broken(change):
+    """The rule that is broken by a life in which `change(rig, flash)` happened before the first power-on."""
+    explorer = Explorer("esp32", scenario_of("esp32", "update"))
+    change(explorer.rig, explorer.flash)
+    explorer.run(explore.Case(explorer.flash.shot(), Memory()))
+    return [bad.rule for bad in explorer.tally.bad]
+
+
+def slot(rig):
+    return next(a for a in rig.areas if a.first)
+
+
+def test_a_flash_without_an_image_is_bad():
+    assert broken(lambda rig, flash: flash.cells.put(slot(rig).off, BLANK)) == ["boots"]
+
+
+def test_an_image_that_nobody_approved_is_bad():
+    strange = life_of("esp32").image(4999, 77)
+    assert broken(lambda rig, flash: flash.cells.put(slot(rig).off, strange)) == ["whole"]
+
+
+def test_a_byte_outside_is_bad():
+    assert broken(lambda rig, flash: flash.cells.put(flash.size - 1, b"\0")) == ["outside"]
+
+
+def test_lost_credentials_are_bad():
+    def forget(rig, flash):
+        rig._nvs()("wifi").erase_key("psk")
+
+    assert broken(forget) == ["secrets"]
+
+
+def test_wear_going_back_and_forbidden_programs_are_bad(explorer):
+    oracle = Oracle(explorer.rig)
+    wear = [0] * (explorer.flash.size // SECTOR)
+    oracle.wear(wear)
+    wear[slot(explorer.rig).off // SECTOR] = 9
+    with pytest.raises(Bad, match="wear"):
+        oracle.wear(wear)
+    explorer.rig.power_on("power")
+    assert oracle.started(0) == 0
+    with pytest.raises(Bad, match="kept"):
+        oracle.started(1)
+    explorer.flash.violations.append("0 over 0")
+    with pytest.raises(Bad, match="nor"):
+        oracle.after()
+
+
+def test_a_life_that_never_rests_is_bad(monkeypatch, explorer):
+    monkeypatch.setattr(explorer.life, "_session", lambda cause: "power")
+    explorer.run(explorer.start)
+    assert [bad.rule for bad in explorer.tally.bad] == ["rest"]
+
+
+def test_cells_waver_until_they_are_rewritten():
+    flash = CutFlash(2 * SECTOR)
+    flash.prog(0, bytes(16))
+    flash.weaken(0, b"\xff" * 16, bytes(16))
+    seen = set()
+    for _ in range(20):
+        buf = bytearray(16)
+        flash.read(0, buf)
+        seen.add(bytes(buf))
+    assert len(seen) > 10
+    flash.erase(0, SECTOR)
+    buf = bytearray(16)
+    flash.read(0, buf)
+    assert buf == b"\xff" * 16
+
+
+def test_a_stuck_cell_stays_0_and_a_failing_operation_changes_nothing():
+    flash = CutFlash(2 * SECTOR)
+    flash.stick(5, 3)
+    flash.erase(0, SECTOR)
+    flash.prog(0, b"\xff" * 8)
+    assert flash.cells.get(0, 8) == b"\xff" * 5 + b"\xf7" + b"\xff" * 2
+    flash.heal()
+    flash.fail_at = flash.ops + 1
+    with pytest.raises(OSError, match="FLASH_OP_FAIL"):
+        flash.erase(0, SECTOR)
+    assert flash.cells.get(5, 1) == b"\xf7"
+    flash.erase(0, SECTOR)
+    assert flash.cells.get(0, SECTOR) == BLANK

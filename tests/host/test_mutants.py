@@ -1,0 +1,54 @@
+"""The campaign can fail: every seeded bug has its place in the code, and some of each kind are hunted here."""
+
+import pytest
+
+from host.sim.cut import bugs, mutants
+from host.sim.cut.hostile import make_pems
+
+# Found by: a single cut, a second boot, the NOR rules, a forged release, a test. `python -m host cut` hunts them all.
+HUNTED = (
+    "switch before the journal knows",
+    "count a trial after it",
+    "do not erase the first sector",
+    "compare most of the image's digest",
+    "resume one chunk too far",
+    "confirm while staged",
+)
+
+
+def test_every_seeded_bug_is_a_change_of_one_place():
+    assert len(bugs.MUTANTS) >= 25
+    assert len({m.name for m in bugs.MUTANTS}) == len(bugs.MUTANTS)
+    for m in [*bugs.MUTANTS, bugs.CONTROL]:
+        seeder = mutants.Seeder(m)
+        assert seeder.path.exists(), m.module
+        code = mutants._Loader(m, str(seeder.path)).get_code(m.module)
+        assert code is not None
+        assert m.old != m.new or m is bugs.CONTROL
+
+
+def test_a_bug_whose_place_is_gone_is_an_error():
+    gone = bugs.Mutant("gone", "device.shim", "this text is nowhere", "")
+    with pytest.raises(mutants.NotApplied, match="0 times"):
+        mutants._Loader(gone, str(mutants.Seeder(gone).path)).get_code(gone.module)
+
+
+def test_the_tests_that_bugs_name_exist_and_pass():
+    named = [m for m in bugs.MUTANTS if m.test]
+    assert named
+    for m in named:
+        assert mutants._by_test(m.test) == "", f"{m.test} fails without the bug"
+
+
+def test_seeded_bugs_are_found():
+    pems = make_pems()
+    wanted = [m for m in bugs.MUTANTS if m.name in HUNTED]
+    assert len(wanted) == len(HUNTED)
+    for m in wanted:
+        verdict = mutants.try_one(m, "esp32", pems)
+        assert verdict.found and not verdict.broken, verdict
+
+
+def test_a_bug_that_cannot_be_tried_is_not_found():
+    verdict = mutants.try_one(bugs.Mutant("unheard of", "device.shim", "x", "y"))
+    assert verdict.broken
