@@ -158,11 +158,24 @@ def _connect(port: str, tool: str) -> Mpremote | Ampy:
     from serial import SerialException
 
     try:
+        # A host that was killed in the middle of a push leaves a console to which Ctrl-C is data.
+        _free(port)
         return TOOLS[tool](port)
     except (TransportError, PyboardError, SerialException, OSError) as e:
         raise LinkError(
             "port", f"no MicroPython prompt at {port} ({e}); is it the board's port, and does no other program hold it?"
         ) from e
+
+
+def _free(port: str) -> None:
+    """End the session that an earlier push left behind."""
+    import serial
+
+    from host.push.errors import PushError
+    from host.push.serial import SerialWire, free
+
+    with contextlib.suppress(PushError), serial.Serial(port, 115200, write_timeout=10) as line:
+        free(SerialWire(line))
 
 
 @contextmanager
