@@ -182,17 +182,20 @@ def serve(folder: Path, host: str, port: int) -> None:
 def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     """Install the package FILE on the board at PORT. Ctrl-C stops; pushing again resumes."""
     from host import show
-    from host.inspect import want_whole
+    from host.inspect import read_package, want_whole
     from host.push.errors import PushError
     from host.push.serial import Sender
     from host.push.serial import push as send
 
     data = file.read_bytes()
     want_whole(data)
-    with show.progress(f"push {file.name}", len(data)) as step:
+    package = read_package(data)
+    with show.progress(f"push {file.name}", package.components[0].size, package.chunk) as step:
         try:
             said = send(port, Sender(data, on_update=step), baud, PUSH)
         except PushError as e:
+            if e.code in ("port", "silent") and step.began:
+                raise LinkError(e.code, f"the link was lost ({e}); push again, it goes on where it was") from e
             raise LinkError(e.code, str(e)) from e
     if said is None:
         raise LinkError("silent", "the board gave no report; push again to resume")
@@ -201,11 +204,14 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     elif status_of(said.code) == 0:
         show.out.print(f"{said.code}: {said.text}")
         if said.code == "armed":
-            show.note("the board restarts now; `status` tells whether the new image was confirmed")
+            show.note(NEXT)
     else:
         show.note(f"mpota: the board says: {said.text}")
     sys.exit(status_of(said.code))
 
+
+NEXT = """the board restarts now and runs the new firmware on trial
+with a manifest it decides by itself; without one, `confirm` keeps the new firmware, else it goes back in 10 minutes"""
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {

@@ -6,7 +6,7 @@ Facts go to standard output, everything else (progress, notes, errors) to standa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import box
@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -27,6 +28,9 @@ from host.report import Report, Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Columns of a table that is piped: enough that no line of it is folded.
+PIPED = 1000
 
 STYLES = {"new": "green", "update": "cyan", "same": "dim", "keep": "yellow", "remove": "red"}
 
@@ -55,10 +59,11 @@ def table(given: Table) -> None:
     )
     for i, column in enumerate(given.columns):
         number = given.rows and all(row[i][:1].isdigit() and row[i][:2] != "0x" for row in given.rows) and not pairs
-        shown.add_column(column, justify="right" if number else "left", style="dim" if pairs and not i else None)
+        style = "dim" if pairs and not i else None
+        shown.add_column(column, justify="right" if number else "left", style=style, overflow="fold")
     for row in given.rows:
         shown.add_row(*[Text(cell, style=STYLES.get(cell, "")) for cell in row])
-    out.print(shown)
+    (out if out.is_terminal else Console(highlight=False, width=PIPED)).print(shown)
 
 
 def report(given: Report, as_json: bool) -> None:
@@ -72,21 +77,40 @@ def report(given: Report, as_json: bool) -> None:
         table(one)
 
 
+class Step:
+    """Moves a bar: call it with (done, total). `began` is true once it was called.
+
+    `chunk`: what one step can bring at most; a first step that brings more went on from an earlier run.
+    """
+
+    def __init__(self, bars: Progress, task: TaskID, chunk: int) -> None:
+        self.bars = bars
+        self.task = task
+        self.chunk = chunk
+        self.began = False
+
+    def __call__(self, done: int, whole: int) -> None:
+        before = done - self.chunk
+        if not self.began and self.chunk and before > 0:
+            note(f"goes on at {before:,} of {whole:,} bytes")
+            # The rate is that of this run.
+            self.bars.reset(self.task, completed=before, total=whole)
+        self.began = True
+        self.bars.update(self.task, completed=done, total=whole)
+
+
 @contextmanager
-def progress(words: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar with bytes, rate and time left; call it with (done, total). It shows on a terminal only."""
+def progress(words: str, total: int, chunk: int = 0) -> Iterator[Step]:
+    """A bar with bytes, rate and times. It shows on a terminal only."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=20),
         DownloadColumn(),
         TransferSpeedColumn(),
-        TimeRemainingColumn(),
         TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        task = bars.add_task(words, total=total)
-
-        def step(done: int, whole: int) -> None:
-            bars.update(task, completed=done, total=whole)
-
-        yield step
+        yield Step(bars, bars.add_task(words, total=total), chunk)

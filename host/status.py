@@ -13,7 +13,7 @@ TELL = "from device.board import Board\nBoard.reset = lambda self: None\nfrom de
 NONE = "0.0.0"
 DONE = {
     "confirm": "confirmed: the image that runs stays",
-    "rollback": "the board restarts with the image before this one",
+    "rollback": "the board restarts with the image before this one; if that starts a trial, `confirm` keeps it",
     "forget": "forgotten: a package that was given up may be tried again",
 }
 

@@ -253,7 +253,9 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
             stop(wire, sender)
             _leave(board)
             raise
-        _leave(board)
+        # A board that is armed resets itself at once; there is no prompt to wait for.
+        if report is None or report.code != "armed":
+            _leave(board)
         return report
     finally:
         with contextlib.suppress(OSError):

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import serialization
 
 from device import errors
 from device.layout.esp32 import otadata, table
-from host import cli, inspect, keys, rom
+from host import cli, inspect, keys, rom, show
 from host.flash import LEFT_OFF, ROOT
+from host.report import Table
 from host.sim.board import VirtualBoard, create, mpota_files
 from host.sim.tables import TABLES
 from tests import image_maker
@@ -253,6 +254,23 @@ def test_push_of_a_cut_off_package_is_refused_before_it_is_sent(capsys, folder, 
         refusal(capsys, 5, words, "push", path, "--port", "/dev/null")
 
 
+def test_a_push_that_goes_on_says_where(capsys):
+    with show.progress("push", 100_000, 16384) as step:
+        assert not step.began
+        step(49152, 100_000)
+        step(65536, 100_000)
+    assert capsys.readouterr().err == "goes on at 32,768 of 100,000 bytes\n"
+    with show.progress("push", 100_000, 16384) as step:
+        step(16384, 100_000)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_piped_table_is_not_cut(capsys):
+    show.table(Table("", ("check", "result"), [("x" * 90, "y" * 90)]))
+    out = capsys.readouterr().out
+    assert "x" * 90 in out and "y" * 90 in out and "\u2026" not in out
+
+
 def test_a_chunk_that_not_every_board_takes_is_noted(capsys, folder, tmp_path):
     out_file = tmp_path / "big.mpota"
     args = ("pack", folder / "app.bin", *LAMP, "--key", folder / "release.pem", "-o", out_file, "--chunk")
@@ -319,7 +337,7 @@ def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
 
         assert status()["running"] == "ota_0"
         code, out, err = said(capsys, "push", folder / "lamp.mpota", *port)
-        assert code == 0 and "armed" in out and "restarts now" in err
+        assert code == 0 and "armed" in out and "restarts now" in err and "goes on" not in err
         board.wait("reset")
         seen = status()
         assert seen["running"] == "ota_1" and seen["trial"]["version"] == "1.2.3"
@@ -331,3 +349,31 @@ def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
         board.wait("reset")
         seen = status()
         assert seen["running"] == "ota_0" and seen["failed"] == {"version": "1.2.3", "reason": "rolled back by hand"}
+
+
+@pytest.mark.parametrize("tool", ["mpremote", "ampy"])
+def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp_path, tool):
+    trusted = {"release": keys.load_public(folder / "release.pub")}
+    flash = create(tmp_path / "board.bin", image_maker.image(), files=mpota_files({"product": "lamp"}, trusted))
+    with VirtualBoard(flash) as board:
+        argv = [sys.executable, "-c", HELD, board.port, str(folder / "lamp.mpota")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as host:
+            assert host.stdout.readline() == b"offered\n"
+            host.kill()
+        status, out, err = said(capsys, "status", "--port", board.port, "--tool", tool, "--json")
+        assert status == 0, err
+        assert json.loads(out)["running"] == "ota_0"
+
+
+# A host that answers the board's first question and then nothing more, until it is killed.
+HELD = """
+import sys, time
+import host
+from host import cli
+from host.push import serial
+class Held(serial.Sender):
+    def _on_pull(self, run, off, payload):
+        print("offered", flush=True)
+        time.sleep(60)
+serial.push(sys.argv[1], Held(open(sys.argv[2], "rb").read()), 115200, cli.PUSH)
+"""
