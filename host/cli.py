@@ -6,6 +6,7 @@ import what they need when they run, so that `--help` needs nothing.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -276,9 +277,12 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
+    from host.inspect import explain
     from host.sim.board import run_board
     from host.sim.supervisor import BoardError, Options
 
+    if flash.exists() and explain(flash.read_bytes()).kind != "flash dump":
+        raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
     except BoardError as e:
@@ -365,6 +369,10 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
 
 def main(args: list[str] | None = None) -> None:
     """Run a command and exit; one sentence for everything that a person can put right."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows ASCII only gets a question mark for what it cannot show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli(args, prog_name="python -m host", standalone_mode=False)
     except click.ClickException as e:

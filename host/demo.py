@@ -265,6 +265,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # A terminal that knows ASCII only gets a question mark for what it cannot show.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         main()
     except KeyboardInterrupt:

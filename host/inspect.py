@@ -55,7 +55,9 @@ def _stranger(data: bytes) -> str:
         return "a public key, as `keygen` writes it"
     if start.lstrip()[:1] == b"<":
         return "a web page"
-    if min(start) > 8 and max(start) < 127:
+    # The last character may be cut in two.
+    words = start.decode("utf-8", "ignore")
+    if min(start) > 8 and len(words.encode()) > len(start) - 4:
         return "a text file"
     return ""
 

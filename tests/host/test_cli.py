@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,21 @@ def test_unknown_layout_is_refused_before_anything_happens(capsys, folder, comma
 def test_bad_port_of_serve_is_a_sentence(capsys, folder):
     status, _, err = said(capsys, "serve", folder, "--port", "99999")
     assert status == 2 and "99999 is not in the range" in err
+
+
+def test_board_refuses_a_file_that_is_no_flash(capsys, folder, tmp_path):
+    (tmp_path / "notes.md").write_text("h\u00e9llo\n" * 200)
+    refusal(capsys, 3, "a text file", "board", "--flash", tmp_path / "notes.md")
+    refusal(capsys, 3, "not the whole flash", "board", "--flash", folder / "app.bin")
+
+
+def test_ascii_output_is_no_traceback(folder, tmp_path):
+    odd = tmp_path / "\u00fc.bin"
+    odd.write_bytes((folder / "app.bin").read_bytes())
+    pack = ["pack", str(odd), *LAMP, "--key", str(folder / "release.pem"), "-o", str(tmp_path / "\u00fc.mpota")]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "host", *pack], cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert done.returncode == 0 and b"?.mpota" in done.stdout, done.stderr
 
 
 def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
