@@ -30,6 +30,7 @@ class Maker:
         self.stages = b"\1" if deflate else b""
         self.kind = fmt.FIRMWARE
         self.flags = 0
+        self.wbits = 12
         self.size = len(image)
         self.sha = sha256(image).digest()
         self.algorithm = 0
@@ -51,7 +52,7 @@ class Maker:
         record = pack(
             fmt.COMPONENT,
             self.kind,
-            12,
+            self.wbits,
             self.flags,
             self.stages,
             self.size,

@@ -235,6 +235,13 @@ def test_a_signed_header_that_is_wrong_is_refused_with_no_erase():
     refused(Refused, "format", maker.bytes())
 
 
+def test_a_window_that_no_decoder_takes_is_refused():
+    for wbits in (1, 4, 16, 200):
+        maker = Maker(NEW, deflate=True)
+        maker.wbits = wbits
+        refused(Refused, "format", maker.bytes())
+
+
 def test_a_package_of_two_firmwares_is_refused():
     maker = Maker(NEW)
     chunks = maker.chunks()

@@ -487,6 +487,22 @@ def test_an_old_reason_is_not_the_reason_of_the_next_failure():
     assert c.board.layout.failure()[1] == "watchdog"
 
 
+def test_a_failure_that_passes_does_not_end_the_way_back():
+    c = armed(bootloader=False)
+    boot(c)
+    port = c.board.layout.port
+    real, left = port.set_boot, [FlashError("flash", "an erase failed")]
+
+    def once(slot):
+        if left:
+            raise left.pop()
+        real(slot)
+
+    port.set_boot = once
+    c.board.layout.retreat("unhealthy")
+    assert boot(c) == "ota_0"
+
+
 def test_a_journal_that_keeps_nothing_holds_up_no_retreat():
     def full(tag, data):
         raise FlashError("journal", "NVS is full")

@@ -53,11 +53,11 @@ class Component:
         self.stages = stages.rstrip(b"\0")
         for code in self.stages:
             if code not in STAGES:
-                raise Refused("stage", "the package needs stage %d, not on this board" % code)
-        if not self.size or flags or not LINK_SIZE < self.length <= min(chunk + SLACK, self.stored):
-            raise Refused(
-                "format", "%s: size %d, flags %d, first chunk %d" % (self.name, self.size, flags, self.length)
-            )
+                raise Refused("stage", "stage %d is not on this board" % code)
+        fits = LINK_SIZE < self.length <= min(chunk + SLACK, self.stored)
+        # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0.
+        if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15:
+            raise Refused("format", "%s: size %d, first chunk %d" % (self.name, self.size, self.length))
 
 
 class Package:
@@ -68,7 +68,7 @@ class Package:
         self.end = whole
         product, layout, self.version, self.chunk, n, _ = unpack_from(BODY, buf, 16)
         if self.chunk not in CHUNKS or not n or 72 + n * COMPONENT_SIZE != end:
-            raise Refused("format", "%d components in chunks of %d do not make %d bytes" % (n, self.chunk, end))
+            raise Refused("format", "%d components, chunks of %d, %d bytes" % (n, self.chunk, end))
         self.product = name(product)
         self.layout = name(layout)
         self.components = [Component(buf, off, self.chunk) for off in range(72, end, COMPONENT_SIZE)]

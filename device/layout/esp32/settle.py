@@ -56,10 +56,13 @@ def _leave(layout, record):
         return True
     if record.back == layout.port.running or layout.boots()[0] == record.back:
         return False
-    try:
-        layout.port.set_boot(record.back)
-    except FlashError:
-        return False
+    # Twice, for a failure that passes: the way back is not given up for one.
+    for _ in range(2):
+        try:
+            layout.port.set_boot(record.back)
+            break
+        except FlashError:
+            pass
     return layout.boots()[0] == record.back
 
 
