@@ -37,6 +37,9 @@ fix: .venv/.ready ## format the code and repair what ruff can repair
 bench: .venv/.ready ## sizes, memory and speed beside their peers, as a table and as JSON
 	@$(BIN)/python -m host.bench
 
+cut: .venv/.ready ## cut the power everywhere in an update's life; the map of it comes to build/cut.html
+	@$(BIN)/python -m host cut --page build/cut.html
+
 board: .venv/.ready ## start a virtual ESP32 and print its port for mpremote, ampy and push
 	@mkdir -p build
 	@$(BIN)/python -m host board --layout esp32
@@ -49,4 +52,4 @@ clean: ## remove .venv, build and every cache
 	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test check fix bench board flash clean
+.PHONY: help demo test check fix bench cut board flash clean
