@@ -173,7 +173,8 @@ def sealed_entry(seq, state):
 def seeds():
     """name -> good inputs, from which others are made."""
     rows = [table.Row(1, 0, 0xD000, 0x2000, "otadata", 0), table.Row(0, 16, 0x4000, 0x4000, "a", 0)]
-    offer = b'{"mpota": 1, "packages": [{"product": "demo", "layout": "esp32", "version": "1.2.0", "file": "p", "size": 9}]}'
+    offer = b"""{"mpota": 1, "packages": [
+{"product": "demo", "layout": "esp32", "version": "1.2.0", "file": "p", "size": 9}]}"""
     small = Maker(image(5003, 7))
     squeezed = Maker(image(5003, 7), deflate=True)
     return {
