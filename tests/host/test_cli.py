@@ -354,7 +354,7 @@ def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
         assert status()["running"] == "ota_0"
         code, out, err = said(capsys, "push", folder / "lamp.mpota", *port)
         assert code == 0 and "armed" in out and "restarts now" in err and "goes on" not in err
-        board.wait("reset")
+        board.wait("reset", image="ota_1")
         seen = status()
         assert seen["running"] == "ota_1" and seen["trial"]["version"] == "1.2.3"
         assert said(capsys, "push", folder / "lamp.mpota", *port)[0] == cli.EXIT[errors.NotNow]
@@ -362,7 +362,7 @@ def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
         seen = status()
         assert seen["version"] == "1.2.3" and seen["trial"] is None and seen["floor"] == "1.2.3"
         assert said(capsys, "rollback", *port)[0] == 0
-        board.wait("reset")
+        board.wait("reset", image="ota_0")
         seen = status()
         assert seen["running"] == "ota_0" and seen["failed"] == {"version": "1.2.3", "reason": "rolled back by hand"}
 
