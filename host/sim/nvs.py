@@ -78,8 +78,10 @@ class Page:
     KEEPS = True
 
     def __init__(self, flash, number):
+        # Entries that were decoded, and the items of the page but for what was written from `unseen` on.
         self.kept = {}
         self.live = None
+        self.unseen = COUNT
         self.flash = flash
         self.base = number * PAGE
         self.table = bytearray(b"\xff" * 32)
@@ -133,7 +135,11 @@ class Page:
 
     def set_states(self, i, n, state):
         """From the last to the first, a word at a time, so that the head of an item changes last."""
-        self.live = None
+        if self.live is not None:
+            if state == WRITTEN:
+                self.unseen = min(self.unseen, i)
+            else:
+                self.live = [item for item in self.live if not i <= item.at < i + n]
         for j in range(i + n - 1, i - 1, -1):
             shift = (j & 3) * 2
             self.table[j >> 2] &= ~(3 << shift) & 0xFF | state << shift
@@ -161,13 +167,15 @@ class Page:
         return item
 
     def items(self):
-        """What is stored, in order; a list that stands until a state changes."""
+        """What is stored, in order; a list that is not changed afterwards."""
         if self.live is None or not self.KEEPS:
-            self.live = list(self._scan())
+            self.live = list(self._scan(0))
+        elif self.unseen < COUNT:
+            self.live = [item for item in self.live if item.at < self.unseen] + list(self._scan(self.unseen))
+        self.unseen = COUNT
         return self.live
 
-    def _scan(self):
-        i = 0
+    def _scan(self, i):
         while i < COUNT:
             # Four entries that are all free or all given up.
             if self.table[i >> 2] in (0x00, 0xFF):

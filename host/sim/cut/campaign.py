@@ -164,7 +164,9 @@ class Worker:
             found = explorer.run(case, self.sampler())
             self.rng.shuffle(found)
             kinds = self.tally.categories()
-            fresh = [c for c in sorted(found, key=lambda c: kinds[c.phase])[:8] if explorer.fresh(c)]
+            mean = sum(kinds.values()) / len(CATEGORIES)
+            rare = [c for c in found if kinds[c.phase] <= mean] or found
+            fresh = [c for c in sorted(rare, key=lambda c: kinds[c.phase])[:8] if explorer.fresh(c)]
             for c in fresh[1:]:
                 explorer.run(c)
             if not fresh or self.enough(explorer):
