@@ -4,7 +4,7 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before.
 """
 
-from device.errors import LinkError, NotNow, UpToDate
+from device.errors import LinkError, NotNow, Refused, UpToDate
 from device.installer import install
 from device.version import text
 
@@ -100,6 +100,10 @@ class Agent:
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
+        if isinstance(error, Refused) and not self.trial and self.links[self.turn].other():
+            # It was due, so it still is.
+            self.job = None
+            return "idle"
         self._next(ASK_MS if isinstance(error, LinkError) else self.board.setting("poll_ms", POLL_MS, MOST_MS))
         self.error = error
         said = code, str(error)

@@ -2,20 +2,20 @@
 
 The order is the product: nothing is erased before the header is proven, the package fits this board and the first
 piece of its firmware was judged; every chunk is proven before it is decoded; what lies in the flash is read back and
-hashed before `arm`; and `arm` is the last and the smallest write. Closing the generator at any yield is safe: the
-next call goes on at the chunk where this one stopped, over whatever link.
+hashed before `arm`; and `arm` is the last and the smallest write, one for all components. Closing the generator at any
+yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import FIRMWARE, Chunks, Package
+from device.pipe.package import Chunks, Package
 from device.store.writer import digest, put
 from device.stream import pull
 from device.version import text
 
-# Package id, SHA-256 and length of the next chunk, its offset in the package, its number.
-PROGRESS = "<8s32sIIH"
+# Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
+PROGRESS = "<8s32sIIHB"
 
 
 def install(board, link, keys):
@@ -31,20 +31,23 @@ def install(board, link, keys):
     try:
         buf = bytearray(4096)
         package = Package.read(src, keys, buf)
-        admit(board, package)
+        if package.recipients:
+            package.unlock(board.secrets(), buf)
+        admit(board, package, buf)
         chunks = resume(board, package, src, buf)
-        if chunks.index and not chunks.done():
+        if package.end < chunks.at < package.size:
             src.close()
             chunks.src = src = _reopen(link, chunks.at)
         yield from write(board, package, chunks)
-        prove(board, chunks.part, buf)
+        for part in package.components:
+            prove(board, part, buf)
         board.layout.arm(package)
         return package
     finally:
         src.close()
 
 
-def admit(board, package):
+def admit(board, package, buf):
     """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
     layout = board.layout
     _same("product", package.product, board.product)
@@ -61,12 +64,15 @@ def admit(board, package):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
-    part = package.components[0]
-    if len(package.components) > 1 or part.kind != FIRMWARE:
-        raise Refused("kind", "this board takes one component, a firmware")
-    room = layout.target(part.kind).size
-    if part.size > room:
-        raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
+    for part in package.components:
+        room = layout.target(part).size
+        if part.size > room:
+            raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
+        n = part.base_size
+        if n:
+            part.base = base = layout.running(part)
+            if n > base.size or digest(base, n, buf, board.feed) != part.base_sha:
+                raise Refused("base", "a delta to another %s than the one that runs" % part.name)
 
 
 def _same(code, seen, wanted):
@@ -76,14 +82,14 @@ def _same(code, seen, wanted):
 
 def resume(board, package, src, buf):
     """Chunks that stand where the last try at this very package stopped, or at its beginning."""
-    chunks = Chunks(package, 0, src, buf)
     data = board.journal.last("progress")
     if data and len(data) == calcsize(PROGRESS):
-        key, sha, length, at, index = unpack(PROGRESS, data)
+        key, sha, length, at, index, i = unpack(PROGRESS, data)
         if key == package.id:
+            chunks = Chunks(package, i, src, buf)
             chunks.go(index, at, length, sha)
             return chunks
-    return chunks
+    return Chunks(package, 0, src, buf)
 
 
 def _reopen(link, at):
@@ -94,9 +100,21 @@ def _reopen(link, at):
 
 
 def write(board, package, chunks):
-    """Decode into the target; note each chunk that ends on a sector as the place to go on."""
+    """Write every component that is not yet there; yields (bytes done, bytes in all)."""
+    sizes = [part.size for part in package.components]
+    while True:
+        before = sum(sizes[: chunks.i])
+        for done in decode(board, package, chunks):
+            yield before + done, sum(sizes)
+        if chunks.i + 1 == len(sizes):
+            return
+        chunks.begin(chunks.i + 1)
+
+
+def decode(board, package, chunks):
+    """Decode one component into its target; note each chunk that ends on a sector as the place to go on."""
     part = chunks.part
-    target = board.layout.target(part.kind)
+    target = board.layout.target(part)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
         left = chunks.load()
@@ -105,20 +123,21 @@ def write(board, package, chunks):
             n = pull(chunks, chunks.buf)
             if not done:
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
-                # A journal that keeps nothing is found out before the first erase.
-                board.journal.put("progress", b"")
+                if not chunks.i:
+                    # A journal that keeps nothing is found out before the first erase.
+                    board.journal.put("progress", b"")
             put(target, done, chunks.buf, n)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:
-            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index)
+            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
             board.journal.put("progress", where)
-        yield done, part.size
+        yield done
 
 
 def prove(board, part, buf):
     """Read the target back: it must hold what was signed, and the loader must take it."""
-    target = board.layout.target(part.kind)
+    target = board.layout.target(part)
     seen = digest(target, part.size, buf, board.feed)
     if seen != part.sha:
         board.journal.put("progress", b"")

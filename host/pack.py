@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -17,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from device.errors import Refused
 from device.pipe import package as fmt
 from host import keys
+from host.assemble import Head, Part, assemble, pieces
 from host.vendor import prepare
 
-CODES = {name: code for code, name in fmt.STAGES.items()}
 # What `compress` may be, and the stage it stands for.
-COMPRESSIONS = {"none": b"", "deflate": bytes([CODES["inflate"]])}
+COMPRESSIONS: dict[str, tuple[str, ...]] = {"none": (), "deflate": ("inflate",)}
 # DeflateIO of the ESP32 takes a window of 2**wbits bytes from the heap; 4 KiB costs 1.7 % of size beside 32 KiB.
 WBITS = 12
 
@@ -59,23 +58,7 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
     """Sign `firmware` (a bare application or a merged image) into a package; without a key it is unsigned."""
     check(options)
     image, notes, facts = prepare(options.layout, firmware)
-    chunks = list(chain(image, options))
-    record = struct.pack(
-        fmt.COMPONENT,
-        fmt.FIRMWARE,
-        options.wbits if options.compress == "deflate" else 0,
-        0,
-        COMPRESSIONS[options.compress],
-        len(image),
-        sum(map(len, chunks)),
-        hashlib.sha256(image).digest(),
-        len(chunks[0]),
-        hashlib.sha256(chunks[0]).digest(),
-        0,
-        bytes(32),
-        b"firmware",
-    )
-    data = sign(header(options, [record], key), key) + b"".join(chunks)
+    data = assemble(head(options), [part(image, options)], key)
     facts |= {
         "product": options.product,
         "version": options.version,
@@ -84,10 +67,28 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
         "chunk": options.chunk,
         "image": len(image),
         "size": len(data),
-        "id": hashlib.sha256(header(options, [record], key)).hexdigest()[:16],
+        "id": ident(data),
         "key": keys.key_id(keys.public_bytes(key)).hex() if key else None,
     }
     return Packed(data, notes, facts)
+
+
+def head(options: Options) -> Head:
+    """What the header says of the package."""
+    return Head(options.product, options.layout, version_bytes(options.version), options.chunk)
+
+
+def ident(data: bytes) -> str:
+    """The id of a package: the first 8 bytes of the SHA-256 of what is signed, in hex."""
+    end = 16 + struct.unpack_from("<H", data, 6)[0]
+    return hashlib.sha256(data[:end]).hexdigest()[:16]
+
+
+def part(image: bytes, options: Options) -> Part:
+    """The firmware as a component."""
+    travel = [encode(piece, options) for piece in pieces(image, options.chunk)]
+    stages = COMPRESSIONS[options.compress]
+    return Part(fmt.FIRMWARE, "firmware", image, travel, stages, options.wbits if stages else 0)
 
 
 def check(options: Options) -> None:
@@ -101,37 +102,6 @@ def check(options: Options) -> None:
         raise Refused("compress", f"compression {options.compress!r}, known are {', '.join(COMPRESSIONS)}")
     if not 9 <= options.wbits <= 15:
         raise Refused("compress", f"a window of 2**{options.wbits} bytes, wanted 9 to 15")
-
-
-def header(options: Options, records: list[bytes], key: rsa.RSAPrivateKey | None) -> bytes:
-    """The signed bytes: preamble and body."""
-    body = struct.pack(
-        fmt.BODY,
-        options.product.encode(),
-        options.layout.encode(),
-        version_bytes(options.version),
-        options.chunk,
-        len(records),
-        0,
-    ) + b"".join(records)
-    name = keys.key_id(keys.public_bytes(key)) if key else bytes(8)
-    return struct.pack(fmt.PREAMBLE, fmt.MAGIC, fmt.FORMAT, 1 if key else 0, len(body), name) + body
-
-
-def sign(head: bytes, key: rsa.RSAPrivateKey | None) -> bytes:
-    """The header and, behind it, its signature."""
-    return head + (keys.sign(key, head) if key else b"")
-
-
-def chain(image: bytes, options: Options) -> Iterator[bytes]:
-    """The stored chunks, first to last; each begins with the SHA-256 and the length of the next one."""
-    stored: list[bytes] = []
-    after = struct.pack(fmt.LINK, bytes(32), 0)
-    for off in reversed(range(0, len(image), options.chunk)):
-        chunk = after + encode(image[off : off + options.chunk], options)
-        after = struct.pack(fmt.LINK, hashlib.sha256(chunk).digest(), len(chunk))
-        stored.append(chunk)
-    return reversed(stored)
 
 
 def encode(piece: bytes, options: Options) -> bytes:

@@ -90,6 +90,9 @@ class Ram:
         self.opened.append(at)
         return _Body(self, at)
 
+    def other(self):
+        return False
+
     def report(self, code, text):
         self.reports.append((code, text))
 

@@ -249,7 +249,7 @@ def test_a_package_of_two_firmwares_is_refused():
     record = bytes(head[72:])
     head[6:8] = pack("<H", 56 + 2 * len(record))
     head[68:70] = pack("<H", 2)
-    refused(Refused, "kind", bytes(head) + record + b"".join(chunks) * 2)
+    refused(Refused, "format", bytes(head) + record + b"".join(chunks) * 2)
 
 
 def test_what_is_not_for_this_board_is_refused_with_no_erase():

@@ -18,6 +18,10 @@ class File:
         src.seek(at)
         return src
 
+    def other(self):
+        """Is there another package to try, after one that was refused? There is one file."""
+        return False
+
     def report(self, code, text):
         """Nobody listens."""
 

@@ -3,8 +3,10 @@
     {"mpota": 1, "packages": [{"product": "lamp", "layout": "esp32", "version": "1.2.3",
                                "file": "URL, relative to the manifest", "size": 12345, "id": "16 hex"}]}
 
-`python -m http.server` is enough. The id is for people. https needs `ca`, goes on to https only, and judges the
-certificate's dates by the board's clock, so set that first (ntptime). More than the manifest's size is never read.
+`python -m http.server` is enough. Of several packages of the newest version, deltas and the full image, the smallest
+is offered first and after a refusal the next. The id is for people. https needs `ca`, goes on to https only, and
+judges the certificate's dates by the board's clock, so set that first (ntptime). More than the manifest's size is
+never read.
 """
 
 from gc import collect
@@ -30,6 +32,7 @@ class Http(Web):
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
         self.rest = bytearray(2 * EARLY)
         self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = self.buf = None
+        self.offer = self.refused = self.more = ()
         self.length = self.pos = self.lo = self.hi = 0
         self.chunked = self.html = self.shaking = False
 
@@ -37,12 +40,12 @@ class Http(Web):
         """The newest package for this board from byte `at` on; None when none is newer than what runs."""
         if not at or not self.file:
             self.file = None
-            entry = self._newest()
+            self._choose()
             # What stays must not lie behind what goes: neither the connection here nor the installer's buffer next.
             collect()
-            if not entry:
+            if not self.offer:
                 return None
-            self.length, file = entry
+            _, self.length, file = self.offer
             self.file = join(self.url, file)
         self.fetch(self.file, at, self.length)
         collect()
@@ -69,6 +72,12 @@ class Http(Web):
             raise
         return self
 
+    def other(self):
+        """After a refusal: is there a larger package of the same version? The next open() gives it."""
+        self.refused = self.offer
+        self.file = None
+        return bool(self.more)
+
     def report(self, code, text):
         """POST it where `report_url` says; no answer is no error."""
         if not self.report_url:
@@ -82,8 +91,8 @@ class Http(Web):
             return
         self.close()
 
-    def _newest(self):
-        """(size, file) of the newest entry for this board, None when none is newer than what runs."""
+    def _choose(self):
+        """Find the offer, (version, size, file): the newest for this board, of those the smallest not refused yet."""
         from json import loads
 
         buf = bytearray(MANIFEST)
@@ -91,23 +100,26 @@ class Http(Web):
         self.close()
         if n == MANIFEST:
             raise LinkError("manifest", "the manifest has %d bytes or more" % n)
-        best = None
-        newest = self.current() or b""
+        found = []
+        current = self.current() or b""
         try:
             text = loads(buf[:n])  # type: ignore[type-var]  # the stubs know no bytearray here
             if text["mpota"] != 1:
                 raise ValueError("format")
             for entry in text["packages"]:
                 if entry["product"] == self.product and entry["layout"] == self.layout:
-                    version = encode(entry["version"])
-                    if version > newest:
-                        newest = version
-                        best = int(entry["size"]), entry["file"] + ""
-                        if best[0] < 1:
-                            raise ValueError("size")
+                    offer = encode(entry["version"]), int(entry["size"]), entry["file"] + ""
+                    if offer[1] < 1:
+                        raise ValueError("size")
+                    if offer[0] > current:
+                        found.append(offer)
         except Exception as e:
             raise LinkError("manifest", "%s is no manifest: %r" % (self.url, e))
-        return best
+        found.sort()
+        found = [o for o in found if o[0] == found[-1][0]]
+        left = [o for o in found if o > self.refused] or found[-1:]
+        self.offer = left[0] if left else ()
+        self.more = left[1:]
 
 
 def encode(version):

@@ -69,6 +69,10 @@ class Serial:
         self.size = unpack("<I", data)[0]
         return _Body(self)
 
+    def other(self):
+        """The host decides what to offer next."""
+        return False
+
     def report(self, code, text):
         """Tell the host; after three silences nobody listens, and that is no error."""
         self._start()

@@ -3,6 +3,6 @@
 from deflate import RAW, DeflateIO
 
 
-def open(src, part):
-    """A Source of the inflated bytes; `src` is the chunk in RAM, so that reading it a byte at a time is cheap."""
-    return DeflateIO(src, RAW, part.wbits)
+def stage(chunks):
+    """Opens Sources of the inflated bytes; a chunk lies in RAM, so that reading it a byte at a time is cheap."""
+    return lambda src: DeflateIO(src, RAW, chunks.part.wbits)

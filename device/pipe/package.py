@@ -17,8 +17,10 @@ MAGIC = b"MPOT"
 FORMAT = 1
 # Magic, format, signature (0 none, 1 RSA-3072), bytes of the body, key id: 16 bytes.
 PREAMBLE = "<4sBBH8s"
-# Product, layout, version, chunk size, components, 0: 56 bytes.
+# Product, layout, version, chunk size, components, recipients: 56 bytes.
 BODY = "<32s8s8sIHH"
+# Recipients: the id of a device's key and the content key wrapped for it.
+RECIPIENT_SIZE = 48
 # Kind, wbits, 0, stages, size, bytes in the package, SHA-256, the first chunk's length and SHA-256, base size and
 # SHA-256, name: 136 bytes.
 COMPONENT = "<BBH4sII32sI32sI32s16s"
@@ -30,9 +32,11 @@ LINK_SIZE = 36
 SLACK = 64
 CHUNKS = (4096, 8192, 16384, 32768, 65536)
 FIRMWARE = 1
+FILES = 2
+RESOURCE = 3
 SIGNATURE = 384
 # Decoders by stage code; a module that is left off the board is a stage that it refuses.
-STAGES = {1: "inflate"}
+STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma"}
 
 
 def name(field):
@@ -50,13 +54,18 @@ class Component:
         (self.kind, self.wbits, flags, stages, self.size, self.stored, self.sha, self.length, self.first,
             self.base_size, self.base_sha, label) = unpack_from(COMPONENT, buf, off)  # fmt: skip
         self.name = name(label)
+        # The Flash that a delta stands on; whoever knows the board sets it.
+        self.base = None
         self.stages = stages.rstrip(b"\0")
+        self.makers = []
         for code in self.stages:
-            if code not in STAGES:
+            try:
+                self.makers.append(__import__("device.pipe." + STAGES[code], None, None, ("stage",)).stage)
+            except (KeyError, ImportError):
                 raise Refused("stage", "stage %d is not on this board" % code)
         fits = LINK_SIZE < self.length <= min(chunk + SLACK, self.stored)
-        # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0.
-        if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15:
+        # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0; LZMA 2**16 too.
+        if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15 + (4 in stages):
             raise Refused("format", "%s: size %d, first chunk %d" % (self.name, self.size, self.length))
 
 
@@ -66,12 +75,25 @@ class Package:
     def __init__(self, buf, end, whole, digest):
         self.id = digest[:8]
         self.end = whole
-        product, layout, self.version, self.chunk, n, _ = unpack_from(BODY, buf, 16)
-        if self.chunk not in CHUNKS or not n or 72 + n * COMPONENT_SIZE != end:
+        self.key = None
+        product, layout, self.version, self.chunk, n, self.recipients = unpack_from(BODY, buf, 16)
+        at = 72 + n * COMPONENT_SIZE
+        if self.chunk not in CHUNKS or not n or at + self.recipients * RECIPIENT_SIZE != end:
             raise Refused("format", "%d components, chunks of %d, %d bytes" % (n, self.chunk, end))
         self.product = name(product)
         self.layout = name(layout)
-        self.components = [Component(buf, off, self.chunk) for off in range(72, end, COMPONENT_SIZE)]
+        self.components = [Component(buf, off, self.chunk) for off in range(72, at, COMPONENT_SIZE)]
+        self.size = whole + sum([c.stored for c in self.components])
+        # Two firmwares have one place, two resources have two.
+        if len({c.name if c.kind == RESOURCE else c.kind for c in self.components}) < n:
+            raise Refused("format", "two components for one place")
+
+    def unlock(self, secrets, buf):
+        """Unwrap the content key with one of the board's; `buf` still holds the header."""
+        from device.pipe.decrypt import unwrap
+
+        at = 72 + len(self.components) * COMPONENT_SIZE
+        self.key = unwrap(memoryview(buf)[at : at + self.recipients * RECIPIENT_SIZE], secrets)
 
     @classmethod
     def read(cls, src, keys, buf):
@@ -99,22 +121,32 @@ class Package:
 
 
 class Chunks:
-    """A Source: the decoded bytes of one component. `load()` proves the next chunk, `readinto` decodes it.
+    """A Source: the decoded bytes of a component. `load()` proves the next chunk, `readinto` decodes it.
 
-    `index`, `at`, `length` and `sha` say which chunk is next, where it begins in the package, and what it must be: all
-    that it takes to go on after a reset.
+    `i`, `index`, `at`, `length` and `sha` say which chunk of which component is next, where it begins in the package,
+    and what it must be: all that it takes to go on after a reset.
     """
 
     def __init__(self, package, i, src, buf):
         self.src = src
         self.buf = buf
-        self.part = part = package.components[i]
+        self.package = package
         self.chunk = package.chunk
-        self.go(0, package.end + sum(c.stored for c in package.components[:i]), part.length, part.first)
+        self.key = package.key
         # The room of a stored chunk, taken once: a fragmented heap cannot stop the update later.
         self.ram = BytesIO()
-        self.ram.seek(min(self.chunk + SLACK, part.stored) - 1)
+        self.ram.seek(min(self.chunk + SLACK, max([c.stored for c in package.components])) - 1)
         self.ram.write(b"\0")
+        self.begin(i)
+
+    def begin(self, i):
+        """Make the first chunk of component `i` the next one."""
+        parts = self.package.components
+        self.i = i
+        self.part = part = parts[i]
+        self.go(0, self.package.end + sum([c.stored for c in parts[:i]]), part.length, part.first)
+        self.base = part.base
+        self.stages = [stage(self) for stage in part.makers]
 
     def go(self, index, at, length, sha):
         """Make chunk `index` the next one; the source must stand at byte `at` of the package."""
@@ -130,7 +162,7 @@ class Chunks:
 
     def load(self):
         """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
-        ram = src = self.ram
+        ram = self.ram
         self._prove(ram)
         ram.seek(0)
         self.stored = self.length
@@ -140,9 +172,7 @@ class Chunks:
         self.sha, self.length = unpack(LINK, ram.read(LINK_SIZE))
         if self.length and self.done():
             raise Corrupt("chain", "the last chunk, %d, promises another" % (self.index - 1))
-        for code in self.part.stages:
-            src = __import__("device.pipe." + STAGES[code], None, None, ("open",)).open(src, self.part)
-        self.decoder = src
+        self.decoder = None
         return self.left
 
     def _prove(self, ram):
@@ -170,6 +200,10 @@ class Chunks:
         if len(buf) > self.left:
             buf = memoryview(buf)[: self.left]
         try:
+            if not self.decoder:
+                self.decoder = self.ram
+                for open in self.stages:
+                    self.decoder = open(self.decoder)
             n = self.decoder.readinto(buf)
             self.left -= n
             more = not self.left and self.decoder is not self.ram and self.decoder.readinto(bytearray(1))

@@ -12,8 +12,8 @@ from host.bench.material import Material
 from host.flash import ROOT, compile_mpy, modules
 
 # A module of the core runs on every board: board.py is this board's wiring, console.py the words of a host, file.py a
-# link for a card.
-NOT_CORE = ("board", "console", "file")
+# link for a card; the others are stages that a board may do without.
+NOT_CORE = ("board", "console", "file", "decrypt", "delta", "xtensa", "lzma")
 ARCH = "xtensawin"
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
 BOOT = "import sys, device.shim, device.board, device.store.journal; print(*[m for m in sys.modules if 'device' in m])"

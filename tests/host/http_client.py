@@ -1,7 +1,8 @@
 """What one scenario of test_link_http.py runs, under CPython and under the unix port: open, read, print one line.
 
 The argument is a JSON object {url, ca, version, opens: [offset, ...], report_url, timeout_ms}. Prints a JSON object:
-for each open the length and SHA-256 of what came, None for no offer, or the error's code and text.
+for each open the length and SHA-256 of what came, None for no offer, or the error's code and text. In place of an
+offset "other" says that the offer was refused, and gives whether there is another.
 """
 
 import json
@@ -35,6 +36,9 @@ buf = bytearray(1000)
 for at in want["opens"]:
     n = 0
     digest = sha256()
+    if at == "other":
+        out.append(link.other())
+        continue
     try:
         src = link.open(at)
         if src is None:

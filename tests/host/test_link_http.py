@@ -311,6 +311,27 @@ def test_newest_package_for_this_board_is_taken(run):
     assert listed(run, manifest(*entries)) == WHOLE
 
 
+def test_of_one_version_the_smallest_comes_first_and_after_each_refusal_the_next(run):
+    smaller, small = PACKAGE[: SIZE - 200], PACKAGE[: SIZE - 100]
+    entries = [entry("1.2.0"), entry("1.2.0", "b"), entry("1.2.0", "a"), entry("1.1.0", "gone")]
+    entries[1]["size"], entries[2]["size"] = SIZE - 100, SIZE - 200
+    rules = {"/m.json": head() + manifest(*entries), "/package": ranged}
+    with Rogue(rules) as server:
+        server.rules["/a"] = head("200 OK", length=len(smaller)) + smaller
+        server.rules["/b"] = head("200 OK", length=len(small)) + small
+        out = run(server.url("/m.json"), opens=(0, "other", 0, "other", 0, "other", 0))
+    lengths = [o if isinstance(o, bool) else o[0] for o in out]
+    assert lengths == [SIZE - 200, True, SIZE - 100, True, SIZE, False, SIZE]
+
+
+def test_a_refusal_does_not_outlive_its_version(run):
+    later = head() + manifest(entry("1.3.0", "package", size=SIZE - 1), entry("1.3.0", "package"))
+    said = iter([head() + manifest(entry("1.2.0")), later])
+    with Rogue({"/m.json": lambda at: next(said), "/package": plain}) as server:
+        out = run(server.url("/m.json"), opens=(0, "other", 0))
+    assert out[:2] == [WHOLE, False] and out[2][0] == SIZE - 1
+
+
 @pytest.mark.parametrize(
     "running, found", [((1, 1, 9, 0), WHOLE), ((1, 2, 0, 0), None), ((1, 2, 0, 1), None), ((2, 0, 0, 0), None)]
 )

@@ -12,6 +12,7 @@ from device.store.writer import digest
 
 TRIALS = 3
 FACTORY = -1
+FIRMWARE = 1  # the component's kind, pipe/FORMAT.md
 STAGED = "slot %d boots next and slot %d runs: restart, or `rollback`"
 
 
@@ -65,9 +66,15 @@ class Layout:
         n = len(self.port.slots)
         return (self.port.running + 1) % n
 
-    def target(self, kind):
+    def target(self, part):
         """The Flash that the next image goes to: the slot after the one that runs."""
+        if part.kind != FIRMWARE:
+            raise Refused("kind", "this board takes one component, a firmware")
         return self.port.slots[self.free()]
+
+    def running(self, part):
+        """The Flash that a delta of the image stands on."""
+        return self.port.current
 
     def admit(self, part, head):
         """Judge the first bytes of an image before anything is erased for it."""
@@ -77,7 +84,7 @@ class Layout:
 
     def check(self, part):
         """Would the loader find a whole image in the target?"""
-        n = image.walk(self.target(part.kind))
+        n = image.walk(self.target(part))
         if n > part.size:
             raise Corrupt("image", "the image says %d bytes, the package brought %d" % (n, part.size))
 

@@ -28,12 +28,12 @@ LAYOUT, SETTLE, OTADATA = "device.layout.esp32", "device.layout.esp32.settle", "
 LAYS = "tests.test_layout:test_"
 
 # No bug at all: what finds this one finds nothing.
-CONTROL = Mutant("no bug", INSTALLER, "yield done, part.size", "yield done, part.size")
+CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield done\n")
 
-PROVE = "        prove(board, chunks.part, buf)\n"
+PROVE = "        for part in package.components:\n            prove(board, part, buf)\n"
 ARM = "        board.layout.arm(package)\n"
 LOAD = "        left = chunks.load()\n"
-NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index)"
+NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"

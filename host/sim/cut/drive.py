@@ -60,6 +60,9 @@ class Offer:
         self.opened.append(at)
         return _Body(self.data, at)
 
+    def other(self) -> bool:
+        return False
+
     def report(self, code: str, text: str) -> None:
         self.reports.append(code)
 

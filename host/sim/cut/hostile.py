@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from device.agent import Agent
 from device.pipe import package as fmt
 from host import keys
-from host.pack import Options, pack, sign
+from host.assemble import Part, assemble, pieces, sign
+from host.pack import Options, head, pack
 from host.sim.cut.drive import POLL_MS, Life, Memory, Offer
 from host.sim.cut.explore import Failure
 from host.sim.cut.oracle import Bad, Oracle
@@ -146,20 +147,11 @@ def _bump(head: bytearray, at: int) -> None:
 
 def repacked(options: Options, image: bytes, key: rsa.RSAPrivateKey) -> bytes:
     """A signed package of bytes that the packer would refuse."""
-    from hashlib import sha256
-
-    from host.pack import chain, header
-
-    chunks = list(chain(image, options))
-    record = struct.pack(
-        fmt.COMPONENT, 1, 0, 0, b"", len(image), sum(map(len, chunks)), sha256(image).digest(), len(chunks[0]),
-        sha256(chunks[0]).digest(), 0, bytes(32), b"firmware",
-    )  # fmt: skip
-    return sign(header(options, [record], key), key) + b"".join(chunks)
+    return assemble(head(options), [Part(fmt.FIRMWARE, "firmware", image, list(pieces(image, options.chunk)))], key)
 
 
-def attack(layout: str, pair: Keys) -> Hostile:
-    """Offer every hostile release to a board of its own."""
+def attack(layout: str, pair: Keys, only: str = "") -> Hostile:
+    """Offer every hostile release to a board of its own, or the one with the name `only`."""
     life = life_of(layout)
     result = Hostile()
     rig = life.Rig(scenario_of(layout, life.ROOMY))
@@ -168,6 +160,8 @@ def attack(layout: str, pair: Keys) -> Hostile:
     forger = Forger(rig, life.image, pair, life.PRODUCT)
     for early, releases in ((True, forger.early()), (False, forger.late())):
         for name, data in releases:
+            if only not in ("", name):
+                continue
             rig.flash.load(start)
             result.offered["early" if early else "late"] += 1
             try:
