@@ -5,12 +5,11 @@ from random import Random
 
 import pytest
 
-from device.errors import Refused
 from host import cli
 from host.sim.cut import campaign, command, explore, faults, hostile, report, shapes
 from host.sim.cut.cells import BLANK, SECTOR, CutFlash, mark
 from host.sim.cut.drive import Memory
-from host.sim.cut.explore import CATEGORIES, Explorer, Failure, Step, every
+from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Step, every
 from host.sim.cut.oracle import Bad, Oracle
 from host.sim.cut.rig import layouts, life_of, scenario_of
 from host.sim.flash import PowerCut
@@ -38,8 +37,9 @@ def test_no_cut_leaves_a_device_dead(quick):
         assert max(tally.depths) >= 5, "cuts in cuts in cuts were tried"
         for name in CATEGORIES:
             assert tally.categories()[name] >= len(tally.marks) / 8, tally.categories()
-        for outcome in ("old whole", "new whole", "resumed"):
-            assert tally.outcomes[outcome] > 100, tally.outcomes
+        ends = tally.ends()
+        assert set(ends) == set(OUTCOMES) and min(ends.values()) > 100, ends
+        assert sum(ends.values()) == sum(tally.depths.values()) >= len(tally.marks)
 
 
 def test_no_fault_of_the_flash_leaves_a_device_dead(quick):
@@ -126,18 +126,29 @@ def test_a_state_that_was_found_can_be_played_again(capsys):
     assert run("--replay", "update:20.suffix") == 0
     out = capsys.readouterr().out
     assert "ota_0" in out or "app0" in out, "a map of the flash"
-    assert "bad       0" in out
-    assert run("--replay", "hang:failing=20") == 0
+    assert "update:20.suffix: good, resumed" in out
+    for ident in ("hang:failing=20", "update:spoiled=20.suffix.9001.3", "deflate:hostile=unsigned"):
+        assert run("--replay", ident) == 0
+        assert f"{ident}: good" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ident", ["nothing", "unheard:3.after", "update:9999.after", "update:3.unheard", "update:x"])
-def test_a_replay_that_cannot_be_says_so(ident):
-    with pytest.raises(Refused):
-        command.replay("esp32", ident, 0)
+NO_STATES = [
+    *("nothing", "unheard:3.after", "own:3.after", "update:9999.after", "update:3.unheard", "update:x"),
+    *("update:unheard=1", "update:stuck=7000", "update:stuck=x.1", "update:stuck=7000.8", "update:stuck=fffffff.1"),
+    *("update:failing=0", "update:failing=9999", "update:metastable=1.unheard", "update:rot=99.7000.1"),
+    *("update:spoiled=20.suffix", "deflate:hostile=unheard"),
+]
+
+
+@pytest.mark.parametrize("ident", NO_STATES)
+def test_a_replay_that_cannot_be_says_so_in_one_sentence(ident, capsys):
+    assert run("--replay", ident) == 2
+    *usage, sentence = capsys.readouterr().err.splitlines()
+    assert ident in sentence and len(usage) <= 3
 
 
 def test_an_unknown_layout_is_refused(capsys):
-    assert run("--layout", "unheard") == cli.EXIT[Refused]
+    assert run("--layout", "unheard") == 2
     assert "esp32" in capsys.readouterr().err
 
 

@@ -104,7 +104,9 @@ class Worker:
         explorer = Explorer(self.settings.layout, scenario_of(self.settings.layout, name), self.settings.seed)
         explorer.tally.marks = self.tally.marks
         before = len(self.tally.marks)
-        first = [c for c in explorer.run(explorer.start, every) if self.known(explorer, c)]
+        explorer.tells = self.number == 0
+        first = [c for c in explorer.run(explorer.start, every) if self.unseen(explorer, c)]
+        explorer.tells = True
         if depth > 1:
             self.below(explorer, first, depth)
         else:
@@ -118,7 +120,7 @@ class Worker:
         self.tally.add(explorer.tally)
         self.tally.marks = marks
 
-    def known(self, explorer: Explorer, case: Case) -> bool:
+    def unseen(self, explorer: Explorer, case: Case) -> bool:
         """Is it the first time that this state is seen, by whichever process it will be tried?"""
         key = (mark(case.shot), case.memory)
         if key in explorer.tried:
@@ -141,8 +143,10 @@ class Worker:
         for case in cases:
             mine = self.count(explorer, case)
             if depth > 1:
+                explorer.tells = mine
                 found = explorer.run(case, every)
-                self.below(explorer, [c for c in found if self.known(explorer, c)], depth - 1)
+                explorer.tells = True
+                self.below(explorer, [c for c in found if self.unseen(explorer, c)], depth - 1)
             elif mine:
                 explorer.run(case)
             if self.enough(explorer):
@@ -160,8 +164,8 @@ class Worker:
 
     def chain(self, explorer: Explorer, case: Case) -> None:
         """One walk down: some states at each depth are tried, one of the kind that was tried least is walked on."""
-        for _ in range(self.rng.randrange(2, DEEPEST)):
-            found = explorer.run(case, self.sampler())
+        for i in range(self.rng.randrange(2, DEEPEST)):
+            found = explorer.run(case, self.sampler(), again=i == 0)
             self.rng.shuffle(found)
             kinds = self.tally.categories()
             mean = sum(kinds.values()) / len(CATEGORIES)
@@ -216,15 +220,14 @@ def _spread(settings: Settings, stories: list[str], result: Result) -> None:
             result.faults.add(story.result())
 
 
-def replay(layout: str, ident: str, seed: int) -> tuple[Explorer, Tally]:
-    """Live the way `scenario:cut+cut...` again with real power cuts; the explorer stands where the power returned."""
-    name, _, path = ident.partition(":")
-    explorer = Explorer(layout, scenario_of(layout, name), seed)
+def replay(layout: str, scenario: Scenario, path: str, seed: int) -> tuple[Explorer, Tally]:
+    """Live the way `cut+cut...` again with real power cuts; the explorer stands where the power returned."""
+    explorer = Explorer(layout, scenario, seed)
     case = explorer.start
     for text in path.split("+"):
         op, _, shape = text.partition(".")
         if shape not in {*EDGES, *SHAPES["prog"], *SHAPES["erase"]}:
-            raise LookupError(f"there is no cut of the shape {shape!r}")
+            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.suffix")
         try:
             case = explorer.cut(case, Step(int(op), shape))
         except Bad as e:
@@ -242,7 +245,7 @@ def shorten(layout: str, bad: Failure, seed: int) -> Failure:
     while i < len(steps) and len(steps) > 1:
         fewer = steps[:i] + steps[i + 1 :]
         try:
-            tally = replay(layout, f"{bad.scenario}:{'+'.join(fewer)}", seed)[1]
+            tally = replay(layout, scenario_of(layout, bad.scenario), "+".join(fewer), seed)[1]
         except (LookupError, ValueError, Bad):
             i += 1
             continue

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from device.errors import Refused
-from host.sim.cut import bugs, campaign, faults, hostile, mutants, report
-from host.sim.cut.rig import layouts, life_of
+import click
+
+from host import show
+from host.sim.cut import bugs, campaign, faults, hostile, mutants, page, report
+from host.sim.cut.rig import Scenario, layouts, life_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
 SAMPLED = 300
@@ -16,47 +18,81 @@ SAMPLED = 300
 def chosen(layout: str) -> str:
     """The layout, which must be one of the device's."""
     if layout not in layouts():
-        raise Refused("layout", f"layout {layout!r}, known are {', '.join(layouts())}")
+        raise wrong("layout", f"{layout!r} is no layout; there are {', '.join(layouts())}")
     return layout
+
+
+def wrong(option: str, text: str) -> click.BadParameter:
+    """What was typed cannot be meant."""
+    return click.BadParameter(text, param_hint=f"'--{option}'")
 
 
 def run(layout: str, depth: int, seed: int) -> report.Report:
     """Everything, without options."""
     began = time.monotonic()
     settings = campaign.full(chosen(layout), depth, seed)
+    how_long = {1: "some seconds", 2: "some minutes"}.get(depth, "many hours: nothing is left out so deep")
+    show.note(f"Cutting the power in {len(settings.scenarios)} stories; this takes {how_long}.")
     made = shortened(layout, report.Report(layout, campaign.run(settings)), seed)
+    show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
+    show.note(f"Looking for {len(bugs.MUTANTS)} seeded bugs; this takes another minute or two.")
     made.verdicts = mutants.hunt_all(bugs.MUTANTS, layout, settings.workers)
     made.seconds = time.monotonic() - began
     return made
 
 
+def own(layout: str, image: Path, table: Path | None) -> Scenario:
+    """The update to a firmware of the user's own, on his own partition table."""
+    found: Scenario = life_of(chosen(layout)).own(image.read_bytes(), table.read_bytes() if table else None)
+    return found
+
+
 def sample(layout: str, image: Path, table: Path | None, seed: int) -> report.Report:
     """Cuts at random in an update from the user's own image, on his own table: some hundred states."""
     began = time.monotonic()
-    scenario = life_of(chosen(layout)).own(image.read_bytes(), table.read_bytes() if table else None)
+    scenario = own(layout, image, table)
+    show.note(f"Cutting the power in {SAMPLED} places, or as many as {campaign.SAMPLE_SECONDS:.0f} s allow.")
     made = report.Report(layout, campaign.sampled(layout, scenario, SAMPLED, seed))
     made.seconds = time.monotonic() - began
     return made
 
 
-def replay(layout: str, ident: str, seed: int) -> tuple[report.Report, list[str]]:
-    """One bad state again, and the map of the flash when the power returned."""
+def replay(
+    layout: str, ident: str, seed: int, image: Path | None = None, table: Path | None = None
+) -> tuple[report.Report, list[str]]:
+    """One state again, and the map of the flash when the power returned; `image`, `table` where it is of `sample`."""
     name, _, path = ident.partition(":")
-    if name not in life_of(chosen(layout)).SCENARIOS or not path:
-        raise Refused("replay", f"{ident!r} names no scenario and cut; a report prints such names after --replay")
-    made = report.Report(layout)
-    kind, equals, which = path.partition("=")
-    if equals and kind in faults.KINDS:
-        story = faults.Story(layout, name, seed)
-        story.play(kind, which)
-        made.result.faults = story.result
-        return made, report.flash_map(story.explorer)
+    stories: dict[str, Scenario] = dict(life_of(chosen(layout)).SCENARIOS)
+    if image:
+        stories["own"] = own(layout, image, table)
+    if name not in stories or not path:
+        also = "; give the --image too" if name == "own" else ""
+        raise wrong("replay", f"{ident!r} names no scenario and cut; a report prints such names after --replay{also}")
+    made = report.Report(layout, ident=ident)
     try:
-        explorer, made.result.tally = campaign.replay(layout, ident, seed)
+        return made, _play(made, stories[name], path, seed)
     except (LookupError, ValueError) as e:
-        raise Refused("replay", f"{ident!r} cannot be played: {e}") from e
-    return made, report.flash_map(explorer)
+        raise wrong("replay", f"{ident!r} cannot be played: {e}") from e
+
+
+def _play(made: report.Report, scenario: Scenario, path: str, seed: int) -> list[str]:
+    """A cut of cuts `3.after+7.prefix`, a fault `stuck=7000.3`, or a release `hostile=unsigned`."""
+    kind, equals, which = path.partition("=")
+    if not equals:
+        explorer, made.result.tally = campaign.replay(made.layout, scenario, path, seed)
+        return report.flash_map(explorer)
+    if kind == "hostile":
+        made.hostile = hostile.attack(made.layout, hostile.make_keys(), which)
+        if not made.hostile.offered:
+            raise LookupError(f"there is no release {which!r}")
+        return []
+    if kind not in faults.KINDS:
+        raise LookupError(f"there is no fault {kind!r}; there are {', '.join(faults.KINDS)}")
+    story = faults.Story(made.layout, scenario, seed)
+    story.play(kind, which)
+    made.result.faults = story.result
+    return report.flash_map(story.explorer)
 
 
 def processes(layout: str, n: int, seed: int) -> report.Report:
@@ -64,6 +100,7 @@ def processes(layout: str, n: int, seed: int) -> report.Report:
     from host.sim.cut import processes as real
 
     began = time.monotonic()
+    show.note(f"Killing a board {n} times, each in a real update of some seconds.")
     made = report.Report(chosen(layout), killed=real.campaign(n, seed))
     made.seconds = time.monotonic() - began
     return made
@@ -79,5 +116,5 @@ def shortened(layout: str, made: report.Report, seed: int) -> report.Report:
 def write_page(made: report.Report, path: Path) -> Path:
     """The map of the cuts as a page for a browser."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report.svg(made), encoding="utf-8")
+    path.write_text(page.page(made), encoding="utf-8")
     return path

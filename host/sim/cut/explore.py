@@ -27,6 +27,8 @@ PHASES = {
     "leave": "confirm and retreat",
 }
 RECOVERY = "recovery"
+# What becomes of a device: the image it had, where nothing or something of a package was in; or the newer one.
+OUTCOMES = ("old whole", "resumed", "new whole")
 CATEGORIES = ("fetch and write", "arm and first boot", "confirm and retreat", RECOVERY)
 # Where in an operation the power can go besides inside it.
 EDGES = ("before", "after")
@@ -82,13 +84,16 @@ class Failure:
 
 @dataclass
 class Tally:
-    """What a campaign did. `marks`: the state's hash -> the category of the cut that led to it."""
+    """What a campaign did. `marks`: the state's hash -> the category of the cut that led to it.
+
+    `outcomes` is by (category, what became of the device); every state is in it once.
+    """
 
     cuts: int = 0
     nested: int = 0
     torn: int = 0
     marks: dict[bytes, str] = field(default_factory=dict)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)
     bad: list[Failure] = field(default_factory=list)
     # (scenario, operation, kind of operation and phase, shape, outcome) of every first cut.
@@ -102,11 +107,19 @@ class Tally:
             self.marks.setdefault(key, phase)
         self.outcomes += other.outcomes
         self.depths += other.depths
-        self.bad += other.bad
+        known = {b.ident for b in self.bad}
+        self.bad += [b for b in other.bad if b.ident not in known]
         self.map += other.map
 
     def categories(self) -> Counter[str]:
         return Counter(self.marks.values())
+
+    def ends(self) -> Counter[str]:
+        """What became of the devices, wherever the power went."""
+        ends: Counter[str] = Counter()
+        for (_, outcome), n in self.outcomes.items():
+            ends[outcome] += n
+        return ends
 
 
 Chooser = Callable[[str, int], Iterator[str] | list[str]]
@@ -132,6 +145,8 @@ class Explorer:
         self.life = Life(self.rig, self.oracle, self._rest)
         self.seed = seed
         self.enough = enough
+        # False while another process walks the same way and tells of it.
+        self.tells = True
         self.tally = Tally()
         self.start = Case(self.flash.shot(), Memory())
         # Power-ons that a good life came to: one whose every operation was shown to the watcher, and any.
@@ -157,9 +172,13 @@ class Explorer:
         self.tally.marks.setdefault(key[0], case.phase)
         return True
 
-    def run(self, case: Case, chooser: Chooser | None = None) -> list[Case]:
-        """Live from `case` to rest. Returns the states that cuts in this life lead to, where `chooser` wants any."""
+    def run(self, case: Case, chooser: Chooser | None = None, again: bool = False) -> list[Case]:
+        """Live from `case` to rest. Returns the states that cuts in this life lead to, where `chooser` wants any.
+
+        `again`: this state was judged and counted before.
+        """
         self.case, self.chooser, self.found = case, chooser, []
+        self.counts = self.tells and bool(case.path) and not again
         self.hit: Known | None = None
         self.visited: list[tuple[tuple[bytes, str, Memory], tuple[int, ...], int]] = []
         self.flash.load(case.shot)
@@ -201,16 +220,15 @@ class Explorer:
         self._count(boots[0], resumed)
 
     def _count(self, first: int, resumed: bool) -> None:
-        case = self.case
-        if not case.path:
+        if not self.counts:
             return
-        outcome = "new whole" if first > case.memory.confirmed else "old whole"
-        self.tally.outcomes[outcome] += 1
-        self.tally.outcomes["resumed"] += resumed
+        case = self.case
+        old = first <= case.memory.confirmed
+        outcome = "new whole" if not old else "resumed" if resumed else "old whole"
+        self.tally.outcomes[case.phase, outcome] += 1
         self.tally.depths[len(case.path)] += 1
         if len(case.path) == 1:
             step = case.path[0]
-            outcome = "resumed" if resumed and outcome == "old whole" else outcome
             self.tally.map.append((self.name, step.op, self.kinds.get(step.op, ""), step.shape, outcome))
 
     def _watch(self, op: str, off: int, old: bytes, new: bytes) -> None:
@@ -223,9 +241,9 @@ class Explorer:
         for shape in self.chooser(op, number):
             step = Step(number, shape)
             left = new if shape == "after" else self.torn(step, op, old, new)
-            self.tally.cuts += 1
-            self.tally.nested += bool(self.case.path)
-            self.tally.torn += shape != "after"
+            self.tally.cuts += self.tells
+            self.tally.nested += self.tells and bool(self.case.path)
+            self.tally.torn += self.tells and shape != "after"
             memory = self._after(op, off, shape)
             self.found.append(Case(patched(shot, off, left), memory, (*self.case.path, step), phase))
 

@@ -17,7 +17,7 @@ from host.sim.cut.cells import SECTOR, CutFlash
 from host.sim.cut.drive import Life, Memory
 from host.sim.cut.explore import Case, Explorer, Failure, every, randomness
 from host.sim.cut.oracle import Bad
-from host.sim.cut.rig import Area, scenario_of
+from host.sim.cut.rig import Area, Scenario, scenario_of
 from host.sim.cut.shapes import SHAPES
 
 # Stories that are played with faults; between them they have every way out of a trial.
@@ -26,6 +26,8 @@ STORIES = ("update", "update-unprotected", "unhealthy", "hang-unprotected", "fac
 
 # Faults that stay, or that take bytes which nobody can bring back.
 LASTING = ("stuck", "rot")
+# Faults that an update is repeated after.
+PASSING = ("failing", "spoiled")
 
 
 @dataclass
@@ -41,11 +43,11 @@ class Faults:
 
 
 class Story:
-    """Lives of one scenario, each with one fault."""
+    """Lives of one scenario, each with one fault. A name that no fault has is a LookupError or a ValueError."""
 
-    def __init__(self, layout: str, name: str, seed: int) -> None:
-        self.explorer = Explorer(layout, scenario_of(layout, name), seed)
-        self.name = name
+    def __init__(self, layout: str, scenario: Scenario, seed: int) -> None:
+        self.explorer = Explorer(layout, scenario, seed)
+        self.name = scenario.name
         self.seed = seed
         self.rig = self.explorer.rig
         self.flash: CutFlash = self.rig.flash
@@ -63,7 +65,7 @@ class Story:
         flash.load(case.shot)
         flash.noise = Random(f"{self.seed}/{kind}/{ident}")
         life = Life(self.rig, oracle)
-        oracle.soft, oracle.patient = kind in LASTING, kind == "failing"
+        oracle.soft, oracle.patient = kind in LASTING, kind in PASSING
         nvs.Page.KEEPS = False
         life.begin(case.memory, bool(case.path))
         prepare(life)
@@ -87,13 +89,32 @@ class Story:
         rng = Random(f"{self.seed}/{self.name}/{kind}")
         return [DRAWS[kind](self, rng) for _ in range(n)]
 
-    def area(self, label: str) -> Area:
-        return next(a for a in self.rig.areas if a.label == label)
+    def case(self, cut: str) -> Case:
+        """The state that this first cut leaves."""
+        for case in self.cuts:
+            if str(case.path[0]) == cut:
+                return case
+        raise LookupError(f"the life of {self.name} has no cut {cut}")
+
+    def cell(self, *where: str) -> tuple[int, int]:
+        """(offset, bit) in numbers."""
+        if len(where) != 2:
+            raise LookupError("a cell has an offset, a dot and a bit at its end, for example 7000.3")
+        at, n = int(where[0], 16), int(where[1])
+        if not (0 <= at < self.flash.size and 0 <= n < 8):
+            raise LookupError(f"a flash of 0x{self.flash.size:x} bytes has no bit {n} at 0x{at:x}")
+        return at, n
+
+    def written(self, case: Case) -> list[int]:
+        """Sectors of the first update that are not as at the beginning."""
+        slots = [a for a in self.rig.areas if a.kind == "slot" and not a.first]
+        places = [i for a in slots for i in range(a.off // SECTOR, (a.off + a.size) // SECTOR)]
+        return [i for i in places if case.shot[i] != self.start.shot[i]]
 
 
 def metastable(story: Story, ident: str) -> None:
     """`op.shape`: the cells that this torn operation was changing waver until they are rewritten."""
-    case = next(c for c in story.cuts if str(c.path[0]) == ident)
+    case = story.case(ident)
     seen: list[tuple[int, bytes, bytes]] = []
 
     def watch(op: str, off: int, old: bytes, new: bytes) -> None:
@@ -110,12 +131,14 @@ def metastable(story: Story, ident: str) -> None:
 
 def stuck(story: Story, ident: str) -> None:
     """`offset.bit`: this cell is 0 whatever is done to it."""
-    off, bit = ident.split(".")
-    story.live("stuck", ident, story.start, lambda _: story.flash.stick(int(off, 16), int(bit)))
+    off, bit = story.cell(*ident.split("."))
+    story.live("stuck", ident, story.start, lambda _: story.flash.stick(off, bit))
 
 
 def failing(story: Story, ident: str) -> None:
     """`op`: this program or erase does nothing and says so, to whoever asked."""
+    if not 0 < int(ident) <= story.ops:
+        raise LookupError(f"the life of {story.name} has {story.ops} operations")
 
     def prepare(_: Life) -> None:
         story.flash.fail_at = int(ident)
@@ -125,15 +148,17 @@ def failing(story: Story, ident: str) -> None:
 
 def rot(story: Story, ident: str) -> None:
     """`boot.offset.bit`: before this power-on the bit turns over."""
-    boot, off, bit = ident.split(".")
-    at = int(off, 16)
+    boot, *where = ident.split(".")
+    at, bit = story.cell(*where)
+    if not 0 < int(boot) <= story.boots:
+        raise LookupError(f"the life of {story.name} has {story.boots} power-ons")
 
     def rest(cause: str, memory: Memory) -> bool:
         if len(life.boots) == int(boot) and not done:
             done.append(True)
             story.explorer.oracle.frozen.pop(at // SECTOR, None)
             cells = story.flash.cells
-            cells.put(at, bytes([cells.get(at, 1)[0] ^ 1 << int(bit)]))
+            cells.put(at, bytes([cells.get(at, 1)[0] ^ 1 << bit]))
         return False
 
     done: list[bool] = []
@@ -145,6 +170,21 @@ def rot(story: Story, ident: str) -> None:
         it.rest = rest
 
     story.live("rot", ident, story.start, prepare)
+
+
+def spoiled(story: Story, ident: str) -> None:
+    """`op.shape.offset.bit`: the power goes while an image is fetched, and a bit of what was written turns over."""
+    words = ident.split(".")
+    case = story.case(".".join(words[:2]))
+    at, bit = story.cell(*words[2:])
+
+    def prepare(_: Life) -> None:
+        cells = story.flash.cells
+        cells.put(at, bytes([cells.get(at, 1)[0] ^ 1 << bit]))
+        # What is programmed there next is not the caller's fault.
+        story.flash.odd = True
+
+    story.live("spoiled", ident, case, prepare)
 
 
 def _draw_cut(story: Story, rng: Random) -> str:
@@ -168,6 +208,13 @@ def _draw_op(story: Story, rng: Random) -> str:
     return str(1 + rng.randrange(story.ops))
 
 
+def _draw_spoiled(story: Story, rng: Random) -> str:
+    begun = [c for c in story.cuts if c.phase == "fetch and write" and not c.memory.confirmed and story.written(c)]
+    case = rng.choice(begun)
+    off = rng.choice(story.written(case)) * SECTOR + rng.randrange(SECTOR)
+    return f"{case.path[0]}.{off:x}.{rng.randrange(8)}"
+
+
 def _draw_rot(story: Story, rng: Random) -> str:
     area = rng.choice([a for a in story.rig.areas if a.kind in ("slot", "state", "journal")])
     return f"{1 + rng.randrange(story.boots)}.{_where(story, area, rng):x}.{rng.randrange(8)}"
@@ -177,12 +224,14 @@ KINDS: dict[str, Callable[[Story, str], None]] = {
     "metastable": metastable,
     "stuck": stuck,
     "failing": failing,
+    "spoiled": spoiled,
     "rot": rot,
 }
 DRAWS: dict[str, Callable[[Story, Random], str]] = {
     "metastable": _draw_cut,
     "stuck": _draw_bit,
     "failing": _draw_op,
+    "spoiled": _draw_spoiled,
     "rot": _draw_rot,
 }
 
@@ -191,7 +240,7 @@ def campaign(layout: str, names: list[str], n: int, seed: int) -> Faults:
     """`n` lives of every kind of fault in each of the stories `names`."""
     result = Faults()
     for name in names:
-        story = Story(layout, name, seed)
+        story = Story(layout, scenario_of(layout, name), seed)
         for kind in KINDS:
             for ident in story.idents(kind, n):
                 story.play(kind, ident)

@@ -1,30 +1,25 @@
-"""What a campaign tells: a page of text, one line of JSON, a map of a bad flash, and an SVG of every first cut.
-
-The picture has one row for each scenario and one column for each operation of its life; a column's cells are the cuts
-in that operation, coloured by what became of the device.
-"""
+"""What a campaign tells: lines for a person, one object of JSON, the map of a bad flash. The page is page.py's."""
 
 from __future__ import annotations
 
-import html
-from collections import Counter, defaultdict
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from host.sim.cut.campaign import Result
 from host.sim.cut.cells import BLANK, SECTOR
-from host.sim.cut.explore import CATEGORIES, Explorer, Failure, Tally
+from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally
 from host.sim.cut.hostile import Hostile
 from host.sim.cut.mutants import Verdict
 from host.sim.cut.processes import Killed
 
-COLOURS = {"old whole": "#4878a8", "resumed": "#8fb8de", "new whole": "#3f9b57", "bad": "#d62728"}
-CELL, GAP, ROW = 5, 1, 14
+# Characters of what found a seeded bug.
+SHOWN = 90
 
 
 @dataclass
 class Report:
-    """Everything that one run of `python -m host cut` found."""
+    """Everything that one run of `python -m host cut` found. `ident`: of the one state that was played again."""
 
     layout: str
     result: Result = field(default_factory=Result)
@@ -32,6 +27,7 @@ class Report:
     killed: Killed | None = None
     verdicts: Sequence[Verdict] = ()
     seconds: float = 0.0
+    ident: str = ""
 
     @property
     def bad(self) -> list[Failure]:
@@ -59,10 +55,10 @@ class Report:
             "torn": tally.torn,
             "bad": len(self.bad),
             "mutants": len(self.verdicts),
-            "killed": len(self.verdicts) - len(self.survivors),
+            "killed": killed(self),
             "seconds": round(self.seconds, 1),
             "phases": {name: tally.categories()[name] for name in CATEGORIES},
-            "outcomes": dict(tally.outcomes),
+            "outcomes": {name: tally.ends()[name] for name in OUTCOMES},
             "depths": {str(k): n for k, n in sorted(tally.depths.items())},
             "faults": dict(faults.lives),
             "hostile": sum(self.hostile.offered.values()),
@@ -77,27 +73,44 @@ def lines(report: Report) -> list[str]:
     """For a person."""
     if report.killed:
         return _of_processes(report, report.killed)
-    tally = report.result.tally
-    out = [
-        f"power campaign, layout {report.layout}: {len(tally.marks):,} states tried in {report.seconds:.0f} s",
-        f"  cuts      {tally.cuts:,} seen, {tally.nested:,} of them in a life after a cut, {tally.torn:,} torn",
-        "  depth     " + ", ".join(f"{depth}: {n:,}" for depth, n in sorted(tally.depths.items())),
-        "  where     " + _shares(tally),
-        "  outcomes  " + ", ".join(f"{name} {n:,}" for name, n in sorted(tally.outcomes.items())),
-    ]
+    if report.ident:
+        return _of_one(report)
+    out = _of_cuts(report) if report.result.tally.outcomes else []
     faults = report.result.faults.lives
     if faults:
         out.append("  faults    " + ", ".join(f"{kind} {n:,}" for kind, n in faults.items()))
     if report.hostile.offered:
         out.append(f"  hostile   {sum(report.hostile.offered.values())} releases that no board may start")
     out.append(f"  bad       {len(report.bad)}")
-    for verdict in report.verdicts:
-        out.append(f"  seeded    {verdict.name}: {_word(verdict)}")
     if report.verdicts:
-        out.append(f"  seeded bugs found: {len(report.verdicts) - len(report.survivors)} of {len(report.verdicts)}")
+        out.append(f"  seeded    {killed(report)} of {len(report.verdicts)} bugs found")
+        out += [f"    {v.name:40} {_word(v)}" for v in report.verdicts]
     for bad in report.bad[:5]:
         out += [f"BAD {bad.text}", f"    again: python -m host cut --layout {report.layout} --replay '{bad.ident}'"]
     return out
+
+
+def killed(report: Report) -> int:
+    """Seeded bugs that were found."""
+    return len(report.verdicts) - len(report.survivors)
+
+
+def _of_cuts(report: Report) -> list[str]:
+    tally, ends = report.result.tally, report.result.tally.ends()
+    return [
+        f"power campaign, layout {report.layout}: {len(tally.marks):,} states tried in {report.seconds:.0f} s",
+        f"  cuts      {tally.cuts:,} seen, {tally.nested:,} of them in a life after a cut, {tally.torn:,} torn",
+        "  depth     " + ", ".join(f"{depth}: {n:,}" for depth, n in sorted(tally.depths.items())),
+        "  where     " + _shares(tally),
+        "  outcomes  " + ", ".join(f"{name} {ends[name]:,}" for name in OUTCOMES),
+    ]
+
+
+def _of_one(report: Report) -> list[str]:
+    """One state that was played again."""
+    ends = [f", {outcome}, cut in: {where}" for where, outcome in report.result.tally.outcomes]
+    word = f"{len(report.bad)} bad" if report.bad else "good"
+    return [f"{report.ident}: {word}{''.join(ends)}", *(f"BAD {bad.text}" for bad in report.bad)]
 
 
 def _of_processes(report: Report, killed: Killed) -> list[str]:
@@ -119,20 +132,19 @@ def _shares(tally: Tally) -> str:
 def _word(verdict: Verdict) -> str:
     if verdict.broken:
         return f"COULD NOT BE TRIED: {verdict.found}"
-    return f"found, {verdict.found[:110]}" if verdict.found else "NOT FOUND"
+    return textwrap.shorten(verdict.found, SHOWN, placeholder=" ...") if verdict.found else "NOT FOUND"
 
 
 def flash_map(explorer: Explorer) -> list[str]:
-    """What lies where: `.` erased, `#` as at the beginning, a digit where an image's bytes lie, `?` anything else."""
+    """What lies where, a sign for each sector."""
     sectors = explorer.flash.cells.sectors
-    out = []
+    out = [f"The flash, {len(sectors)} sectors: . erased, # as at the beginning, 1 like image 1 there, ? anything else"]
     for area in explorer.rig.areas:
         first = area.off // SECTOR
         row = "".join(_sign(explorer, i, i - first) for i in range(first, first + area.size // SECTOR))
         whole = explorer.oracle.holds(area.off)
         note = f"  image {whole}, whole" if area.kind == "slot" and whole >= 0 else ""
         out.append(f"  0x{area.off:06x} {area.label:10} {row[:64]}{note}")
-    out.append(f"  {len(sectors)} sectors of {SECTOR} bytes")
     return out
 
 
@@ -147,45 +159,3 @@ def _sign(explorer: Explorer, i: int, n: int) -> str:
         if piece and data[: len(piece)] == piece:
             return str(k)
     return "?"
-
-
-def svg(report: Report) -> str:
-    """A page with the map of the cuts."""
-    rows: dict[str, dict[int, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    kinds: dict[str, dict[int, str]] = defaultdict(dict)
-    for scenario, op, kind, shape, outcome in report.result.tally.map:
-        rows[scenario][op].append((shape, outcome))
-        kinds[scenario][op] = kind or kinds[scenario].get(op, "")
-    for bad in report.result.tally.bad:
-        if "+" not in bad.path:
-            number, _, shape = bad.path.partition(".")
-            rows[bad.scenario][int(number)].append((shape, "bad"))
-    body = "".join(_scenario(name, found, kinds[name]) for name, found in rows.items())
-    legend = "".join(
-        f'<span style="background:{colour}">&nbsp;&nbsp;</span> {name} ' for name, colour in COLOURS.items()
-    )
-    text = html.escape("\n".join(lines(report)))
-    return (
-        "<!doctype html><meta charset=utf-8><title>mpota power campaign</title>"
-        "<style>body{font:13px sans-serif;margin:2em}pre{background:#f4f4f4;padding:1em}h2{font-size:13px}</style>"
-        f"<h1>Where the power was cut, and what became of the device</h1><p>{legend}</p>"
-        "<p>One column is one program or erase in the life of an update, left to right; its cells are the cuts after "
-        f"and inside it. Point at a cell for its name.</p>{body}<pre>{text}</pre>"
-    )
-
-
-def _scenario(name: str, found: dict[int, list[tuple[str, str]]], kinds: dict[int, str]) -> str:
-    tall = max(len(cuts) for cuts in found.values())
-    wide = max(found)
-    cells = []
-    for op, cuts in sorted(found.items()):
-        for i, (shape, outcome) in enumerate(sorted(cuts)):
-            title = f"{name}:{op}.{shape} {kinds.get(op, '')}: {outcome}"
-            cells.append(
-                f'<rect x="{op * (CELL + GAP)}" y="{i * (CELL + GAP)}" width="{CELL}" height="{CELL}" '
-                f'fill="{COLOURS[outcome]}"><title>{html.escape(title)}</title></rect>'
-            )
-    width, height = (wide + 1) * (CELL + GAP), tall * (CELL + GAP) + ROW
-    counts = Counter(outcome for cuts in found.values() for _, outcome in cuts)
-    words = ", ".join(f"{outcome} {n}" for outcome, n in sorted(counts.items()))
-    return f'<h2>{html.escape(name)}: {words}</h2><svg width="{width}" height="{height}">{"".join(cells)}</svg>'
