@@ -13,6 +13,13 @@ SETTINGS = "/mpota.json"
 KEYS = "/keys"
 
 
+def _nvs(name):
+    """The blobs of an NVS namespace, which no package reaches."""
+    from esp32 import NVS
+
+    return NvsJournal(NVS(name))
+
+
 class Partition:
     """An `esp32.Partition` as a Flash; ESP-IDF resets whoever writes to the running one."""
 
@@ -82,9 +89,7 @@ class Board:
     _dog = None
 
     def __init__(self):
-        from esp32 import NVS
-
-        self.journal = NvsJournal(NVS("mpota"))
+        self.journal = _nvs("mpota")
         self._layout = self._settings = None
 
     @property
@@ -137,6 +142,10 @@ class Board:
                 pass
         return keys
 
+    def secrets(self):
+        """The device keys of this board, four at most."""
+        return list(filter(None, map(_nvs("mpota_keys").last, "0123")))
+
     def cause(self):
         """Why the loader ran, in a word; "" where it did not: a soft reset, a wake from deep sleep."""
         import machine as m
@@ -173,20 +182,11 @@ class Board:
         return time.ticks_diff(time.ticks_ms(), then)
 
     def connect(self, wait_ms=15000):
-        """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk), which no package reaches. True when joined."""
-
-        from esp32 import NVS
+        """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk). True when joined."""
         from network import STA_IF, WLAN
 
         wlan = WLAN(STA_IF)
-        names = []
-        nvs = NVS("wifi")
-        for key in ("ssid", "psk"):
-            buf = bytearray(64)
-            try:
-                names.append(bytes(buf[: nvs.get_blob(key, buf)]))
-            except OSError:
-                break
+        names = list(filter(None, map(_nvs("wifi").last, ("ssid", "psk"))))
         began = self.ticks_ms()
         try:
             wlan.active(True)

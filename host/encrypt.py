@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from device.errors import Refused
 from device.pipe import decrypt, trust
-from host.assemble import Part
+from host.assemble import Head, Part
 
 SIZE = 32
 BLOCK = 16
@@ -83,7 +83,7 @@ def content_key() -> bytes:
     return secrets.token_bytes(SIZE)
 
 
-def records(content: bytes, keys: Iterable[bytes]) -> tuple[bytes, ...]:
+def records(content: bytes, keys: Sequence[bytes]) -> tuple[bytes, ...]:
     """What the header holds for the device `keys`, 48 bytes each: the id, and `content` wrapped (RFC 3394)."""
     return tuple(key_id(secret) + keywrap.aes_key_wrap(secret, content) for secret in dict.fromkeys(keys))
 
@@ -98,6 +98,14 @@ def chunk(content: bytes, component: int, index: int, plain: bytes) -> bytes:
     iv = _aes(content, modes.ECB(), nonce(component, index))
     n = BLOCK - len(plain) % BLOCK
     return _aes(content, modes.CBC(iv), plain + bytes([n]) * n)
+
+
+def lock(head: Head, parts: list[Part], keys: Sequence[bytes]) -> tuple[Head, list[Part]]:
+    """The same package encrypted for the device `keys`, under a new content key; without any as it was."""
+    if not keys:
+        return head, parts
+    content = content_key()
+    return replace(head, recipients=records(content, keys)), [sealed(p, content, i) for i, p in enumerate(parts)]
 
 
 def sealed(part: Part, content: bytes, component: int) -> Part:

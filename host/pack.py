@@ -17,6 +17,7 @@ from device.errors import Refused
 from device.pipe import package as fmt
 from host import keys
 from host.assemble import Head, Part, assemble, pieces
+from host.encrypt import key_id, lock
 from host.vendor import prepare
 
 # What `compress` may be, and the stage it stands for.
@@ -27,7 +28,10 @@ WBITS = 12
 
 @dataclass
 class Options:
-    """What a package is for and how it is made. `chunk` in bytes; `compress` a name of COMPRESSIONS."""
+    """What a package is for and how it is made. `chunk` in bytes; `compress` a name of COMPRESSIONS.
+
+    `encrypt_for` are device keys, each of which will open it; they are in no text made of this object.
+    """
 
     product: str
     version: str
@@ -35,6 +39,7 @@ class Options:
     chunk: int = 16384
     compress: str = "deflate"
     wbits: int = WBITS
+    encrypt_for: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass
@@ -58,7 +63,7 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
     """Sign `firmware` (a bare application or a merged image) into a package; without a key it is unsigned."""
     check(options)
     image, notes, facts = prepare(options.layout, firmware)
-    data = assemble(head(options), [part(image, options)], key)
+    data = assemble(*lock(head(options), [part(image, options)], options.encrypt_for), key)
     facts |= {
         "product": options.product,
         "version": options.version,
@@ -69,6 +74,7 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
         "size": len(data),
         "id": ident(data),
         "key": keys.key_id(keys.public_bytes(key)).hex() if key else None,
+        "encrypted_for": list(dict.fromkeys(key_id(secret).hex() for secret in options.encrypt_for)),
     }
     return Packed(data, notes, facts)
 
@@ -109,4 +115,10 @@ def encode(piece: bytes, options: Options) -> bytes:
     if options.compress == "none":
         return piece
     deflate = zlib.compressobj(9, zlib.DEFLATED, -options.wbits, 9)
+    return min(deflate.compress(piece) + deflate.flush(), stored(piece), key=len)
+
+
+def stored(piece: bytes) -> bytes:
+    """`piece` as raw deflate without compression: zlib adds more than a chunk has room for where nothing repeats."""
+    deflate = zlib.compressobj(0, zlib.DEFLATED, -15)
     return deflate.compress(piece) + deflate.flush()
