@@ -1,0 +1,176 @@
+"""The delta stage: a chunk is made of pieces of the image that runs and of new bytes. FORMAT.md has the byte picture.
+
+A chunk is a row of groups. The head of a group (controls, gaps, values) is read into one fixed buffer; a control says
+how many new bytes come next, then how many old ones and where they lie. Old bytes are read straight into place, and
+the values are added to the few of them that changed: gaps say which. New bytes follow the head and are read straight
+into place too. No length is believed before it is held against its buffer: viper has no bounds checks.
+"""
+
+from array import array
+
+import micropython
+
+from device.stream import pull
+
+# Output is made in pages; prediction changes no instruction that crosses the end of one.
+PAGE = 2048
+
+
+@micropython.viper
+def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
+    """Add values to the changed ones of `n` old bytes. `s`: FORMAT.md's (to go, gap, value, gaps' end, values' end).
+
+    Returns 0 where a value is missing. All numbers stay below 2**24: a head is at most 16 KiB, a gap at most 255.
+    """
+    p = int(s[0])
+    g = int(s[1])
+    z = int(s[2])
+    stop = int(s[3])
+    end = int(s[4])
+    while p < n:
+        if z >= end:
+            return 0
+        page[p] = (page[p] + head[z]) & 255
+        z += 1
+        p += 1
+        d = 255
+        while d == 255:
+            if g >= stop:
+                p = 0x400000
+                break
+            d = int(head[g])
+            g += 1
+            p += d
+    s[0] = p - n
+    s[1] = g
+    s[2] = z
+    return 1
+
+
+class Delta:
+    """One for a component; `open(src)` begins a chunk. A Source of the new image's bytes."""
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+        self.head = bytearray(chunks.chunk >> 2)
+        self.page = bytearray(PAGE)
+        self.state = array("I", [0] * 5)
+        self.predict = None
+        if chunks.map:
+            from device.pipe.xtensa import Xtensa
+
+            self.predict = Xtensa(chunks).predict
+
+    def open(self, src):
+        chunks = self.chunks
+        self.src = src
+        self.left = chunks.left
+        # A new chunk reads the old image where it stands itself, until a control says otherwise.
+        self.out = self.off = (chunks.index - 1) * chunks.chunk
+        self.extra = self.diff = self.ctl = self.ctl_end = self.at = self.end = 0
+        for i in range(5):
+            self.state[i] = 0
+        return self
+
+    def readinto(self, buf):
+        n = 0
+        while n < len(buf):
+            if self.at == self.end and not self._fill():
+                break
+            m = min(len(buf) - n, self.end - self.at)
+            buf[n : n + m] = memoryview(self.page)[self.at : self.at + m]
+            self.at += m
+            n += m
+        return n
+
+    def close(self):
+        self.src.close()
+
+    def _fill(self):
+        """Make the next page; 0 at the end of the chunk, which must be the end of its bytes."""
+        end = min(self.left, PAGE)
+        at = 0
+        while at < end:
+            if not self.extra and not self.diff:
+                self._control(self.left - at)
+            m = min(self.extra or self.diff, end - at)
+            piece = memoryview(self.page)[at : at + m]
+            if self.extra:
+                if pull(self.src, piece) < m:
+                    raise EOFError
+                self.extra -= m
+            else:
+                self._old(piece, self.out + at)
+            at += m
+        if not end and (self._rest() or self.src.readinto(bytearray(1))):
+            raise ValueError
+        self.out += end
+        self.left -= end
+        self.at = 0
+        self.end = end
+        return end
+
+    def _old(self, piece, at):
+        n = len(piece)
+        self.chunks.base.read(self.off, piece)
+        if self.predict:
+            self.predict(piece, self.off, at)
+        if not patch(piece, n, self.head, self.state):  # type: ignore[arg-type]
+            raise ValueError
+        self.off += n
+        self.diff -= n
+
+    def _control(self, room):
+        """Take the next control, from the next group if need be. It must give bytes, no more than `room`."""
+        if self.ctl == self.ctl_end:
+            self._group()
+        self.extra = self._number()
+        self.diff = self._number()
+        seek = self._number()
+        self.off += -(seek + 1 >> 1) if seek & 1 else seek >> 1
+        n = self.extra + self.diff
+        last = self.chunks.part.base_size - self.diff
+        if not 0 < n <= room or (self.diff and not 0 <= self.off <= last):
+            raise ValueError
+
+    def _group(self):
+        """Fill the head: the sizes of its three parts, two bytes each, then the parts."""
+        view = memoryview(self.head)
+        if self._rest() or pull(self.src, view[:6]) < 6:
+            raise EOFError
+        a, b, c = (self.head[i] | self.head[i + 1] << 8 for i in (0, 2, 4))
+        n = a + b + c
+        if n > len(view):
+            raise ValueError
+        if pull(self.src, view[:n]) < n:
+            raise EOFError
+        self.ctl = 0
+        self.ctl_end = a
+        s = self.state
+        s[0] = 0
+        s[1] = a
+        s[2] = s[3] = a + b
+        s[4] = n
+
+    def _rest(self):
+        """Is there anything in the head that was not used?"""
+        s = self.state
+        return self.ctl != self.ctl_end or s[1] != s[3] or s[2] != s[4]
+
+    def _number(self):
+        """The next varint of the controls: seven bits a byte, the low ones first, at most four bytes."""
+        n = 0
+        for shift in (0, 7, 14, 21):
+            if self.ctl == self.ctl_end:
+                raise EOFError
+            c = self.head[self.ctl]
+            self.ctl += 1
+            n |= (c & 127) << shift
+            if c < 128:
+                return n
+        raise ValueError
+
+
+def stage(chunks):
+    """The stage of one component: its buffers are taken here, once."""
+    return Delta(chunks).open
