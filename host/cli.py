@@ -53,11 +53,14 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("path", type=OUT)
+@click.option("--device", is_flag=True, help="Make a device key instead: packages are encrypted for it.")
 @as_json
-def keygen(path: Path, as_json: bool) -> None:
+def keygen(path: Path, device: bool, as_json: bool) -> None:
     """Make a key pair: PATH is the private key, PATH with .pub what boards trust."""
     from host import keys, show
 
+    if device:
+        return keygen_device(path, as_json)
     try:
         public = keys.public_bytes(keys.generate(path))
     except FileExistsError:
@@ -69,6 +72,21 @@ def keygen(path: Path, as_json: bool) -> None:
         return
     show.out.print(f"{path}  the private key {ident}: keep it secret and keep a copy")
     show.out.print(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
+
+
+def keygen_device(path: Path, as_json: bool) -> None:
+    """A key that one board or a fleet holds; it is told by its id alone."""
+    from host import encrypt, show
+
+    try:
+        ident = encrypt.key_id(encrypt.generate(path)).hex()
+    except FileExistsError:
+        raise Refused("exists", f"{path} exists and is not overwritten; boards may hold it") from None
+    if as_json:
+        show.facts({"device_key": str(path), "id": ident})
+        return
+    show.out.print(f"{path}  the device key {ident}: keep it secret and keep a copy")
+    show.note(f"`python -m host flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
 @cli.command()
@@ -86,11 +104,14 @@ def keygen(path: Path, as_json: bool) -> None:
     help="Chunk size in KiB.",
 )
 @click.option("--compress", type=click.Choice(["deflate", "none"]), default="deflate", show_default=True)
+@click.option(
+    "--encrypt-for", type=FILE, multiple=True, help="A device key; only boards that hold one given here can read it."
+)
 @click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default.")
 @as_json
 def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
     """Sign FIRMWARE (an application or a merged image) into a package."""
-    from host import keys, show
+    from host import encrypt, keys, show
     from host.inspect import chunk_note
     from host.pack import Options
     from host.pack import pack as make
@@ -98,6 +119,7 @@ def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_
     if (key is None) != unsigned:
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
     given["chunk"] = int(given["chunk"]) * 1024
+    given["encrypt_for"] = tuple(encrypt.load(path) for path in given["encrypt_for"])
     packed = make(firmware.read_bytes(), Options(**given), keys.load_private(key) if key else None)
     path = out or Path(f"{given['product']}-{given['version']}.mpota")
     path.write_bytes(packed.data)
@@ -112,6 +134,8 @@ def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_
     show.out.print(
         f"package {packed.facts['id']}, {'signed by key ' + str(packed.facts['key']) if key else 'unsigned'}"
     )
+    if packed.encrypted_for:
+        show.out.print(f"encrypted for device key {', '.join(packed.encrypted_for)}")
 
 
 @cli.command()
@@ -132,13 +156,17 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
 @click.option("--product", help="The board's product.")
+@click.option("--device-key", "device_keys", type=FILE, multiple=True, help="A device key that the board holds.")
 @as_json
-def verify(file: Path, key_files: tuple[Path, ...], product: str | None, as_json: bool) -> None:
+def verify(
+    file: Path, key_files: tuple[Path, ...], product: str | None, device_keys: tuple[Path, ...], as_json: bool
+) -> None:
     """Check FILE as a board does: signature, every chunk, and the image inside."""
-    from host import keys, show
+    from host import encrypt, keys, show
     from host.inspect import judge
 
-    report = judge(file.read_bytes(), [keys.load_public(path) for path in key_files], product)
+    secrets = [encrypt.load(path) for path in device_keys]
+    report = judge(file.read_bytes(), [keys.load_public(path) for path in key_files], product, secrets)
     show.report(report, as_json)
     if report.facts.get("note") and not as_json:
         show.note(str(report.facts["note"]))
@@ -331,19 +359,27 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 @click.option("--manifest", help="The URL of the manifest that it asks for updates.")
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
 @click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
+@click.option(
+    "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for its NVS; it holds up to four."
+)
+@click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
 @layout_option
 @click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
 @as_json
 def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
+    from host import encrypt, keys, show
     from host import flash as flasher
-    from host import keys, show
     from host.repl import open_board
     from host.status import read
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
     wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"])
+    secrets = [encrypt.load(path) for path in given["device_keys"]]
+    if given["replace_device_keys"] and not secrets:
+        raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
+    held: dict[str, str] = {}
     psk = click.prompt("Wi-Fi password", hide_input=True, default="", err=True) if given["wifi"] and not dry_run else ""
     after = None
     with open_board(port, tool) as repl:
@@ -359,11 +395,15 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
                 flasher.apply(repl, plan, step)
             if given["wifi"]:
                 flasher.set_wifi(repl, given["wifi"], psk)
+            if secrets:
+                held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
             repl.restart()
             after = read(repl)
     if as_json:
-        show.facts({**flasher.as_facts(plan), "status": after and after.facts})
+        show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
+        for ident, word in held.items():
+            show.out.print(f"device key {ident}: {'in NVS now' if word == 'new' else 'was in NVS already'}")
         show.report(after, False)
 
 

@@ -14,13 +14,16 @@ import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from device.errors import Refused
 from device.pipe import decrypt, trust
-from host.assemble import Head, Part
+
+if TYPE_CHECKING:
+    from host.assemble import Head, Part
 
 SIZE = 32
 BLOCK = 16

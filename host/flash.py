@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import LinkError, Refused
+from host import encrypt
 from host import repl as console
 from host.report import Table
 
@@ -413,6 +414,50 @@ def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None
     if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
         raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
     repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
+
+
+# What `Board.secrets` of device/board.py reads.
+DEVICE_KEYS = """
+from esp32 import NVS
+nvs, names, held = NVS("mpota_keys"), "0123", []
+if not {replace}:
+    for name in names:
+        buf = bytearray(128)
+        try:
+            held.append(bytes(buf[:nvs.get_blob(name, buf)]))
+        except OSError:
+            pass
+words = ["same" if key in held else "new" for key in {keys!r}]
+held += [key for key in {keys!r} if key not in held]
+if len(held) <= 4:
+    for name, key in zip(names, held):
+        nvs.set_blob(name, key)
+    for name in names[len(held):]:
+        try:
+            nvs.erase_key(name)
+        except OSError:
+            pass
+    nvs.commit()
+else:
+    words = None
+del held, nvs
+import json
+print(json.dumps(words))
+"""
+
+
+def set_device_keys(repl: console.Repl, secrets: list[bytes], replace: bool = False) -> dict[str, str]:
+    """Put device keys into NVS beside those that are there, or instead of them; "new" or "same" by id.
+
+    Nothing of a key comes back from the board: it compares them itself and answers with words.
+    """
+    secrets = list(dict.fromkeys(secrets))
+    words = console.ask(repl, DEVICE_KEYS.format(keys=secrets, replace=replace))
+    if words is None:
+        raise Refused(
+            "device-key", "a board holds four device keys; give those that it shall hold, with --replace-device-keys"
+        )
+    return {encrypt.key_id(secret).hex(): str(word) for secret, word in zip(secrets, words, strict=True)}
 
 
 def apply(

@@ -6,7 +6,7 @@ code of the board, then hands the image inside to the vendor's check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
@@ -17,6 +17,7 @@ from device.pipe import package as fmt
 from device.pipe import trust
 from device.pipe.package import Chunks, Component, Package
 from device.version import text
+from host import encrypt
 from host.report import Report, Table
 from host.vendor import prepare
 
@@ -51,6 +52,8 @@ def _stranger(data: bytes) -> str:
         return "an empty file"
     if start.startswith(b"-----BEGIN"):
         return "a key or a certificate in PEM"
+    if encrypt.is_key(start):
+        return "a device key, as `keygen --device` writes it: keep it secret"
     if len(data) == trust.SIZE:
         return "a public key, as `keygen` writes it"
     if start.lstrip()[:1] == b"<":
@@ -110,6 +113,12 @@ def _stages(part: Component) -> list[str]:
     return [fmt.STAGES[code] for code in part.stages]
 
 
+def recipients(data: bytes, package: Package) -> list[str]:
+    """The ids of the device keys that a package is encrypted for, as its header names them."""
+    at = 72 + len(package.components) * fmt.COMPONENT_SIZE
+    return [data[off : off + 8].hex() for off in range(at, at + package.recipients * 48, 48)]
+
+
 def package_facts(data: bytes) -> dict[str, object]:
     """Facts of a package's header, none of them proven."""
     package = read_package(data)
@@ -120,6 +129,7 @@ def package_facts(data: bytes) -> dict[str, object]:
         "layout": package.layout,
         "id": package.id.hex(),
         "key": data[8:16].hex() if signed else None,
+        "encrypted_for": recipients(data, package),
         "chunk": package.chunk,
         "size": len(data),
         "header": package.end,
@@ -146,6 +156,8 @@ def _explain_package(data: bytes) -> Report:
     package = read_package(data)
     lines = [(name, str(facts[name])) for name in ("product", "version", "layout", "id", "chunk")]
     lines.append(("signed by key", str(facts["key"] or "nobody")))
+    if package.recipients:
+        lines.append(("encrypted for", ", ".join(recipients(data, package))))
     lines.append(("bytes", f"{len(data):,} with a header of {facts['header']}"))
     parts = [
         (
@@ -169,13 +181,18 @@ def _explain_package(data: bytes) -> Report:
     )
 
 
-def judge(data: bytes, keys: list[bytes], product: str | None = None) -> Report:
-    """Whether the signature, every chunk and the image inside are right, in the order in which a board looks."""
+def judge(
+    data: bytes, keys: list[bytes], product: str | None = None, device_keys: Sequence[bytes] | None = None
+) -> Report:
+    """Whether the signature, every chunk and the image inside are right, in the order in which a board looks.
+
+    `device_keys` are those that the board holds; without any an encrypted package is not looked into.
+    """
     want_package(data)
     lines: list[tuple[str, ...]] = []
     facts: dict[str, object] = {"checks": lines}
     try:
-        for line in _checks(data, keys, product):
+        for line in _checks(data, keys, product, device_keys or ()):
             lines.append(line)
         facts["note"] = chunk_note(read_package(data).chunk)
     except OtaError as e:
@@ -183,16 +200,21 @@ def judge(data: bytes, keys: list[bytes], product: str | None = None) -> Report:
         kind = Corrupt if isinstance(e, LinkError) else type(e)
         lines.append((e.code, f"no: {e}"))
         facts |= {"ok": False, "code": e.code, "class": kind.__name__, "error": str(e)}
-        said = str(e) if e.code == "extra" else f"a board says: {e}"
+        said = str(e) if e.code in ("extra", "sealed") else f"a board says: {e}"
         return Report("verdict", said, facts, [Table("", ("check", "result"), lines)], ok=False)
     facts["ok"] = True
     said = "a board that trusts this key takes it"
     return Report("verdict", said, facts, [Table("", ("check", "result"), lines)])
 
 
-def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tuple[str, str]]:
+def _checks(
+    data: bytes, keys: list[bytes], product: str | None, device_keys: Sequence[bytes]
+) -> Iterator[tuple[str, str]]:
     package = read_package(data, keys)
     yield "signature", f"right, by key {data[8:16].hex()}"
+    if package.recipients:
+        _unlock(data, package, device_keys)
+        yield "encryption", f"one of {package.recipients} device keys is here"
     if product is not None and package.product != product:
         raise Refused("product", f"the package is for product {package.product!r}, this board is {product!r}")
     yield "for", f"{package.product} {text(package.version)}, layout {package.layout}"
@@ -214,6 +236,13 @@ def _checks(data: bytes, keys: list[bytes], product: str | None) -> Iterator[tup
         n = len(data) - src.tell()
         unread = "a board never reads them, but nobody signed them: copy the file again"
         raise Corrupt("extra", f"{n:,} bytes follow the last chunk; {unread}")
+
+
+def _unlock(data: bytes, package: Package, device_keys: Sequence[bytes]) -> None:
+    if not device_keys:
+        ids = " or ".join(recipients(data, package)[:4])
+        raise Refused("sealed", f"the package is encrypted for device key {ids}; --device-key FILE looks into it")
+    package.unlock(list(device_keys), data)
 
 
 def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:

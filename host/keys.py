@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from device.errors import Refused
 from device.pipe import trust
+from host import encrypt
 
 EXPONENT = 65537
 
@@ -37,6 +38,7 @@ def public_path(path: Path) -> Path:
 def load_private(path: Path) -> rsa.RSAPrivateKey:
     """The private key of a PEM file; Refused where it is not an RSA-3072 one."""
     data = path.read_bytes()
+    _no_device_key(path, data)
     if len(data) == trust.SIZE or b"-----BEGIN PUBLIC KEY" in data:
         raise Refused("key", f"{path} is a public key, the private one signs: the PEM file beside it")
     if b"PRIVATE KEY-----" not in data:
@@ -56,11 +58,17 @@ def load_private(path: Path) -> rsa.RSAPrivateKey:
 def load_public(path: Path) -> bytes:
     """The 384 bytes that a board trusts, from a `.pub` file or from a private key's PEM."""
     data = path.read_bytes()
+    _no_device_key(path, data)
     if len(data) == trust.SIZE:
         return data
     if b"PRIVATE KEY-----" not in data:
         raise Refused("key", f"{path} is no key: a public one has {trust.SIZE} bytes, as `keygen` writes it")
     return public_bytes(load_private(path))
+
+
+def _no_device_key(path: Path, data: bytes) -> None:
+    if encrypt.is_key(data):
+        raise Refused("key", f"{path} is a device key, which encrypts (--encrypt-for, --device-key) and signs nothing")
 
 
 def public_bytes(key: rsa.RSAPrivateKey) -> bytes:

@@ -49,6 +49,7 @@ class Packed:
     data: bytes
     notes: list[str] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    encrypted_for: list[str] = field(default_factory=list)
 
 
 def version_bytes(text: str) -> bytes:
@@ -64,6 +65,7 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
     check(options)
     image, notes, facts = prepare(options.layout, firmware)
     data = assemble(*lock(head(options), [part(image, options)], options.encrypt_for), key)
+    ids = list(dict.fromkeys(key_id(secret).hex() for secret in options.encrypt_for))
     facts |= {
         "product": options.product,
         "version": options.version,
@@ -74,9 +76,9 @@ def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Pa
         "size": len(data),
         "id": ident(data),
         "key": keys.key_id(keys.public_bytes(key)).hex() if key else None,
-        "encrypted_for": list(dict.fromkeys(key_id(secret).hex() for secret in options.encrypt_for)),
+        "encrypted_for": ids,
     }
-    return Packed(data, notes, facts)
+    return Packed(data, notes, facts, ids)
 
 
 def head(options: Options) -> Head:
