@@ -16,7 +16,7 @@ from random import Random
 
 from host.sim.cut import faults
 from host.sim.cut.cells import mark
-from host.sim.cut.explore import CATEGORIES, EDGES, Case, Chooser, Explorer, Failure, Step, Tally, every
+from host.sim.cut.explore import CATEGORIES, EDGES, PHASES, UNCUT, Case, Chooser, Explorer, Failure, Step, Tally, every
 from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import Scenario, life_of, scenario_of
 from host.sim.cut.shapes import SHAPES
@@ -110,8 +110,9 @@ class Worker:
         if depth > 1:
             self.below(explorer, first, depth)
         else:
-            mine = [case for case in first if self.count(explorer, case)]
+            mine = [case for case in first if self.mine(case)]
             for case in mine:
+                self.count(explorer, case)
                 explorer.run(case)
                 if self.enough(explorer):
                     break
@@ -224,7 +225,7 @@ def replay(layout: str, scenario: Scenario, path: str, seed: int) -> tuple[Explo
     """Live the way `cut+cut...` again with real power cuts; the explorer stands where the power returned."""
     explorer = Explorer(layout, scenario, seed)
     case = explorer.start
-    for text in path.split("+"):
+    for text in path.split("+") if path != UNCUT else []:
         op, _, shape = text.partition(".")
         if shape not in {*EDGES, *SHAPES["prog"], *SHAPES["erase"]}:
             raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.suffix")
@@ -256,13 +257,28 @@ def shorten(layout: str, bad: Failure, seed: int) -> Failure:
     return bad
 
 
+def _places(explorer: Explorer, n: int, rng: Random) -> set[int]:
+    """`n` operations of the life, as many from each part of it as it has: most of all write the image."""
+    parts: dict[str, list[int]] = {}
+
+    def note(op: str, number: int) -> list[str]:
+        parts.setdefault(PHASES[explorer.life.phase], []).append(number)
+        return []
+
+    explorer.run(explorer.start, note)
+    found: set[int] = set()
+    for i, ops in enumerate(sorted(parts.values(), key=len)):
+        share = (n - len(found)) // (len(parts) - i)
+        found.update(rng.sample(ops, min(share, len(ops))))
+    return found
+
+
 def sampled(layout: str, scenario: Scenario, n: int, seed: int, seconds: float = SAMPLE_SECONDS) -> Result:
     """`n` states of one scenario at random, half of them cuts in the life after a cut; fewer if time runs out."""
     began = time.monotonic()
     rng = Random(seed)
     explorer = Explorer(layout, scenario, seed)
-    explorer.run(explorer.start, lambda op, number: [])
-    wanted = set(rng.sample(range(1, explorer.flash.ops + 1), min(n // 2, explorer.flash.ops)))
+    wanted = _places(explorer, n // 2, rng)
     explorer.shown.clear()
     first = explorer.run(
         explorer.start, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if number in wanted else []

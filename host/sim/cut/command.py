@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import click
 
 from host import show
 from host.sim.cut import bugs, campaign, faults, hostile, mutants, page, report
-from host.sim.cut.rig import Scenario, layouts, life_of
+from host.sim.cut.explore import UNCUT
+from host.sim.cut.rig import Scenario, layouts, life_of, scenario_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
 SAMPLED = 300
+# Bad states of which a report tells how they came about.
+SHOWN = 5
 
 
 def chosen(layout: str) -> str:
@@ -33,7 +37,8 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     settings = campaign.full(chosen(layout), depth, seed)
     how_long = {1: "some seconds", 2: "some minutes"}.get(depth, "many hours: nothing is left out so deep")
     show.note(f"Cutting the power in {len(settings.scenarios)} stories; this takes {how_long}.")
-    made = shortened(layout, report.Report(layout, campaign.run(settings)), seed)
+    made = report.Report(layout, campaign.run(settings), options=f" --seed {seed}" if seed else "")
+    shorten(made, seed)
     show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
     show.note(f"Looking for {len(bugs.MUTANTS)} seeded bugs; this takes another minute or two.")
@@ -53,7 +58,8 @@ def sample(layout: str, image: Path, table: Path | None, seed: int) -> report.Re
     began = time.monotonic()
     scenario = own(layout, image, table)
     show.note(f"Cutting the power in {SAMPLED} places, or as many as {campaign.SAMPLE_SECONDS:.0f} s allow.")
-    made = report.Report(layout, campaign.sampled(layout, scenario, SAMPLED, seed))
+    options = f" --seed {seed} --image {image}" + (f" --table {table}" if table else "")
+    made = report.Report(layout, campaign.sampled(layout, scenario, SAMPLED, seed), options=options)
     made.seconds = time.monotonic() - began
     return made
 
@@ -92,7 +98,7 @@ def _play(made: report.Report, scenario: Scenario, path: str, seed: int) -> list
     story = faults.Story(made.layout, scenario, seed)
     story.play(kind, which)
     made.result.faults = story.result
-    return report.flash_map(story.explorer)
+    return report.flash_map(story.explorer, "at rest")
 
 
 def processes(layout: str, n: int, seed: int) -> report.Report:
@@ -106,11 +112,15 @@ def processes(layout: str, n: int, seed: int) -> report.Report:
     return made
 
 
-def shortened(layout: str, made: report.Report, seed: int) -> report.Report:
-    """Drop from each bad way the cuts that it does not need: those nearest to the beginning first."""
+def shorten(made: report.Report, seed: int) -> None:
+    """Drop from the first bad ways the cuts that they do not need, and draw the flash at the end of each."""
     tally = made.result.tally
-    tally.bad = [campaign.shorten(layout, bad, seed) for bad in tally.bad[:5]] + tally.bad[5:]
-    return made
+    tally.bad = [campaign.shorten(made.layout, bad, seed) for bad in tally.bad[:SHOWN]] + tally.bad[SHOWN:]
+    for bad in tally.bad[:SHOWN]:
+        with contextlib.suppress(LookupError, ValueError):
+            scenario = scenario_of(made.layout, bad.scenario)
+            explorer, _ = campaign.replay(made.layout, scenario, bad.path or UNCUT, seed)
+            bad.flash = report.flash_map(explorer)
 
 
 def write_page(made: report.Report, path: Path) -> Path:

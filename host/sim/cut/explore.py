@@ -30,6 +30,8 @@ RECOVERY = "recovery"
 # What becomes of a device: the image it had, where nothing or something of a package was in; or the newer one.
 OUTCOMES = ("old whole", "resumed", "new whole")
 CATEGORIES = ("fetch and write", "arm and first boot", "confirm and retreat", RECOVERY)
+# The way to a life that is bad although nobody cut the power.
+UNCUT = "uncut"
 # Where in an operation the power can go besides inside it.
 EDGES = ("before", "after")
 
@@ -70,16 +72,17 @@ class Known:
 
 @dataclass
 class Failure:
-    """A bad state: the rule broken, what was seen, the way to it, and the flash as it was."""
+    """A bad state: the rule broken, what was seen, the way to it, and a map of the flash as it was."""
 
     scenario: str
     path: str
     rule: str
     text: str
+    flash: list[str] = field(default_factory=list)
 
     @property
     def ident(self) -> str:
-        return f"{self.scenario}:{self.path}"
+        return f"{self.scenario}:{self.path or UNCUT}"
 
 
 @dataclass

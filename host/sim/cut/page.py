@@ -79,6 +79,11 @@ def _bars(tally: Tally) -> str:
     return f"<h2>All states, by where the power went last</h2><table>{''.join(rows)}</table>"
 
 
+def _ground(x: float, step: float, rows: int) -> str:
+    """Where the cells of an operation may lie."""
+    return f'<path fill="#f1f1f1" d="M{x:.5g} {BAND}h{max(step - 1, 1):.5g}v{rows * STEP}h-{max(step - 1, 1):.5g}z"/>'
+
+
 def _rect(x: float, y: float, wide: float, tall: float, colour: str, title: str) -> str:
     place = f'x="{x:.5g}" y="{y:.5g}" width="{wide:.5g}" height="{tall}"'
     return f'<rect {place} fill="{colour}"><title>{_text(title)}</title></rect>'
@@ -111,16 +116,17 @@ class Strip:
         for low, high, name in self.bands():
             wide = (high - low) * step
             parts.append(_rect((low - 1) * step, 0, wide - 1, BAND - 3, BANDS.get(name, "#fff"), name))
-            if wide > 6 * len(name):
-                parts.append(f'<text x="{(low - 1) * step + 3:.5g}" y="{BAND - 5}">{name}</text>')
+            word = next((w for w in (name, name.split(" ")[0]) if wide > 6 * len(w)), "")
+            parts.append(f'<text x="{(low - 1) * step + 3:.5g}" y="{BAND - 5}">{word}</text>')
         tall = BAND
         for op, cuts in sorted(self.cuts.items()):
             kind, phase = self.ops.get(op, ("", ""))
+            parts.append(_ground((op - 1) * step, step, len(ROWS.get(kind, {}))))
             for shape, outcome in cuts:
                 y = BAND + ROWS.get(kind, {}).get(shape, 0) * STEP
                 title = f"{story}:{op}.{shape}, {kind} in {phase}: {outcome}"
-                parts.append(_rect((op - 1) * step, y, max(step - 1, 1), CELL, COLOURS[outcome], title))
-                tall = max(tall, y + STEP)
+                parts.append(_rect((op - 1) * step, y, max(step - 1, 3), CELL, COLOURS[outcome], title))
+            tall = max(tall, BAND + len(ROWS.get(kind, [0])) * STEP)
         for op in range(20, max(self.cuts) + 1, max(20, 20 * round(max(self.cuts) / 400))):
             parts.append(f'<text x="{(op - 1) * step:.5g}" y="{tall + 10}" fill="#888">{op}</text>')
         return f'<svg width="{max(self.cuts) * step:.0f}" height="{tall + TICKS}">{"".join(parts)}</svg>'
@@ -141,11 +147,13 @@ def _strips(layout: str, tally: Tally) -> list[str]:
 
 
 def _explained() -> str:
+    bands = "".join(f'<i style="background:{BANDS[name]}"></i>{name}' for name in CATEGORIES[:3])
     rows = "; ".join(f"{op}: {', '.join(shapes)}" for op, shapes in ROWS.items())
     return (
         "<h2>Every first cut, in order of time</h2><p>A column is one program or erase of the flash, numbered below; "
         f"its rows are the cut after it and those inside it ({rows}). No cell: this cut leaves bytes that another one "
-        "left before. Point at a cell for the name that <code>--replay</code> takes.</p>"
+        "left before, or none was tried here. Point at a cell for the name that <code>--replay</code> takes.</p>"
+        f"<p>Where in the life of an update:{bands}</p>"
     )
 
 

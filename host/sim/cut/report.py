@@ -15,11 +15,16 @@ from host.sim.cut.processes import Killed
 
 # Characters of what found a seeded bug.
 SHOWN = 90
+# Signs in a line of a map.
+WIDE = 64
 
 
 @dataclass
 class Report:
-    """Everything that one run of `python -m host cut` found. `ident`: of the one state that was played again."""
+    """Everything that one run of `python -m host cut` found.
+
+    `ident`: of the one state that was played again. `options`: what a replay has to be given too.
+    """
 
     layout: str
     result: Result = field(default_factory=Result)
@@ -28,6 +33,7 @@ class Report:
     verdicts: Sequence[Verdict] = ()
     seconds: float = 0.0
     ident: str = ""
+    options: str = ""
 
     @property
     def bad(self) -> list[Failure]:
@@ -86,7 +92,8 @@ def lines(report: Report) -> list[str]:
         out.append(f"  seeded    {killed(report)} of {len(report.verdicts)} bugs found")
         out += [f"    {v.name:40} {_word(v)}" for v in report.verdicts]
     for bad in report.bad[:5]:
-        out += [f"BAD {bad.text}", f"    again: python -m host cut --layout {report.layout} --replay '{bad.ident}'"]
+        again = f"python -m host cut --layout {report.layout}{report.options} --replay '{bad.ident}'"
+        out += [f"BAD {bad.text}", f"    again: {again}", *(f"    {line}" for line in bad.flash)]
     return out
 
 
@@ -135,16 +142,20 @@ def _word(verdict: Verdict) -> str:
     return textwrap.shorten(verdict.found, SHOWN, placeholder=" ...") if verdict.found else "NOT FOUND"
 
 
-def flash_map(explorer: Explorer) -> list[str]:
-    """What lies where, a sign for each sector."""
-    sectors = explorer.flash.cells.sectors
-    out = [f"The flash, {len(sectors)} sectors: . erased, # as at the beginning, 1 like image 1 there, ? anything else"]
+def flash_map(explorer: Explorer, when: str = "when the power returned") -> list[str]:
+    """What lies where, a sign for each sector, or for several where a place is large."""
+    out = [
+        f"The flash {when}: . erased, # as at the beginning, 1 like image 1 there, ? anything else, + several of them"
+    ]
     for area in explorer.rig.areas:
         first = area.off // SECTOR
-        row = "".join(_sign(explorer, i, i - first) for i in range(first, first + area.size // SECTOR))
+        row = [_sign(explorer, i, i - first) for i in range(first, first + area.size // SECTOR)]
+        step = -(-len(row) // WIDE)
+        signs = [set(row[i : i + step]) for i in range(0, len(row), step)]
         whole = explorer.oracle.holds(area.off)
         note = f"  image {whole}, whole" if area.kind == "slot" and whole >= 0 else ""
-        out.append(f"  0x{area.off:06x} {area.label:10} {row[:64]}{note}")
+        text = "".join(s.pop() if len(s) == 1 else "+" for s in signs)
+        out.append(f"  0x{area.off:06x} {area.label:10} {text}{note}")
     return out
 
 
