@@ -70,7 +70,11 @@ def frames(data):
     line = frame.Frames(bytearray(300))
     at = taken = 0
     while at < len(data):
-        at += line.feed(memoryview(data)[at : at + 37])
+        room = line.room()
+        n = min(len(room), 37, len(data) - at)
+        room[:n] = data[at : at + n]
+        line.hi += n
+        at += n
         while True:
             got = line.take()
             if got is None:

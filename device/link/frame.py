@@ -32,73 +32,47 @@ def encode(kind, run, off, data=b""):
 
 
 class Frames:
-    """The receiving half: bytes in by `feed`, or `room` and `fed`; frames out by `take`."""
+    """The receiving half: read bytes into `room()` and add their number to `hi`; frames come out by `take()`."""
 
     def __init__(self, buf):
         self.buf = memoryview(buf)
         self.bad = 0  # frames with a good head and a damaged payload
-        self.reset()
-
-    def reset(self):
-        """Forget what has come so far."""
-        self.lo = self.hi = self.used = 0
+        self.lo = self.hi = 0
         self.need = EXTRA
 
     def room(self):
         """The free part of the buffer, to read into; a frame taken before is gone."""
-        self.lo += self.used
-        self.used = 0
         n = self.hi - self.lo
-        if self.lo:
-            self.buf[:n] = self.buf[self.lo : self.hi]
-            self.lo = 0
-            self.hi = n
+        self.buf[:n] = self.buf[self.lo : self.hi]
+        self.lo = 0
+        self.hi = n
         return self.buf[n:]
-
-    def fed(self, n):
-        """`n` bytes were put to the front of the room."""
-        self.hi += n
-
-    def feed(self, data):
-        """Take in the front of `data`, return how many bytes; when that is less than all, take() before more."""
-        room = self.room()
-        n = min(len(room), len(data))
-        room[:n] = data[:n]
-        self.hi += n
-        return n
 
     def take(self):
         """The next whole frame (kind, run, off, payload) or None, then `need` bytes are lacking at least.
 
-        The payload is a view into the buffer, good until the next call of anything here.
+        The payload is a view into the buffer, good until the next room().
         """
-        self.lo += self.used
-        self.used = 0
+        buf = self.buf
+        lo = self.lo
         while True:
-            have = self._sync()
+            while lo < self.hi and buf[lo] != _SYNC0:
+                lo += 1
+            self.lo = lo
+            have = self.hi - lo
             if have < _HEAD:
                 self.need = _HEAD - have
                 return None
-            lo = self.lo
-            sync, kind, run, off, n, check = unpack_from("<HBBIHH", self.buf, lo)
-            crc = crc32(self.buf[lo : lo + 10])
-            if sync == _SYNC and crc & 0xFFFF == check and n + EXTRA <= len(self.buf):
-                if have < n + EXTRA:
-                    self.need = n + EXTRA - have
+            sync, kind, run, off, n, check = unpack_from("<HBBIHH", buf, lo)
+            crc = crc32(buf[lo : lo + 10])
+            n += EXTRA
+            if sync == _SYNC and crc & 0xFFFF == check and n <= len(buf):
+                if have < n:
+                    self.need = n - have
                     return None
-                data = self.buf[lo + _HEAD : lo + _HEAD + n]
-                if crc32(data, crc) == unpack_from("<I", self.buf, lo + _HEAD + n)[0]:
-                    self.used = n + EXTRA
+                data = buf[lo + _HEAD : lo + n - 4]
+                if crc32(data, crc) == unpack_from("<I", buf, lo + n - 4)[0]:
+                    self.lo += n
                     return kind, run, off, data
                 self.bad += 1
-            self.lo += 1
-
-    def _sync(self):
-        """Skip to what may be the start of a frame; return the bytes from there on."""
-        lo = self.lo
-        hi = self.hi
-        buf = self.buf
-        while lo < hi and buf[lo] != _SYNC0:
             lo += 1
-        self.lo = lo
-        return hi - lo

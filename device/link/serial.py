@@ -10,7 +10,7 @@ A host that died in the middle of a frame leaves a wait that the next host ends:
 
 import select
 import sys
-from struct import pack, unpack
+from struct import pack
 
 from micropython import const, kbd_intr
 
@@ -34,8 +34,9 @@ def console(size=4096, window=2):
     """The link over the console; Ctrl-C is data from the first word until close()."""
     link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, window)
     link.kbd_intr = kbd_intr
-    # A window of 1 is for a UART console, which may lose bytes in the middle of a frame.
-    link.grain = 1 if window == 1 else link.grain
+    if window == 1:
+        # A UART console, which may lose bytes in the middle of a frame.
+        link.grain = 1
     return link
 
 
@@ -66,7 +67,7 @@ class Serial:
             kind, _, data = self._next()
             if kind == _NONE:
                 return None
-        self.size = unpack("<I", data)[0]
+        self.size = int.from_bytes(data, "little")
         return _Body(self)
 
     def other(self):
@@ -77,12 +78,12 @@ class Serial:
         """Tell the host; after three silences nobody listens, and that is no error."""
         self._start()
         self.number += 1
-        self._ask(_REPORT, self.number, ("%s\n%s" % (code, text)).encode()[: self.room - EXTRA], _HEARD)
+        self._ask(_REPORT, self.number, (code + "\n" + text).encode()[: self.room - EXTRA], _HEARD)
 
-    def progress(self, done, total):
+    def progress(self, at, size):
         """Tell the host how far the update is; no answer is awaited."""
         if self.frames:
-            self._send(_PROGRESS, done, pack("<I", total))
+            self._send(_PROGRESS, at, size.to_bytes(4, "little"))
 
     def close(self):
         """Say goodbye and read what is still under way, so that no byte of it reaches a REPL."""
@@ -118,7 +119,7 @@ class Serial:
             self.kbd_intr(-1)
         self.frames = Frames(bytearray(self.room))
         self.poll = select.poll()
-        self.poll.register(self.rx, select.POLLIN)
+        self.poll.register(self.rx, 1)  # POLLIN
 
     def _send(self, kind, off, data=b""):
         self.tx.write(encode(kind, self.run, off, data))
@@ -157,30 +158,28 @@ class Serial:
         noise = 4 * self.room
         while ms > 0 and noise > 0:
             f = frames.take()
-            if not f:
-                if frames.bad and not self.asked:
-                    self._pull()
-                frames.bad = 0
-                n = self._read()
+            if f:
+                # A host that has just come cannot know the run when it stops what an earlier one began.
+                if f[1] == self.run or f[0] == _ABORT:
+                    return f[0], f[2], f[3]
+                continue
+            if frames.bad and not self.asked:
+                self._pull()
+            frames.bad = 0
+            if self.feed:
+                self.feed()
+            n = None
+            if self.poll.poll(50):
+                n = self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
+            # A UART says None when the bytes went elsewhere; 0 is the end of a pipe.
+            if n == 0:
+                raise LinkError("link", "the other side closed the port")
+            if n:
+                frames.hi += n
                 noise -= n
-                ms -= 0 if n else 50
-            # A host that has just come cannot know the run when it stops what an earlier one began.
-            elif f[1] == self.run or f[0] == _ABORT:
-                return f[0], f[2], f[3]
+            else:
+                ms -= 50
         return None
-
-    def _read(self):
-        """Read a part of what is lacking; 0 after 50 ms without a byte."""
-        if self.feed:
-            self.feed()
-        if not self.poll.poll(50):
-            return 0
-        n = self.rx.readinto(self.frames.room()[: min(self.frames.need, self.grain)])
-        # A UART says None when the bytes went elsewhere; 0 is the end of a pipe.
-        if n == 0:
-            raise LinkError("link", "the other side closed the port")
-        self.frames.fed(n or 0)
-        return n or 0
 
 
 class _Body:

@@ -80,9 +80,12 @@ class Sender:
     def feed(self, data: bytes) -> None:
         self._tail += data
         del self._tail[:-2048]
-        view = memoryview(data)
-        while len(view):
-            view = view[self._frames.feed(view) :]
+        while data:
+            room = self._frames.room()
+            n = min(len(room), len(data))
+            room[:n] = data[:n]
+            self._frames.hi += n
+            data = data[n:]
             while (got := self._frames.take()) is not None:
                 kind, run, off, payload = got
                 self.frames_seen += 1
