@@ -13,7 +13,7 @@ from gc import collect
 from struct import pack
 
 from device.errors import LinkError
-from device.link.web import EARLY, Web
+from device.link.web import Web
 from device.stream import pull
 
 MANIFEST = 4096  # bytes a manifest may have
@@ -30,11 +30,10 @@ class Http(Web):
         self.layout = layout
         self.current = current
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
-        self.rest = bytearray(2 * EARLY)
-        self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = self.buf = None
-        self.offer = self.refused = self.more = ()
-        self.length = self.pos = self.lo = self.hi = 0
-        self.chunked = self.html = self.shaking = False
+        self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = None
+        self.offer = self.refused = ()
+        self.pos = 0
+        self.more = self.chunked = self.html = self.shaking = False
 
     def open(self, at=0):
         """The newest package for this board from byte `at` on; None when none is newer than what runs."""
@@ -45,9 +44,8 @@ class Http(Web):
             collect()
             if not self.offer:
                 return None
-            _, self.length, file = self.offer
-            self.file = join(self.url, file)
-        self.fetch(self.file, at, self.length)
+            self.file = join(self.url, self.offer[2])
+        self.fetch(self.file, at, self.offer[1])
         collect()
         return self
 
@@ -76,7 +74,7 @@ class Http(Web):
         """After a refusal: is there a larger package of the same version? The next open() gives it."""
         self.refused = self.offer
         self.file = None
-        return bool(self.more)
+        return self.more
 
     def report(self, code, text):
         """POST it where `report_url` says; no answer is no error."""
@@ -116,10 +114,9 @@ class Http(Web):
         except Exception as e:
             raise LinkError("manifest", "%s is no manifest: %r" % (self.url, e))
         found.sort()
-        found = [o for o in found if o[0] == found[-1][0]]
-        left = [o for o in found if o > self.refused] or found[-1:]
-        self.offer = left[0] if left else ()
-        self.more = left[1:]
+        found = [o for o in found if o[0] == found[-1][0] and o > self.refused] or found[-1:]
+        self.offer = found[0] if found else ()
+        self.more = len(found) > 1
 
 
 def encode(version):

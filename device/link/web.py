@@ -6,10 +6,6 @@ a LinkError, so the update resumes; more than was said is never read. Nothing is
 
 from device.errors import LinkError
 
-LINE = 1280  # bytes kept of a header line; the signed URLs of a release host have about 1000
-
-EARLY = 64  # bytes of the body that may come along with the head
-
 
 def number(text, base=10):
     """A count from a header."""
@@ -33,7 +29,8 @@ class Web:
         """Ends where the manifest or else the server says; raises where the connection ends before."""
         if self.chunked and not self.left:
             # A line ends the chunk before.
-            line = self._line() or self._line()
+            line = bytearray(20)
+            line = self._line(line) or self._line(line)
             self.left = number(line.split(b";")[0], 16)
             self.chunked = self.left > 0
         n = len(buf)
@@ -41,13 +38,7 @@ class Web:
             n = min(n, self.size - self.pos)
         if self.left is not None:
             n = min(n, self.left)
-        # What came along with the head is first.
-        early = min(n, self.hi - self.lo)
-        if early:
-            n = early
-            buf[:n] = memoryview(self.buf)[self.lo : self.lo + n]
-            self.lo += n
-        elif n:
+        if n:
             n = self._io(self.stream.readinto, memoryview(buf)[:n])
         if n and not self.pos and (self.html or buf[0] == 60):  # "<"
             raise LinkError("portal", self.url + " is a web page, maybe a login")
@@ -62,40 +53,36 @@ class Web:
         for held in (self.stream, self.sock):
             if held:
                 held.close()
-        self.stream = self.sock = self.poll = self.buf = None
+        self.stream = self.sock = self.poll = None
 
     def ask(self, at, post):
         """Send the request and judge the answer's head; a redirect gives its URL."""
         scheme, _, rest = self.url.partition("://")
         host, _, path = rest.partition("/")
-        if scheme not in ("http", "https"):
+        tls = scheme == "https"
+        if not tls and scheme != "http":
             raise LinkError("http", self.url + " is no http URL")
-        self._connect(scheme == "https", host)
+        self._connect(tls, host)
         more = "Range: bytes=%d-\r\n" % at if at else "Content-Length: %d\r\n" % len(post) if post else ""
         verb = "POST" if post else "GET"
         data = ("%s /%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n" % (verb, path, host, more)).encode() + post
         while data:
             data = data[self._io(self.stream.write, data) :]
         self.shaking = self.chunked = self.html = False
-        self.buf = bytearray(LINE)
-        self.lo = self.hi = self.pos = 0
         self.left = self.size = None
-        words = self._line().split()
+        self.pos = 0
+        # The signed URLs of a release host have about 1000 bytes.
+        line = bytearray(1280)
+        words = self._line(line).split()
         if len(words) < 2 or words[0][:7] != b"HTTP/1.":
             raise LinkError("http", host + " does not answer in HTTP/1")
-        goto = self._head(number(words[1]), at)
-        # From here on there are only the lines between chunks.
-        self.hi -= self.lo
-        self.rest[: self.hi] = memoryview(self.buf)[self.lo : self.lo + self.hi]
-        self.buf = self.rest
-        self.lo = 0
-        return goto
+        return self._head(line, number(words[1]), at)
 
-    def _head(self, status, at):
-        """Read the header fields and judge them."""
+    def _head(self, line, status, at):
+        """Read the header fields through `line` and judge them."""
         goto = start = b""
         for _ in range(100):
-            name, _, value = self._line().partition(b":")
+            name, _, value = self._line(line).partition(b":")
             name, value = name.lower(), value.strip()
             if not name:
                 break
@@ -109,35 +96,31 @@ class Web:
                 self.html = value[:9].lower() == b"text/html"
             elif name == b"location":
                 goto = value
-        if goto and status in (301, 302, 303, 307, 308) and max(goto) < 127:
+        kind = status // 100
+        if goto and kind == 3 and max(goto) < 127:
             return goto.decode()
-        if name or status // 100 != 2:
+        if name or kind != 2:
             raise LinkError("http", "status %d of %s" % (status, self.url))
-        self.left = 0 if self.chunked else self.left
+        if self.chunked:
+            self.left = 0
         if status == 206:
             self.pos = number(start)
             if self.pos > at:
                 raise LinkError("http", "byte %d was asked for, %d came" % (at, self.pos))
         return None
 
-    def _line(self):
-        """One line without its end; of an endless one a part is lost."""
-        buf = self.buf
-        while True:
-            end = buf.find(b"\n", self.lo, self.hi)
-            if end >= 0:
-                line = bytes(memoryview(buf)[self.lo : end]).strip()
-                self.lo = end + 1
-                return line
-            n = self.hi - self.lo
-            buf[:n] = buf[self.lo : self.hi]
-            self.lo = 0
-            self.hi = n if n < len(buf) else n // 2
-            # No more than a little of the body comes along, since it has to be kept.
-            n = self._io(self.stream.readinto, memoryview(buf)[self.hi : self.hi + EARLY])
-            if not n:
-                self.short()
-            self.hi += n
+    def _line(self, buf):
+        """One line without its end; of one longer than `buf` the rest is lost."""
+        # Byte by byte: what is behind the line is the body's, and goes where that goes.
+        one = bytearray(1)
+        n = 0
+        while self._io(self.stream.readinto, one):
+            if one[0] == 10:
+                return bytes(buf[:n]).strip()
+            if n < len(buf):
+                buf[n] = one[0]
+                n += 1
+        self.short()
 
     def short(self):
         raise LinkError("short", "%s ends at byte %d" % (self.url, self.pos))
@@ -149,11 +132,11 @@ class Web:
         name, _, port = host.partition(":")
         self.shaking = tls
         try:
-            at = socket.getaddrinfo(name, int(port or (443 if tls else 80)), socket.AF_INET, socket.SOCK_STREAM)[0][-1]
+            at = socket.getaddrinfo(name, int(port or (443 if tls else 80)), 2, 1)[0][-1]  # AF_INET, SOCK_STREAM
             self.sock = sock = socket.socket()
             sock.settimeout(self.timeout_ms / 1000)
             sock.connect(at)
-            sock.setblocking(False)
+            sock.settimeout(0)
             if tls:
                 from device.link.tls import secure
 
@@ -163,7 +146,7 @@ class Web:
         # CPython's sockets are no streams.
         self.stream = sock if hasattr(sock, "readinto") else sock.makefile("rwb", 0)
         self.poll = select.poll()
-        self.poll.register(self.stream, select.POLLIN)
+        self.poll.register(self.stream, 1)  # POLLIN
 
     def _io(self, call, data):
         """`call(data)` as soon as it moves a byte or finds the end."""
