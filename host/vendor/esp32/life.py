@@ -101,7 +101,7 @@ def _scenarios() -> dict[str, Esp32]:
 SCENARIOS: dict[str, Esp32] = _scenarios()
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
 EXHAUSTIVE = ("update",)
-# What `--quick` and the search for mutants go through.
+# What `make test` and the search for seeded bugs go through.
 QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy")
 ROOMY = "deflate"
 # More of them, for seeded bugs.
