@@ -1,0 +1,270 @@
+"""A tree of files as a Flash, and the two trees: what is written, read back, refused, freed and taken along."""
+
+import os
+
+from device.errors import FlashError, OtaError, Refused
+from device.store import tree
+from device.store.tree import Tree, entry, judge
+from device.store.trees import Trees
+from device.store.writer import digest, put
+from tests.expect import raises
+from tests.scratch import Scratch
+from tests.trees import APP, Part, archive, files_of, write
+
+BUF = 4096
+
+
+def fill(target, data, off=0, piece=BUF):
+    """Write as the installer does: in pieces of at most `piece` bytes."""
+    while off < len(data):
+        n = min(piece - off % piece, len(data) - off)
+        put(target, off, bytearray(data[off : off + n]), n)
+        off += n
+
+
+def listing(root):
+    return sorted(name for name in files_of(root))
+
+
+def test_what_is_written_is_read_back_and_lies_in_files():
+    data = archive(APP)
+    for piece in (4096, 1000, 97, 15):
+        with Scratch() as root:
+            t = Trees(0, (), root + "/mpota").target(Part(data))
+            t.begin(data[:piece])
+            fill(t, data, 0, piece)
+            t.check()
+            seen = files_of(root + "/mpota/1")
+            assert seen.pop(".mpota") == data[: len(data) - sum(len(v) for v in APP.values())]
+            assert seen == APP
+            whole = bytearray(len(data))
+            t.read(0, whole)
+            assert whole == data
+            for off in range(0, len(data) - 7, 61):
+                some = bytearray(7)
+                t.read(off, some)
+                assert some == data[off : off + 7], off
+
+
+def test_writing_goes_on_at_any_offset_with_nothing_remembered():
+    data = archive(APP)
+    for stop in range(14, len(data), 83):
+        with Scratch() as root:
+            t = Tree(root + "/1")
+            t.begin(data[:stop])
+            fill(t, data[:stop])
+            again = Tree(root + "/1")
+            fill(again, data, stop)
+            again.check()
+            assert digest(Tree(root + "/1"), len(data), bytearray(512), lambda: None) == Part(data).sha
+
+
+def test_a_byte_behind_the_last_file_is_an_error():
+    data = archive(APP)
+    with Scratch() as root:
+        t = Tree(root + "/1")
+        t.begin(data[:500])
+        raises(FlashError, "tree", fill, t, data + b"x")
+        raises(FlashError, "tree", Tree(root + "/1").read, len(data), bytearray(1))
+
+
+def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
+    long = "x" * 65
+    outside = ["", "/etc", "..", "../a", "a/../b", "a//b", "a/", "./a", "a/."]
+    unknown = ["a\\b", "c:x", "a\nb", "a*", "a.", "a ", long]
+    hiding = ["device/x.py", "device.py", "Device.mpy", "boot.py", "main.py", "main.mpy", ".mpota"]
+    for path in outside + unknown + hiding:
+        raises(Refused, "path", judge, path, "")
+    for path in ("app.py", "lib/main.py", "a.b.c", "devices.py", "x" * 64, "lib/device/x.py", "\u00e9.txt"):
+        judge(path, "")
+
+
+def test_a_list_out_of_order_or_with_one_name_twice_is_refused():
+    for names in (("b", "a"), ("a", "a"), ("A", "a"), ("lib/A.py", "lib/a.py")):
+        with Scratch() as root:
+            data = archive(None, [entry(name, 1) for name in names], b"12")
+            t = Tree(root + "/1")
+            t.begin(data)
+            raises(Refused, "path", fill, t, data)
+
+
+def test_a_protected_path_is_refused_and_stays():
+    for own in ("config.json", "CONFIG.json", "lib", "lib/"):
+        with Scratch() as root:
+            data = archive({"app.py": b"x", "config.json": b"new", "lib/a.py": b"y"})
+            t = Tree(root + "/1", (own,))
+            t.begin(data)
+            raises(Refused, "protected", fill, t, data)
+
+
+def test_a_list_that_lies_about_itself_is_refused():
+    data = bytearray(archive(APP))
+    for head in (b"", b"MPFL", b"MPFX" + bytes(10), bytes(14)):
+        raises(Refused, "files", Tree("/nowhere").begin, head)
+    for at in (4, 6):
+        for step in (1, -1):
+            with Scratch() as root:
+                bad = bytearray(data)
+                bad[at] += step
+                t = Tree(root + "/1")
+                t.begin(bad)
+                raises(OtaError, None, lambda t=t, bad=bad: (fill(t, bad), t.check()))
+
+
+def test_names_that_are_no_text_are_refused():
+    with Scratch() as root:
+        data = archive(None, [tree.pack(tree.ENTRY, 1, 0, 2) + b"\xff\xfe"], b"x")
+        t = Tree(root + "/1")
+        t.begin(data)
+        raises(Refused, "path", fill, t, data)
+
+
+def test_more_than_there_is_room_for_is_refused_before_the_first_write():
+    with Scratch() as root:
+        real = tree.room_of
+        tree.room_of = lambda path: (4096, 20000)
+        try:
+            for size, fits in ((3000, True), (7687, True), (7688, False), (20000, False)):
+                head = tree.pack(tree.HEAD, tree.MAGIC, 1, 25, size)
+                if fits:
+                    Tree(root + "/1").begin(head)
+                else:
+                    raises(Refused, "size", Tree(root + "/1").begin, head)
+        finally:
+            tree.room_of = real
+        assert files_of(root) == {}
+
+
+def test_freeing_removes_what_the_list_names_and_nothing_else():
+    with Scratch() as root:
+        data = archive(APP)
+        t = Tree(root + "/1")
+        t.begin(data)
+        fill(t, data)
+        t.check()
+        write(root + "/1/own.txt", b"mine")
+        write(root + "/1/lib/own.txt", b"mine too")
+        t.free()
+        assert files_of(root + "/1") == {"own.txt": b"mine", "lib/own.txt": b"mine too"}
+        t.free()
+
+
+def test_a_tree_that_is_half_freed_is_none_and_is_freed_to_the_end():
+    with Scratch() as root:
+        data = archive(APP)
+        t = Tree(root + "/1")
+        t.begin(data)
+        fill(t, data)
+        t.check()
+        assert t.there() == len(data)
+        real = tree.os.remove
+        calls = []
+
+        def dies(path):
+            calls.append(path)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            real(path)
+
+        class Os:
+            remove = staticmethod(dies)
+            rmdir, mkdir, stat, statvfs = tree.os.rmdir, tree.os.mkdir, tree.os.stat, tree.os.statvfs
+
+        tree.os, kept = Os, tree.os
+        try:
+            raises(KeyboardInterrupt, None, t.free)
+        finally:
+            tree.os = kept
+        again = Tree(root + "/1")
+        assert again.head()[0] == tree.STALE and again.there() == 0
+        again.free()
+        assert files_of(root + "/1") == {}
+
+
+def test_a_list_that_cannot_be_read_does_not_stand_in_the_way():
+    with Scratch() as root:
+        os.mkdir(root + "/1")
+        write(root + "/1/.mpota", tree.pack(tree.HEAD, tree.MAGIC, 3, 99, 5) + b"\xff" * 40)
+        t = Tree(root + "/1")
+        assert t.there() == 0
+        data = archive(APP)
+        t.begin(data)
+        fill(t, data)
+        t.check()
+
+
+def test_a_file_that_is_missing_or_cut_short_is_found():
+    with Scratch() as root:
+        data = archive(APP)
+        t = Tree(root + "/1")
+        t.begin(data)
+        fill(t, data)
+        write(root + "/1/lib/big.bin", APP["lib/big.bin"][:-1])
+        raises(FlashError, "tree", t.check)
+        os.remove(root + "/1/lib/big.bin")
+        raises(OSError, None, t.check)
+        raises(FlashError, "tree", digest, Tree(root + "/1"), len(data), bytearray(512), lambda: None)
+
+
+def test_resources_come_apart_and_only_if_the_list_has_them():
+    with Scratch() as root:
+        font = bytes(range(256)) * 40
+        data = archive(None, [entry("app.py", 4), entry("font", len(font), True)], b"code")
+        trees = Trees(1, (), root + "/mpota")
+        files, part = Part(data), Part(font, 3, "font")
+        trees.admit(files, data)
+        fill(trees.target(files), data)
+        raises(Refused, "files", trees.admit, Part(font, 3, "other"), font)
+        raises(Refused, "files", trees.admit, Part(font[1:], 3, "font"), font)
+        trees.admit(part, font[:100])
+        fill(trees.target(part), font)
+        trees.check(part)
+        trees.check(files)
+        assert files_of(root + "/mpota/2")["font"] == font
+        assert digest(trees.target(part), len(font), bytearray(4096), lambda: None) == part.sha
+
+
+def test_the_base_of_a_delta_is_the_tree_that_runs():
+    with Scratch() as root:
+        data = archive(None, [entry("app.py", 4), entry("font", 3, True)], b"code")
+        first = Trees(0, (), root + "/mpota")
+        first.admit(Part(data), data)
+        fill(first.target(Part(data)), data)
+        fill(first.target(Part(b"abc", 3, "font")), b"abc")
+        assert first.running(Part(data)).size == 0
+        now = Trees(1, (), root + "/mpota")
+        base = now.running(Part(data))
+        whole = bytearray(base.size)
+        base.read(0, whole)
+        assert whole == data
+        assert now.running(Part(b"abc", 3, "font")).size == 3 and now.running(Part(b"abc", 3, "no")).size == 0
+        now.free()
+        assert now.old.there() == len(data), "the tree that runs is not freed"
+
+
+def test_the_boards_own_files_are_taken_along():
+    with Scratch() as root:
+        data = archive({"app.py": b"new"})
+        write(root + "/mpota-1-is-not-made-yet", b"")
+        first = Trees(0, (), root + "/mpota")
+        first.admit(Part(data), data)
+        fill(first.target(Part(data)), data)
+        os.mkdir(root + "/mpota/1/cert")
+        write(root + "/mpota/1/config.json", b"own")
+        write(root + "/mpota/1/cert/ca.pem", b"ca")
+        now = Trees(1, ("config.json", "cert", "missing"), root + "/mpota")
+        now.admit(Part(data), data)
+        fill(now.target(Part(data)), data)
+        now.check(Part(data))
+        seen = files_of(root + "/mpota/2")
+        assert (seen["config.json"], seen["cert/ca.pem"], seen["app.py"]) == (b"own", b"ca", b"new")
+
+
+def test_the_room_counts_what_an_older_update_left_there():
+    with Scratch() as root:
+        data = archive(APP)
+        t = Trees(0, (), root + "/mpota")
+        before = tree.room_of(root)[1]
+        t.admit(Part(data), data)
+        fill(t.target(Part(data)), data)
+        assert abs(t.target(Part(data)).size - before) < 1 << 20
