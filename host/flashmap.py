@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from device.errors import OtaError
-from device.layout.esp32 import image, otadata, table
+from device.layout.esp32 import image, loader, otadata, table
 from device.store.flash import Region
 from host.rom import Rom
 
@@ -82,11 +82,11 @@ def describe(rom: Rom, rows: list[table.Row], row: table.Row, names: dict[str, s
 
 def entry_words(entry: otadata.Entry, slots: list[table.Row]) -> str:
     """`2 valid: ota_1` for an entry of otadata."""
-    if entry.blank:
+    if loader.blank(entry):
         return "blank"
-    if not entry.sealed:
+    if not loader.sealed(entry):
         return "torn"
-    state = otadata.STATES.get(entry.state, f"state {entry.state}")
+    state = loader.STATES.get(entry.state, f"state {entry.state}")
     return f"{entry.seq} {state}: {slots[entry.slot(len(slots))].label}"
 
 

@@ -10,7 +10,7 @@ from struct import pack
 
 from device.errors import OtaError
 from device.layout.esp32 import image as images
-from device.layout.esp32 import otadata, table, verify
+from device.layout.esp32 import loader, otadata, table, verify
 from device.link import frame
 from device.link.http import Http
 from device.pipe.package import Chunks, Package
@@ -126,7 +126,7 @@ def boot_entries(data):
     if i < 0:
         return "none"
     entry = pair[i]
-    assert entry.sealed and not entry.blank and 0 <= entry.slot(2) < 2
+    assert loader.sealed(entry) and not loader.blank(entry) and 0 <= entry.slot(2) < 2
     assert otadata.encode(entry) == data[32 * i : 32 * i + 32]
     return "active"
 

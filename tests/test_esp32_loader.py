@@ -16,7 +16,7 @@ def entry(seq, state):
 def state(flash):
     """seq and state of either sector, None for a blank one."""
     pair = [otadata.decode(raw) for raw in maker.otadata_of(flash)]
-    return [None if e.blank else (e.seq, e.state) for e in pair]
+    return [None if loader.blank(e) else (e.seq, e.state) for e in pair]
 
 
 def put_entries(flash, *entries):

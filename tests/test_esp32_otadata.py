@@ -3,7 +3,7 @@
 import struct
 
 from device.errors import Refused
-from device.layout.esp32 import otadata
+from device.layout.esp32 import loader, otadata
 from host.sim import esp_idf
 from host.sim.flash import SimFlash
 from tests.expect import raises
@@ -19,7 +19,7 @@ def test_an_entry_comes_back_with_its_label_and_a_wrong_crc():
     raw = struct.pack("<I20sII", 7, b"carried over for ev.", otadata.VALID, 0x12345678)
     entry = otadata.decode(raw)
     assert otadata.encode(entry) == raw
-    assert not entry.sealed and not entry.valid
+    assert not loader.sealed(entry) and not entry.valid()
     assert otadata.encode(otadata.Entry(1, otadata.VALID)) == b"\1\0\0\0" + b"\xff" * 20 + b"\2\0\0\0\x9a\x98\x43\x47"
 
 
@@ -28,27 +28,27 @@ def test_every_flipped_bit_of_seq_and_crc_is_refused():
     for i in list(range(4)) + list(range(28, 32)):
         for bit in range(8):
             entry = otadata.decode(raw[:i] + bytes((raw[i] ^ 1 << bit,)) + raw[i + 1 :])
-            assert not entry.valid, (i, bit)
+            assert not entry.valid(), (i, bit)
 
 
 def test_state_and_label_are_not_covered_by_the_crc():
     raw = otadata.encode(otadata.Entry(5, otadata.VALID))
     for i in range(4, 28):
         entry = otadata.decode(raw[:i] + bytes((raw[i] ^ 0x40,)) + raw[i + 1 :])
-        assert entry.sealed and entry.valid
+        assert loader.sealed(entry) and entry.valid()
 
 
 def test_a_blank_entry_is_never_valid_even_with_its_crc():
     blank = otadata.decode(b"\xff" * otadata.SIZE)
     for entry in (blank, otadata.Entry(otadata.BLANK, otadata.VALID)):
-        assert entry.blank and entry.dead and not entry.valid
+        assert loader.blank(entry) and loader.dead(entry) and not entry.valid()
 
 
 def test_failed_states_are_dead_and_unknown_ones_boot():
     for state in (otadata.INVALID, otadata.ABORTED):
-        assert otadata.Entry(1, state).dead
+        assert loader.dead(otadata.Entry(1, state))
     for state in (otadata.NEW, otadata.PENDING, otadata.VALID, otadata.UNDEFINED, 7, 0x80000000):
-        assert otadata.Entry(1, state).valid
+        assert otadata.Entry(1, state).valid()
 
 
 def test_the_larger_number_is_in_force_and_the_first_in_a_tie():
@@ -88,8 +88,8 @@ def test_next_number_near_the_end_is_refused_and_does_not_spin():
 
 
 def test_both_entries_are_read_from_their_sectors():
-    flash = SimFlash(otadata.AREA)
+    flash = SimFlash(2 * otadata.SECTOR)
     put(flash, otadata.SECTOR, otadata.encode(otadata.Entry(4, otadata.NEW)))
     a, b = otadata.read(flash)
-    assert a.blank and (b.seq, b.state) == (4, otadata.NEW)
+    assert loader.blank(a) and (b.seq, b.state) == (4, otadata.NEW)
     assert otadata.active(a, b) == 1

@@ -22,7 +22,7 @@ def fresh(rows=(NVS, OTADATA, OTA_0, OTA_1), idf="5.5.2", options=None):
 
 def state(flash):
     pair = [otadata.decode(raw) for raw in maker.otadata_of(flash)]
-    return [None if e.blank else (e.seq, e.state) for e in pair]
+    return [None if loader.blank(e) else (e.seq, e.state) for e in pair]
 
 
 def oserror(code, call, *args):

@@ -192,7 +192,7 @@ class Idf:
         """The row of the failed entry with the smaller seq, if its image still verifies."""
         if self.otadata is None or not self.slots:
             return None
-        failed = [e for e in self.entries() if e.sealed and not e.blank and e.dead]
+        failed = [e for e in self.entries() if loader.sealed(e) and not loader.blank(e) and loader.dead(e)]
         if not failed:
             return None
         entry = failed[0]
@@ -210,7 +210,7 @@ class Idf:
         if i < 0:
             return False
         other = pair[1 - i]
-        row = self._slot_row(other) if other.valid else self.factory
+        row = self._slot_row(other) if other.valid() else self.factory
         return row is not None and self._verifies(row)
 
     def state(self, row):
@@ -220,7 +220,7 @@ class Idf:
         if self.otadata is None:
             return NOT_FOUND, 0
         for entry in self.entries():
-            if self.slots and entry.sealed and self._slot_row(entry) == row:
+            if self.slots and loader.sealed(entry) and self._slot_row(entry) == row:
                 return OK, entry.state
         return NOT_FOUND, 0
 
@@ -321,7 +321,7 @@ class Idf:
         pair = self.entries()
         i = otadata.active(*pair)
         other = pair[1 - i] if i >= 0 else pair[0]
-        if i >= 0 and other.sealed and not other.blank and self._slot_row(other) != self.running:
+        if i >= 0 and loader.sealed(other) and not loader.blank(other) and self._slot_row(other) != self.running:
             self.erase(self.otadata, (1 - i) * SECTOR, SECTOR)
 
 

@@ -193,7 +193,7 @@ def test_inspect_knows_every_kind_of_esp32_file(capsys, tmp_path):
     entry = otadata.encode(otadata.Entry(1, otadata.VALID))
     ota = entry.ljust(otadata.SECTOR, b"\xff") + b"\xff" * otadata.SECTOR
     assert kind(ota)["otadata"] == [{"seq": 1, "slot": 0, "state": "valid", "crc": "good"}, None]
-    assert kind(b"\xff" * otadata.AREA)["active"] is None
+    assert kind(b"\xff" * (2 * otadata.SECTOR))["active"] is None
     chip = bytearray(b"\xff" * size)
     for off, data in ((table.OFFSET, table.encode(rows)), (0xD000, ota), (0x10000, image)):
         chip[off : off + len(data)] = data

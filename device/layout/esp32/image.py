@@ -6,18 +6,13 @@
 A refusal says what to give instead. What this lets through the full check of verify.py may still refuse.
 """
 
-import struct
-
 from device.errors import Corrupt, Refused
 
 HEAD = 24  # sizeof(esp_image_header_t)
-DESC_AT = 0x20
-DESC_MAGIC = b"\x32\x54\xcd\xab"  # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
-NEEDS = DESC_AT + 4  # bytes that judge() wants to see
-SEGMENTS = 16  # ESP_IMAGE_MAX_SEGMENTS
+NEEDS = 0x24  # bytes that judge() wants to see
 # esp_chip_id_t of the chips that MicroPython runs on
 CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 23: "C5"}
-GIVE = "; give the application, micropython.bin"
+GIVE = "; give micropython.bin, the application"
 
 
 def chip_of(buf):
@@ -29,29 +24,25 @@ def chip_name(chip):
     return "ESP32" if not chip else "ESP32-" + CHIPS.get(chip, "number %d" % chip)
 
 
-def _stranger(buf):
-    """Refuse bytes that are no image of any kind, by what they look like."""
-    start = bytes(buf[:64])
-    if start.lstrip()[:1] == b"<":
-        raise Refused("html", "a web page, not firmware" + GIVE)
-    if start == b"\xff" * len(start):
-        raise Refused("blank", "erased flash or a copy of a whole flash" + GIVE)
-    if min(start) > 8 and max(start) < 127:
-        raise Refused("text", "a text file, not firmware" + GIVE)
-    raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + GIVE)
-
-
 def judge(buf, chip, total=0):
     """Refuse what is not an application for `chip`, by its first bytes (NEEDS or more) and its size if known."""
     if not len(buf):
-        raise Refused("empty", "the firmware is empty" + GIVE)
+        raise Refused("empty", "an empty file" + GIVE)
     if buf[0] != 0xE9:
-        _stranger(buf)
+        start = bytes(buf[:64])
+        if start.lstrip()[:1] == b"<":
+            raise Refused("html", "a web page" + GIVE)
+        if min(start) == 255:
+            raise Refused("blank", "erased flash or a copy of a whole flash" + GIVE)
+        if min(start) > 8 and max(start) < 127:
+            raise Refused("text", "a text file" + GIVE)
+        raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + GIVE)
     if len(buf) < NEEDS:
-        raise Refused("tiny", "%d bytes of firmware, a header has %d" % (len(buf), NEEDS) + GIVE)
-    if bytes(buf[DESC_AT:NEEDS]) != DESC_MAGIC:
+        raise Refused("tiny", "%d bytes, a header has %d" % (len(buf), NEEDS) + GIVE)
+    # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
+    if bytes(buf[0x20:NEEDS]) != b"\x32\x54\xcd\xab":
         # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
-        if total > 0x7000 or any(buf[at : at + 2] == b"\xaa\x50" for at in (0x7000, 0x8000)):
+        if total > 0x7000 or buf[0x7000:0x7002] == b"\xaa\x50" or buf[0x8000:0x8002] == b"\xaa\x50":
             raise Refused("merged", "a merged image (bootloader, table, application)" + GIVE)
         raise Refused("bootloader", "a bootloader" + GIVE)
     if chip_of(buf) != chip:
@@ -65,17 +56,16 @@ def walk(flash):
     """
     buf = bytearray(HEAD)
     flash.read(0, buf)
-    if buf[0] != 0xE9 or not 0 < buf[1] <= SEGMENTS:
-        raise Corrupt("image", "an image starts with e9 and 1..%d, this with %02x %d" % (SEGMENTS, buf[0], buf[1]))
+    if buf[0] != 0xE9 or not 0 < buf[1] <= 16:  # ESP_IMAGE_MAX_SEGMENTS
+        raise Corrupt("image", "an image starts with e9 and 1..16, this with %02x %d" % (buf[0], buf[1]))
     off = HEAD
     head = memoryview(buf)[:8]
-    segments = buf[1]
     tail = 32 if buf[23] == 1 else 0
-    for _ in range(segments):
+    for _ in range(buf[1]):
         n = 3
         if off + 8 <= flash.size:
             flash.read(off, head)
-            n = struct.unpack_from("<I", buf, 4)[0]
+            n = int.from_bytes(head[4:], "little")
         if n & 3 or n >= 1 << 24:  # SIXTEEN_MB of esp_image_format.c
             raise Corrupt("image", "no segment at 0x%x, or one of %d bytes" % (off, n))
         off += 8 + n

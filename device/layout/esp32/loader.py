@@ -14,8 +14,27 @@ from device.store.flash import Region
 FACTORY = -1  # FACTORY_INDEX
 TEST = -2  # TEST_APP_INDEX, only ever the last to be tried
 
+# otadata's states in words.
+STATES = dict(enumerate(otadata.STATES))
+STATES[otadata.UNDEFINED] = "undefined"
+
 # name and row: the image that starts, None = reset again. index: what otadata chose. tried: names in order.
 Boot = namedtuple("Boot", ("name", "row", "index", "tried"))
+
+
+def blank(entry):
+    """Is this otadata entry erased flash?"""
+    return entry.seq == otadata.BLANK
+
+
+def sealed(entry):
+    """Is the crc that of the seq?"""
+    return entry.crc == otadata.seal(entry.seq)
+
+
+def dead(entry):
+    """Blank, or its image failed: never booted, whatever the crc says."""
+    return blank(entry) or entry.state in (otadata.INVALID, otadata.ABORTED)
 
 
 class Images:
@@ -86,16 +105,16 @@ class _Loader:
         """The index that otadata names, after the states that a reset changes are written; None: no boot at all."""
         if self.otadata is None:
             return FACTORY
-        if self.otadata.size < otadata.AREA:
+        if self.otadata.size < 2 * otadata.SECTOR:
             return None
         pair = otadata.read(Region(self.flash, self.otadata.offset, self.otadata.size))
         if self.options.rollback:
             self.abort(pair)
-        unused = all(e.blank or not e.sealed for e in pair)
+        unused = all(blank(e) or not sealed(e) for e in pair)
         if self.options.efuse is not None:
             self.initial = unused
             return FACTORY if unused else self.enter(pair)
-        if (pair[0].dead and pair[1].dead) or not self.count:
+        if (dead(pair[0]) and dead(pair[1])) or not self.count:
             self.initial = unused and self.factory is None
             return 0 if self.factory is None else FACTORY
         return self.enter(pair)
@@ -109,7 +128,7 @@ class _Loader:
 
     def enter(self, pair):
         """The index of the entry in force; a new one goes on trial before its image is even looked at."""
-        good = [e.valid and self.current(e) for e in pair]
+        good = [e.valid() and self.current(e) for e in pair]
         i = otadata.choose(pair, good)
         if i < 0:
             return FACTORY

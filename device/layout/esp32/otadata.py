@@ -12,24 +12,16 @@ from binascii import crc32
 FMT = "<I20sII"
 SIZE = 32
 SECTOR = 4096
-AREA = 2 * SECTOR
-BLANK = 0xFFFFFFFF  # the seq of an erased entry
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)  # esp_ota_img_states_t
-UNDEFINED = 0xFFFFFFFF
-STATES = {
-    NEW: "new",
-    PENDING: "pending",
-    VALID: "valid",
-    INVALID: "invalid",
-    ABORTED: "aborted",
-    UNDEFINED: "undefined",
-}
+STATES = ("new", "pending", "valid", "invalid", "aborted")
+# The state of an image that no loader judges; also the seq of an erased entry.
+UNDEFINED = BLANK = 0xFFFFFFFF
 
 
 def seal(seq):
     """The crc that belongs to `seq`: reflected, the register starts at 0 and the result is inverted."""
-    return crc32(struct.pack("<I", seq), 0xFFFFFFFF) & 0xFFFFFFFF
+    return crc32(struct.pack("<I", seq), BLANK)
 
 
 class Entry:
@@ -41,28 +33,13 @@ class Entry:
         self.label = label
         self.crc = seal(seq) if crc is None else crc
 
-    @property
-    def blank(self):
-        return self.seq == BLANK
-
-    @property
-    def sealed(self):
-        """The crc is that of the seq."""
-        return self.crc == seal(self.seq)
-
-    @property
-    def dead(self):
-        """Blank, or its image failed: never booted, whatever the crc says."""
-        return self.blank or self.state in (INVALID, ABORTED)
-
-    @property
     def valid(self):
-        """The loader may boot it."""
-        return not self.dead and self.sealed
+        """May the loader boot it? Not what is blank, whatever its crc, nor what failed."""
+        return self.seq != BLANK and self.state not in (INVALID, ABORTED) and self.crc == seal(self.seq)
 
     def slot(self, n):
         """The OTA slot of `n` that this entry names; seq 0 wraps as it does in 32 bits."""
-        return ((self.seq - 1) & 0xFFFFFFFF) % n
+        return ((self.seq - 1) & BLANK) % n
 
 
 def decode(buf):
@@ -86,11 +63,11 @@ def read(flash):
 
 def choose(pair, good):
     """Of the entries that are `good` the one with the larger seq, the first in a tie; -1 for none."""
-    if good[0] and good[1]:
-        return 0 if pair[0].seq >= pair[1].seq else 1
-    return 0 if good[0] else 1 if good[1] else -1
+    if good[1] and not (good[0] and pair[0].seq >= pair[1].seq):
+        return 1
+    return 0 if good[0] else -1
 
 
 def active(a, b):
     """The index of the entry in force, or -1."""
-    return choose((a, b), (a.valid, b.valid))
+    return choose((a, b), (a.valid(), b.valid()))

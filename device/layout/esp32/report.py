@@ -2,7 +2,7 @@
 
 from device.errors import OtaError
 from device.layout.esp32 import otadata
-from device.store.journal import floor, trial
+from device.store.journal import trial
 from device.version import text
 
 
@@ -12,6 +12,8 @@ def status(layout):
     slot, entry = layout.boots()
     version = layout.version()
     failure = layout.failure()
+    record = trial(layout.journal)
+    runs = record is not None and record.slot == port.running
     try:
         refusal = layout.ready()
     except OtaError as e:
@@ -22,18 +24,11 @@ def status(layout):
         "running": port.current.label,
         "version": version and text(version),
         "boots": port.slots[slot].label if entry else None,
-        "state": entry and otadata.STATES.get(entry.state, "unknown"),
-        "floor": text(floor(layout.journal)),
-        "trial": _trial(layout),
+        "state": entry and (otadata.STATES[entry.state] if entry.state < 5 else "undefined"),
+        "floor": text(layout.floor()),
+        "trial": record
+        # A loader that goes back by itself had this boot counted when the image was armed.
+        and {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs},
         "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
         "updates": refusal,
     }
-
-
-def _trial(layout):
-    record = trial(layout.journal)
-    if record is None:
-        return None
-    runs = record.slot == layout.port.running
-    # A loader that goes back by itself had this boot counted when the image was armed.
-    return {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs}

@@ -10,10 +10,13 @@ from collections import namedtuple
 from hashlib import sha256
 
 from device.errors import Corrupt, Refused
-from device.layout.esp32.image import DESC_AT, DESC_MAGIC, HEAD, SEGMENTS, chip_name, walk
+from device.layout.esp32.image import HEAD, chip_name, walk
 
 SEED = 0xEF  # ESP_ROM_CHECKSUM_INITIAL
 PAGE = 0x10000  # CONFIG_MMU_PAGE_SIZE
+SEGMENTS = 16  # ESP_IMAGE_MAX_SEGMENTS
+DESC_AT = 0x20
+DESC_MAGIC = b"\x32\x54\xcd\xab"  # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
 DESC_FMT = "<4sI8x32s32s16s16s32s32s"
 DESC_SIZE = 176
 

@@ -79,7 +79,7 @@ MUTANTS = [
         "do not look at otadata after the switch", LAYOUT, "if slot != record.slot or entry.state",
         "if False and entry.state", LAYS + "a_cut_before_otadata_was_written_arms_again",
     ),
-    Mutant("believe a torn otadata entry", OTADATA, "return self.crc == seal(self.seq)", "return True"),
+    Mutant("believe a torn otadata entry", OTADATA, " and self.crc == seal(self.seq)", ""),
     Mutant(
         "an update while one is on trial", LAYOUT, "if trial(self.journal) or self.pending():", "if False:",
         LAYS + "pitfall_2_no_update_while_pending",

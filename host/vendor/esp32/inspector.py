@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from device.errors import OtaError
-from device.layout.esp32 import image, otadata, table, verify
+from device.layout.esp32 import image, loader, otadata, table, verify
 from host.report import Report, Table
 from host.rom import Rom
 from host.vendor.esp32.prepare import BASES
@@ -127,8 +127,8 @@ def _explain_flash(data: bytes) -> Report | None:
         facts: dict[str, object] = {"flash_offset": base, "rows": _row_facts(rows), "updates": _updates(rows)}
         tables = [_rows(rows), _images(rows, rom, data, base, facts)]
         row = table.find(rows, table.DATA, table.OTADATA)
-        if row and row.offset - base + otadata.AREA <= len(data):
-            tables.append(_entries(data[row.offset - base :][: otadata.AREA], len(table.slots(rows)), facts))
+        if row and row.offset - base + 2 * otadata.SECTOR <= len(data):
+            tables.append(_entries(data[row.offset - base :][: 2 * otadata.SECTOR], len(table.slots(rows)), facts))
         kind = "flash dump" if whole else "merged image"
         what = "the whole flash of an ESP32" if whole else f"a merged ESP32 image for flash offset 0x{base:x}"
         use = "" if whole else "; `pack` takes the application out of it"
@@ -168,13 +168,13 @@ def _entries(area: bytes, n: int, facts: dict[str, object]) -> Table:
     lines: list[tuple[str, ...]] = []
     found: list[dict[str, object] | None] = []
     for i, entry in enumerate(pair):
-        if entry.blank:
+        if loader.blank(entry):
             lines.append((str(i), "blank", "", "", ""))
             found.append(None)
             continue
-        state = otadata.STATES.get(entry.state, f"0x{entry.state:08x}")
+        state = loader.STATES.get(entry.state, f"0x{entry.state:08x}")
         slot = f"ota_{entry.slot(n)}" if n else "?"
-        seal = "good" if entry.sealed else "bad"
+        seal = "good" if loader.sealed(entry) else "bad"
         lines.append((str(i) + (" *" if i == force else ""), str(entry.seq), slot, state, seal))
         found.append({"seq": entry.seq, "slot": entry.slot(n) if n else None, "state": state, "crc": seal})
     facts["otadata"] = found
@@ -183,7 +183,7 @@ def _entries(area: bytes, n: int, facts: dict[str, object]) -> Table:
 
 
 def _explain_otadata(data: bytes) -> Report | None:
-    if len(data) != otadata.AREA:
+    if len(data) != 2 * otadata.SECTOR:
         return None
     blank = b"\xff" * (otadata.SECTOR - otadata.SIZE)
     if data[otadata.SIZE : otadata.SECTOR] != blank or data[otadata.SECTOR + otadata.SIZE :] != blank:
