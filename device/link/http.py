@@ -31,7 +31,8 @@ class Http(Web):
         self.current = current
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
         self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = None
-        self.offer = self.refused = ()
+        self.offer: tuple = ()
+        self.refused = ()
         self.pos = 0
         self.more = self.chunked = self.html = self.shaking = False
 

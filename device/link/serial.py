@@ -35,8 +35,7 @@ def console(size=4096, window=2):
     link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, window)
     link.kbd_intr = kbd_intr
     if window == 1:
-        # A UART console, which may lose bytes in the middle of a frame.
-        link.grain = 1
+        link.grain = 1  # a UART console may lose bytes in the middle of a frame
     return link
 
 
@@ -168,10 +167,8 @@ class Serial:
             frames.bad = 0
             if self.feed:
                 self.feed()
-            n = None
-            if self.poll.poll(50):
-                n = self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
-            # A UART says None when the bytes went elsewhere; 0 is the end of a pipe.
+            n = self.poll.poll(50) and self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
+            # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
             if n == 0:
                 raise LinkError("link", "the other side closed the port")
             if n:
