@@ -1,5 +1,6 @@
 """The quick form of the power campaign, and that each part of it can fail. Nothing switches it off."""
 
+import gc
 import json
 from random import Random
 
@@ -15,6 +16,15 @@ from host.sim.cut.rig import layouts, life_of, scenario_of
 from host.sim.flash import PowerCut
 
 STATES = 3000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """The installer collects before each update; what the test runner holds is no part of a board's heap."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

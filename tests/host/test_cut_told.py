@@ -47,7 +47,7 @@ def test_two_processes_tell_of_each_state_once():
 
 def test_a_state_that_is_walked_again_is_not_told_of_again():
     worker = Worker(campaign.quick("esp32"), 0)
-    worker.scenario("update", 1, 700)
+    worker.scenario("update", 1, 500)
     places = [entry[:2] + entry[3:4] for entry in worker.tally.map]
     assert len(places) == len(set(places)) > 100
     assert max(worker.tally.depths) > 3, "it went down from some of them"
@@ -56,7 +56,7 @@ def test_a_state_that_is_walked_again_is_not_told_of_again():
 def test_no_cut_in_the_life_after_a_cut_is_left_out():
     worker = Worker(Settings("esp32", ("update",), ("update",), workers=1), 0)
     explorer = Explorer("esp32", scenario_of("esp32", "update"))
-    for case in explorer.run(explorer.start, every)[30:200:40]:
+    for case in explorer.run(explorer.start, every)[30:200:90]:
         second = Explorer("esp32", scenario_of("esp32", "update"))
         wanted = {mark(c.shot) for c in second.run(case, every)}
         explorer.shown.clear()

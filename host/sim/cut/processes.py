@@ -12,6 +12,7 @@ import io
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,12 @@ class Killed:
     updates: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
     bad: list[Failure] = field(default_factory=list)
+
+    def add(self, other: Killed) -> None:
+        self.kills |= other.kills
+        self.updates |= other.updates
+        self.resumed += other.resumed
+        self.bad += other.bad
 
 
 class Bench:
@@ -178,10 +185,20 @@ def _settled(bench: Bench, board: VirtualBoard, image: bytes, link: str, result:
 
 
 def campaign(n: int, seed: int) -> Killed:
-    """`n` kills in all, half of them over either link."""
+    """`n` kills in all, half of them over either link, both links at the same time."""
     result = Killed()
-    with tempfile.TemporaryDirectory(prefix="mpota-cut-") as folder:
-        for name, act, share in (("http", over_http, n - n // 2), ("pty", over_pty, n // 2)):
-            if share:
-                act(Bench(Path(folder, name), Random(f"{seed}/{name}")), share, result)
+    with tempfile.TemporaryDirectory(prefix="mpota-cut-") as folder, ThreadPoolExecutor(len(LINKS)) as pool:
+        shares = {"http": n - n // 2, "pty": n // 2}
+        done = [pool.submit(_share, Path(folder, name), name, shares[name], seed) for name in LINKS if shares[name]]
+        for one in done:
+            result.add(one.result())
     return result
+
+
+def _share(folder: Path, name: str, n: int, seed: int) -> Killed:
+    result = Killed()
+    LINKS[name](Bench(folder, Random(f"{seed}/{name}")), n, result)
+    return result
+
+
+LINKS = {"http": over_http, "pty": over_pty}
