@@ -240,8 +240,9 @@ def _checks(
 
 def _unlock(data: bytes, package: Package, device_keys: Sequence[bytes]) -> None:
     if not device_keys:
-        ids = " or ".join(recipients(data, package)[:4])
-        raise Refused("sealed", f"the package is encrypted for device key {ids}; --device-key FILE looks into it")
+        ids = recipients(data, package)
+        names = " or ".join(ids[:4]) + (f" or {len(ids) - 4} more" if len(ids) > 4 else "")
+        raise Refused("sealed", f"the package is encrypted for device key {names}; --device-key FILE looks into it")
     package.unlock(list(device_keys), data)
 
 

@@ -38,10 +38,8 @@ def unwrap(records, secrets):
                 if buf[:8] == b"\xa6" * 8:
                     return buf[8:]
                 names += " (another)"
-    what = (
-        "encrypted for device key%s, this board has none of them: `flash --device-key`, or pack --encrypt-for its own"
-    )
-    raise Refused("encrypted", what % (names[:68] or " nobody"))
+    what = "encrypted for %d device keys (%s), this board has none: `flash --device-key`, or pack --encrypt-for its own"
+    raise Refused("encrypted", what % (len(records) // 48, names[1:68]))
 
 
 def stage(chunks):
