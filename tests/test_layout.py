@@ -411,6 +411,19 @@ def test_a_rollback_that_cannot_be_leaves_the_running_image_in_honour():
     assert boot(c) == "ota_1"
 
 
+def test_a_rollback_that_fails_has_its_own_reason_and_not_that_of_one_before():
+    c = armed()
+    boot(c)
+    c.board.layout.confirm()
+    c.board.journal.put("reason", b"rollback" + b"of long ago")
+    c.board.layout.rollback("by hand")
+    assert boot(c) == "ota_0"
+    c.board.layout.retreat("unhealthy")
+    assert boot(c) == "ota_1"
+    record, why = c.board.layout.failure()
+    assert (record.id, why) == (b"rollback", "unhealthy")
+
+
 def test_a_rollback_with_three_slots_goes_to_the_image_before():
     c = armed(slots=3)
     boot(c)

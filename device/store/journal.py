@@ -29,29 +29,28 @@ class NvsJournal:
         return bytes(buf[:n]) or None
 
     def put(self, tag, data):
+        nvs = self.nvs
+        data = data[:128]
         try:
-            self._put(self.nvs, tag, data[:128])
+            if self.fresh:
+                # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word
+                # only. A record reaches three entries far: three numbers that nobody misses take those cells.
+                for key in "abc":
+                    try:
+                        n = nvs.get_i32(key)
+                    except OSError:
+                        n = 0
+                    nvs.set_i32(key, n ^ 1)
+                self.fresh = False
+            if data:
+                nvs.set_blob(tag, data)
+            elif self.last(tag):
+                nvs.erase_key(tag)
+            nvs.commit()
+            if self.last(tag) != (data or None):
+                raise OSError(5)
         except OSError as e:
             raise FlashError("journal", "NVS did not keep %s: %r" % (tag, e))
-
-    def _put(self, nvs, tag, data):
-        if self.fresh:
-            # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A
-            # record reaches three entries far: three numbers that nobody misses take those cells.
-            for key in "abc":
-                try:
-                    n = nvs.get_i32(key)
-                except OSError:
-                    n = 0
-                nvs.set_i32(key, n ^ 1)
-            self.fresh = False
-        if data:
-            nvs.set_blob(tag, data)
-        elif self.last(tag):
-            nvs.erase_key(tag)
-        nvs.commit()
-        if self.last(tag) != (data or None):
-            raise OSError(5)
 
 
 class Record:
@@ -70,7 +69,7 @@ class Record:
     @classmethod
     def decode(cls, data):
         """The record, or None where the bytes are none, of another length or erased flash."""
-        if data is None or len(data) != cls.SIZE or data == b"\xff" * cls.SIZE:
+        if not data or len(data) != cls.SIZE or data == b"\xff" * cls.SIZE:
             return None
         return cls(*unpack(cls.FMT, data))
 
@@ -86,18 +85,16 @@ class Record:
 def trial(journal):
     """The Record of the trial that is open, or None: three reads and no write."""
     armed = Record.decode(journal.last("armed"))
-    if armed is None:
-        return None
     for tag in ("running", "failed"):
-        if armed.same(Record.decode(journal.last(tag))):
+        if armed and armed.same(Record.decode(journal.last(tag))):
             return None
     return armed
 
 
 def floor(journal):
     """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
-    low = journal.last("floor")
-    if low is None or len(low) != 8:
+    low = journal.last("floor") or b""
+    if len(low) != 8:
         low = bytes(8)
     running = Record.decode(journal.last("running"))
     return max(low, running.version) if running else low

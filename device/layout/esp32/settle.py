@@ -6,22 +6,22 @@ waits for a journal that keeps nothing.
 """
 
 from device.errors import FlashError, NotNow, OtaError
-from device.layout.esp32 import FACTORY, image, otadata
+from device.layout.esp32 import image, otadata
 from device.store.journal import trial
 from device.store.writer import digest
 
 
-def _put(layout, tag, data):
+def _put(layout, *args):
     """Is it kept? A full NVS must not hold up a retreat."""
     try:
-        layout.journal.put(tag, data)
+        layout.journal.put(*args)
         return True
     except FlashError:
         return False
 
 
-def settle(layout, cause):
-    """After a reset through the loader, `cause` in a word: finish what is open. True: the board must reset."""
+def settle(layout, why):
+    """After a reset through the loader, `why` in a word: finish what is open. True: the board must reset."""
     record = trial(layout.journal)
     if record is None:
         return False
@@ -30,11 +30,11 @@ def settle(layout, cause):
         layout.journal.put("armed", b"")
         return False
     if layout.port.running == record.slot:
-        return _count(layout, record, cause)
-    return _again(layout, record, cause)
+        return _count(layout, record, why)
+    return _again(layout, record, why)
 
 
-def _count(layout, record, cause):
+def _count(layout, record, why):
     """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
     if record.trials:
         if layout.pending():
@@ -42,7 +42,7 @@ def _count(layout, record, cause):
         record.trials -= 1
         if _put(layout, "armed", record.encode()):
             return False
-    _note(layout, record, cause)
+    _note(layout, record, why)
     if _leave(layout, record):
         return True
     stay(layout)
@@ -73,11 +73,12 @@ def stay(layout):
     layout.port.mark_valid()
 
 
-def _again(layout, record, cause):
+def _again(layout, record, why):
     """The old image runs: its update failed a trial, was cut short, or was refused by the loader."""
+    port = layout.port
     if layout.pending():
         # A set_boot brought it back, so the loader holds it for new; it was confirmed long ago.
-        layout.port.mark_valid()
+        port.mark_valid()
     slot, entry = layout.boots()
     if slot == record.slot:
         again = entry.state == otadata.PENDING
@@ -86,19 +87,15 @@ def _again(layout, record, cause):
         _give_up(layout, record, "the loader refused the image")
         return again
     if record.trials < 2:
-        _give_up(layout, record, cause)
+        _give_up(layout, record, why)
         return False
-    if _hash(layout, record.slot, record.size) != record.sha:
+    if digest(port.slots[record.slot], record.size, bytearray(4096), port.feed) != record.sha:
         layout.journal.put("progress", b"")
         layout.journal.put("armed", b"")
         return False
     record.trials -= 1
     layout.put_armed(record)
     return True
-
-
-def _hash(layout, slot, size):
-    return digest(layout.port.slots[slot], size, bytearray(4096), layout.port.feed)
 
 
 def _note(layout, record, why):
@@ -117,7 +114,7 @@ def retreat(layout, why):
     record = layout.on_trial()
     if record is None:
         raise NotNow("trial", "nothing is on trial")
-    _put(layout, "reason", record.id + why.encode())
+    _note(layout, record, why)
     record.trials = 0
     _put(layout, "armed", record.encode())
     _leave(layout, record)
@@ -139,13 +136,12 @@ def rollback(layout, why):
     now = layout.record("running")
     known = now and now.slot == port.running
     back = now.back if known else layout.free()
-    if back == FACTORY:
+    if back < 0:
         # No trial: the factory image has no entry, and nothing is behind it.
-        return port.set_boot(FACTORY)
+        return port.set_boot(back)
     _arm_back(layout, back)
     if known:
-        layout.journal.put("reason", now.id + why.encode())
-        layout.journal.put("failed", now.encode())
+        _give_up(layout, now, why)
 
 
 def _arm_back(layout, slot):
@@ -153,20 +149,23 @@ def _arm_back(layout, slot):
     try:
         size = image.walk(flash)
     except OtaError as e:
-        raise NotNow("rollback", "no image to go back to in %s: %s" % (flash.label, e))
-    sha = _hash(layout, slot, size)
+        raise NotNow("rollback", "no image in %s: %s" % (flash.label, e))
+    sha = digest(flash, size, bytearray(4096), layout.port.feed)
     failed = layout.record("failed")
     if failed and failed.sha == sha:
         raise NotNow("rollback", "%s holds what was given up" % flash.label)
+    layout.journal.put("reason", b"")
     layout.put_armed(layout.new(b"rollback", sha, bytes(8), size, slot))
 
 
 def forget(layout):
     """Let a package that was given up be tried again."""
     if trial(layout.journal):
-        raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
-    for tag in ("armed", "failed", "reason"):
-        layout.journal.put(tag, b"")
+        raise NotNow("trial", "on trial: `confirm` or `rollback`")
+    put = layout.journal.put
+    put("armed", b"")
+    put("failed", b"")
+    put("reason", b"")
 
 
 def heal(layout):

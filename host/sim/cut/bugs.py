@@ -37,7 +37,7 @@ NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
-MARK = "        layout.port.mark_valid()\n    slot, entry"
+MARK = "        port.mark_valid()\n    slot, entry"
 
 MUTANTS = [
     # The order of an update.
@@ -93,13 +93,13 @@ MUTANTS = [
     Mutant("count no trial that the loader does not", SETTLE, 'if _put(layout, "armed"', 'if ("armed"'),
     Mutant("count no trial when arming again", SETTLE, AGAIN, "    layout.put_armed(record)\n"),
     Mutant(
-        "arm a slot again unseen", SETTLE, "if _hash(layout, record.slot, record.size) != record.sha:",
+        "arm a slot again unseen", SETTLE, "if digest(port.slots[record.slot], record.size, bytearray(4096), port.feed) != record.sha:",
         "if not record.size:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
     ),
     Mutant("forget to give up", SETTLE, '    layout.journal.put("failed", record.encode())\n', ""),
-    Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, cause)", "return False"),
+    Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
     Mutant(
-        "leave the old image on trial", SETTLE, MARK, MARK.replace("layout.port.mark_valid()", "pass"),
+        "leave the old image on trial", SETTLE, MARK, MARK.replace("port.mark_valid()", "pass"),
         LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
     ),
     Mutant("retreat without the switch", SETTLE, "layout.port.set_boot(record.back)", "pass"),
