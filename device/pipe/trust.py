@@ -8,8 +8,6 @@ from hashlib import sha256
 from device.errors import Refused
 
 SIZE = 384
-# DER of DigestInfo for SHA-256, RFC 8017 section 9.2, note 1.
-_DIGEST_INFO = b"010\r\x06\t`\x86H\x01e\x03\x04\x02\x01\x05\x00\x04 "
 
 
 def key_id(public):
@@ -23,7 +21,9 @@ def verify(public, sig, digest):
     s = int.from_bytes(sig, "big")
     if len(public) != SIZE or len(sig) != SIZE or s >= n:
         return False
-    block = b"\0\1" + b"\xff" * (SIZE - 54) + b"\0" + _DIGEST_INFO + digest
+    # A zero ends the padding; then DER of DigestInfo for SHA-256, RFC 8017 section 9.2, note 1.
+    info = b"\x00010\r\x06\t`\x86H\x01e\x03\x04\x02\x01\x05\x00\x04 "
+    block = b"\0\1" + b"\xff" * (SIZE - 54) + info + digest
     return pow(s, 65537, n).to_bytes(SIZE, "big") == block
 
 
@@ -33,5 +33,5 @@ def check(keys, key, sig, digest):
         if key_id(public) == key:
             if verify(public, sig, digest):
                 return
-            raise Refused("signature", "the signature is not that of this header")
-    raise Refused("key", "signed by a key that this board does not trust")
+            raise Refused("signature", "not the signature of this header")
+    raise Refused("key", "signed by a key that is not trusted here")
