@@ -28,7 +28,7 @@ def encode(kind, run, off, data=b""):
     """One frame as bytes."""
     head = pack("<HBBIH", _SYNC, kind, run, off, len(data))
     crc = crc32(head)
-    return b"".join((head, pack("<H", crc & 0xFFFF), data, pack("<I", crc32(data, crc))))
+    return head + pack("<H", crc & 0xFFFF) + data + pack("<I", crc32(data, crc))
 
 
 class Frames:

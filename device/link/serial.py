@@ -133,7 +133,7 @@ class Serial:
             f = self._listen()
             if f:
                 if f[0] == _ABORT:
-                    raise LinkError("aborted", "the host stopped the update")
+                    raise LinkError("aborted", "stopped by the host")
                 return f
             self._pull()
         raise LinkError("link", "no frame from the host in %d ms" % (self.tries * self.timeout_ms))
@@ -170,7 +170,7 @@ class Serial:
             n = self.poll.poll(50) and self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
             # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
             if n == 0:
-                raise LinkError("link", "the other side closed the port")
+                raise LinkError("link", "the port was closed")
             if n:
                 frames.hi += n
                 noise -= n

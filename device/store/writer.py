@@ -14,7 +14,7 @@ def put(flash, off, buf, n):
     while n % flash.prog_size:
         buf[n] = flash.erased
         n += 1
-    flash.prog(off, buf if n == len(buf) else memoryview(buf)[:n])
+    flash.prog(off, memoryview(buf)[:n])
 
 
 def digest(flash, size, buf, feed):
