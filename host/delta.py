@@ -1,39 +1,40 @@
-"""The other side of device/pipe/delta.py: says of each chunk which bytes of the old image make the new one.
+"""The other side of device/pipe/delta.py and xtensa.py: says of each chunk which old bytes make the new image.
 
 HDiffPatch finds what both images share; here that is cut at the chunks, and each chunk's stream is written as
-device/pipe/FORMAT.md tells, ready to be compressed. The same input gives the same bytes.
+device/pipe/FORMAT.md tells, ready to be compressed. Prediction is that of the device's own code, run here beside the
+new image. The same input gives the same bytes.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import hdiffpatch
 
 from device.errors import Refused
+from device.pipe import xtensa as device
+from device.pipe.delta import PAGE
+from host import xtensa
+from host.xtensa import Cover
 
 # The largest head of a group: a part of the chunk's size, because the board has one buffer of it.
-HEAD_SHIFT = 2
-
-
-@dataclass(frozen=True)
-class Cover:
-    """`size` bytes that the new image has at `new` and the old one, more or less, at `old`."""
-
-    old: int
-    new: int
-    size: int
+HEAD_SHIFT = 3
+# How often the match is refined by what the one before says of addresses.
+ROUNDS = 2
 
 
 @dataclass
 class Delta:
-    """The chunks before compression, the map that prediction needs (else empty), and facts for a report."""
+    """The chunks before compression, whether they need the stage with prediction, and facts for a report."""
 
     chunks: list[bytes]
-    map: bytes
+    predicted: bool
     facts: dict[str, int] = field(default_factory=dict)
 
 
@@ -49,18 +50,44 @@ class Step:
         """What the head says of it."""
         return number(len(self.extra)) + number(len(self.diff)) + number(zigzag(self.seek))
 
+    def most(self) -> int:
+        """The most bytes of a head that it can take: a value and a gap for each change, and gaps that are long."""
+        changes = len(self.diff) - self.diff.count(0)
+        return len(self.control()) + 2 * changes + len(self.diff) // 255 + 2
+
 
 def plan(old: bytes, new: bytes, chunk: int, predict: bool = False) -> Delta:
-    """Say how `new` is made of `old` in chunks of `chunk` bytes."""
+    """Say how `new` is made of `old` in chunks of `chunk` bytes; with prediction for a board that has that stage."""
     if not old or not new:
         raise Refused("delta", f"a delta from {len(old)} to {len(new)} bytes, wanted an image on both sides")
-    found = covers(old, new)
-    streams = []
+    found = aligned(old, new) if predict else covers(old, new)
+    modes = [0, *(xtensa.Image(new).modes() if predict else [])]
+    streams, used = [], Counter[int]()
     for start in range(0, len(new), chunk):
-        end = min(start + chunk, len(new))
-        steps = list(cut(old, new, clip(found, start, end), start, end))
-        streams.append(b"".join(groups(steps, chunk >> HEAD_SHIFT)))
-    return Delta(streams, b"", {"covers": len(found), "covered": sum(one.size for one in found)})
+        work = Work(old, new, start, min(start + chunk, len(new)), chunk >> HEAD_SHIFT)
+        tried = [(work.stream(found, mode), mode) for mode in modes]
+        best, mode = min(tried, key=lambda one: (len(deflated(one[0])), one[1]))
+        used[mode] += 1
+        streams.append(best)
+    facts = {"covers": len(found), "covered": sum(one.size for one in found)}
+    return Delta(streams, any(used[mode] for mode in modes[1:]), facts | {f"mode {m}": used[m] for m in modes})
+
+
+def deflated(data: bytes) -> bytes:
+    """As a chunk travels, more or less: what is smaller so is smaller."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -12, 9)
+    return packer.compress(data) + packer.flush()
+
+
+def aligned(old: bytes, new: bytes) -> list[Cover]:
+    """What both share once addresses are told apart from the rest; as `covers` where the images are no ESP32 images."""
+    a, b = xtensa.Image(old), xtensa.Image(new)
+    found = covers(old, new)
+    if a.segments and b.segments:
+        plain = xtensa.absolute(b)
+        for _ in range(ROUNDS):
+            found = covers(xtensa.absolute(a, xtensa.Shifts(found, len(old)), b), plain)
+    return found
 
 
 def covers(old: bytes, new: bytes) -> list[Cover]:
@@ -106,7 +133,71 @@ class Reader:
         return value
 
 
-def clip(found: list[Cover], start: int, end: int) -> Iterator[Cover]:
+@dataclass
+class Work:
+    """One chunk, bytes `start` to `end` of the new image, with heads of at most `room` bytes."""
+
+    old: bytes
+    new: bytes
+    start: int
+    end: int
+    room: int
+
+    def stream(self, found: Iterable[Cover], mode: int) -> bytes:
+        """The chunk's stream. A step too large for a head is halved, and with it the code that is walked in one go."""
+        parts = list(clip(found, self.start, self.end))
+        while True:
+            steps = list(self.steps(parts, mode))
+            large = [i for i, step in enumerate(steps) if step.most() > self.room]
+            if not large:
+                return b"".join(groups(steps, self.room, mode))
+            for i in reversed(large):
+                parts[i : i + 1] = halves(parts[i])
+
+    def steps(self, parts: Sequence[Cover], mode: int) -> Iterator[Step]:
+        """The old image is read at `start` until a step says otherwise."""
+        state = array("I", bytes(4 * device.Predicted.WORDS))
+        state[15] = mode
+        at = where = self.start
+        for one in parts:
+            yield Step(self.new[at : one.new], self.difference(one, state), one.old - where)
+            at, where = one.new + one.size, one.old + one.size
+        if at < self.end:
+            yield Step(self.new[at : self.end], b"", 0)
+
+    def difference(self, one: Cover, state: array[int]) -> bytes:
+        """What to add to each predicted byte, page by page as the device predicts them."""
+        state[8] = 0
+        out, at, end = b"", one.new, one.new + one.size
+        while at < end:
+            stop = min(end, at - at % PAGE + PAGE)
+            off = one.old + at - one.new
+            state[6], state[7] = off, at
+            out += predicted(bytearray(self.old[off : off + stop - at]), self.new[at:stop], state)
+            at = stop
+        return out
+
+
+def predicted(page: bytearray, new: bytes, state: array[int]) -> bytes:
+    """The differences of `new` to what the device makes of the old bytes in `page`."""
+    out, done, more = b"", 0, state[15]
+    while more:
+        more = device.find(page, len(page), state)
+        if more:
+            device.predict(page, state)
+            out += difference(page[done:more], new[done:more])
+            page[done:more] = new[done:more]
+            device.learn(page, state)
+            done = more
+    return out + difference(page[done:], new[done:])
+
+
+def difference(old: bytes | bytearray, new: bytes) -> bytes:
+    """What to add to each byte of `old`."""
+    return bytes(map(lambda a, b: b - a & 255, old, new)) if old != new else bytes(len(old))
+
+
+def clip(found: Iterable[Cover], start: int, end: int) -> Iterator[Cover]:
     """The parts of covers between `start` and `end` of the new image."""
     for one in found:
         low, high = max(one.new, start), min(one.new + one.size, end)
@@ -114,43 +205,23 @@ def clip(found: list[Cover], start: int, end: int) -> Iterator[Cover]:
             yield Cover(one.old + low - one.new, low, high - low)
 
 
-def cut(old: bytes, new: bytes, parts: Iterator[Cover], start: int, end: int) -> Iterator[Step]:
-    """The steps of one chunk; the old image is read at `start` until a step says otherwise."""
-    at, where = start, start
-    for one in parts:
-        diff = difference(old[one.old : one.old + one.size], new[one.new : one.new + one.size])
-        yield Step(new[at : one.new], diff, one.old - where)
-        at = one.new + one.size
-        where = one.old + one.size
-    if at < end:
-        yield Step(new[at:end], b"", 0)
+def halves(one: Cover) -> list[Cover]:
+    """Two covers for one."""
+    half = one.size // 2
+    return [Cover(one.old, one.new, half), Cover(one.old + half, one.new + half, one.size - half)]
 
 
-def difference(old: bytes, new: bytes) -> bytes:
-    """What to add to each byte of `old`."""
-    return bytes(map(lambda a, b: b - a & 255, old, new)) if old != new else bytes(len(old))
-
-
-def groups(steps: list[Step], room: int) -> Iterator[bytes]:
-    """Steps as groups whose heads fit into `room` bytes; a step that is too much for one head is halved."""
-    todo = list(reversed(steps))
+def groups(steps: list[Step], room: int, mode: int) -> Iterator[bytes]:
+    """Steps as groups whose heads fit into `room` bytes."""
     taken: list[Step] = []
-    while todo:
-        size = sum(map(len, head([*taken, todo[-1]])))
-        if size <= room:
-            taken.append(todo.pop())
-        elif taken:
-            yield group(taken)
-            taken = []
-        else:
-            todo += halves(todo.pop())
-    yield group(taken)
-
-
-def halves(step: Step) -> list[Step]:
-    """Two steps that do the same, the second one first."""
-    half = len(step.diff) // 2
-    return [Step(b"", step.diff[half:], 0), Step(step.extra, step.diff[:half], step.seek)]
+    used = 0
+    for step in steps:
+        used += step.most()
+        if used > room:
+            yield group(taken, mode)
+            taken, used = [], step.most()
+        taken.append(step)
+    yield group(taken, mode)
 
 
 def head(steps: list[Step]) -> tuple[bytes, bytes, bytes]:
@@ -165,10 +236,10 @@ def head(steps: list[Step]) -> tuple[bytes, bytes, bytes]:
     return b"".join(step.control() for step in steps), runs, bytes(diff[at] for at in changed)
 
 
-def group(steps: list[Step]) -> bytes:
+def group(steps: list[Step], mode: int) -> bytes:
     """A head and the new bytes behind it."""
     parts = head(steps)
-    return struct.pack("<3H", *map(len, parts)) + b"".join(parts) + b"".join(step.extra for step in steps)
+    return struct.pack("<B3H", mode, *map(len, parts)) + b"".join(parts) + b"".join(step.extra for step in steps)
 
 
 def zigzag(n: int) -> int:

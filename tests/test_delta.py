@@ -8,7 +8,7 @@ from device.pipe import delta
 
 BASE = bytes((i * i * 7 + i // 3) & 255 for i in range(5003))
 CHUNK = 4096
-ROOM = CHUNK >> 2
+ROOM = CHUNK >> 3
 
 
 class Counting:
@@ -54,8 +54,8 @@ def control(extra, diff, seek):
     return varint(extra) + varint(diff) + varint(seek * 2 if seek >= 0 else -seek * 2 - 1)
 
 
-def group(controls, gaps=b"", values=b"", extra=b""):
-    return pack("<HHH", len(controls), len(gaps), len(values)) + controls + gaps + values + extra
+def group(controls, gaps=b"", values=b"", extra=b"", mode=0):
+    return pack("<BHHH", mode, len(controls), len(gaps), len(values)) + controls + gaps + values + extra
 
 
 def decode(stream, size, chunks=None, step=700, index=1):
@@ -145,7 +145,7 @@ def test_one_object_decodes_chunk_after_chunk_without_remembering_any():
 def test_old_bytes_are_read_once_each_in_pieces_of_a_page_at_most():
     chunks = Chunks()
     decode(group(control(0, 4096, 907), b"", b"\0"), 4096, chunks, step=100)
-    assert chunks.base.reads == [(907, 2048), (2955, 2048)]
+    assert chunks.base.reads == [(907 + at, 1024) for at in (0, 1024, 2048, 3072)]
 
 
 def refused(stream, size=100, kind=ValueError):
@@ -181,7 +181,7 @@ def test_a_control_that_is_cut_off_is_refused():
 def test_a_head_that_is_larger_than_its_buffer_is_refused():
     new = b"n" * 100
     for parts in ((65535, 65535, 65535), (ROOM - 1, 1, 1), (0, ROOM + 1, 0), (0, 0, ROOM + 1)):
-        refused(pack("<HHH", *parts) + bytes(3 * 65535))
+        refused(pack("<BHHH", 0, *parts) + bytes(3 * 65535))
     assert decode(group(control(100, 0, 0), extra=new), 100) == new
 
 
@@ -251,8 +251,10 @@ def test_viper_adds_no_byte_beyond_the_piece_and_takes_none_beyond_the_values():
     state = array("I", [0, 0, 4, 4, 8])
     # Gaps 1, 0, 0, 0 behind the first value; four values for the five places; six bytes of the page are the piece.
     assert delta.patch(memoryview(page)[1:4], 3, head, state) == 1
-    assert bytes(page) == b"\1\x0b\1\0\1\1\1\1" and list(state) == [0, 2, 6, 4, 8]
+    assert bytes(page) == b"\1\x0b\1\0\1\1\1\1" and list(state) == [3, 2, 6, 4, 8]
+    state[0] -= 3
     assert delta.patch(memoryview(page)[4:6], 2, head, state) == 1
-    assert bytes(page) == b"\1\x0b\1\0\x0b\x0b\1\1" and list(state)[:3] == [0, 4, 8]
+    assert bytes(page) == b"\1\x0b\1\0\x0b\x0b\1\1" and list(state)[1:3] == [4, 8]
+    state[0] -= 2
     assert delta.patch(memoryview(page)[6:8], 2, head, state) == 0
     assert bytes(page) == b"\1\x0b\1\0\x0b\x0b\1\1"

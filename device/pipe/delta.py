@@ -7,20 +7,23 @@ into place too. No length is believed before it is held against its buffer: vipe
 """
 
 from array import array
+from struct import unpack
 
 import micropython
+from micropython import const
 
 from device.stream import pull
 
-# Output is made in pages; prediction changes no instruction that crosses the end of one.
-PAGE = 2048
+# Output is made in pages; no address that crosses the end of one is predicted.
+PAGE = const(1024)
 
 
 @micropython.viper
 def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
-    """Add values to the changed ones of `n` old bytes. `s`: FORMAT.md's (to go, gap, value, gaps' end, values' end).
+    """Add values to the changed ones of the old bytes up to page[n]; 0 where a value is missing.
 
-    Returns 0 where a value is missing. All numbers stay below 2**24: a head is at most 16 KiB, a gap at most 255.
+    `s`: where the next one is, then in the head the next gap, the next value, the gaps' end, the values' end. All
+    numbers stay below 2**24: a head is at most 8 KiB, a gap at most 255.
     """
     p = int(s[0])
     g = int(s[1])
@@ -41,7 +44,7 @@ def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
             d = int(head[g])
             g += 1
             p += d
-    s[0] = p - n
+    s[0] = p
     s[1] = g
     s[2] = z
     return 1
@@ -50,16 +53,15 @@ def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
 class Delta:
     """One for a component; `open(src)` begins a chunk. A Source of the new image's bytes."""
 
+    # The greatest mode of a group, and the numbers of the state.
+    MODES = 0
+    WORDS = 5
+
     def __init__(self, chunks):
         self.chunks = chunks
-        self.head = bytearray(chunks.chunk >> 2)
+        self.head = bytearray(chunks.chunk >> 3)
         self.page = bytearray(PAGE)
-        self.state = array("I", [0] * 5)
-        self.predict = None
-        if chunks.map:
-            from device.pipe.xtensa import Xtensa
-
-            self.predict = Xtensa(chunks).predict
+        self.state = array("I", bytes(4 * self.WORDS))
 
     def open(self, src):
         chunks = self.chunks
@@ -68,7 +70,7 @@ class Delta:
         # A new chunk reads the old image where it stands itself, until a control says otherwise.
         self.out = self.off = (chunks.index - 1) * chunks.chunk
         self.extra = self.diff = self.ctl = self.ctl_end = self.at = self.end = 0
-        for i in range(5):
+        for i in range(self.WORDS):
             self.state[i] = 0
         return self
 
@@ -113,12 +115,14 @@ class Delta:
     def _old(self, piece, at):
         n = len(piece)
         self.chunks.base.read(self.off, piece)
-        if self.predict:
-            self.predict(piece, self.off, at)
-        if not patch(piece, n, self.head, self.state):  # type: ignore[arg-type]
+        if not self._correct(piece, self.head, self.state, at):
             raise ValueError
+        self.state[0] -= n
         self.off += n
         self.diff -= n
+
+    def _correct(self, piece, head, s, _):
+        return patch(piece, len(piece), head, s)
 
     def _control(self, room):
         """Take the next control, from the next group if need be. It must give bytes, no more than `room`."""
@@ -134,13 +138,13 @@ class Delta:
             raise ValueError
 
     def _group(self):
-        """Fill the head: the sizes of its three parts, two bytes each, then the parts."""
+        """Fill the head: its mode and the sizes of its three parts, then the parts."""
         view = memoryview(self.head)
-        if self._rest() or pull(self.src, view[:6]) < 6:
+        if self._rest() or pull(self.src, view[:7]) < 7:
             raise EOFError
-        a, b, c = (self.head[i] | self.head[i + 1] << 8 for i in (0, 2, 4))
+        self.mode, a, b, c = unpack("<BHHH", view[:7])
         n = a + b + c
-        if n > len(view):
+        if n > len(view) or self.mode > self.MODES:
             raise ValueError
         if pull(self.src, view[:n]) < n:
             raise EOFError

@@ -1,7 +1,9 @@
 """What host/delta.py writes, the device's stage decodes on both interpreters; and it writes little."""
 
+import hashlib
 import io
 import json
+import lzma
 import subprocess
 import zlib
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from device.errors import Refused
 from device.pipe import delta as stage
+from device.pipe import xtensa
 from host import delta
 from host.sim.board import real_firmware
 from host.sim.supervisor import unix_port
@@ -27,25 +30,18 @@ class Flash:
     """The least of a Flash."""
 
     def __init__(self, data):
-        self.data, self.size, self.reads = data, len(data), 0
+        self.data, self.size = data, len(data)
 
     def read(self, off, buf):
-        assert 0 <= off <= off + len(buf) <= self.size
-        self.reads += 1
+        assert 0 <= off <= off + len(buf) <= self.size and len(buf) <= stage.PAGE
         buf[:] = self.data[off : off + len(buf)]
 
 
-def decoder(old, chunk, side=b""):
-    """What a stage is told of its component."""
-    place = Flash(side) if side else None
-    return SimpleNamespace(
-        base=Flash(old), map=place, chunk=chunk, index=0, left=0, part=SimpleNamespace(base_size=len(old))
-    )
-
-
-def decode(old, streams, size, chunk, side=b""):
-    chunks = decoder(old, chunk, side)
-    open, out = stage.stage(chunks), b""
+def decode(old, streams, size, chunk, module=stage):
+    """What the stage makes of the streams of an image of `size` bytes."""
+    part = SimpleNamespace(base_size=len(old))
+    chunks = SimpleNamespace(base=Flash(old), chunk=chunk, index=0, left=0, part=part)
+    open, out = module.stage(chunks), b""
     for i, stream in enumerate(streams):
         chunks.index, chunks.left = i + 1, min(chunk, size - i * chunk)
         buf = bytearray(chunks.left)
@@ -60,9 +56,10 @@ def pair():
     return tuple(bytes(prepare("esp32", real_firmware(name).read_bytes())[0]) for name in ("0608", "0831"))
 
 
-@pytest.fixture(scope="module")
-def planned(pair):
-    return delta.plan(*pair, 16384)
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "predicted"])
+def planned(request, pair):
+    """The real update and the stage that it needs."""
+    return delta.plan(*pair, 16384, request.param), xtensa if request.param else stage
 
 
 def deflated(data):
@@ -70,18 +67,38 @@ def deflated(data):
     return packer.compress(data) + packer.flush()
 
 
+def lzma_of(data):
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 65536, "lc": 3, "lp": 0, "pb": 0}]
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
+
+
 def test_the_real_update_is_decoded_to_the_byte(pair, planned):
-    old, new = pair
-    assert decode(old, planned.chunks, len(new), 16384) == new
+    (plan, module), (old, new) = planned, pair
+    assert plan.predicted == (module is xtensa)
+    assert decode(old, plan.chunks, len(new), 16384, module) == new
 
 
 def test_the_real_update_travels_in_few_bytes(pair, planned):
-    size = sum(LINK + len(deflated(stream)) for stream in planned.chunks)
-    assert size <= 0.235 * len(pair[1])
+    plan, module = planned
+    size = sum(LINK + len(deflated(stream)) for stream in plan.chunks)
+    assert size <= (0.19 if module is xtensa else 0.235) * len(pair[1])
+
+
+def test_the_real_update_in_large_chunks_of_lzma_is_smaller_than_any_other_tool_makes_it(pair):
+    plan = delta.plan(*pair, 65536, True)
+    assert decode(pair[0], plan.chunks, len(pair[1]), 65536, xtensa) == pair[1]
+    assert sum(LINK + len(lzma_of(stream)) for stream in plan.chunks) <= 0.175 * len(pair[1])
 
 
 def test_the_same_images_give_the_same_bytes(pair, planned):
-    assert delta.plan(*pair, 16384) == planned
+    plan, module = planned
+    assert delta.plan(*pair, 16384, module is xtensa) == plan
+
+
+def test_a_stage_without_prediction_refuses_a_chunk_that_needs_it(pair):
+    plan = delta.plan(*pair, 16384, True)
+    with pytest.raises(ValueError):
+        decode(pair[0], plan.chunks, len(pair[1]), 16384)
 
 
 UNIX = """
@@ -89,7 +106,6 @@ import json, sys
 from hashlib import sha256
 from binascii import hexlify
 from io import BytesIO
-from device.pipe import delta
 class Flash:
     def __init__(self, data):
         self.data, self.size = data, len(data)
@@ -102,12 +118,13 @@ chunks = Chunks()
 chunks.part = Chunks()
 folder = sys.argv[1]
 read = lambda name: open(folder + "/" + name, "rb").read()
-old, side, streams = read("old"), read("map"), read("streams")
+old, streams = read("old"), read("streams")
 told = json.loads(read("told"))
-chunks.base, chunks.map = Flash(old), Flash(side) if side else None
+module = __import__("device.pipe." + told["stage"], None, None, ("stage",))
+chunks.base = Flash(old)
 chunks.part.base_size = len(old)
 chunks.chunk = told["chunk"]
-make, h, at = delta.stage(chunks), sha256(), 0
+make, h, at = module.stage(chunks), sha256(), 0
 buf = bytearray(1000)
 for i, n in enumerate(told["lengths"]):
     chunks.index, chunks.left = i + 1, min(told["chunk"], told["size"] - i * told["chunk"])
@@ -124,9 +141,10 @@ print(hexlify(h.digest()).decode())
 
 def on_the_unix_port(folder, old, planned, size, chunk):
     """The SHA-256 of what the stage makes there."""
-    streams = b"".join(planned.chunks)
-    told = {"chunk": chunk, "size": size, "lengths": [len(one) for one in planned.chunks]}
-    for name, data in (("old", old), ("map", planned.map), ("streams", streams), ("told", json.dumps(told).encode())):
+    plan, module = planned
+    told = {"chunk": chunk, "size": size, "lengths": [len(one) for one in plan.chunks]}
+    told["stage"] = module.__name__.rpartition(".")[2]
+    for name, data in (("old", old), ("streams", b"".join(plan.chunks)), ("told", json.dumps(told).encode())):
         (folder / name).write_bytes(data)
     (folder / "run.py").write_text(UNIX)
     command = [unix_port(), "-X", "heapsize=16M", str(folder / "run.py"), str(folder)]
@@ -137,8 +155,6 @@ def on_the_unix_port(folder, old, planned, size, chunk):
 
 
 def test_the_unix_port_decodes_the_real_update_too(pair, planned, tmp_path):
-    import hashlib
-
     old, new = pair
     assert on_the_unix_port(tmp_path, old, planned, len(new), 16384) == hashlib.sha256(new).hexdigest()
 
@@ -159,11 +175,14 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("predict", [False, True])
 @pytest.mark.parametrize("chunk", [4096, 8192, 65536])
 @pytest.mark.parametrize("shape", list(SHAPES))
-def test_small_images_of_every_shape_come_back(shape, chunk):
+def test_small_images_of_every_shape_come_back(shape, chunk, predict):
     old, new = SHAPES[shape]
-    assert decode(old, delta.plan(old, new, chunk).chunks, len(new), chunk) == new
+    plan = delta.plan(old, new, chunk, predict)
+    assert not plan.predicted
+    assert decode(old, plan.chunks, len(new), chunk) == new
 
 
 @pytest.mark.parametrize("old, new", [(b"", b"x"), (b"x", b"")])
