@@ -84,8 +84,8 @@ def test_an_address_near_one_that_is_known_is_thought_to_have_moved_with_it():
 
 def test_the_shift_of_the_same_16_bytes_goes_before_that_of_its_kib():
     for make in KINDS:
-        old = image(make, {600: 5140, 660: 5396, 804: 5140, 960: 5396 + 512})
-        new = image(make, {600: 5208, 660: 5396, 804: 5208, 960: 5396 + 512})
+        old = image(make, {600: 5140, 660: 5396, 804: 5396 + 512, 960: 5140})
+        new = image(make, {600: 5208, 660: 5396, 804: 5396 + 512, 960: 5208})
         # The second one is thought to have moved as the first one did, and is put right.
         guess = image(make, {600: 5140, 660: 5396 + 68})
         assert predicted(old, 0, 1000, 0, 3, differences(guess[:700], new[:700])) == new[:1000]
