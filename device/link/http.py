@@ -40,7 +40,7 @@ class Http(Web):
         """The newest package for this board from byte `at` on; None when none is newer than what runs."""
         if not at or not self.file:
             self.file = None
-            self._choose()
+            self.find()
             # What stays must not lie behind what goes: neither the connection here nor the installer's buffer next.
             collect()
             if not self.offer:
@@ -90,7 +90,7 @@ class Http(Web):
             return
         self.close()
 
-    def _choose(self):
+    def find(self):
         """Find the offer, (version, size, file): the newest for this board, of those the smallest not refused yet."""
         from json import loads
 

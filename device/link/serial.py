@@ -54,16 +54,16 @@ class Serial:
         self.rx, self.tx = rx, tx or rx
         self.portion = pack("<HB", size, window)
         self.room = size + EXTRA
-        self.run = self.at = self.number = 0
+        self.run = self.at = self.count = 0
 
     def open(self, at=0):
         """The package from byte `at` on, or None when the host has nothing to offer."""
-        self._start()
+        self.start()
         self.run, self.at = self.run + 1 & 0xFF, at
         self._pull()
         kind = None
         while kind != _OFFER:
-            kind, _, data = self._next()
+            kind, _, data = self.next()
             if kind == _NONE:
                 return None
         self.size = int.from_bytes(data, "little")
@@ -75,14 +75,14 @@ class Serial:
 
     def report(self, code, text):
         """Tell the host; after three silences nobody listens, and that is no error."""
-        self._start()
-        self.number += 1
-        self._ask(_REPORT, self.number, (code + "\n" + text).encode()[: self.room - EXTRA], _HEARD)
+        self.start()
+        self.count += 1
+        self._ask(_REPORT, self.count, (code + "\n" + text).encode()[: self.room - EXTRA], _HEARD)
 
     def progress(self, at, size):
         """Tell the host how far the update is; no answer is awaited."""
         if self.frames:
-            self._send(_PROGRESS, at, size.to_bytes(4, "little"))
+            self.send(_PROGRESS, at, size.to_bytes(4, "little"))
 
     def close(self):
         """Say goodbye and read what is still under way, so that no byte of it reaches a REPL."""
@@ -97,18 +97,18 @@ class Serial:
     def data(self):
         """The payload that starts at `self.at`; what came before is dropped, what is missing is asked for."""
         while True:
-            kind, off, data = self._next()
+            kind, off, data = self.next()
             if kind == _DATA and off == self.at and data:
                 self.asked = False
                 self.at += len(data)
-                self._send(_ACK, self.at)
+                self.send(_ACK, self.at)
                 return data
             if off > self.at and (kind == _SENT or not self.asked):
                 self._pull()
             elif kind == _SENT:
-                self._send(_ACK, self.at)
+                self.send(_ACK, self.at)
 
-    def _start(self):
+    def start(self):
         # Listening overwrites a payload that was not read to its end: it is asked for once more.
         self.at -= len(self.rest)
         self.rest = b""
@@ -120,14 +120,14 @@ class Serial:
         self.poll = select.poll()
         self.poll.register(self.rx, 1)  # POLLIN
 
-    def _send(self, kind, off, data=b""):
+    def send(self, kind, off, data=b""):
         self.tx.write(encode(kind, self.run, off, data))
 
     def _pull(self):
         self.asked = True
-        self._send(_PULL, self.at, self.portion)
+        self.send(_PULL, self.at, self.portion)
 
-    def _next(self):
+    def next(self):
         """The next frame; asks again after each silence."""
         for _ in range(self.tries):
             f = self._listen()
@@ -142,7 +142,7 @@ class Serial:
         """Send until the host answers, at most three times, with a silence after each."""
         try:
             for _ in range(3):
-                self._send(kind, off, data)
+                self.send(kind, off, data)
                 f = self._listen()
                 while f and f[:2] != (answer, off):
                     f = self._listen()

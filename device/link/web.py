@@ -7,14 +7,14 @@ a LinkError, so the update resumes; more than was said is never read. Nothing is
 from device.errors import LinkError
 
 
-def number(text, base=10):
+def number(value, base=10):
     """A count from a header."""
     try:
-        n = int(text, base)
+        n = int(value, base)
     except ValueError:
         n = -1
     if n < 0:
-        raise LinkError("http", "%s is no length" % text)
+        raise LinkError("http", "%s is no length" % value)
     return n
 
 
@@ -62,7 +62,7 @@ class Web:
         tls = scheme == "https"
         if not tls and scheme != "http":
             raise LinkError("http", self.url + " is no http URL")
-        self._connect(tls, host)
+        self.connect(tls, host)
         more = "Range: bytes=%d-\r\n" % at if at else "Content-Length: %d\r\n" % len(post) if post else ""
         verb = "POST" if post else "GET"
         data = ("%s /%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n" % (verb, path, host, more)).encode() + post
@@ -78,11 +78,11 @@ class Web:
             raise LinkError("http", host + " does not answer in HTTP/1")
         return self._head(line, number(words[1]), at)
 
-    def _head(self, line, status, at):
-        """Read the header fields through `line` and judge them."""
+    def _head(self, buf, status, at):
+        """Read the header fields through `buf` and judge them."""
         goto = start = b""
         for _ in range(100):
-            name, _, value = self._line(line).partition(b":")
+            name, _, value = self._line(buf).partition(b":")
             name, value = name.lower(), value.strip()
             if not name:
                 break
@@ -125,7 +125,7 @@ class Web:
     def short(self):
         raise LinkError("short", "%s ends at byte %d" % (self.url, self.pos))
 
-    def _connect(self, tls, host):
+    def connect(self, tls, host):
         import select
         import socket
 

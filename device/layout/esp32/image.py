@@ -24,7 +24,7 @@ def chip_name(chip):
     return "ESP32" if not chip else "ESP32-" + CHIPS.get(chip, "number %d" % chip)
 
 
-def judge(buf, chip, total=0):
+def judge(buf, chip, size=0):
     """Refuse what is not an application for `chip`, by its first bytes (NEEDS or more) and its size if known."""
     if not len(buf):
         raise Refused("empty", "an empty file" + GIVE)
@@ -42,7 +42,7 @@ def judge(buf, chip, total=0):
     # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
     if bytes(buf[0x20:NEEDS]) != b"\x32\x54\xcd\xab":
         # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
-        if total > 0x7000 or buf[0x7000:0x7002] == b"\xaa\x50" or buf[0x8000:0x8002] == b"\xaa\x50":
+        if size > 0x7000 or buf[0x7000:0x7002] == b"\xaa\x50" or buf[0x8000:0x8002] == b"\xaa\x50":
             raise Refused("merged", "a merged image (bootloader, table, application)" + GIVE)
         raise Refused("bootloader", "a bootloader" + GIVE)
     if chip_of(buf) != chip:
