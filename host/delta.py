@@ -182,12 +182,10 @@ def predicted(page: bytearray, new: bytes, state: array[int]) -> bytes:
     """The differences of `new` to what the device makes of the old bytes in `page`."""
     out, done, more = b"", 0, state[15]
     while more:
-        more = device.find(page, len(page), state)
+        more = device.follow(page, len(page), state)
         if more:
-            device.predict(page, state)
             out += difference(page[done:more], new[done:more])
             page[done:more] = new[done:more]
-            device.learn(page, state)
             done = more
     return out + difference(page[done:], new[done:])
 

@@ -20,76 +20,79 @@ STATE = const(16 + 256 + 512)
 
 
 @micropython.viper
-def find(page: ptr8, n: int, s: ptr32) -> int:  # noqa: F821
-    """Look for the next address that lies in `n` old bytes whole, and note where it is; returns its end, 0 for none."""
+def follow(page: ptr8, n: int, s: ptr32) -> int:  # noqa: F821
+    """Learn from the address before, now that it is right, and let the next one in page[:n] point where it should.
+
+    Returns the end of that next one, which a value may have to put right before this is called again; 0 for none.
+    """
     i = int(s[5])
-    w = int(s[8])
+    k = int(s[9])
+    x = 0
+    if i:
+        j = int(s[10])
+        x = int(page[j]) | int(page[j + 1]) << 8 | int(page[j + 2]) << 16
+        x = ((x >> k) + int(s[11])) & (0xFFFFFF >> k)
+        s[int(s[12])] = int(s[14]) | x
+        s[int(s[13])] = 0x1000000 | x
+    s[5] = 0
     mode = int(s[15])
     # Where flash and RAM are mapped to: on an ESP32 and S2, or on an S3 too.
     low = 0x3C if mode & 4 else 0x3F
     high = 0x42 if mode & 4 else 0x40
+    old = int(s[6])
+    w = int(s[8])
+    k = 1
+    e = 0
     while i < n:
-        k = 1
         e = i + 4
-        if not (int(s[6]) + i) & 3 and e <= n and low <= int(page[i + 3]) and int(page[i + 3]) <= high:
+        if not (old + i) & 3 and e <= n and low <= int(page[i + 3]) and int(page[i + 3]) <= high:
             k = 0
             w = e
-        elif mode & 2 and i >= w:
-            c = int(page[i])
+            break
+        if mode & 2 and i >= w:
+            x = int(page[i])
             # Of two bytes or three; CALL8, then L32R.
-            e = w = i + 3 - (c >> 3 & 1)
-            if w <= n:
-                k = 6 if c & 63 == 0x25 else 8 if c & 15 == 1 else 1
-        if k != 1:
-            s[5] = e
-            s[8] = w
-            s[9] = k
-            s[10] = i
-            return e
+            e = w = i + 3 - (x >> 3 & 1)
+            k = 1 if w > n else 6 if x & 63 == 0x25 else 8 if x & 15 == 1 else 1
+            if k != 1:
+                break
         i += 1
-    s[5] = 0
-    s[8] = w - n if w > n else 0
-    return 0
-
-
-@micropython.viper
-def predict(page: ptr8, s: ptr32):  # noqa: F821
-    """Let the address that was found point where others say that its target is now, else leave it as it is."""
-    i = r = int(s[10])
-    k = int(s[9])
+    if k == 1:
+        s[8] = w - n if w > n else 0
+        return 0
+    s[5] = e
+    s[8] = w
+    s[9] = k
+    s[10] = i
     x = int(page[i]) | int(page[i + 1]) << 8 | int(page[i + 2]) << 16
     m = 0xFFFFFF >> k
-    old = new = 0
+    new = 0
+    u = 4
     if k:
-        # Calls and L32Rs count words, an L32R from the next one.
-        r += 3 & -(k >> 3)
-        old = (int(s[6]) + r) >> 2
-        new = (int(s[7]) + r) >> 2
+        # Calls and L32Rs count words, an L32R from the next one; a pointer counts bytes from nowhere.
+        j = i + (3 & -(k >> 3))
+        old = (old + j) >> 2
+        new = (int(s[7]) + j) >> 2
+        u = 2
+    else:
+        old = 0
     t = (old + (x >> k)) & m
-    u = t >> (2 if k else 4)
-    fine = FINE + ((u + (k << 3)) & 255)
-    coarse = COARSE + (((u >> 6) + (k << 3)) & 511)
-    tag = u >> 8 & 63 | 64
+    u = t >> u
+    j = FINE + ((u + (k << 3)) & 255)
+    w = COARSE + (((u >> 6) + (k << 3)) & 511)
+    u = u >> 8 & 63 | 64
     s[11] = (new - t) & m
-    s[12] = fine
-    s[13] = coarse
-    s[14] = tag << 24
-    d = int(s[fine]) if int(s[fine]) >> 24 == tag else int(s[coarse]) or new - old
+    s[12] = j
+    s[13] = w
+    s[14] = u << 24
+    d = int(s[j])
+    if d >> 24 != u:
+        d = int(s[w]) or new - old
     x = (x & ((1 << k) - 1)) | ((t + d - new) & m) << k
     page[i] = x & 255
     page[i + 1] = x >> 8 & 255
     page[i + 2] = x >> 16
-
-
-@micropython.viper
-def learn(page: ptr8, s: ptr32):  # noqa: F821
-    """Remember how far the target of the address moved that was predicted, and is corrected now."""
-    i = int(s[10])
-    k = int(s[9])
-    x = int(page[i]) | int(page[i + 1]) << 8 | int(page[i + 2]) << 16
-    d = ((x >> k) + int(s[11])) & (0xFFFFFF >> k)
-    s[int(s[12])] = int(s[14]) | d
-    s[int(s[13])] = 0x1000000 | d
+    return e
 
 
 class Predicted(Delta):
@@ -107,13 +110,11 @@ class Predicted(Delta):
         s[6] = self.off
         s[7] = at
         s[15] = self.mode
-        end = self.mode and find(piece, n, s)
+        end = self.mode and follow(piece, n, s)
         while end:
-            predict(piece, s)
             if not patch(piece, end, head, s):
                 return 0
-            learn(piece, s)
-            end = find(piece, n, s)
+            end = follow(piece, n, s)
         return patch(piece, n, head, s)
 
 
