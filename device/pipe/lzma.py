@@ -18,7 +18,7 @@ from device.stream import pull
 # Bits of literal context at most. Each doubles the 1.5 KiB of literals; three gain 0.04 % of a firmware over one.
 LC = 1
 # The length of a stream that a marker ends.
-ENDLESS = 0x20000000
+ENDLESS = const(0x20000000)
 _PLAIN = const(255)
 # A symbol is at most 48 binary decisions, and each reads at most one byte: so many may lie behind the last one.
 _MOST = const(48)
@@ -52,23 +52,23 @@ def fill(words, at: int, end: int):
 @micropython.viper
 def run(r: uint, i: int, literals, words, ram) -> int:
     """Decode until input position `r` or window position `i` in `ram`; return the latter, 0 for a wrong distance."""
+    # The order of these lines is worth 50 bytes of code: what is named last is nearest in the frame.
     st = ptr16(words)
     lim = i
     stop = int(r)
-    lc = st[13]
-    end = 65536 >> lc
-    lit = ptr16(literals)
     m = ptr8(ram)
-    s = top = q = 0
+    top = 0
+    lit = ptr16(literals)
+    at = st[4]
+    s = 0
+    end = 65536 >> st[13]
     n = st[6]
+    pr = st
     pos = st[5] + _ROOM
     rep = st[7]
     state = st[12]
-    ph = d = k = 0
-    pr = st
-    at = pr[4]
-    r = (uint(pr[1]) << 16) | pr[0]
-    c = (uint(pr[3]) << 16) | pr[2]
+    r = (uint(st[1]) << 16) | st[0]
+    c = (uint(st[3]) << 16) | st[2]
     while True:
         if n:
             # k bytes from i: not past lim, nor past the window's end.
@@ -78,8 +78,9 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                 if rep >> 1 >= pr[11]:
                     return 0
                 i += pr[14] + 1
-                if k > pr[14] + 1 + _ROOM - i:
-                    k = pr[14] + 1 + _ROOM - i
+                top = pr[14] + _ROOM - i
+                if k > top:
+                    k = top + 1
             if k > n:
                 k = n
             n -= k
@@ -90,87 +91,45 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                 i += 1
             if n and pos < lim:
                 continue
-        while pos < lim and at <= stop:
-            s = pos & pr[15]
-            i = _MATCH + (state << 2) + s
-            p = pr[i]
-            b = r
-            r = uint(p) * (r >> 11)
-            p *= 31
-            top = 0
-            if c < r:
-                p += 2048
-            else:
-                p += 31
-                c -= r
-                r = b - r
-                top = 2
-            pr[i] = p >> 5
-            if not r >> 24:
-                r <<= 8
-                c = (c << 8) | m[at]
-                at += 1
-            if top:
-                break
+        if pos >= lim or at > stop:
+            break
+        s = pos & pr[15]
+        k = _MATCH + (state << 2) + s
+        p = pr[k]
+        b = r
+        r = uint(p) * (r >> 11)
+        p *= 31
+        top = 0
+        if c < r:
+            p += 2048
+        else:
+            p += 31
+            c -= r
+            r = b - r
+            top = 2
+        pr[k] = p >> 5
+        if not r >> 24:
+            r <<= 8
+            c = (c << 8) | m[at]
+            at += 1
+        if top:
+            ph = 0
+            q = _ISREP - 1 + state
+            i = 1
+        else:
             # Literals lie as a heap: context x begins at node 2**lc + x, so a node is its own index, below `end`.
-            i = (m[pos - 1] >> lc) + (256 >> lc)
+            i = (m[pos - 1] >> pr[13]) + (end >> 8)
+            ph = 12
             if state:
                 if state > 6:
                     k = pos - rep - 1
                     if k < _ROOM:
                         k += pr[14] + 1
-                    d = m[k]
-                    # While the bits are those of the byte at the distance, they have heaps of their own.
-                    while i < end:
-                        d += d
-                        k = end + i
-                        if d & 256:
-                            k += end
-                        p = lit[k]
-                        b = r
-                        r = uint(p) * (r >> 11)
-                        p *= 31
-                        i += i
-                        if c < r:
-                            p += 2048
-                        else:
-                            p += 31
-                            i += 1
-                            c -= r
-                            r = b - r
-                        lit[k] = p >> 5
-                        if not r >> 24:
-                            r <<= 8
-                            c = (c << 8) | m[at]
-                            at += 1
-                        if (d >> 8) + i & 1:
-                            break
+                    d = m[k] + ((i & 1) << 8)
+                    ph = 11
                 state -= 3 if state < 10 else 6
                 if state < 0:
                     state = 0
-            while i < end:
-                p = lit[i]
-                b = r
-                r = uint(p) * (r >> 11)
-                if c < r:
-                    lit[i] = (p * 31 + 2048) >> 5
-                    i += i
-                else:
-                    lit[i] = (p * 31 + 31) >> 5
-                    i += i + 1
-                    c -= r
-                    r = b - r
-                if not r >> 24:
-                    r <<= 8
-                    c = (c << 8) | m[at]
-                    at += 1
-            m[pos] = i & 255
-            pos += 1
-        else:
-            break
-        ph = 0
-        q = _ISREP - 1 + state
-        i = 1
         while True:
             # One tree, or one flag as a tree of one bit: from root i of the table at q to a node >= top.
             while i < top:
@@ -192,6 +151,32 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                     r <<= 8
                     c = (c << 8) | m[at]
                     at += 1
+            if ph > 10:
+                if ph == 11 and i < end and not (d >> 8) + i & 1:
+                    # As long as the bits are those of the byte at the last distance: two nodes for each of the heap's.
+                    d += d
+                    q = _WORDS + end + i + (d >> 8 & 1)
+                    top = i + 1
+                    continue
+                while i < end:
+                    p = lit[i]
+                    b = r
+                    r = uint(p) * (r >> 11)
+                    if c < r:
+                        lit[i] = (p * 31 + 2048) >> 5
+                        i += i
+                    else:
+                        lit[i] = (p * 31 + 31) >> 5
+                        i += i + 1
+                        c -= r
+                        r = b - r
+                    if not r >> 24:
+                        r <<= 8
+                        c = (c << 8) | m[at]
+                        at += 1
+                m[pos] = i & 255
+                pos += 1
+                break
             if ph > 7:
                 # A tree of lengths, of slots, or of low bits.
                 if ph == 8:
@@ -213,9 +198,6 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                         q = _SPEC + rep - d
                         top = 1 << k
                     else:
-                        # 16 bits are the largest distance; only the marker has 32, all of them ones.
-                        if d > 31 and d < 63:
-                            return 0
                         while k > 4:
                             k -= 1
                             r >>= 1
@@ -230,7 +212,8 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                         q = _ALIGN
                         top = 16
                 else:
-                    if d == 63:
+                    if d > 31:
+                        # A distance above 16 bits is wrong, but for the marker of 32 ones: 28 in rep, 4 in i's node.
                         if rep + i != 0x1000001E:
                             return 0
                         pr[16] = 1
@@ -312,9 +295,9 @@ class Lzma:
     def __init__(self, wbits, lc=LC):
         self.lc = lc
         self.view = memoryview(bytearray(_ROOM + (1 << wbits)))
-        self.st = array("H", bytes(2 * _WORDS))
+        self.st = array("H", bytes(2 * _WORDS + (1536 << lc)))
         self.st[14] = (1 << wbits) - 1
-        self.lit = array("H", bytes(1536 << lc))
+        self.lit = memoryview(self.st)[_WORDS:]
 
     def open(self, src, more=ENDLESS):
         """Begin the chunk in the next `more` bytes of `src`: props, length, what a range coder left."""
@@ -346,8 +329,7 @@ class Lzma:
             st[13] = 8 - lc
             st[15] = (1 << props // 45) - 1
             st[16] = view[_ROOM - 1] = 0
-            fill(st, _PROBS, _WORDS)
-            fill(self.lit, 0, 768 << lc)
+            fill(st, _PROBS, _WORDS + (768 << lc))
             self.some = self._decode
         self.left = left
 
