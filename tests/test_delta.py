@@ -98,8 +98,14 @@ def test_old_bytes_alone_come_from_where_the_chunk_itself_stands():
         assert decode(group(control(0, 907, 0), b"", b"\0"), 907, index=index) == want
 
 
+def test_the_old_image_is_read_where_the_new_one_is_written():
+    steps = control(3, 100, 0) + control(7, 100, 0)
+    want = b"abc" + BASE[3:103] + b"defghij" + BASE[110:210]
+    assert decode(group(steps, b"", b"\0", b"abcdefghij"), len(want)) == want
+
+
 def test_seeks_go_both_ways_and_add_up():
-    steps = control(0, 101, 977) + control(3, 211, -1000) + control(0, 7, 0)
+    steps = control(0, 101, 977) + control(3, 211, -1003) + control(0, 7, 0)
     want = BASE[977:1078] + b"abc" + BASE[78:289] + BASE[289:296]
     assert decode(group(steps, b"", b"\0", b"abc"), len(want)) == want
 
@@ -117,13 +123,13 @@ def test_values_are_added_where_the_gaps_say():
 
 def test_a_run_of_changes_goes_on_from_one_piece_of_old_bytes_to_the_next():
     gaps, values, want = changed(1000, {3: 1, 499: 2, 500: 255, 999: 9})
-    steps = control(0, 500, 0) + control(2, 500, 0)
+    steps = control(0, 500, 0) + control(2, 500, -2)
     assert decode(group(steps, gaps, values, b"xy"), 1002) == want[:500] + b"xy" + want[500:]
 
 
 def test_groups_follow_each_other_and_the_result_does_not_depend_on_the_reader():
     gaps, values, want = changed(3001, {7: 200, 2048: 3, 3000: 4})
-    stream = group(control(5, 3001, 0), gaps, values, b"first") + group(control(13, 0, 0), b"", b"", b"and the other")
+    stream = group(control(5, 3001, -5), gaps, values, b"first") + group(control(13, 0, 0), b"", b"", b"and the other")
     want = b"first" + want + b"and the other"
     for step in (1, 7, 2047, 2048, 2049, 4096):
         assert decode(stream, len(want), step=step) == want

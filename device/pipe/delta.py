@@ -67,7 +67,7 @@ class Delta:
         chunks = self.chunks
         self.src = src
         self.left = chunks.left
-        # A new chunk reads the old image where it stands itself, until a control says otherwise.
+        # The old image is read where the new one is written, until a control says otherwise.
         self.out = self.off = (chunks.index - 1) * chunks.chunk
         self.extra = self.diff = self.ctl = self.ctl_end = self.at = self.end = 0
         for i in range(self.WORDS):
@@ -131,7 +131,7 @@ class Delta:
         self.extra = self._number()
         self.diff = self._number()
         seek = self._number()
-        self.off += -(seek + 1 >> 1) if seek & 1 else seek >> 1
+        self.off += self.extra - (seek + 1 >> 1 if seek & 1 else -(seek >> 1))
         n = self.extra + self.diff
         last = self.chunks.part.base_size - self.diff
         if not 0 < n <= room or (self.diff and not 0 <= self.off <= last):
