@@ -1,6 +1,7 @@
-"""The only file that names hardware: what an ESP32 gives to the agent, behind words that the other modules use.
+"""This board, behind words that the other modules use: its settings, journal, layout, watchdog, clock and network.
 
-Hardware modules are imported inside functions, so that importing this file touches nothing.
+Hardware modules are imported inside functions, so that importing this file touches nothing. A port without `esp32` has
+no NVS: its journals are files.
 """
 
 import json
@@ -13,84 +14,31 @@ SETTINGS = "/mpota.json"
 KEYS = "/keys"
 
 
-def _nvs(name):
-    """The blobs of an NVS namespace, which no package reaches."""
-    from esp32 import NVS
-
-    return NvsJournal(NVS(name))
-
-
-class Partition:
-    """An `esp32.Partition` as a Flash; ESP-IDF resets whoever writes to the running one."""
-
-    erase_size = 4096
-    # Flash encryption takes whole 32-byte units; without it any length would do.
-    prog_size = 32
-    erased = 0xFF
-
-    def __init__(self, part):
-        self.part = part
-        self.size, self.label = part.info()[3:5]
-
-    def _do(self, call, *args):
-        try:
-            bad = call(*args)
-        except OSError as e:
-            bad = e
-        if bad:
-            from device.errors import FlashError
-
-            raise FlashError("flash", "partition %s: %r" % (self.label, bad))
-
-    def read(self, off, buf):
-        self._do(self.part.readblocks, off >> 12, buf, off & 4095)
-
-    def prog(self, off, buf):
-        self._do(self.part.writeblocks, off >> 12, buf, off & 4095)
-
-    def erase(self, off, n):
-        for block in range(off >> 12, (off + n) >> 12):
-            self._do(self.part.ioctl, 6, block)
-
-    def boot(self):
-        """Make this image the one that boots: ESP-IDF verifies it and writes otadata."""
-        self._do(self.part.set_boot)
-
-
-class Port:
-    """The partitions that layout/esp32 works on, found by type and subtype: labels differ between boards."""
-
-    def __init__(self, feed):
-        from esp32 import Partition as P
-
-        self.find = P.find
-        self.mark_valid = P.mark_app_valid_cancel_rollback
-        self.feed = feed
-        running = P(P.RUNNING)  # type: ignore[arg-type]  # the stubs know labels only
-        self.current = Partition(running)
-        subtype = running.info()[1]
-        self.running = subtype - 16 if subtype >= 16 else -1
-        self.slots = []
-        # As ESP-IDF counts: a gap ends the row of slots.
-        while part := P.find(P.TYPE_APP, 16 + len(self.slots)):
-            self.slots.append(Partition(part[0]))
-        data = P.find(P.TYPE_DATA, 0)
-        self.otadata = Partition(data[0]) if data else None
-
-    def set_boot(self, slot):
-        """Boot `slot` next; -1 is the factory image, which has subtype 0."""
-        (Partition(self.find(0, 0)[0]) if slot < 0 else self.slots[slot]).boot()
-
-
 class Board:
     """This board: its settings, its journal, its layout, its watchdog and its clock."""
 
     # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
     _dog = None
+    # Journals in files, one object each.
+    _memories = {}  # type: ignore[var-annotated]  # by name
+    # Where applications that packages bring are kept.
+    root = "/mpota"
 
     def __init__(self):
-        self.journal = _nvs("mpota")
+        self.journal = self._memory("mpota")
         self._layout = self._settings = None
+
+    def _memory(self, name):
+        """The blobs of an NVS namespace, or of two files, which no package reaches."""
+        try:
+            from esp32 import NVS
+        except ImportError:
+            from device.store.pair import FileJournal
+
+            if name not in self._memories:
+                self._memories[name] = FileJournal(self.root + "/" + name)
+            return self._memories[name]
+        return NvsJournal(NVS(name))
 
     @property
     def settings(self):
@@ -113,10 +61,21 @@ class Board:
     @property
     def layout(self):
         if self._layout is None:
-            from device.layout.esp32 import Layout
-
-            self._layout = Layout(Port(self.feed), self.journal, self.setting("trials", 3, 255))
+            name = "device.layout." + str(self.settings.get("layout", "esp32"))
+            self._layout = __import__(name, None, None, ("make",)).make(self)
         return self._layout
+
+    def port(self):
+        """The partitions of an ESP32."""
+        from device.port import Port
+
+        return Port(self)
+
+    @property
+    def protected(self):
+        """Paths in an application's folder that are this board's own."""
+        paths = self.settings.get("protected")
+        return [str(path) for path in paths] if isinstance(paths, list) else []
 
     @property
     def product(self):
@@ -144,13 +103,15 @@ class Board:
 
     def secrets(self):
         """The device keys of this board, four at most."""
-        return list(filter(None, map(_nvs("mpota_keys").last, "0123")))
+        return list(filter(None, map(self._memory("mpota_keys").last, "0123")))
 
     def cause(self):
         """Why the loader ran, in a word; "" where it did not: a soft reset, a wake from deep sleep."""
         import machine as m
 
-        names = {m.SOFT_RESET: "", m.DEEPSLEEP_RESET: "", m.WDT_RESET: "watchdog", m.PWRON_RESET: "power"}
+        words = {"SOFT": "", "DEEPSLEEP": "", "WDT": "watchdog", "PWRON": "power"}
+        # Not every port has every one of them.
+        names = {getattr(m, key + "_RESET", key): words[key] for key in words}
         return names.get(m.reset_cause(), "reset")
 
     def reset(self):
@@ -163,7 +124,11 @@ class Board:
         """Start the watchdog, or change its time. It cannot be stopped again and outlives a soft reset."""
         from machine import WDT
 
-        Board._dog = WDT(timeout=ms or self.setting("wdt_ms", 60000, 3600000))
+        try:
+            Board._dog = WDT(timeout=ms or self.setting("wdt_ms", 60000, 3600000))
+        except ValueError:
+            # An RP2040 counts to 8.3 s.
+            Board._dog = WDT(timeout=8300)
 
     def relax(self):
         """The trial is over: a watchdog that runs gets a day, so that a person at the REPL is not reset."""
@@ -181,12 +146,25 @@ class Board:
         """Milliseconds since `then`, a value of ticks_ms() up to six days old."""
         return time.ticks_diff(time.ticks_ms(), then)
 
+    def pause(self):
+        """Let others have their turn."""
+        time.sleep_ms(10)
+
+    def held(self):
+        """Is the button pressed that asks for a rescue? It pulls the pin `rescue_pin` of the settings to ground."""
+        n = self.settings.get("rescue_pin")
+        if not isinstance(n, int):
+            return False
+        from machine import Pin
+
+        return not Pin(n, Pin.IN, Pin.PULL_UP).value()
+
     def connect(self, wait_ms=15000):
         """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk). True when joined."""
         from network import STA_IF, WLAN
 
         wlan = WLAN(STA_IF)
-        names = list(filter(None, map(_nvs("wifi").last, ("ssid", "psk"))))
+        names = list(filter(None, map(self._memory("wifi").last, ("ssid", "psk"))))
         began = self.ticks_ms()
         try:
             wlan.active(True)

@@ -9,7 +9,7 @@ yield is safe: the next call goes on at the chunk where this one stopped, over w
 from struct import calcsize, pack, unpack
 
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import Chunks, Package
+from device.pipe.package import FIRMWARE, Chunks, Package
 from device.store.writer import digest, put
 from device.stream import pull
 from device.version import text
@@ -31,8 +31,6 @@ def install(board, link, keys):
     try:
         buf = bytearray(4096)
         package = Package.read(src, keys, buf)
-        if package.recipients:
-            package.unlock(board.secrets(), buf)
         admit(board, package, buf)
         chunks = resume(board, package, src, buf)
         if package.end < chunks.at < package.size:
@@ -41,14 +39,22 @@ def install(board, link, keys):
         yield from write(board, package, chunks)
         for part in package.components:
             prove(board, part, buf)
-        board.layout.arm(package)
-        return package
+    except FlashError:
+        # What was written does not stand: from the beginning, next time.
+        board.journal.put("progress", b"")
+        raise
     finally:
         src.close()
+    board.layout.arm(package)
+    return package
 
 
 def admit(board, package, buf):
     """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
+    if package.recipients:
+        from device.pipe.decrypt import unlock
+
+        unlock(package, board.secrets(), buf)
     layout = board.layout
     _same("product", package.product, board.product)
     _same("layout", package.layout, layout.NAME)
@@ -64,13 +70,23 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
-    for part in package.components:
-        room = layout.target(part).size
-        if part.size > room:
-            raise Refused("size", "%r has %d bytes, its place has %d" % (part.name, part.size, room))
+    _room(board, package.components, buf)
+
+
+def _room(board, parts, buf):
+    """Does every component fit its place, and is what a delta stands on the one that runs?"""
+    files = 0
+    for part in parts:
+        need = part.size
+        if part.kind != FIRMWARE:
+            # One file system takes them all.
+            files = need = files + need
+        room = board.layout.target(part).size
+        if need > room:
+            raise Refused("size", "%r needs %d bytes, its place has %d" % (part.name, need, room))
         n = part.base_size
         if n:
-            part.base = base = layout.running(part)
+            part.base = base = board.layout.running(part)
             if n > base.size or digest(base, n, buf, board.feed) != part.base_sha:
                 raise Refused("base", "a delta to another %s than the one that runs" % part.name)
 
@@ -140,6 +156,5 @@ def prove(board, part, buf):
     target = board.layout.target(part)
     seen = digest(target, part.size, buf, board.feed)
     if seen != part.sha:
-        board.journal.put("progress", b"")
         raise FlashError("readback", "the flash does not hold what was written")
     board.layout.check(part)

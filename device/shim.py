@@ -1,13 +1,18 @@
 """What boot.py calls at every boot. It never raises, for main.py runs only after a boot.py that raised nothing.
 
 An ordinary boot reads the journal and writes nothing. On a trial the boot is counted first, then the watchdog is
-started, so that an image that hangs in main.py's first line is reset and retreats.
+started, so that an image that hangs in main.py's first line is reset and retreats. Then the application's tree goes to
+the front of sys.path.
 """
 
-from device.store.journal import trial
+import sys
+
+from device.store.journal import tree, trial
 
 # What went wrong at this boot, None if nothing did; `status` shows it.
 error = None
+# The folder of the application that runs, "" where no package brought it.
+folder = ""
 
 
 def boot(make):
@@ -18,6 +23,7 @@ def boot(make):
         board = make()
         if trial(board.journal):
             _settle(board)
+        _enter(board)
     except Exception as e:
         error = e
 
@@ -30,3 +36,17 @@ def _settle(board):
     finally:
         if board.layout.on_trial():
             board.watch()
+
+
+def _enter(board):
+    global folder
+    n = tree(board.journal, lambda: board.layout.on_trial())
+    folder = ""
+    if n:
+        path = "%s/%d" % (board.root, n)
+        with open(path + "/.mpota", "rb") as f:
+            # A tree that is freed says so; then what the board's owner put there runs.
+            if f.read(4) == b"MPFL":
+                folder = path
+                # mpota itself stays at the root, wherever the application goes.
+                sys.path[:0] = [path, "/"]

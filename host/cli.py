@@ -246,7 +246,7 @@ with a manifest it decides by itself; without one, `confirm` keeps the new firmw
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "OSError", "MemoryError"),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }
@@ -324,7 +324,9 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 @click.option("--image", type=FILE, help="Sample the update to a firmware of your own instead.")
 @click.option("--table", type=FILE, help="With --image: your partition table, binary.")
 @click.option("--replay", metavar="ID", help="One state again, by the name that a report gave it.")
-@click.option("--processes", type=int, default=0, help="Kill a virtual board in so many real updates instead.")
+@click.option(
+    "--processes", type=click.IntRange(0), default=0, help="Kill a virtual board in so many updates instead."
+)
 @click.option("--page", type=OUT, help="Write the map of the cuts, for a browser.")
 @as_json
 def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
@@ -332,22 +334,24 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
     from host import show
     from host.sim.cut import command, report
 
+    if given["table"] and not given["image"]:
+        raise click.UsageError("--table is the partition table of a board of your own: give its --image too")
     notes: list[str] = []
     if given["processes"]:
         made = command.processes(layout, given["processes"], seed)
     elif replay:
-        made, notes = command.replay(layout, replay, seed)
+        made, notes = command.replay(layout, replay, seed, given["image"], given["table"])
     elif given["image"]:
         made = command.sample(layout, given["image"], given["table"], seed)
     else:
         made = command.run(layout, depth, seed)
-    if page:
-        command.write_page(made, page)
     if as_json:
         show.facts(made.facts())
     else:
         for line in report.lines(made) + notes:
             show.out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if page:
+        command.write_page(made, page)
     sys.exit(0 if made.good else EXIT[FlashError])
 
 
@@ -419,9 +423,9 @@ def main(args: list[str] | None = None) -> None:
         e.show()
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "\nmpota: stopped by Ctrl-C; what the board has is kept, the same command goes on from there", err=True
-        )
+        words = sys.argv[1:] if args is None else args
+        kept = "; what the board has is kept, the same command goes on from there" if words[:1] == ["push"] else ""
+        click.echo(f"\nmpota: stopped by Ctrl-C{kept}", err=True)
         sys.exit(INTERRUPTED)
     except OtaError as e:
         click.echo(f"mpota: {e}", err=True)

@@ -13,8 +13,8 @@ from io import BytesIO
 from pathlib import Path
 
 from device.errors import Corrupt, LinkError, OtaError, Refused
+from device.pipe import decrypt, trust
 from device.pipe import package as fmt
-from device.pipe import trust
 from device.pipe.package import Chunks, Component, Package
 from device.version import text
 from host import encrypt
@@ -243,7 +243,7 @@ def _unlock(data: bytes, package: Package, device_keys: Sequence[bytes]) -> None
         ids = recipients(data, package)
         names = " or ".join(ids[:4]) + (f" or {len(ids) - 4} more" if len(ids) > 4 else "")
         raise Refused("sealed", f"the package is encrypted for device key {names}; --device-key FILE looks into it")
-    package.unlock(list(device_keys), data)
+    decrypt.unlock(package, list(device_keys), bytearray(data[:HEADER]))
 
 
 def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:

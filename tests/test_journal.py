@@ -15,7 +15,7 @@ def journal(flash):
 
 
 def record(count=1, trials=3):
-    return Record(b"identity", bytes(range(32)), version(1, 1), 1000, count, 1, 0, trials)
+    return Record(b"identity", bytes(range(32)), version(1, 1), 1000, count, 1, 0, 0, trials)
 
 
 def test_a_put_is_what_last_gives_and_nothing_forgets_it():

@@ -146,6 +146,9 @@ def test_pitfall_1_confirm_only_what_runs_and_boots():
 
 
 def test_pitfall_2_no_update_while_pending():
+    c = armed(bootloader=False)
+    boot(c)
+    raises(NotNow, "trial", update, c.board)
     c = armed()
     boot(c)
     raises(NotNow, "trial", update, c.board)

@@ -3,8 +3,9 @@
 import os
 
 from device.errors import FlashError, OtaError, Refused
-from device.store import tree
-from device.store.tree import Tree, entry, judge
+from device.store import listing, tree
+from device.store.listing import entry, judge
+from device.store.tree import Tree
 from device.store.trees import Trees
 from device.store.writer import digest, put
 from tests.expect import raises
@@ -20,10 +21,6 @@ def fill(target, data, off=0, piece=BUF):
         n = min(piece - off % piece, len(data) - off)
         put(target, off, bytearray(data[off : off + n]), n)
         off += n
-
-
-def listing(root):
-    return sorted(name for name in files_of(root))
 
 
 def test_what_is_written_is_read_back_and_lies_in_files():
@@ -113,7 +110,7 @@ def test_a_list_that_lies_about_itself_is_refused():
 
 def test_names_that_are_no_text_are_refused():
     with Scratch() as root:
-        data = archive(None, [tree.pack(tree.ENTRY, 1, 0, 2) + b"\xff\xfe"], b"x")
+        data = archive(None, [listing.pack(listing.ENTRY, 1, 0, 2) + b"\xff\xfe"], b"x")
         t = Tree(root + "/1")
         t.begin(data)
         raises(Refused, "path", fill, t, data)
@@ -125,7 +122,7 @@ def test_more_than_there_is_room_for_is_refused_before_the_first_write():
         tree.room_of = lambda path: (4096, 20000)
         try:
             for size, fits in ((3000, True), (7687, True), (7688, False), (20000, False)):
-                head = tree.pack(tree.HEAD, tree.MAGIC, 1, 25, size)
+                head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, size)
                 if fits:
                     Tree(root + "/1").begin(head)
                 else:
@@ -176,7 +173,7 @@ def test_a_tree_that_is_half_freed_is_none_and_is_freed_to_the_end():
         finally:
             tree.os = kept
         again = Tree(root + "/1")
-        assert again.head()[0] == tree.STALE and again.there() == 0
+        assert again.head()[0] == listing.STALE and again.there() == 0
         again.free()
         assert files_of(root + "/1") == {}
 
@@ -184,7 +181,7 @@ def test_a_tree_that_is_half_freed_is_none_and_is_freed_to_the_end():
 def test_a_list_that_cannot_be_read_does_not_stand_in_the_way():
     with Scratch() as root:
         os.mkdir(root + "/1")
-        write(root + "/1/.mpota", tree.pack(tree.HEAD, tree.MAGIC, 3, 99, 5) + b"\xff" * 40)
+        write(root + "/1/.mpota", listing.pack(listing.HEAD, listing.MAGIC, 3, 99, 5) + b"\xff" * 40)
         t = Tree(root + "/1")
         assert t.there() == 0
         data = archive(APP)

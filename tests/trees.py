@@ -3,7 +3,7 @@
 import os
 from hashlib import sha256
 
-from device.store import tree
+from device.store import listing
 
 APP = {
     "app.py": b"VERSION = 1\n",
@@ -18,10 +18,14 @@ def archive(files, entries=None, content=b""):
     """The bytes of a component: the list, then the files; or of these entries and this content."""
     if files is not None:
         names = sorted(files, key=lambda name: name.lower())
-        entries = [tree.entry(name, len(files[name])) for name in names]
+        entries = [listing.entry(name, len(files[name])) for name in names]
         content = b"".join([files[name] for name in names])
     rows = b"".join(entries)
-    return tree.pack(tree.HEAD, tree.MAGIC, len(entries), tree.HEAD_SIZE + len(rows), len(content)) + rows + content
+    return (
+        listing.pack(listing.HEAD, listing.MAGIC, len(entries), listing.HEAD_SIZE + len(rows), len(content))
+        + rows
+        + content
+    )
 
 
 class Part:

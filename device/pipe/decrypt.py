@@ -5,6 +5,7 @@ package brings one. A chunk is decrypted where it lies, in the RAM of the stored
 plain memory. Its IV is its number, encrypted (NIST SP 800-38A, appendix C, first method): no two are the same.
 """
 
+from gc import collect
 from hashlib import sha256
 from struct import pack
 
@@ -18,52 +19,56 @@ def key_id(secret):
     return sha256(b"mpota device key" + secret).digest()[:8]
 
 
-def unwrap(records, secrets):
-    """The content key: `records` has 48 bytes for each device key that may open it, `secrets` are this board's."""
+def unlock(package, secrets, buf):
+    """Give `package` its content key, by one of this board's device keys; `buf` still holds the header."""
     names = ""
-    for off in range(0, len(records), 48):
-        name = bytes(records[off : off + 8])
+    at = 72 + 136 * len(package.components)
+    for off in range(at, at + 48 * package.recipients, 48):
+        name = buf[off : off + 8]
         names += " " + name.hex()
         for secret in secrets:
             if key_id(secret) == name:
                 # RFC 3394, 2.2.2.
-                buf = bytearray(records[off + 8 : off + 48])
+                key = buf[off + 8 : off + 48]
                 ecb = aes(secret, 1)
                 for t in range(24, 0, -1):
-                    i = 8 + (t - 1) % 4 * 8
-                    buf[7] ^= t
-                    block = ecb.decrypt(buf[:8] + buf[i : i + 8])
-                    buf[:8] = block[:8]
-                    buf[i : i + 8] = block[8:]
-                if buf[:8] == b"\xa6" * 8:
-                    return buf[8:]
+                    i = (t + 3) % 4 * 8 + 8
+                    key[7] ^= t
+                    block = ecb.decrypt(key[:8] + key[i : i + 8])
+                    key[:8] = block[:8]
+                    key[i : i + 8] = block[8:]
+                if key[:8] == b"\xa6" * 8:
+                    # What this leaves, 8 KB, must not lie below the room of the chunks.
+                    collect()
+                    package.key = key[8:]
+                    return
                 names += " (another)"
-    what = "encrypted for %d device keys (%s), this board has none: `flash --device-key`, or pack --encrypt-for its own"
-    raise Refused("encrypted", what % (len(records) // 48, names[1:68]))
+    what = "encrypted for %d device keys%s, none is here: `flash --device-key` brings one"
+    raise Refused("encrypted", what % (package.recipients, names[:68]))
 
 
 def stage(chunks):
     """An `open` that decrypts the stored chunk in place, and lowers `chunks.stored` to where its padding begins."""
-    key = chunks.key or unwrap(b"", b"")
+    if not chunks.key:
+        unlock(chunks.package, b"", b"")
+    key = chunks.key
     ecb = aes(key, 1)
-    ram = chunks.ram
     view = memoryview(bytearray(512))
 
     def open(src):
         cbc = aes(key, 2, ecb.encrypt(pack("<8sII", b"mpota iv", chunks.i, chunks.index - 1)))
-        at = start = ram.tell()
-        piece = view
+        at = start = chunks.ram.tell()
         while at < chunks.stored:
             piece = view[: chunks.stored - at]
-            ram.readinto(piece)
+            chunks.ram.readinto(piece)
             cbc.decrypt(piece, piece)
-            ram.seek(at)
-            at += ram.write(piece)
+            chunks.ram.seek(at)
+            at += chunks.ram.write(piece)
         n = piece[-1]
         if n > 16 or piece[-n:] != bytes((n,)) * n:
             raise ValueError
         chunks.stored -= n
-        ram.seek(start)
+        chunks.ram.seek(start)
         return src
 
     return open

@@ -36,7 +36,7 @@ FILES = 2
 RESOURCE = 3
 SIGNATURE = 384
 # Decoders by stage code; a module that is left off the board is a stage that it refuses.
-STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma"}
+STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma", 5: "xtensa"}
 
 
 def name(field):
@@ -84,16 +84,10 @@ class Package:
         self.layout = name(layout)
         self.components = [Component(buf, off, self.chunk) for off in range(72, at, COMPONENT_SIZE)]
         self.size = whole + sum([c.stored for c in self.components])
-        # Two firmwares have one place, two resources have two.
-        if len({c.name if c.kind == RESOURCE else c.kind for c in self.components}) < n:
-            raise Refused("format", "two components for one place")
-
-    def unlock(self, secrets, buf):
-        """Unwrap the content key with one of the board's; `buf` still holds the header."""
-        from device.pipe.decrypt import unwrap
-
-        at = 72 + len(self.components) * COMPONENT_SIZE
-        self.key = unwrap(memoryview(buf)[at : at + self.recipients * RECIPIENT_SIZE], secrets)
+        # The firmware, the files, the resources by name: none twice, since each has one place.
+        order = [(c.kind, c.kind == RESOURCE and c.name) for c in self.components]
+        if order != sorted(set(order)):
+            raise Refused("format", "components out of order, or two for one place")
 
     @classmethod
     def read(cls, src, keys, buf):

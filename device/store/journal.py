@@ -57,14 +57,14 @@ class Record:
     """An image that was armed: whose, which, where it lies, and how many boots it may still try.
 
     0 package id 8 | 8 SHA-256 of the image 32 | 40 version 8 | 48 size u32 | 52 times armed u16 | 54 slot i8 |
-    55 the slot to go back to i8 | 56 trials left u8
+    55 the slot to go back to i8 | 56 the application's tree, and 16 times the one to go back to u8 | 57 trials left u8
     """
 
-    FMT = "<8s32s8sIHbbB"
-    SIZE = 57
+    FMT = "<8s32s8sIHbbBB"
+    SIZE = 58
 
     def __init__(self, *fields):
-        self.id, self.sha, self.version, self.size, self.count, self.slot, self.back, self.trials = fields
+        (self.id, self.sha, self.version, self.size, self.count, self.slot, self.back, self.tree, self.trials) = fields
 
     @classmethod
     def decode(cls, data):
@@ -74,8 +74,9 @@ class Record:
         return cls(*unpack(cls.FMT, data))
 
     def encode(self):
-        """The record's 57 bytes."""
-        return pack(self.FMT, self.id, self.sha, self.version, self.size, self.count, self.slot, self.back, self.trials)
+        """The record's 58 bytes."""
+        where = self.slot, self.back, self.tree, self.trials
+        return pack(self.FMT, self.id, self.sha, self.version, self.size, self.count, *where)
 
     def same(self, other):
         """Is `other` the same arming of the same image, whatever trials it has left?"""
@@ -89,6 +90,17 @@ def trial(journal):
         if armed and armed.same(Record.decode(journal.last(tag))):
             return None
     return armed
+
+
+def tree(journal, on_trial):
+    """The number of the application's tree that runs, 0 for none. `on_trial()`: does the image on trial run?"""
+    armed, running, failed = [(journal.last(tag) or b"")[:-1] for tag in ("armed", "running", "failed")]
+    if len(armed or running) != Record.SIZE - 1:
+        return 0
+    new = (armed or running)[-1]
+    if armed and armed != running and (armed == failed or not on_trial()):
+        return new >> 4
+    return new & 15
 
 
 def floor(journal):

@@ -1,4 +1,4 @@
-"""An application's files as one Flash: their list, then the files one after the other. FORMAT.md has the bytes.
+"""An application's files as one Flash: their list, then the files one after the other.
 
 So a tree of files goes through the installer as an image does: written front to back, resumed at an offset, read back
 and hashed, the base of the next delta. There are two trees; the one that runs is never written to. Every write is
@@ -6,45 +6,10 @@ closed before the next one begins, so that what the journal notes is in the file
 """
 
 import os
-from struct import pack, unpack
+from struct import unpack
 
 from device.errors import FlashError, Refused
-
-MAGIC = b"MPFL"
-# What becomes of the magic before the files of a tree are removed.
-STALE = b"mpfl"
-# Magic, files, bytes of the list with this head, bytes of all files: 14 bytes.
-HEAD = "<4sHII"
-HEAD_SIZE = 14
-# Bytes of the file, 1 where a component of its own brings it, bytes of the path that follows: 6 bytes.
-ENTRY = "<IBB"
-ENTRY_SIZE = 6
-LIST = ".mpota"
-# At the top of a tree these would stand before the board's own.
-RESERVED = ("device", "boot", "main", LIST)
-
-
-def entry(path, size, apart=False):
-    """One entry of a list."""
-    name = path.encode()
-    return pack(ENTRY, size, apart, len(name)) + name
-
-
-def judge(path, before, protected=()):
-    """Refuse a path that leaves the tree, hides a module of the board, or that a file system cannot take or tell apart.
-
-    Returns what the next path must come behind: a list is sorted without regard to case, as FAT sees it.
-    """
-    low = path.lower()
-    parts = low.split("/")
-    top = parts[0] if len(parts) > 1 or parts[0] == LIST else parts[0].split(".")[0]
-    bad = [p for p in parts if not p or p[-1] in ". " or len(p) > 64] or [c for c in low if c in '\\:*?"<>|' or c < " "]
-    if bad or top in RESERVED or low <= before:
-        raise Refused("path", "%r cannot be a file of an application" % path)
-    for own in protected:
-        if (low + "/").startswith(own.lower().rstrip("/") + "/"):
-            raise Refused("protected", "%r is this board's own" % path)
-    return low
+from device.store.listing import ENTRY, ENTRY_SIZE, HEAD, HEAD_SIZE, LIST, MAGIC, STALE, judge
 
 
 def folders(path):
@@ -155,6 +120,8 @@ class Tree:
     def entries(self, protected=()):
         """(path, size, apart) of every file, in the order of the list; none that is `protected`."""
         _, files, end, _ = self.head()
+        if not end:
+            raise FlashError("tree", "%s has no list of files" % self.path)
         before = ""
         with open(self.path + "/" + LIST, "rb") as f:
             f.seek(HEAD_SIZE)

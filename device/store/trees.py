@@ -10,7 +10,7 @@ from device.errors import FlashError, Refused
 from device.store.tree import Tree, folders, room_of
 
 ROOT = "/mpota"
-FILES = 2  # the component's kind, pipe/FORMAT.md
+FILES, RESOURCE = 2, 3  # kinds of components, pipe/FORMAT.md
 
 
 def path_of(number, root=ROOT):
@@ -38,8 +38,10 @@ class Trees:
     def target(self, part):
         """What a component is written to; its `size` is the room for all of them together."""
         new = self.new
-        if part.kind != FILES:
+        if part.kind == RESOURCE:
             new = Resource(new.path + "/" + part.name)
+        elif part.kind != FILES:
+            raise Refused("kind", "components of kind %d are not for this board" % part.kind)
         # What an earlier update left there goes before anything comes.
         new.size = room_of(new.path)[1] + self.new.there()
         return new

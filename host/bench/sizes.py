@@ -11,9 +11,11 @@ from host.bench.figure import AT_MOST, Figure
 from host.bench.material import Material
 from host.flash import ROOT, compile_mpy, modules
 
-# A module of the core runs on every board: board.py is this board's wiring, console.py the words of a host, file.py a
-# link for a card; the others are stages that a board may do without.
-NOT_CORE = ("board", "console", "file", "decrypt", "delta", "xtensa", "lzma")
+# A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
+# link for a card; the others are stages and stores that a board may do without.
+WIRING = ("board", "port", "runner")
+OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair")
+NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
 BOOT = "import sys, device.shim, device.board, device.store.journal; print(*[m for m in sys.modules if 'device' in m])"

@@ -156,6 +156,9 @@ def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
 
     monkeypatch.setattr("host.status.ask_status", stop)
     status, _, err = said(capsys, "status", "--port", "x")
+    assert status == 130 and "Ctrl-C" in err and "goes on" not in err
+    monkeypatch.setattr("host.inspect.read_package", stop)
+    status, _, err = said(capsys, "push", Path(__file__).parent.parent / "vectors/mpota/raw.mpota", "--port", "x")
     assert status == 130 and "goes on from there" in err
 
 

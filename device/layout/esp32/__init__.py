@@ -7,29 +7,28 @@ own functions only, handed in by the board, and never for the slot that boots al
 
 from device.errors import Corrupt, FlashError, NotNow, Refused
 from device.layout.esp32 import image, otadata
-from device.store.journal import Record, floor, trial
+from device.store.records import FIRMWARE, Records
 from device.store.writer import digest
 
 TRIALS = 3
 FACTORY = -1
-FIRMWARE = 1  # the component's kind, pipe/FORMAT.md
 STAGED = "slot %d boots next and slot %d runs: restart, or `rollback`"
 
 
-class Layout:
+def make(board):
+    """The Layout of a Board."""
+    return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))
+
+
+class Layout(Records):
     """Decides what boots. `port` is the board's hardware:
 
     slots (a Flash each, with `label`), otadata (Flash or None), running (slot number, FACTORY), current (the Flash
-    that runs), set_boot(slot), mark_valid(), feed() for the watchdog.
+    that runs), set_boot(slot), mark_valid(), feed() for the watchdog, root and protected for the application's trees.
     """
 
     NAME = "esp32"
-
-    def __init__(self, port, journal, trials=TRIALS):
-        self.port = port
-        self.journal = journal
-        self.trials = trials
-        self._version = None
+    _version = None
 
     def boots(self):
         """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
@@ -49,63 +48,58 @@ class Layout:
     # What an update needs.
 
     def ready(self):
-        """Refused where this board has no second slot; NotNow while an update waits for its reset or its verdict."""
+        """NotNow while an update waits for its reset or its verdict."""
+        self.idle()
+        slot, entry = self.boots()
+        if self.pending():
+            raise NotNow("trial", "on trial: `confirm` or `rollback`")
+        if entry and slot != self.port.running:
+            raise NotNow("staged", STAGED % (slot, self.port.running))
+
+    def free(self):
+        """The slot after the one that runs; Refused where this board has no second one."""
         port = self.port
         n = len(port.slots)
         if port.otadata is None or n < (1 if port.running == FACTORY else 2):
             words = "%d OTA slots, %s otadata: flash the OTA variant of MicroPython, which has 2"
             raise Refused("slots", words % (n, "an" if port.otadata else "no"))
-        slot, entry = self.boots()
-        if trial(self.journal) or self.pending():
-            raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
-        if entry and slot != port.running:
-            raise NotNow("staged", STAGED % (slot, port.running))
-
-    def free(self):
-        """The slot after the one that runs."""
-        n = len(self.port.slots)
-        return (self.port.running + 1) % n
+        return (port.running + 1) % n
 
     def target(self, part):
-        """The Flash that the next image goes to: the slot after the one that runs."""
-        if part.kind != FIRMWARE:
-            raise Refused("kind", "this board takes one component, a firmware")
-        return self.port.slots[self.free()]
+        """The Flash that a component goes to: the slot after the one that runs, or the application's other tree."""
+        return self.port.slots[self.free()] if part.kind == FIRMWARE else self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta of the image stands on."""
-        return self.port.current
+        """The Flash that a delta stands on."""
+        return self.port.current if part.kind == FIRMWARE else self.place().running(part)
 
     def admit(self, part, head):
-        """Judge the first bytes of an image before anything is erased for it."""
+        """Judge the first bytes of a component before anything is erased for it."""
+        if part.kind != FIRMWARE:
+            return self.place().admit(part, head)
         mine = bytearray(image.HEAD)
         self.port.current.read(0, mine)
         image.judge(head, image.chip_of(mine), part.size)
 
     def check(self, part):
-        """Would the loader find a whole image in the target?"""
+        """Would the loader find a whole image in the target? Are all files there?"""
+        if part.kind != FIRMWARE:
+            return self.place().check(part)
         n = image.walk(self.target(part))
         if n > part.size:
             raise Corrupt("image", "the image says %d bytes, the package brought %d" % (n, part.size))
 
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""
-        part = package.components[0]
+        slot = self.free() if package.components[0].kind == FIRMWARE else self.port.running
         self.journal.put("reason", b"")
-        self.put_armed(self.new(package.id, part.sha, package.version, part.size, self.free()))
-
-    def new(self, key, sha, version, size, slot):
-        """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
-        count = max([r.count for r in map(self.record, ("armed", "running", "failed")) if r] + [0]) + 1
-        return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, self.trials)
-
-    def record(self, tag):
-        """The Record that the journal has under `tag`, or None."""
-        return Record.decode(self.journal.last(tag))
+        self.put_armed(self.fresh(package, slot))
 
     def put_armed(self, record):
         """One record, then ESP-IDF's set_boot, then a look at what otadata says."""
         self.journal.put("armed", record.encode())
+        if record.slot == record.back:
+            return
         try:
             self.port.set_boot(record.slot)
         except FlashError as e:
@@ -117,47 +111,25 @@ class Layout:
         if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
             raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
 
-    def reason(self, key):
-        """Why the package `key` was given up, or None."""
-        data = self.journal.last("reason")
-        return "".join(chr(c) for c in data[8:] if c < 128) if data and data[:8] == key else None
-
-    def failure(self):
-        """(Record, reason) of the update that was given up last, or None."""
-        record = self.record("failed")
-        return (record, self.reason(record.id) or "unknown") if record else None
-
-    def on_trial(self):
-        """The Record of the image that runs, while it is on trial."""
-        record = trial(self.journal)
-        return record if record and record.slot == self.port.running else None
-
     def confirm(self):
         """The image that runs is good: the loader's mark first, for without it the record would be a lie."""
-        slot, entry = self.boots()
-        if entry is None or slot != self.port.running:
-            raise NotNow("staged", STAGED % (slot, self.port.running))
-        if entry.state != otadata.VALID:
-            self.port.mark_valid()
         record = self.on_trial()
-        if record is None:
-            return
-        low = floor(self.journal)
-        if record.version < low:
-            self.journal.put("floor", low)
-        self.journal.put("running", record.encode())
-        self._version = None
+        if record is None or record.slot != record.back:
+            slot, entry = self.boots()
+            if entry is None or slot != self.port.running:
+                raise NotNow("staged", STAGED % (slot, self.port.running))
+            if entry.state != otadata.VALID:
+                self.port.mark_valid()
+        if record:
+            self._version = None
+            self.kept(record)
 
     def __getattr__(self, name):
-        """settle, heal, retreat, rollback, forget and status: what few boots need lies in settle.py."""
+        """settle, heal, retreat, rollback and status: what few boots need lies in settle.py."""
         from device.layout.esp32 import settle
 
         call = getattr(settle, name)
         return lambda *args: call(self, *args)
-
-    def floor(self):
-        """The 8 bytes of the oldest version that may be installed."""
-        return floor(self.journal)
 
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a USB flash, say."""
@@ -165,6 +137,10 @@ class Layout:
             record = self.on_trial() or self.record("running")
             if record is None or record.slot != self.port.running:
                 return None
-            if digest(self.port.current, record.size, bytearray(4096), self.port.feed) == record.sha:
-                self._version = record.version
+            flash = self.port.current if record.slot != record.back else self.trees().old
+            try:
+                if digest(flash, record.size, bytearray(4096), self.port.feed) == record.sha:
+                    self._version = record.version
+            except FlashError:
+                pass  # a file of the application is gone
         return self._version

@@ -15,7 +15,9 @@ def status(layout):
     record = trial(layout.journal)
     runs = record is not None and record.slot == port.running
     try:
-        refusal = layout.ready()
+        layout.ready()
+        layout.free()
+        refusal = None
     except OtaError as e:
         refusal = str(e)
     return {

@@ -11,25 +11,17 @@ from device.store.journal import trial
 from device.store.writer import digest
 
 
-def _put(layout, *args):
-    """Is it kept? A full NVS must not hold up a retreat."""
-    try:
-        layout.journal.put(*args)
-        return True
-    except FlashError:
-        return False
-
-
 def settle(layout, why):
     """After a reset through the loader, `why` in a word: finish what is open. True: the board must reset."""
     record = trial(layout.journal)
     if record is None:
         return False
-    if not 0 <= record.slot < len(layout.port.slots):
+    runs = layout.port.running == record.slot
+    if not runs if record.slot == record.back else not 0 <= record.slot < len(layout.port.slots):
         # No record of ours: left alone it would hold up every update to come.
         layout.journal.put("armed", b"")
         return False
-    if layout.port.running == record.slot:
+    if runs:
         return _count(layout, record, why)
     return _again(layout, record, why)
 
@@ -40,13 +32,14 @@ def _count(layout, record, why):
         if layout.pending():
             return False
         record.trials -= 1
-        if _put(layout, "armed", record.encode()):
+        if layout.keep("armed", record.encode()):
             return False
-    _note(layout, record, why)
+    layout.note(record, why)
     if _leave(layout, record):
         return True
-    stay(layout)
-    _put(layout, "failed", record.encode())
+    if record.slot != record.back:
+        stay(layout)
+    layout.keep("failed", record.encode())
     return False
 
 
@@ -98,14 +91,8 @@ def _again(layout, record, why):
     return True
 
 
-def _note(layout, record, why):
-    """Keep the first reason why an image is given up: what came later followed from it."""
-    if layout.reason(record.id) is None:
-        _put(layout, "reason", record.id + why.encode())
-
-
 def _give_up(layout, record, why):
-    _note(layout, record, why)
+    layout.note(record, why)
     layout.journal.put("failed", record.encode())
 
 
@@ -114,9 +101,9 @@ def retreat(layout, why):
     record = layout.on_trial()
     if record is None:
         raise NotNow("trial", "nothing is on trial")
-    _note(layout, record, why)
+    layout.note(record, why)
     record.trials = 0
-    _put(layout, "armed", record.encode())
+    layout.keep("armed", record.encode())
     _leave(layout, record)
 
 
@@ -135,6 +122,8 @@ def rollback(layout, why):
     layout.ready()
     now = layout.record("running")
     known = now and now.slot == port.running
+    if known and now.tree & 15 != now.tree >> 4:
+        raise NotNow("rollback", "the application before this one is gone: install it")
     back = now.back if known else layout.free()
     if back < 0:
         # No trial: the factory image has no entry, and nothing is behind it.
@@ -156,16 +145,6 @@ def _arm_back(layout, slot):
         raise NotNow("rollback", "%s holds what was given up" % flash.label)
     layout.journal.put("reason", b"")
     layout.put_armed(layout.new(b"rollback", sha, bytes(8), size, slot))
-
-
-def forget(layout):
-    """Let a package that was given up be tried again."""
-    if trial(layout.journal):
-        raise NotNow("trial", "on trial: `confirm` or `rollback`")
-    put = layout.journal.put
-    put("armed", b"")
-    put("failed", b"")
-    put("reason", b"")
 
 
 def heal(layout):

@@ -22,6 +22,7 @@ class Mutant:
 
 AGENT, SHIM, BOARD = "device.agent", "device.shim", "device.board"
 INSTALLER, WRITER, JOURNAL = "device.installer", "device.store.writer", "device.store.journal"
+RECORDS = "device.store.records"
 PACKAGE, TRUST = "device.pipe.package", "device.pipe.trust"
 LAYOUT, SETTLE, OTADATA = "device.layout.esp32", "device.layout.esp32.settle", "device.layout.esp32.otadata"
 # Where tests of the layout lie.
@@ -31,7 +32,7 @@ LAYS = "tests.test_layout:test_"
 CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield done\n")
 
 PROVE = "        for part in package.components:\n            prove(board, part, buf)\n"
-ARM = "        board.layout.arm(package)\n"
+ARM = "    board.layout.arm(package)\n"
 LOAD = "        left = chunks.load()\n"
 NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
@@ -41,7 +42,7 @@ MARK = "        port.mark_valid()\n    slot, entry"
 
 MUTANTS = [
     # The order of an update.
-    Mutant("arm before verify", INSTALLER, PROVE + ARM, ARM + PROVE),
+    Mutant("arm before verify", INSTALLER, PROVE, "    " + ARM + PROVE),
     Mutant("skip the read-back", INSTALLER, "if seen != part.sha:", "if part.sha is None:"),
     Mutant("compare one byte of the image's digest", INSTALLER, "seen != part.sha", "seen[:1] != part.sha[:1]"),
     Mutant("compare most of the image's digest", INSTALLER, "seen != part.sha", "seen[:31] != part.sha[:31]"),
@@ -52,13 +53,13 @@ MUTANTS = [
     Mutant("trust every key", TRUST, 'raise Refused("key"', 'return Refused("key"'),
     Mutant("take another product's package", INSTALLER, '_same("product", package.product, board.product)', "pass"),
     Mutant("take another chip's image", LAYOUT, "image.judge(head, image.chip_of(mine), part.size)", "pass"),
-    Mutant("take an image that is too large", INSTALLER, "if part.size > room:", "if not room:"),
+    Mutant("take an image that is too large", INSTALLER, "if need > room:", "if not room:"),
     Mutant("take again what was given up", INSTALLER, "failure[0].id == package.id", "failure[0].id is None"),
     # Bytes in flash.
     Mutant("drop the last partial sector", WRITER, "while n %", "if n % 4096:\n        return\n    while n %"),
     Mutant("do not erase the first sector", WRITER, "if off % flash", "if off and off % flash"),
     Mutant("erase a sector too many", WRITER, "erase(off, flash.erase_size)", "erase(off, 2 * flash.erase_size)"),
-    Mutant("write to the slot that runs", LAYOUT, "(self.port.running + 1) % n", "self.port.running % n"),
+    Mutant("write to the slot that runs", LAYOUT, "(port.running + 1) % n", "port.running % n"),
     # Resume.
     Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
     Mutant("resume from the package's beginning", INSTALLER, "src = link.open(at)", "src = link.open(0)"),
@@ -72,8 +73,7 @@ MUTANTS = [
         "erase otadata before the switch", LAYOUT, SET_BOOT, "            self.port.otadata.erase(0, 8192)\n" + SET_BOOT
     ),
     Mutant(
-        "switch before the journal knows", LAYOUT, PUT_ARMED + "        try:\n" + SET_BOOT,
-        "        try:\n" + SET_BOOT + "    " + PUT_ARMED,
+        "switch before the journal knows", LAYOUT, PUT_ARMED, "        self.port.set_boot(record.slot)\n" + PUT_ARMED,
     ),
     Mutant(
         "do not look at otadata after the switch", LAYOUT, "if slot != record.slot or entry.state",
@@ -81,20 +81,20 @@ MUTANTS = [
     ),
     Mutant("believe a torn otadata entry", OTADATA, " and self.crc == seal(self.seq)", ""),
     Mutant(
-        "an update while one is on trial", LAYOUT, "if trial(self.journal) or self.pending():", "if False:",
+        "an update while one is on trial", RECORDS, "        if trial(self.journal):\n            raise NotNow", "        if 0:\n            raise NotNow",
         LAYS + "pitfall_2_no_update_while_pending",
     ),
     # Trials.
     Mutant("forget the journal's order", JOURNAL, 'for key in "abc":', 'for key in "":'),
     Mutant(
         "count a trial after it", SETTLE, AGAIN,
-        '    layout.put_armed(record)\n    record.trials -= 1\n    _put(layout, "armed", record.encode())\n',
+        '    layout.put_armed(record)\n    record.trials -= 1\n    layout.keep("armed", record.encode())\n',
     ),
-    Mutant("count no trial that the loader does not", SETTLE, 'if _put(layout, "armed"', 'if ("armed"'),
+    Mutant("count no trial that the loader does not", SETTLE, 'if layout.keep("armed"', 'if ("armed"'),
     Mutant("count no trial when arming again", SETTLE, AGAIN, "    layout.put_armed(record)\n"),
     Mutant(
-        "arm a slot again unseen", SETTLE, "if digest(port.slots[record.slot], record.size, bytearray(4096), port.feed) != record.sha:",
-        "if not record.size:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
+        "arm a slot again unseen", SETTLE, "bytearray(4096), port.feed) != record.sha:",
+        "bytearray(4096), port.feed) is None:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
     ),
     Mutant("forget to give up", SETTLE, '    layout.journal.put("failed", record.encode())\n', ""),
     Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
@@ -109,7 +109,7 @@ MUTANTS = [
     ),
     # The verdict.
     Mutant("confirm without the loader's mark", LAYOUT, "if entry.state != otadata.VALID:", "if not entry:"),
-    Mutant("confirm without a record", LAYOUT, 'self.journal.put("running", record.encode())', "pass"),
+    Mutant("confirm without a record", RECORDS, 'self.journal.put("running", record.encode())', "pass"),
     Mutant(
         "confirm while staged", LAYOUT, "if entry is None or slot != self.port.running:", "if entry is None:",
         LAYS + "pitfall_1_confirm_only_what_runs_and_boots",
@@ -123,7 +123,7 @@ MUTANTS = [
     Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
     Mutant("a shim that raises", SHIM, "except Exception as e:", "except ValueError as e:"),
     Mutant(
-        "a soft reset counts as a boot", BOARD, 'm.SOFT_RESET: ""', 'm.SOFT_RESET: "soft"',
+        "a soft reset counts as a boot", BOARD, '"SOFT": ""', '"SOFT": "soft"',
         LAYS + "a_soft_reset_and_a_wake_from_deep_sleep_count_nothing",
     ),
 ]  # fmt: skip

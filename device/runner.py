@@ -1,0 +1,102 @@
+"""Gives the agent and the application their turns, and keeps the agent alone going on the worst day: the rescue.
+
+A rescue begins when a pin is held, a file says so, or the application failed in three starts in a row; and in the
+middle of a run when the application raises. It takes a signed package and does nothing else. A start that a watchdog
+ended or that raised is counted in the journal, `boots`; a minute without trouble forgets it. Before the application
+gets its first turn the agent has one, so that an application that never gives it back can be replaced all the same.
+"""
+
+import os
+import sys
+
+FILE = "/rescue"
+STARTS = 3
+WELL_MS = 60000
+WINDOW_MS = 1000
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def wanted(board):
+    """Why this board shall start without its application, or None. The same answer however often it is asked."""
+    if board.held():
+        return "the pin is held"
+    if _exists(FILE):
+        return "there is a file " + FILE
+    boots = board.journal.last("boots")
+    # Somebody who switched it off and on wants to see it try again.
+    if boots and boots[0] >= STARTS and board.cause() != "power":
+        return "%d starts failed: %s" % (boots[0], boots[1:].decode())
+    return None
+
+
+class Runner:
+    """`application()` gives the application's module, or None where there is none. `why`: the reason of a rescue."""
+
+    def __init__(self, board, agent, application):
+        self.board = board
+        self.agent = agent
+        self.app = None
+        self.began = board.ticks_ms()
+        if board.cause() == "watchdog" and not agent.trial:
+            self._count("the watchdog")
+        self.why = wanted(board)
+        self._window()
+        if not self.why:
+            self._try(lambda: self._start(application))
+
+    def turn(self):
+        """One turn of each."""
+        if self.agent.step() == "reset":
+            self.board.reset()
+        if self.app:
+            self._try(self.app.step)
+        if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
+            self.began = None
+            self._count(None)
+
+    def _window(self):
+        # A host at the console says Ctrl-C now; a link is asked for news until it has none.
+        ms = self.board.setting("window_ms", WINDOW_MS, 60000)
+        busy = self.agent.links
+        while busy or self.board.since(self.began) < ms:
+            state = self.agent.step()
+            if state == "reset":
+                self.board.reset()
+            busy = state == "busy"
+            self.board.pause()
+
+    def _start(self, application):
+        self.app = application()
+        self.agent.health = getattr(self.app, "health", self.agent.health)
+
+    def _try(self, call):
+        try:
+            call()
+        except Exception as e:
+            self.app = None
+            if self.agent.failed(e):
+                self.board.reset()
+            sys.print_exception(e)
+            self.why = "the application failed: %r" % e
+            self._count(repr(e))
+
+    def _count(self, error):
+        """Note one more start that failed, for this error; None forgets them all. Nothing is written twice."""
+        journal = self.board.journal
+        boots = journal.last("boots")
+        if error is None:
+            data = b""
+        else:
+            data = bytes((min((boots[0] if boots else 0) + 1, STARTS),)) + error.encode()[:100]
+        if data != (boots or b""):
+            try:
+                journal.put("boots", data)
+            except Exception as e:
+                sys.print_exception(e)

@@ -1,0 +1,102 @@
+"""What every layout remembers of its updates, over the journal: what was armed, confirmed, given up, and why.
+
+A layout adds what its loader needs. A trial whose `slot` is the one to go back to has changed the application alone.
+"""
+
+from device.errors import FlashError, NotNow
+from device.store.journal import Record, floor, tree, trial
+
+FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
+
+
+class Records:
+    """The part of a Layout that all share. `port.running` is the number of the image that runs."""
+
+    def __init__(self, port, journal, trials):
+        self.port = port
+        self.journal = journal
+        self.trials = trials
+        self._trees = None
+
+    def record(self, tag):
+        """The Record that the journal has under `tag`, or None."""
+        return Record.decode(self.journal.last(tag))
+
+    def idle(self):
+        """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
+        self._trees = None
+        if trial(self.journal):
+            raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
+
+    def on_trial(self):
+        """The Record of the image that runs, while it is on trial."""
+        record = trial(self.journal)
+        return record if record and record.slot == self.port.running else None
+
+    def trees(self):
+        """The two trees of the application, as they are now."""
+        from device.store.trees import Trees
+
+        return Trees(tree(self.journal, self.on_trial), self.port.protected, self.port.root)
+
+    def place(self):
+        """The trees, one object from the first look at a package until it is armed."""
+        if self._trees is None:
+            self._trees = self.trees()
+        return self._trees
+
+    def new(self, key, sha, version, size, slot):
+        """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        count = max([r.count for r in map(self.record, ("armed", "running", "failed")) if r] + [0]) + 1
+        now = tree(self.journal, self.on_trial)
+        return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, now * 17, self.trials)
+
+    def fresh(self, package, slot):
+        """The Record of a package that is to be armed: of its firmware, or of its files."""
+        part = package.components[0]
+        record = self.new(package.id, part.sha, package.version, part.size, slot)
+        if FILES in [c.kind for c in package.components]:
+            record.tree = self.place().next | record.tree & 0xF0
+        return record
+
+    def keep(self, tag, data):
+        """Is it kept? A full journal must not hold up a retreat."""
+        try:
+            self.journal.put(tag, data)
+            return True
+        except FlashError:
+            return False
+
+    def reason(self, key):
+        """Why the package `key` was given up, or None."""
+        data = self.journal.last("reason")
+        return "".join(chr(c) for c in data[8:] if c < 128) if data and data[:8] == key else None
+
+    def failure(self):
+        """(Record, reason) of the update that was given up last, or None."""
+        record = self.record("failed")
+        return (record, self.reason(record.id) or "unknown") if record else None
+
+    def note(self, record, why):
+        """Keep the first reason why an image is given up: what came later followed from it."""
+        if self.reason(record.id) is None:
+            self.keep("reason", record.id + why.encode())
+
+    def floor(self):
+        """The 8 bytes of the oldest version that may be installed."""
+        return floor(self.journal)
+
+    def kept(self, record):
+        """What is on trial is good: it runs from now on, and the application before it goes."""
+        low = floor(self.journal)
+        if record.version < low:
+            self.journal.put("floor", low)
+        self.journal.put("running", record.encode())
+        if record.tree & 15 != record.tree >> 4:
+            self.trees().free()
+
+    def forget(self):
+        """Let a package that was given up be tried again."""
+        self.idle()
+        for tag in ("armed", "failed", "reason"):
+            self.journal.put(tag, b"")
