@@ -7,8 +7,8 @@ import stat
 import pytest
 
 from device.errors import Refused
-from device.pipe import decrypt
 from host import encrypt, keys
+from tests.test_decrypt import unwrap
 
 KEYS = [random.Random(i).randbytes(32) for i in range(4)]
 
@@ -75,9 +75,9 @@ def test_the_board_unwraps_for_every_recipient_and_for_nobody_else():
     assert [len(record) for record in one] == [48] * 3
     records = b"".join(one)
     for secret in KEYS[:3]:
-        assert decrypt.unwrap(memoryview(records), [secret]) == content
+        assert unwrap(records, [secret]) == content
     with pytest.raises(Refused):
-        decrypt.unwrap(memoryview(records), [KEYS[3]])
+        unwrap(records, [KEYS[3]])
     # A key that is given twice is one recipient.
     assert encrypt.records(content, [KEYS[0], KEYS[1], KEYS[0]]) == encrypt.records(content, KEYS[:2])
 
