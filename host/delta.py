@@ -189,7 +189,7 @@ class Work:
     def steps(self, parts: Sequence[Cover], mode: int) -> Iterator[Step]:
         """The old image is read where the new one is written, until a step says otherwise."""
         state = array("I", bytes(4 * device.Predicted.WORDS))
-        state[15] = mode
+        state[17] = mode
         at = where = self.start
         for one in parts:
             yield Step(self.new[at : one.new], self.difference(one, state), one.old - where - (one.new - at))
@@ -199,12 +199,12 @@ class Work:
 
     def difference(self, one: Cover, state: array[int]) -> bytes:
         """What to add to each predicted byte, page by page as the device predicts them."""
-        state[8] = 0
+        state[10] = 0
         out, at, end = b"", one.new, one.new + one.size
         while at < end:
             stop = min(end, at - at % PAGE + PAGE)
             off = one.old + at - one.new
-            state[6], state[7] = off, at
+            state[8], state[9] = off, at
             out += predicted(bytearray(self.old[off : off + stop - at]), self.new[at:stop], state)
             at = stop
         return out
@@ -212,7 +212,7 @@ class Work:
 
 def predicted(page: bytearray, new: bytes, state: array[int]) -> bytes:
     """The differences of `new` to what the device makes of the old bytes in `page`."""
-    out, done, more = b"", 0, state[15]
+    out, done, more = b"", 0, state[17]
     while more:
         more = device.follow(page, len(page), state)
         if more:

@@ -195,11 +195,11 @@ def test_noise_anywhere_in_16_mib_is_predicted_alike_by_every_interpreter():
         page = noise(delta.PAGE - round, round + 1)
         want = noise(delta.PAGE - round, round + 77)
         for i, value in enumerate((0, 0, 0, (round * 999983) & 0xFFFFFF, (round * 700001 + 13) & 0xFFFFFF)):
-            state[3 + i] = value
-        state[15] = round % 8
+            state[5 + i] = value
+        state[17] = round % 8
         end = xtensa.follow(page, len(page), state)
         while end:
-            assert 3 <= end <= len(page) and state[10] + 3 <= end
+            assert 3 <= end <= len(page) and state[12] + 3 <= end
             h.update(page[end - 3 : end])
             # Some are learned as they should be, some as noise.
             if found % 3:

@@ -50,12 +50,29 @@ def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
     return 1
 
 
+@micropython.viper
+def number(head: ptr8, s: ptr32) -> int:  # noqa: F821
+    """The next number of the controls, in at most four bytes, which end at s[6]; -1 where there is none."""
+    i = int(s[5])
+    n = 0
+    for k in range(0, 28, 7):
+        if i >= int(s[6]):
+            return -1
+        c = int(head[i])
+        i += 1
+        n |= (c & 127) << k
+        if c < 128:
+            s[5] = i
+            return n
+    return -1
+
+
 class Delta:
     """One for a component; `open(src)` begins a chunk. A Source of the new image's bytes."""
 
     # The greatest mode of a group, and the numbers of the state.
     MODES = 0
-    WORDS = 5
+    WORDS = 7
 
     def __init__(self, chunks):
         self.chunks = chunks
@@ -69,7 +86,7 @@ class Delta:
         self.left = chunks.left
         # The old image is read where the new one is written, until a control says otherwise.
         self.out = self.off = (chunks.index - 1) * chunks.chunk
-        self.extra = self.diff = self.ctl = self.ctl_end = self.at = self.end = 0
+        self.extra = self.diff = self.at = self.end = 0
         for i in range(self.WORDS):
             self.state[i] = 0
         return self
@@ -94,7 +111,7 @@ class Delta:
         at = 0
         while at < end:
             if not self.extra and not self.diff:
-                self._control(self.left - at)
+                self._control(self.left - at, self.head, self.state)
             m = min(self.extra or self.diff, end - at)
             piece = memoryview(self.page)[at : at + m]
             if self.extra:
@@ -124,17 +141,17 @@ class Delta:
     def _correct(self, piece, head, s, _):
         return patch(piece, len(piece), head, s)
 
-    def _control(self, room):
+    def _control(self, room, head, s):
         """Take the next control, from the next group if need be. It must give bytes, no more than `room`."""
-        if self.ctl == self.ctl_end:
+        if s[5] == s[6]:
             self._group()
-        self.extra = self._number()
-        self.diff = self._number()
-        seek = self._number()
+        self.extra = number(head, s)
+        self.diff = number(head, s)
+        seek = number(head, s)
         self.off += self.extra - (seek + 1 >> 1 if seek & 1 else -(seek >> 1))
-        n = self.extra + self.diff
         last = self.chunks.part.base_size - self.diff
-        if not 0 < n <= room or (self.diff and not 0 <= self.off <= last):
+        n = self.extra + self.diff
+        if seek < 0 or not 0 < n <= room or (self.diff and not 0 <= self.off <= last):
             raise ValueError
 
     def _group(self):
@@ -148,31 +165,16 @@ class Delta:
             raise ValueError
         if pull(self.src, view[:n]) < n:
             raise EOFError
-        self.ctl = 0
-        self.ctl_end = a
         s = self.state
-        s[0] = 0
-        s[1] = a
+        s[0] = s[5] = 0
+        s[1] = s[6] = a
         s[2] = s[3] = a + b
         s[4] = n
 
     def _rest(self):
         """Is there anything in the head that was not used?"""
         s = self.state
-        return self.ctl != self.ctl_end or s[1] != s[3] or s[2] != s[4]
-
-    def _number(self):
-        """The next varint of the controls: seven bits a byte, the low ones first, at most four bytes."""
-        n = 0
-        for shift in (0, 7, 14, 21):
-            if self.ctl == self.ctl_end:
-                raise EOFError
-            c = self.head[self.ctl]
-            self.ctl += 1
-            n |= (c & 127) << shift
-            if c < 128:
-                return n
-        raise ValueError
+        return s[5] != s[6] or s[1] != s[3] or s[2] != s[4]
 
 
 def stage(chunks):

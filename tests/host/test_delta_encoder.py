@@ -95,10 +95,11 @@ def test_the_same_images_give_the_same_bytes(pair, planned):
     assert delta.plan(*pair, 16384, module is xtensa) == plan
 
 
-def test_a_stage_without_prediction_refuses_a_chunk_that_needs_it(pair):
-    plan = delta.plan(*pair, 16384, True)
-    with pytest.raises(ValueError):
-        decode(pair[0], plan.chunks, len(pair[1]), 16384)
+def test_a_stage_without_prediction_refuses_a_chunk_that_needs_it(pair, planned):
+    plan, module = planned
+    if module is xtensa:
+        with pytest.raises(ValueError):
+            decode(pair[0], plan.chunks, len(pair[1]), 16384)
 
 
 UNIX = """
