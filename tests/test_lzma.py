@@ -19,7 +19,7 @@ HERE = __file__.rsplit("/", 1)[0]
 RECORD = "<BBI32sI"
 FENCE = 64
 # What lies in front of a window, and the words of a decoder (memory is counted below).
-ROOM, WORDS = 576, 1196
+ROOM, WORDS = 1088, 1196
 
 
 def file(name):

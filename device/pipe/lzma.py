@@ -23,8 +23,8 @@ _PLAIN = const(255)
 # A symbol is at most 48 binary decisions, and each reads at most one byte: so many may lie behind the last one.
 _MOST = const(48)
 # The input lies before the window, and the byte before the window's first is its neighbour across the edge.
-_INPUT = const(512)
-_ROOM = const(576)
+_INPUT = const(1024)
+_ROOM = const(1088)
 # Words: 0 range, 2 code, 4 input position, 5 window position, 6 rest of a match, 7 to 10 distances, 11 half the bytes
 # of a window that was full once, 12 state, 13 8 - lc, 14 last of the window, 15 mask of positions, 16 marker seen; then
 # the probabilities.
@@ -97,7 +97,7 @@ def run(r: uint, i: int, literals, words, ram) -> int:
         k = _MATCH + (state << 2) + s
         p = pr[k]
         b = r
-        r = uint(p) * (r >> 11)
+        r = (r >> 11) * p
         p *= 31
         top = 0
         if c < r:
@@ -136,17 +136,15 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                 k = q + i
                 p = pr[k]
                 b = r
-                r = uint(p) * (r >> 11)
-                p *= 31
-                i += i
+                r = (r >> 11) * p
                 if c < r:
-                    p += 2048
+                    pr[k] = (p * 31 + 2048) >> 5
+                    i += i
                 else:
-                    p += 31
-                    i += 1
+                    pr[k] = (p * 31 + 31) >> 5
+                    i += i + 1
                     c -= r
                     r = b - r
-                pr[k] = p >> 5
                 if not r >> 24:
                     r <<= 8
                     c = (c << 8) | m[at]
@@ -161,7 +159,7 @@ def run(r: uint, i: int, literals, words, ram) -> int:
                 while i < end:
                     p = lit[i]
                     b = r
-                    r = uint(p) * (r >> 11)
+                    r = (r >> 11) * p
                     if c < r:
                         lit[i] = (p * 31 + 2048) >> 5
                         i += i

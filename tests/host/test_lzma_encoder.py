@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from device.pipe.lzma import ENDLESS, LC, Lzma
 from host import lzma_chunk
+from host.flash import ROOT, compile_mpy
 from host.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
 from host.sim.board import real_firmware
 from host.vendor import prepare
@@ -209,3 +210,8 @@ def test_a_source_that_ends_by_itself_is_read_to_its_end():
         decoder = make(src)
         assert decoder.readinto(bytearray(900)) == 900
         assert src.tell() == len(stream)
+
+
+def test_the_decoder_keeps_to_its_bytes():
+    for arch in ("xtensawin", "x64", "armv6m", "rv32imc"):
+        assert 4000 < len(compile_mpy(ROOT / "device" / "pipe" / "lzma.py", arch)) <= 7680, arch
