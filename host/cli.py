@@ -364,7 +364,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
 @click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
 @click.option(
-    "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for its NVS; it holds up to four."
+    "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for it to hold, beside those it has."
 )
 @click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
 @layout_option
@@ -399,15 +399,15 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
                 flasher.apply(repl, plan, step)
             if given["wifi"]:
                 flasher.set_wifi(repl, given["wifi"], psk)
+            repl.restart()
             if secrets:
                 held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
-            repl.restart()
             after = read(repl)
     if as_json:
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
         for ident, word in held.items():
-            show.out.print(f"device key {ident}: {'in NVS now' if word == 'new' else 'was in NVS already'}")
+            show.out.print(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
         show.report(after, False)
 
 

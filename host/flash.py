@@ -416,38 +416,28 @@ def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None
     repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
 
 
-# What `Board.secrets` of device/board.py reads.
+# Where `Board.secrets` looks: NVS, or on a board without it two files. The board's own code writes it.
 DEVICE_KEYS = """
-from esp32 import NVS
-nvs, names, held = NVS("mpota_keys"), "0123", []
-if not {replace}:
-    for name in names:
-        buf = bytearray(128)
-        try:
-            held.append(bytes(buf[:nvs.get_blob(name, buf)]))
-        except OSError:
-            pass
+import json
+from device.board import Board
+board = Board()
+memory, names = board._memory("mpota_keys"), "0123"
+held = [] if {replace} else board.secrets()
 words = ["same" if key in held else "new" for key in {keys!r}]
 held += [key for key in {keys!r} if key not in held]
-if len(held) <= 4:
-    for name, key in zip(names, held):
-        nvs.set_blob(name, key)
-    for name in names[len(held):]:
-        try:
-            nvs.erase_key(name)
-        except OSError:
-            pass
-    nvs.commit()
+if len(held) <= len(names):
+    for name, key in zip(names, held + [b""] * 4):
+        if memory.last(name) != (key or None):
+            memory.put(name, key)
 else:
     words = None
-del held, nvs
-import json
+del held
 print(json.dumps(words))
 """
 
 
 def set_device_keys(repl: console.Repl, secrets: list[bytes], replace: bool = False) -> dict[str, str]:
-    """Put device keys into NVS beside those that are there, or instead of them; "new" or "same" by id.
+    """Give a board that has mpota device keys, beside those it holds or instead of them; "new" or "same" by id.
 
     Nothing of a key comes back from the board: it compares them itself and answers with words.
     """

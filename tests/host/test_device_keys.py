@@ -201,7 +201,7 @@ def test_an_encrypted_update_is_refused_without_the_key_and_installed_with_it(bo
     assert refused.returncode == 3 and ident(folder) in refused.stderr and "flash --device-key" in refused.stderr
     done = put(board, folder, "other", "fleet")
     assert done.returncode == 0, done.stderr
-    assert f"{ident(folder, 'fleet')}: in NVS now" in done.stdout
+    assert f"{ident(folder, 'fleet')}: the board holds it now" in done.stdout
     assert held(board) == [ident(folder, "other"), ident(folder, "fleet")]
     pushed = run(*push)
     assert pushed.returncode == 0, pushed.stderr
@@ -232,7 +232,7 @@ def test_a_dry_run_and_a_replacement_by_nothing_leave_the_keys_alone(board, fold
     assert put(board, folder, more=("--replace-device-keys",)).returncode == 2
     assert held(board) == [ident(folder)]
     said = put(board, folder, "lamp").stdout
-    assert "was in NVS already" in said
+    assert "held it already" in said
 
 
 def test_the_key_is_in_no_file_of_the_board_and_in_no_package(board, folder):
