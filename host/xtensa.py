@@ -19,6 +19,10 @@ CODE_FROM = 0x40000000
 MAGIC = 0xE9
 HEAD = 24
 CALL8, L32R = 0x25, 1
+# esp_chip_id_t of the ESP32, S2 and S3; the others run RISC-V code, of which only the pointers are known here.
+CHIPS = (0, 2, 9)
+# Highest bytes of the addresses that mode WIDE adds: flash as the S3 and newer chips map it.
+FAR = (0x3C, 0x3D, 0x3E, 0x41, 0x42)
 NOWHERE = -(1 << 31)
 
 
@@ -45,7 +49,8 @@ class Image:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.segments = list(segments(data))
+        self.segments = segments(data)
+        self.known = data[12:14] in [chip.to_bytes(2, "little") for chip in CHIPS]
         self.starts = [one.start for one in self.segments]
         self.by_address = sorted(self.segments, key=lambda one: one.address)
         self.addresses = [one.address for one in self.by_address]
@@ -65,10 +70,9 @@ class Image:
 
     def modes(self) -> list[int]:
         """The modes of prediction that may suit a chunk."""
-        if not self.segments:
-            return []
-        wide = any(one.address >> 24 not in (0x3F, 0x40) for one in self.segments if one.address >> 24 != 0x50)
-        return [mode | (WIDE if wide else 0) for mode in (POINTERS, POINTERS | CODE)]
+        wide = WIDE if any(one.address >> 24 in FAR for one in self.segments) else 0
+        kinds = (POINTERS, POINTERS | CODE) if self.known else (POINTERS,)
+        return [mode | wide for mode in kinds] if self.segments else []
 
 
 def segments(data: bytes) -> list[Segment]:
@@ -107,7 +111,7 @@ def absolute(image: Image, shifts: Shifts | None = None, new: Image | None = Non
     """The image with its addresses absolute, and moved by `shifts` to where they lie in `new`."""
     out = bytearray(image.data)
     for one in image.segments:
-        if one.address >= CODE_FROM:
+        if one.address >= CODE_FROM and image.known:
             _code(out, image, one, shifts)
         for off in range(one.start + -one.start % 4, one.end - 3, 4):
             if 0x3C <= image.data[off + 3] <= 0x42 and shifts and new:

@@ -163,6 +163,19 @@ def pairs(row):
     return [(row[i], row[i + 1]) for i in range(len(row) - 1)]
 
 
+def test_a_value_that_is_missing_at_an_address_is_refused():
+    old = image(call8, {600: 4800, 804: 4800})
+    good = group(control(0, 900, 0), b"\xff\xff\x5a", b"\0\1", b"", 3)
+    decode(good, 900, Chunks(old))
+    # A gap that ends in the call, and no value behind it.
+    bad = group(control(0, 900, 0), b"\xff\xff\x5a", b"\0", b"", 3)
+    try:
+        decode(bad, 900, Chunks(old))
+    except ValueError:
+        return
+    raise AssertionError("no ValueError was raised")
+
+
 def test_a_mode_that_is_not_known_is_refused():
     stream = group(control(3, 0, 0), b"", b"", b"new", 8)
     for module, known in ((delta, 0), (xtensa, 7)):
