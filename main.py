@@ -1,9 +1,11 @@
-# The board's wiring: its links, its keys, and the application's turn. Yours to change; updates need agent.step().
-from time import sleep_ms
+# The board's wiring: its links, its keys, and the application's turn. Yours to change; updates need runner.turn().
+import os
 
+from device import shim
 from device.agent import Agent
 from device.board import Board
 from device.link.http import Http
+from device.runner import Runner
 
 board = Board()
 links = []
@@ -13,24 +15,22 @@ if "manifest" in board.settings:
     link.ca = board.settings.get("ca")
     link.report_url = board.settings.get("report")
     links.append(link)
-agent = Agent(board, links, board.keys())
-try:
+    board.connect()
+
+
+def application():
+    """Yours: app.step() is its turn, app.health() its verdict on an update. It lies in its tree, or at the root."""
+    os.chdir(shim.folder or "/")
     try:
-        import app  # yours: step() is its turn, health() its verdict on a new firmware
+        import app
     except ImportError as e:
         if "'app'" not in str(e):
             raise
-        app = None
-    agent.health = getattr(app, "health", agent.health)
-    if links:
-        board.connect()
-    while True:
-        if agent.step() == "reset":
-            board.reset()
-        if app:
-            app.step()
-        sleep_ms(10)
-except Exception as e:
-    if agent.failed(e):
-        board.reset()
-    raise
+        return None
+    return app
+
+
+runner = Runner(board, Agent(board, links, board.keys()), application)
+while True:
+    runner.turn()
+    board.pause()

@@ -23,6 +23,8 @@ class Board:
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
     root = "/mpota"
+    # The slot that runs, for a layout that has none.
+    running = 0
 
     def __init__(self):
         self.journal = self._memory("mpota")

@@ -10,12 +10,26 @@ from device.errors import UpToDate
 
 def status():
     """A dict of facts, ready for JSON."""
+    from device.pipe.package import STAGES
+    from device.runner import wanted
+
     board = Board()
     facts = board.layout.status()
+    facts["stages"] = [name for name in STAGES.values() if _has("device.pipe." + name)]
+    facts["tree"] = shim.folder or None
+    facts["rescue"] = wanted(board)
     facts["product"] = board.product
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else None
     return facts
+
+
+def _has(module):
+    try:
+        __import__(module)
+        return True
+    except (ImportError, MemoryError):
+        return False
 
 
 def confirm():
@@ -33,8 +47,10 @@ def rollback():
 
 
 def forget():
-    """Let a package that was given up be tried again."""
-    Board().layout.forget()
+    """Let a package that was given up be tried again, and the application after its failed starts."""
+    board = Board()
+    board.layout.forget()
+    board.journal.put("boots", b"")
 
 
 def push():

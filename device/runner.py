@@ -53,24 +53,30 @@ class Runner:
 
     def turn(self):
         """One turn of each."""
-        if self.agent.step() == "reset":
-            self.board.reset()
+        self._step()
         if self.app:
             self._try(self.app.step)
         if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
             self.began = None
             self._count(None)
 
+    def _step(self):
+        state = self.agent.step()
+        if state == "reset":
+            self.board.reset()
+        return state
+
     def _window(self):
         # A host at the console says Ctrl-C now; a link is asked for news until it has none.
-        ms = self.board.setting("window_ms", WINDOW_MS, 60000)
-        busy = self.agent.links
-        while busy or self.board.since(self.began) < ms:
-            state = self.agent.step()
-            if state == "reset":
-                self.board.reset()
-            busy = state == "busy"
-            self.board.pause()
+        board = self.board
+        ms = board.setting("window_ms", WINDOW_MS, 60000)
+        # A trial is judged by the application's health(), which is not there yet.
+        busy = self.agent.links and not self.agent.trial
+        while busy or board.since(self.began) < ms:
+            if busy:
+                busy = self._step() == "busy"
+            board.feed()
+            board.pause()
 
     def _start(self, application):
         self.app = application()

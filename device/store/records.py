@@ -5,6 +5,7 @@ A layout adds what its loader needs. A trial whose `slot` is the one to go back 
 
 from device.errors import FlashError, NotNow
 from device.store.journal import Record, floor, tree, trial
+from device.store.writer import digest
 
 FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
 
@@ -16,7 +17,7 @@ class Records:
         self.port = port
         self.journal = journal
         self.trials = trials
-        self._trees = None
+        self._trees = self._version = None
 
     def record(self, tag):
         """The Record that the journal has under `tag`, or None."""
@@ -82,6 +83,25 @@ class Records:
         if self.reason(record.id) is None:
             self.keep("reason", record.id + why.encode())
 
+    def give_up(self, record, why):
+        """The end of a trial that failed, or of what was confirmed and is left."""
+        self.note(record, why)
+        self.journal.put("failed", record.encode())
+
+    def version(self):
+        """The 8 bytes of the version that runs, None where it is not known: after a USB flash or a change by hand."""
+        if self._version is None:
+            record = self.on_trial() or self.record("running")
+            if record is None or record.slot != self.port.running:
+                return None
+            flash = self.port.current if record.slot != record.back else self.trees().old
+            try:
+                if digest(flash, record.size, bytearray(4096), self.port.feed) == record.sha:
+                    self._version = record.version
+            except FlashError:
+                pass  # a file of the application is gone
+        return self._version
+
     def floor(self):
         """The 8 bytes of the oldest version that may be installed."""
         return floor(self.journal)
@@ -92,6 +112,7 @@ class Records:
         if record.version < low:
             self.journal.put("floor", low)
         self.journal.put("running", record.encode())
+        self._version = None
         if record.tree & 15 != record.tree >> 4:
             self.trees().free()
 

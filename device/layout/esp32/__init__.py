@@ -8,7 +8,6 @@ own functions only, handed in by the board, and never for the slot that boots al
 from device.errors import Corrupt, FlashError, NotNow, Refused
 from device.layout.esp32 import image, otadata
 from device.store.records import FIRMWARE, Records
-from device.store.writer import digest
 
 TRIALS = 3
 FACTORY = -1
@@ -28,7 +27,6 @@ class Layout(Records):
     """
 
     NAME = "esp32"
-    _version = None
 
     def boots(self):
         """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
@@ -121,7 +119,6 @@ class Layout(Records):
             if entry.state != otadata.VALID:
                 self.port.mark_valid()
         if record:
-            self._version = None
             self.kept(record)
 
     def __getattr__(self, name):
@@ -130,17 +127,3 @@ class Layout(Records):
 
         call = getattr(settle, name)
         return lambda *args: call(self, *args)
-
-    def version(self):
-        """The 8 bytes of the version that runs, None where it is not known: after a USB flash, say."""
-        if self._version is None:
-            record = self.on_trial() or self.record("running")
-            if record is None or record.slot != self.port.running:
-                return None
-            flash = self.port.current if record.slot != record.back else self.trees().old
-            try:
-                if digest(flash, record.size, bytearray(4096), self.port.feed) == record.sha:
-                    self._version = record.version
-            except FlashError:
-                pass  # a file of the application is gone
-        return self._version

@@ -77,10 +77,10 @@ def _again(layout, record, why):
         again = entry.state == otadata.PENDING
         if not again:
             stay(layout)
-        _give_up(layout, record, "the loader refused the image")
+        layout.give_up(record, "the loader refused the image")
         return again
     if record.trials < 2:
-        _give_up(layout, record, why)
+        layout.give_up(record, why)
         return False
     if digest(port.slots[record.slot], record.size, bytearray(4096), port.feed) != record.sha:
         layout.journal.put("progress", b"")
@@ -89,11 +89,6 @@ def _again(layout, record, why):
     record.trials -= 1
     layout.put_armed(record)
     return True
-
-
-def _give_up(layout, record, why):
-    layout.note(record, why)
-    layout.journal.put("failed", record.encode())
 
 
 def retreat(layout, why):
@@ -115,7 +110,7 @@ def rollback(layout, why):
         if record.slot == port.running:
             return retreat(layout, why)
         stay(layout)
-        return _give_up(layout, record, why)
+        return layout.give_up(record, why)
     slot, entry = layout.boots()
     if entry and slot != port.running:
         return stay(layout)
@@ -130,7 +125,7 @@ def rollback(layout, why):
         return port.set_boot(back)
     _arm_back(layout, back)
     if known:
-        _give_up(layout, now, why)
+        layout.give_up(now, why)
 
 
 def _arm_back(layout, slot):
