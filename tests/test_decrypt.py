@@ -139,6 +139,15 @@ def test_any_of_several_recipients_finds_its_own_record():
     assert unwrap(damaged, [DEVICE, FLEET]) == CONTENT
 
 
+def test_what_lies_behind_the_records_is_not_read_as_one():
+    package = Header()
+    package.recipients = 1
+    head = bytearray(208) + record(DEVICE) + record(FLEET)
+    raises(Refused, "encrypted", decrypt.unlock, package, [FLEET], head)
+    decrypt.unlock(package, [DEVICE], head)
+    assert package.key == CONTENT
+
+
 def test_a_board_without_a_fitting_key_names_the_keys_that_fit_and_what_to_do():
     records = record(DEVICE) + record(FLEET)
     for secrets in ([], [OTHER], [OTHER, bytes([7] * 32)]):
