@@ -31,6 +31,8 @@ class Maker:
         self.kind = fmt.FIRMWARE
         self.flags = 0
         self.wbits = 12
+        self.name = b"firmware"
+        self.base = b""
         self.size = len(image)
         self.sha = sha256(image).digest()
         self.algorithm = 0
@@ -48,8 +50,9 @@ class Maker:
             done.insert(0, chunk)
         return done
 
-    def header(self, chunks):
-        record = pack(
+    def record(self, chunks):
+        """The component's record in the header."""
+        return pack(
             fmt.COMPONENT,
             self.kind,
             self.wbits,
@@ -60,16 +63,29 @@ class Maker:
             self.sha,
             len(chunks[0]),
             sha256(chunks[0]).digest(),
-            0,
-            bytes(32),
-            b"firmware",
+            len(self.base),
+            sha256(self.base).digest() if self.base else bytes(32),
+            self.name,
         )
-        body = pack(fmt.BODY, self.product, self.layout, self.version, self.chunk, 1, 0) + record
+
+    def header(self, chunks):
+        return self.head([self.record(chunks)])
+
+    def head(self, records):
+        """The signed bytes of a package of these components."""
+        body = pack(fmt.BODY, self.product, self.layout, self.version, self.chunk, len(records), 0) + b"".join(records)
         return pack(fmt.PREAMBLE, fmt.MAGIC, self.format, self.algorithm, len(body), bytes(8)) + body
 
     def bytes(self):
         chunks = self.chunks()
         return self.header(chunks) + b"".join(chunks)
+
+
+def several(*makers):
+    """One package of the components of these makers; the first one's header says what it is for."""
+    chunks = [maker.chunks() for maker in makers]
+    records = [maker.record(one) for maker, one in zip(makers, chunks)]
+    return makers[0].head(records) + b"".join([chunk for one in chunks for chunk in one])
 
 
 class Ram:

@@ -62,7 +62,7 @@ class Trees:
         """The first bytes of a component: make room for a list, and take a resource only if the list has it."""
         if part.kind == FILES:
             return self.new.begin(head)
-        for path, size, apart in self.new.entries():
+        for path, size, apart in self.new.entries() if self.new.head()[2] else ():
             if apart and (path, size) == (part.name, part.size):
                 return None
         raise Refused("files", "the list of files has no %r of %d bytes" % (part.name, part.size))
