@@ -197,6 +197,13 @@ def test_a_head_as_large_as_its_buffer_is_taken():
     assert decode(group(steps, extra=b"z" * n), n) == b"z" * n
 
 
+def test_a_number_that_goes_on_behind_a_full_head_is_refused():
+    n = (ROOM - 2) // 3
+    stream = group(control(1, 0, 0) * n + b"\x81\x80", extra=b"z" * n)
+    assert len(stream) == 7 + ROOM + n
+    refused(stream, n + 1)
+
+
 def test_values_too_few_or_too_many_are_refused():
     steps = control(0, 100, 0)
     refused(group(steps, b"", b""))
