@@ -18,6 +18,8 @@ def status():
     facts["stages"] = [name for name in STAGES.values() if _has("device.pipe." + name)]
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
+    boots = board.journal.last("boots")
+    facts["failed_starts"] = boots and {"number": boots[0], "reason": boots[1:].decode()}
     facts["product"] = board.product
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else None

@@ -6,3 +6,8 @@ if sys.implementation.name != "micropython":
     _stand_ins = __file__.rpartition("/")[0] + "/sim/cpython"
     if _stand_ins not in sys.path:
         sys.path.append(_stand_ins)
+    if not hasattr(sys, "print_exception"):
+        import traceback
+
+        # MicroPython has it in sys.
+        sys.print_exception = traceback.print_exception
