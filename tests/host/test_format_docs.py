@@ -6,8 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from device import installer
-from device.pipe import package, trust
+from device.pipe import delta, package, trust, xtensa
+from device.store import records, trees
 from device.store.journal import Record
+from host import encrypt
+from host import format as fmt
+from host.delta import HEAD_SHIFT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,17 +33,26 @@ def total(rows: list[tuple[int, int]]) -> int:
 
 def test_the_package_page_has_the_sizes_of_the_code() -> None:
     page = "device/pipe/FORMAT.md"
-    assert total(fields(page, "## Preamble")) == struct.calcsize(package.PREAMBLE) == 16
-    assert total(fields(page, "## Body")) == struct.calcsize(package.BODY)
-    assert total(fields(page, "## Component")) == struct.calcsize(package.COMPONENT) == package.COMPONENT_SIZE
-    assert total(fields(page, "## Stored chunk")) == struct.calcsize(package.LINK) == package.LINK_SIZE
+    assert total(fields(page, "## Preamble")) == struct.calcsize(fmt.PREAMBLE) == 16
+    assert total(fields(page, "## Body")) == struct.calcsize(fmt.BODY)
+    assert total(fields(page, "## Component")) == struct.calcsize(fmt.COMPONENT) == fmt.COMPONENT_SIZE
+    assert total(fields(page, "## Stored chunk")) == struct.calcsize(fmt.LINK) == fmt.LINK_SIZE
     text = (ROOT / page).read_text()
-    assert f"at most the chunk size and {package.SLACK}" in text
-    assert package.SIGNATURE == trust.SIZE == 384 and "384 or 0" in text
-    for size in package.CHUNKS:
+    assert f"at most the chunk size and {fmt.SLACK}" in text
+    assert fmt.SIGNATURE == trust.SIZE == 384 and "384 or 0" in text
+    for size in fmt.CHUNKS:
         assert str(size) in text
-    for code, name in package.STAGES.items():
+    for code, name in fmt.STAGES.items():
         assert f"{code} {name}" in text
+
+
+def test_the_board_has_the_same_numbers() -> None:
+    mine = {name: value for name, value in vars(fmt).items() if name.isupper() and name != "STAGES"}
+    device = {name[1:]: value for name, value in vars(package).items() if name[:1] == "_" and name[1:].isupper()}
+    # What a component is, the installer and the store ask for themselves.
+    kinds = {"FIRMWARE": installer._FIRMWARE, "FILES": records.FILES, "RESOURCE": trees.RESOURCE}
+    assert len(device) == 13
+    assert mine == {**kinds, **device}
 
 
 def test_the_store_page_has_the_sizes_of_the_code() -> None:
@@ -57,3 +70,22 @@ def test_a_page_with_a_gap_would_be_found() -> None:
     except AssertionError:
         return
     raise AssertionError("a gap was not found")
+
+
+def test_the_delta_section_has_the_numbers_of_the_code() -> None:
+    text = (ROOT / "device/pipe/FORMAT.md").read_text()
+    assert f"pages of {delta.PAGE} bytes" in text and f"at most chunk / {1 << HEAD_SHIFT}" in text
+    assert f"| fine | {xtensa.COARSE - xtensa.FINE} |" in text
+    assert f"| coarse | {xtensa.STATE - xtensa.COARSE} |" in text
+    assert f"more than {xtensa.Predicted.MODES} is refused" in text and xtensa.FINE == 18
+
+
+def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
+    page = "device/pipe/FORMAT.md"
+    record = encrypt.records(bytes(32), [bytes(32)])[0]
+    assert total(fields(page, "that is not encrypted).")) == fmt.RECIPIENT_SIZE == len(record)
+    assert total(fields(page, "It is this block, encrypted with the content key (ECB):")) == len(encrypt.nonce(0, 0))
+    text = (ROOT / page).read_text()
+    assert f"`{encrypt.LABEL.decode()}`" in text and "`mpota device key`" in text and "`mpota_keys`" in text
+    most = (4096 - fmt.SIGNATURE - 72 - fmt.COMPONENT_SIZE) // fmt.RECIPIENT_SIZE
+    assert f"room for {most} recipients" in text
