@@ -8,12 +8,15 @@ yield is safe: the next call goes on at the chunk where this one stopped, over w
 
 from struct import calcsize, pack, unpack
 
+from micropython import const
+
 from device.errors import FlashError, LinkError, Refused, UpToDate
-from device.pipe.package import FIRMWARE, Chunks, Package
+from device.pipe.package import Chunks, Package
 from device.store.writer import digest, put
 from device.stream import pull
 from device.version import text
 
+_FIRMWARE = const(1)  # a kind of component, pipe/FORMAT.md
 # Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
 PROGRESS = "<8s32sIIHB"
 
@@ -78,7 +81,7 @@ def _room(board, parts, buf):
     files = 0
     for part in parts:
         need = part.size
-        if part.kind != FIRMWARE:
+        if part.kind != _FIRMWARE:
             # One file system takes them all.
             files = need = files + need
         room = board.layout.target(part).size

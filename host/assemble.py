@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from device.errors import Refused
-from device.pipe import package as fmt
+from host import format as fmt
 from host import keys
 
 CODES = {name: code for code, name in fmt.STAGES.items()}

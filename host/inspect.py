@@ -14,7 +14,7 @@ from pathlib import Path
 
 from device.errors import Corrupt, LinkError, OtaError, Refused
 from device.pipe import decrypt, trust
-from device.pipe import package as fmt
+from host import format as fmt
 from device.pipe.package import Chunks, Component, Package
 from device.version import text
 from host import encrypt

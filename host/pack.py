@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from device.errors import Refused
-from device.pipe import package as fmt
+from host import format as fmt
 from host import keys
 from host.assemble import Head, Part, assemble, pieces
 from host.encrypt import key_id, lock

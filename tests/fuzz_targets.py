@@ -38,7 +38,7 @@ def package(data):
     chunks = Chunks(found, 0, src, buf)
     out = bytearray(1024)
     done = 0
-    while not chunks.done() or not done:
+    while done < chunks.part.size:
         left = chunks.load()
         while left:
             n = chunks.readinto(out)

@@ -11,7 +11,7 @@ from cryptolib import aes
 
 from device.errors import Corrupt, OtaError, Refused
 from device.pipe import decrypt
-from device.pipe import package as fmt
+from host import format as fmt
 from device.pipe.package import Chunks, Package
 from host.sim import soc
 from tests.expect import raises
@@ -101,7 +101,7 @@ def decoded(data, *secrets, i=0):
     chunks = Chunks(package, i, src, buf)
     src.at = chunks.at
     out = b""
-    while not chunks.done():
+    while len(out) < chunks.part.size:
         left = chunks.load()
         while left:
             n = chunks.readinto(buf)

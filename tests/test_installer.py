@@ -5,7 +5,7 @@ from struct import pack
 
 from device.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
 from device.installer import install
-from device.pipe import package as fmt
+from host import format as fmt
 from host.sim import soc
 from tests.expect import raises
 from tests.firmware import image

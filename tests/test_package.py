@@ -30,7 +30,7 @@ def decoded(data, keys=(RELEASE, NEXT)):
     package = Package.read(src, keys, buf)
     chunks = Chunks(package, 0, src, buf)
     out = b""
-    while not chunks.done():
+    while len(out) < package.components[0].size:
         left = chunks.load()
         while left:
             n = chunks.readinto(buf)

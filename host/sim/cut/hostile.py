@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from device.agent import Agent
-from device.pipe import package as fmt
+from host import format as fmt
 from host import keys
 from host.assemble import Part, assemble, pieces, sign
 from host.pack import Options, head, pack
