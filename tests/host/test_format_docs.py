@@ -6,10 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from device import installer
-from device.pipe import package, trust
+from device.pipe import delta, package, trust, xtensa
 from device.store import records, trees
 from device.store.journal import Record
+from host import encrypt
 from host import format as fmt
+from host.delta import HEAD_SHIFT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,3 +70,22 @@ def test_a_page_with_a_gap_would_be_found() -> None:
     except AssertionError:
         return
     raise AssertionError("a gap was not found")
+
+
+def test_the_delta_section_has_the_numbers_of_the_code() -> None:
+    text = (ROOT / "device/pipe/FORMAT.md").read_text()
+    assert f"pages of {delta.PAGE} bytes" in text and f"at most chunk / {1 << HEAD_SHIFT}" in text
+    assert f"| fine | {xtensa.COARSE - xtensa.FINE} |" in text
+    assert f"| coarse | {xtensa.STATE - xtensa.COARSE} |" in text
+    assert f"more than {xtensa.Predicted.MODES} is refused" in text and xtensa.FINE == 18
+
+
+def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
+    page = "device/pipe/FORMAT.md"
+    record = encrypt.records(bytes(32), [bytes(32)])[0]
+    assert total(fields(page, "that is not encrypted).")) == fmt.RECIPIENT_SIZE == len(record)
+    assert total(fields(page, "It is this block, encrypted with the content key (ECB):")) == len(encrypt.nonce(0, 0))
+    text = (ROOT / page).read_text()
+    assert f"`{encrypt.LABEL.decode()}`" in text and "`mpota device key`" in text and "`mpota_keys`" in text
+    most = (4096 - fmt.SIGNATURE - 72 - fmt.COMPONENT_SIZE) // fmt.RECIPIENT_SIZE
+    assert f"room for {most} recipients" in text
