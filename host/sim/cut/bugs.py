@@ -34,6 +34,7 @@ CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield don
 PROVE = "        for part in package.components:\n            prove(board, part, buf)\n"
 ARM = "    board.layout.arm(package)\n"
 LOAD = "        left = chunks.load()\n"
+IDLE = "        if trial(self.journal):\n            raise NotNow"
 NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
@@ -54,7 +55,8 @@ MUTANTS = [
     Mutant("take another product's package", INSTALLER, '_same("product", package.product, board.product)', "pass"),
     Mutant("take another chip's image", LAYOUT, "image.judge(head, image.chip_of(mine), part.size)", "pass"),
     Mutant("take an image that is too large", INSTALLER, "if need > room:", "if not room:"),
-    Mutant("take again what was given up", INSTALLER, "failure[0].id == package.id", "failure[0].id is None"),
+    Mutant("take any base for a delta", INSTALLER, "!= part.base_sha:", "is None:"),
+    Mutant("take again what was given up", INSTALLER, "if failure and (", "if not 1 and ("),
     # Bytes in flash.
     Mutant("drop the last partial sector", WRITER, "while n %", "if n % 4096:\n        return\n    while n %"),
     Mutant("do not erase the first sector", WRITER, "if off % flash", "if off and off % flash"),
@@ -81,7 +83,7 @@ MUTANTS = [
     ),
     Mutant("believe a torn otadata entry", OTADATA, " and self.crc == seal(self.seq)", ""),
     Mutant(
-        "an update while one is on trial", RECORDS, "        if trial(self.journal):\n            raise NotNow", "        if 0:\n            raise NotNow",
+        "an update while one is on trial", RECORDS, IDLE, IDLE.replace("trial(self.journal)", "0"),
         LAYS + "pitfall_2_no_update_while_pending",
     ),
     # Trials.
@@ -96,7 +98,7 @@ MUTANTS = [
         "arm a slot again unseen", SETTLE, "bytearray(4096), port.feed) != record.sha:",
         "bytearray(4096), port.feed) is None:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
     ),
-    Mutant("forget to give up", SETTLE, '    layout.journal.put("failed", record.encode())\n', ""),
+    Mutant("forget to give up", RECORDS, '        self.journal.put("failed", record.encode())\n', ""),
     Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
     Mutant(
         "leave the old image on trial", SETTLE, MARK, MARK.replace("port.mark_valid()", "pass"),

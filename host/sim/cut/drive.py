@@ -49,8 +49,9 @@ class Memory:
 class Offer:
     """A link that offers one package, and counts from where it was asked for it."""
 
-    def __init__(self, data: bytes | None) -> None:
+    def __init__(self, data: bytes | None, spare: bytes | None = None) -> None:
         self.data = data
+        self.spare = spare
         self.opened: list[int] = []
         self.reports: list[str] = []
 
@@ -61,7 +62,11 @@ class Offer:
         return _Body(self.data, at)
 
     def other(self) -> bool:
-        return False
+        """After a refusal the whole image, where there is one behind the delta."""
+        if self.spare is None:
+            return False
+        self.data, self.spare = self.spare, None
+        return True
 
     def report(self, code: str, text: str) -> None:
         self.reports.append(code)
@@ -203,7 +208,9 @@ class Life:
 
     def _steps(self, board: Any, i: int, verdict: str) -> str | None:
         health = {"unhealthy": lambda: False, "dies": lambda: 1 // 0}.get(verdict)
-        link = Offer(None if verdict == "no-link" else self._offered(i))
+        link = Offer(None)
+        if verdict != "no-link":
+            self._offer(i, link)
         agent = Agent(board, [link], board.keys(), health)
         polls = 0
         for _ in range(STEPS):
@@ -249,11 +256,11 @@ class Life:
         else:
             self.phase = "fetch"
 
-    def _offered(self, i: int) -> bytes:
+    def _offer(self, i: int, link: Offer) -> None:
         """The publisher offers what comes after the image that runs, and never again what was given up."""
         if i + 1 > self.memory.release and i + 1 < len(self.rig.images):
             self.memory = replace(self.memory, release=i + 1)
-        return self.rig.package(self.memory.release)
+        link.data, link.spare = self.rig.package(self.memory.release), self.rig.spare(self.memory.release)
 
     def _rests(self, agent: Any, i: int, link: Offer) -> bool:
         """Is there nothing more to come? Else see to it that the next poll finds something."""
@@ -268,5 +275,5 @@ class Life:
         if getattr(error, "code", "") == "failed":
             # The publisher hears of it and offers another release.
             self.memory = replace(self.memory, release=self.memory.release + 1)
-            link.data = self.rig.package(self.memory.release)
+            self._offer(i, link)
         return False

@@ -21,7 +21,16 @@ from host.sim.cut.rig import Area, Scenario, scenario_of
 from host.sim.cut.shapes import SHAPES
 
 # Stories that are played with faults; between them they have every way out of a trial.
-STORIES = ("update", "update-unprotected", "unhealthy", "hang-unprotected", "factory-unhealthy", "journal-full")
+STORIES = (
+    "update",
+    "update-unprotected",
+    "unhealthy",
+    "hang-unprotected",
+    "factory-unhealthy",
+    "journal-full",
+    "delta",
+    "locked-delta",
+)
 
 
 # Faults that stay, or that take bytes which nobody can bring back.

@@ -6,6 +6,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .layout .flash .areas .images .trials
     .trust(public, private)                  the device trusts these keys, releases are signed by this one
     .package(n)                              release n, the first is 1: brings images[n], or the last one again
+    .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
     .started() -> offset                     of the image that the loader started
@@ -37,6 +38,9 @@ class Scenario:
     sizes: tuple[int, ...] = (4999, 6007, 5003)
     chunk: int = 4096
     compress: str = "none"
+    # Releases are differences to the one before, and encrypted for the device.
+    delta: bool = False
+    locked: bool = False
     prog_size: int = 1
     erase_size: int = 4096
     # The user's own images and table rows, in place of those that the layout would make.
@@ -72,6 +76,7 @@ class Rig(Protocol):
     def __init__(self, scenario: Scenario) -> None: ...
     def trust(self, public: list[bytes], private: Any) -> None: ...
     def package(self, n: int) -> bytes: ...
+    def spare(self, n: int) -> bytes | None: ...
     def power_on(self, cause: str) -> bool: ...
     def board(self) -> Any: ...
     def started(self) -> int: ...

@@ -14,7 +14,12 @@ from typing import Any
 from device.board import Board
 from device.layout.esp32 import loader, table
 from device.store.flash import Region
-from host.pack import Options, pack
+from host.assemble import Head, Part, assemble, pieces
+from host.choose import WBITS, deflated
+from host.delta import plan
+from host.encrypt import lock
+from host.format import FIRMWARE
+from host.pack import version_bytes
 from host.rom import Rom
 from host.sim import nvs, soc
 from host.sim.cut.cells import SECTOR, CutFlash
@@ -24,6 +29,7 @@ from host.vendor.esp32.prepare import prepare
 
 PRODUCT = "campaign"
 TRIALS = 3
+SECRET = sha256(b"a device key").digest()
 CREDENTIALS = {"ssid": b"a network", "psk": b"its secret"}
 # The front of the flash: something in place of the bootloader, then table, nvs, otadata.
 TABLE_AT, NVS_AT, OTADATA_AT, SLOTS_AT = 0x1000, 0x2000, 0x5000, 0x7000
@@ -69,6 +75,10 @@ class Esp32(Scenario):
     journal_full: bool = False
 
 
+# Images that share most of their bytes.
+RELATED = (image(4999, 1), image(6007, 1), image(5003, 1))
+
+
 def _scenarios() -> dict[str, Esp32]:
     found = [
         Esp32("update"),
@@ -90,6 +100,10 @@ def _scenarios() -> dict[str, Esp32]:
         Esp32("journal-full", journal_full=True),
         Esp32("journal-full-hang", journal_full=True, verdict="hangs"),
         Esp32("deflate", sizes=(8176, 12289, 9999), slot_size=0x4000, chunk=8192, compress="deflate"),
+        Esp32("delta", images=RELATED, delta=True, compress="deflate", chunk=8192),
+        Esp32("delta-unhealthy", images=RELATED, delta=True, verdict="unhealthy", compress="deflate"),
+        Esp32("locked", locked=True, compress="deflate", chunk=8192),
+        Esp32("locked-delta", images=RELATED, locked=True, delta=True, compress="deflate"),
         Esp32("unit-4", sizes=(5003, 8111, 6007), prog_size=4),
         Esp32("unit-16", sizes=(5003, 8111, 6007), prog_size=16),
         Esp32("unit-256", sizes=(5003, 8111, 6007), prog_size=256),
@@ -102,7 +116,7 @@ SCENARIOS: dict[str, Esp32] = _scenarios()
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
 EXHAUSTIVE = ("update",)
 # What `make test` and the search for seeded bugs go through.
-QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy")
+QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy", "locked-delta")
 ROOMY = "deflate"
 # More of them, for seeded bugs.
 HUNT = ("hang", "erase-64k")
@@ -163,12 +177,30 @@ class Rig:
         self.chip.keys, self.key = public, private
 
     def package(self, n: int) -> bytes:
-        """Release `n`: images[n], or the last one once more."""
+        """Release `n`: images[n], or the last one once more; as a difference to the release before if need be."""
         if n not in self.packages:
-            s = self.scenario
-            options = Options(PRODUCT, f"1.{n}.0", chunk=s.chunk, compress=s.compress)
-            self.packages[n] = pack(self.images[min(n, len(self.images) - 1)], options, self.key).data
+            self.packages[n] = self._pack(n, self._image(n - 1) if self.scenario.delta else None)
         return self.packages[n]
+
+    def spare(self, n: int) -> bytes | None:
+        """The whole image of release `n`, for a device that does not run the release before."""
+        if self.scenario.delta and -n not in self.packages:
+            self.packages[-n] = self._pack(n, None)
+        return self.packages.get(-n)
+
+    def _image(self, n: int) -> bytes:
+        return self.images[min(n, len(self.images) - 1)]
+
+    def _pack(self, n: int, base: bytes | None) -> bytes:
+        s = self.scenario
+        image = self._image(n)
+        plain = list(pieces(image, s.chunk)) if base is None else plan(base, image, s.chunk).chunks
+        packed = s.compress == "deflate"
+        stages = ("inflate",) * packed + ("delta",) * (base is not None)
+        travel = [deflated(piece) for piece in plain] if packed else plain
+        part = Part(FIRMWARE, "firmware", image, travel, stages, WBITS if packed else 0, base or b"")
+        head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
+        return assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
 
     def _area(self, row: tuple[Any, ...]) -> Area:
         """What a row is to the oracle, and the erases of one of its sectors in one life, see `wear`."""
@@ -194,6 +226,8 @@ class Rig:
         wifi = store("wifi")
         for key, value in CREDENTIALS.items():
             wifi.set_blob(key, value)
+        if self.scenario.locked:
+            store("mpota_keys").set_blob("0", SECRET)
         if self.scenario.journal_full:
             self._crowd(store)
 
