@@ -1,7 +1,8 @@
 """The journal on the simulated NVS: what a put leaves behind, whole or as it was, and what counts as a trial."""
 
 from device.errors import FlashError
-from device.store.journal import NvsJournal, Record, floor, trial
+from device.store.journal import NvsJournal, Record, trial
+from device.store.records import Records
 from host.sim import nvs
 from host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
@@ -69,7 +70,7 @@ def test_a_trial_is_open_until_it_is_confirmed_or_given_up():
         j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
         assert trial(j) is None
         j.put("armed", record().encode())
-        assert trial(j).same(record())
+        assert trial(j).encode() == record().encode()
         j.put("armed", record(trials=1).encode())
         assert trial(j).trials == 1
         j.put(end, record(trials=2).encode())
@@ -80,19 +81,20 @@ def test_a_trial_is_open_until_it_is_confirmed_or_given_up():
 
 def test_records_of_another_kind_are_none():
     good = record().encode()
-    assert Record.decode(good).same(record())
+    assert Record.decode(good).encode() == good
     for bad in (None, b"", good[:-1], good + b"x", b"\xff" * Record.SIZE):
         assert Record.decode(bad) is None
 
 
 def test_the_floor_is_the_higher_of_what_was_put_and_what_was_confirmed():
     j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
-    assert floor(j) == bytes(8)
+    floor = Records(None, j, 3).floor
+    assert floor() == bytes(8)
     j.put("floor", version(1, 0, 5))
-    assert floor(j) == version(1, 0, 5)
+    assert floor() == version(1, 0, 5)
     j.put("running", record().encode())
-    assert floor(j) == version(1, 1)
+    assert floor() == version(1, 1)
     j.put("floor", version(1, 2))
-    assert floor(j) == version(1, 2)
+    assert floor() == version(1, 2)
     j.put("floor", b"torn")
-    assert floor(j) == version(1, 1)
+    assert floor() == version(1, 1)

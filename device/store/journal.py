@@ -78,35 +78,24 @@ class Record:
         where = self.slot, self.back, self.tree, self.trials
         return pack(self.FMT, self.id, self.sha, self.version, self.size, self.count, *where)
 
-    def same(self, other):
-        """Is `other` the same arming of the same image, whatever trials it has left?"""
-        return other is not None and self.encode()[:-1] == other.encode()[:-1]
+
+def _armings(journal):
+    """What was armed, confirmed and given up, as bytes; whatever trials it has left."""
+    return [(journal.last(tag) or b"")[:-1] for tag in ("armed", "running", "failed")]
 
 
 def trial(journal):
-    """The Record of the trial that is open, or None: three reads and no write."""
-    armed = Record.decode(journal.last("armed"))
-    for tag in ("running", "failed"):
-        if armed and armed.same(Record.decode(journal.last(tag))):
-            return None
-    return armed
+    """The Record of the trial that is open, or None; nothing is written."""
+    armed, running, failed = _armings(journal)
+    return None if armed in (running, failed) else Record.decode(journal.last("armed"))
 
 
 def tree(journal, on_trial):
     """The number of the application's tree that runs, 0 for none. `on_trial()`: does the image on trial run?"""
-    armed, running, failed = [(journal.last(tag) or b"")[:-1] for tag in ("armed", "running", "failed")]
+    armed, running, failed = _armings(journal)
     if len(armed or running) != Record.SIZE - 1:
         return 0
     new = (armed or running)[-1]
     if armed and armed != running and (armed == failed or not on_trial()):
         return new >> 4
     return new & 15
-
-
-def floor(journal):
-    """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
-    low = journal.last("floor") or b""
-    if len(low) != 8:
-        low = bytes(8)
-    running = Record.decode(journal.last("running"))
-    return max(low, running.version) if running else low

@@ -4,7 +4,7 @@ A layout adds what its loader needs. A trial whose `slot` is the one to go back 
 """
 
 from device.errors import FlashError, NotNow
-from device.store.journal import Record, floor, tree, trial
+from device.store.journal import Record, tree, trial
 from device.store.writer import digest
 
 FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
@@ -34,21 +34,21 @@ class Records:
         record = trial(self.journal)
         return record if record and record.slot == self.port.running else None
 
-    def trees(self):
-        """The two trees of the application, as they are now."""
-        from device.store.trees import Trees
-
-        return Trees(tree(self.journal, self.on_trial), self.port.protected, self.port.root)
-
     def place(self):
-        """The trees, one object from the first look at a package until it is armed."""
+        """The two trees of the application, one object from the first look at a package until it is armed."""
         if self._trees is None:
-            self._trees = self.trees()
+            from device.store.trees import Trees
+
+            self._trees = Trees(tree(self.journal, self.on_trial), self.port.protected, self.port.root)
         return self._trees
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
-        count = max([r.count for r in map(self.record, ("armed", "running", "failed")) if r] + [0]) + 1
+        count = 1
+        for tag in ("running", "failed"):
+            record = self.record(tag)
+            if record and record.count >= count:
+                count = record.count + 1
         now = tree(self.journal, self.on_trial)
         return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, now * 17, self.trials)
 
@@ -71,7 +71,8 @@ class Records:
     def reason(self, key):
         """Why the package `key` was given up, or None."""
         data = self.journal.last("reason")
-        return "".join(chr(c) for c in data[8:] if c < 128) if data and data[:8] == key else None
+        # The journal may have cut it inside a character.
+        return repr(data[8:])[2:-1] if data and data[:8] == key else None
 
     def failure(self):
         """(Record, reason) of the update that was given up last, or None."""
@@ -94,7 +95,7 @@ class Records:
             record = self.on_trial() or self.record("running")
             if record is None or record.slot != self.port.running:
                 return None
-            flash = self.port.current if record.slot != record.back else self.trees().old
+            flash = self.port.current if record.slot != record.back else self.place().old
             try:
                 if digest(flash, record.size, bytearray(4096), self.port.feed) == record.sha:
                     self._version = record.version
@@ -103,18 +104,22 @@ class Records:
         return self._version
 
     def floor(self):
-        """The 8 bytes of the oldest version that may be installed."""
-        return floor(self.journal)
+        """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+        low = self.journal.last("floor") or b""
+        if len(low) != 8:
+            low = bytes(8)
+        running = self.record("running")
+        return max(low, running.version) if running else low
 
     def kept(self, record):
         """What is on trial is good: it runs from now on, and the application before it goes."""
-        low = floor(self.journal)
+        low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)
         self.journal.put("running", record.encode())
         self._version = None
         if record.tree & 15 != record.tree >> 4:
-            self.trees().free()
+            self.place().free()
 
     def forget(self):
         """Let a package that was given up be tried again."""

@@ -1,4 +1,4 @@
-"""What a boot does with a trial that is open, and how an image is left.
+"""What a boot does with a trial that is open, how an image is left, and what a person asks for.
 
 Either image may find it: the new one counts its boots where the loader does not, the old one arms again or gives up.
 No path comes back to itself through a reset: a reset is asked for only where it changes what boots. Going back never
@@ -9,6 +9,7 @@ from device.errors import FlashError, NotNow, OtaError
 from device.layout.esp32 import image, otadata
 from device.store.journal import trial
 from device.store.writer import digest
+from device.version import text
 
 
 def settle(layout, why):
@@ -150,7 +151,30 @@ def heal(layout):
 
 
 def status(layout):
-    """What a person asks for, as a dict."""
-    from device.layout.esp32 import report
-
-    return report.status(layout)
+    """What a person asks for: a dict, ready for JSON; versions as text, None where unknown."""
+    port = layout.port
+    slot, entry = layout.boots()
+    version = layout.version()
+    failure = layout.failure()
+    record = trial(layout.journal)
+    runs = record is not None and record.slot == port.running
+    try:
+        layout.ready()
+        layout.free()
+        refusal = None
+    except OtaError as e:
+        refusal = str(e)
+    return {
+        "layout": layout.NAME,
+        "slots": [{"label": flash.label, "size": flash.size} for flash in port.slots],
+        "running": port.current.label,
+        "version": version and text(version),
+        "boots": port.slots[slot].label if entry else None,
+        "state": entry and (otadata.STATES[entry.state] if entry.state < 5 else "undefined"),
+        "floor": text(layout.floor()),
+        "trial": record
+        # A loader that goes back by itself had this boot counted when the image was armed.
+        and {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs},
+        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
+        "updates": refusal,
+    }

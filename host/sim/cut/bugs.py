@@ -118,7 +118,7 @@ MUTANTS = [
     ),
     Mutant("confirm whatever health says", AGENT, "        if verdict:\n", "        if verdict is not None:\n"),
     Mutant(
-        "forget what was confirmed in the floor", JOURNAL, "return max(low, running.version) if running else low",
+        "forget what was confirmed in the floor", RECORDS, "return max(low, running.version) if running else low",
         "return low", LAYS + "the_floor_rises_with_a_confirm_only",
     ),
     # Every boot.
