@@ -1,0 +1,93 @@
+"""The end of an upgrade by phone: every image is there, so what is compressed is installed and the rest is armed.
+
+All that is staged is proven and decoded to its end before anything is erased for it. From `INSTALL` on a cut leads
+back here; the user program itself is armed like any other update, and the loader installs it.
+"""
+
+from struct import pack
+
+from device.errors import Corrupt, FlashError, OtaError
+from device.layout.sifli import control, page, progress
+from device.layout.sifli.chip import User
+from device.layout.sifli.com import Stored
+from device.layout.sifli.gate import FLASH, FW_INVALID, OK
+from device.layout.sifli.install import run, survey
+from device.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
+from device.store.records import Records
+from device.store.writer import digest
+
+TRIALS = 3
+
+
+def version(fw):
+    """The eight bytes of a firmware version: X * 1000000 + Y * 1000 + Z."""
+    return pack(">4H", fw // 1000000 & 0xFFFF, fw // 1000 % 1000, fw % 1000, 0)
+
+
+def finish(chip, buf):
+    """Install what came, but for the user program, which is armed. Corrupt where something is not as it was signed."""
+    up = Upgrade(chip)
+    now = up.now
+    if up.control is None:
+        raise Corrupt("staged", "the control packet of this upgrade is gone")
+    found = []
+    for image in sorted(up.control.images, key=lambda i: i.id):
+        if not sound(chip, image, up.target(image)):
+            raise Corrupt("staged", "image %d is not the one that was signed" % image.id)
+        if image.flags & control.COMPRESS:
+            stored = Stored(up.target(image), image.length, page.cipher(chip, up.control, image))
+            found.append((image, survey(chip, stored, chip.place(image.id), buf)))
+    now.fw = progress.INSTALLING
+    up.keep(progress.INSTALL)
+    for image, made in found:
+        if image.id != control.HCPU:
+            _write(chip, image, made, buf)
+    image = up.control.image(control.HCPU)
+    if image:
+        _arm(up, image, buf)
+    progress.forget(chip)
+
+
+def _write(chip, image, made, buf):
+    """A compressed image that is not the user program, into its place."""
+    com, want = made
+    place = chip.place(image.id)
+    run(com, com.stored.cipher, buf, chip.feed, place)
+    if digest(place, com.total, buf, chip.feed) != want:
+        raise FlashError("readback", "the place of image %d does not hold what was written" % image.id)
+
+
+def _arm(up, image, buf):
+    """Put the user program on trial."""
+    chip = up.chip
+    staged = image.flags & control.COMPRESS
+    sha = digest(up.target(image), image.length, buf, chip.feed)
+    slot = up.now.slot if staged else IN_PLACE
+    if not staged:
+        chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
+    record = Records(chip, chip.journal, TRIALS).new(up.now.same[:8], sha, version(up.control.fw), image.length, slot)
+    chip.journal.put("reason", b"")
+    chip.journal.put("armed", record.encode())
+
+
+def complete(chip):
+    """The whole end, in the manager: 0, or the code of what went wrong."""
+    from device.layout.sifli.loader import put_in_place
+
+    buf = bytearray(chip.flash.erase_size)
+    try:
+        finish(chip, buf)
+        return OK if put_in_place(chip, buf) else FW_INVALID
+    except Corrupt:
+        refuse(chip)
+        return FW_INVALID
+    except (OtaError, OSError):
+        return FLASH
+
+
+def refuse(chip):
+    """What was signed does not decode: all of it comes again, if it comes."""
+    up = Upgrade(chip)
+    for i in range(len(up.now.images)):
+        up.now.images[i] = progress.FAILED if up.now.images[i] else progress.NONE
+    up.keep(progress.TRAN_START)
