@@ -56,7 +56,9 @@ class Upgrade:
     def where(self):
         """(image, packets) of the first one that is not whole: what a resume answers; image FF where all are."""
         now = self.now
-        for i, image in enumerate(self.control.images if self.control else ()):
+        images = self.control.images if self.control else []
+        for image in sorted(images, key=lambda i: i.id):
+            i = self.number(image)
             if now.images[i] == progress.PART and now.image == image.id:
                 return image.id, now.resume(self.control.block, self.chip.flash.erase_size)
             if now.images[i] != progress.WHOLE:
