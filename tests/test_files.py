@@ -192,6 +192,18 @@ def test_after_a_refusal_the_next_offer_is_taken_at_once_and_nobody_is_told():
         assert state == "reset" and [code for code, _ in link.reports] == ["armed"]
 
 
+def test_what_was_given_up_is_refused_in_another_package_too():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        plain.power_on("reset").layout.retreat("unhealthy")
+        again = files(TWO, (1, 2, 0))
+        again.chunk = 8192
+        again.pieces = [again.image[i : i + 8192] for i in range(0, len(again.image), 8192)]
+        raises(Refused, "failed", take, plain.power_on("reset"), again.bytes())
+        take(plain.power_on(), files(TWO, (1, 2, 1)).bytes())
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written():
     with Scratch() as root:
         board = Plain(root, SETTINGS).power_on()
