@@ -6,7 +6,7 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
-from struct import calcsize, pack, unpack
+from struct import pack, unpack
 
 from micropython import const
 
@@ -18,7 +18,8 @@ from device.version import text
 
 _FIRMWARE = const(1)  # a kind of component, pipe/FORMAT.md
 # Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
-PROGRESS = "<8s32sIIHB"
+_PROGRESS = const("<8s32sIIHB")
+_PROGRESS_SIZE = const(51)
 
 
 def install(board, link, keys):
@@ -103,8 +104,8 @@ def _same(code, seen, wanted):
 def resume(board, package, src, buf):
     """Chunks that stand where the last try at this very package stopped, or at its beginning."""
     data = board.journal.last("progress")
-    if data and len(data) == calcsize(PROGRESS):
-        key, sha, length, at, index, i = unpack(PROGRESS, data)
+    if data and len(data) == _PROGRESS_SIZE:
+        key, sha, length, at, index, i = unpack(_PROGRESS, data)
         if key == package.id:
             chunks = Chunks(package, i, src, buf)
             chunks.go(index, at, length, sha)
@@ -150,7 +151,7 @@ def decode(board, package, chunks):
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:
-            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
+            where = pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
             board.journal.put("progress", where)
         yield done
 

@@ -45,12 +45,13 @@ def name(field):
 class Component:
     """One record of the header: what is installed, and how its chain of chunks begins."""
 
-    def __init__(self, buf, off, chunk):
+    def __init__(self, buf, off, package):
         (self.kind, self.wbits, flags, stages, self.size, self.stored, self.sha, self.length, self.first,
             self.base_size, self.base_sha, label) = unpack_from(_COMPONENT, buf, off)  # fmt: skip
+        # Where its chunks begin in the package.
+        self.at = package.size
         self.name = name(label)
-        # The Flash that a delta stands on; whoever knows the board sets it.
-        self.base = None
+        self.base = None  # the Flash that a delta stands on, from whoever knows the board
         self.stages = stages.rstrip(b"\0")
         self.makers = []
         for code in self.stages:
@@ -58,7 +59,7 @@ class Component:
                 self.makers.append(__import__("device.pipe." + STAGES[code], None, None, ("stage",)).stage)
             except (KeyError, ImportError):
                 raise Refused("stage", "stage %d is not on this board" % code)
-        fits = _LINK_SIZE < self.length <= min(chunk + _SLACK, self.stored)
+        fits = _LINK_SIZE < self.length <= min(package.chunk + _SLACK, self.stored)
         # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0; LZMA 2**16 too.
         if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15 + (4 in stages):
             raise Refused("format", "%s: size %d, first chunk %d" % (self.name, self.size, self.length))
@@ -81,8 +82,7 @@ class Package:
         self.size = whole
         before = ()
         for off in range(72, at, _COMPONENT_SIZE):
-            part = Component(buf, off, self.chunk)
-            part.at = self.size
+            part = Component(buf, off, self)
             self.size += part.stored
             self.components.append(part)
             # The firmware, the files, the resources by name: none twice, since each has one place.
