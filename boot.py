@@ -1,9 +1,6 @@
 # Settle the last update before the application starts. A boot.py that raises would keep main.py from running.
 try:
-    import os
-    import sys
-
-    sys.path.insert(0, os.getcwd())  # mpota is found wherever the application goes
+    __import__("sys").path.insert(0, __import__("os").getcwd())  # mpota is found wherever the application goes
     from device import shim
     from device.board import Board
 
@@ -15,13 +12,14 @@ except Exception as e:
         from esp32 import NVS
         from machine import WDT
 
-        buf = [bytearray(128) for _ in range(3)]
-        for i, tag in enumerate(("armed", "running", "failed")):
+        seen = []
+        for tag in ("armed", "running", "failed"):
+            buf = bytearray(128)
             try:
-                buf[i] = bytes(buf[i][: NVS("mpota").get_blob(tag, buf[i]) - 1])
+                seen.append(bytes(buf[: NVS("mpota").get_blob(tag, buf) - 1]))
             except OSError:
-                buf[i] = None
-        if buf[0] and buf[0] not in buf[1:]:
+                seen.append(None)
+        if seen[0] and seen[0] not in seen[1:]:
             WDT(timeout=600000)
     except Exception as e:
         print("mpota:", e)
