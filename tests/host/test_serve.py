@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from device.link.http import Http
 from device.stream import pull
 from host import serve
 from tests.host.servers import PACKAGE, SIZE, entry
+from tests.host.streams import Http
 
 
 @pytest.fixture
