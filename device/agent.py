@@ -63,7 +63,7 @@ class Agent:
             return "busy"
         except StopIteration as e:
             package = e.value
-        self._next(self.board.setting("poll_ms", _POLL_MS, _MOST_MS))
+        self._next()
         if package is None:
             return "idle"
         self._report("armed", "version %s waits for the reset" % text(package.version))
@@ -93,12 +93,12 @@ class Agent:
         """Is the time over in which a trial has to come to an end?"""
         return self.board.since(self.began) >= self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
 
-    def _next(self, wait_ms):
-        """The job is over: the next link's turn, in `wait_ms`."""
+    def _next(self, wait_ms=0):
+        """The job is over: the next link's turn, in `wait_ms` or as often as the settings say."""
         self.job = None
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
-        self.wait_ms = wait_ms
+        self.wait_ms = wait_ms or self.board.setting("poll_ms", _POLL_MS, _MOST_MS)
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -106,7 +106,7 @@ class Agent:
             # It was due, so it still is.
             self.job = None
             return "idle"
-        self._next(_ASK_MS if isinstance(error, LinkError) else self.board.setting("poll_ms", _POLL_MS, _MOST_MS))
+        self._next(isinstance(error, LinkError) and _ASK_MS)
         self.error = error
         said = code, str(error)
         if said != self.said and not isinstance(error, (UpToDate, LinkError)):

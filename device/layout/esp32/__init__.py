@@ -31,13 +31,13 @@ class Layout(Records):
 
     def boots(self):
         """(slot, Entry) that otadata names, (_FACTORY, None) where it names none."""
-        if self.port.otadata is None or not self.port.slots:
-            return _FACTORY, None
-        entries = otadata.read(self.port.otadata)
-        i = otadata.active(*entries)
-        if i < 0:
-            return _FACTORY, None
-        return entries[i].slot(len(self.port.slots)), entries[i]
+        port = self.port
+        if port.otadata is not None and port.slots:
+            entries = otadata.read(port.otadata)
+            i = otadata.active(*entries)
+            if i >= 0:
+                return entries[i].slot(len(port.slots)), entries[i]
+        return _FACTORY, None
 
     def pending(self):
         """Will the loader itself go back, should this image not be confirmed?"""
