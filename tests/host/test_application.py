@@ -29,7 +29,7 @@ OLD, NEW = image(700_001, 1), image(704_093, 2)
 class Lamp:
     """A board and the shelf that it looks at."""
 
-    def __init__(self, folder: Path, firmware: bytes = OLD, **settings: object) -> None:
+    def __init__(self, folder: Path, table: str = "4MiB-ota", **settings: object) -> None:
         self.key = make_keys().trusted
         shelf = folder / "shelf"
         shelf.mkdir()
@@ -38,7 +38,7 @@ class Lamp:
         url = self.shop.url
         known = {"product": PRODUCT, "poll_ms": 200, "manifest": f"{url}/manifest.json", "report": f"{url}/report"}
         files = mpota_files({**known, **settings}, {"k": keys.public_bytes(self.key)})
-        create(self.flash, firmware, "4MiB-ota", files, {"wifi": {"ssid": "any", "psk": "secret"}})
+        create(self.flash, OLD, table, files, {"wifi": {"ssid": "any", "psk": "secret"}})
 
     def publish(self, version: str, files: Mapping[str, bytes], firmware: bytes | None = None) -> None:
         """Put a release on the shelf."""
@@ -156,3 +156,31 @@ def test_firmware_and_files_are_one_update(lamp: Lamp) -> None:
         board.on()
         assert "unhealthy" in lamp.hear("failed")
         assert shown(board, slot) == "ota_1 1"
+
+
+def test_a_board_without_ota_slots_takes_files(tmp_path: Path) -> None:
+    lamp = Lamp(tmp_path, "4MiBplus")
+    lamp.publish("1.0.0", {"app.py": GOOD, "w.py": b"N = 1\n"})
+    with VirtualBoard(lamp.flash) as board:
+        assert "1.0.0" in lamp.hear("confirmed")
+        assert shown(board, "import w; print(w.N)") == "1"
+        lamp.publish("1.1.0", {"app.py": GOOD}, NEW)
+        board.off()
+        board.on()
+        assert "OTA variant" in lamp.hear("slots")
+    lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
+
+
+def test_a_host_reaches_a_board_in_its_window_whatever_the_application_does(tmp_path: Path) -> None:
+    lamp = Lamp(tmp_path, window_ms=4000)
+    deaf = b"import micropython\nmicropython.kbd_intr(-1)\nn = 0\ndef step():\n    global n\n    n += 1\n"
+    deaf += b"    while n > 60:\n        pass\ndef health():\n    return True\n"
+    lamp.publish("1.0.0", {"app.py": deaf})
+    with VirtualBoard(lamp.flash) as board:
+        lamp.hear("confirmed")
+        board.off()
+        board.on()
+        # Without the window it would be deaf by now.
+        time.sleep(2)
+        assert shown(board, "print(shim.folder)") == "/mpota/1"
+    lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
