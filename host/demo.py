@@ -201,7 +201,7 @@ def good_update(demo: Demo, board: VirtualBoard, new: bytes) -> None:
     """Fetch, a power cut in the middle, resume, trial, confirm."""
     slot = 0x190000
     out.print(
-        "  The board finds version 1.1.0 in the manifest, twice, and tries the smaller package first: the delta fits."
+        "  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits."
     )
     demo.steps.append(Step("fetch and write, first part", follow(demo, slot, new, 0.4), "40 %"))
     board.kill()
