@@ -20,7 +20,8 @@ if "manifest" in board.settings:
 
 def application():
     """Yours: app.step() is its turn, app.health() its verdict on an update. It lies in its tree, or at the root."""
-    os.chdir(shim.folder or "/")
+    if shim.folder:
+        os.chdir(shim.folder)
     try:
         import app
     except ImportError as e:

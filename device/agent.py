@@ -4,15 +4,17 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before.
 """
 
+from micropython import const
+
 from device.errors import LinkError, NotNow, Refused, UpToDate
 from device.installer import install
 from device.version import text
 
-ASK_MS = 5000
-POLL_MS = 600000
-TRIAL_MS = 600000
+_ASK_MS = const(5000)
+_POLL_MS = const(600000)
+_TRIAL_MS = const(600000)
 # Six days is what a MicroPython clock can tell apart.
-MOST_MS = 432000000
+_MOST_MS = const(432000000)
 
 
 class Agent:
@@ -61,7 +63,7 @@ class Agent:
             return "busy"
         except StopIteration as e:
             package = e.value
-        self._next(self.board.setting("poll_ms", POLL_MS, MOST_MS))
+        self._next()
         if package is None:
             return "idle"
         self._report("armed", "version %s waits for the reset" % text(package.version))
@@ -89,14 +91,14 @@ class Agent:
 
     def _late(self):
         """Is the time over in which a trial has to come to an end?"""
-        return self.board.since(self.began) >= self.board.setting("trial_ms", TRIAL_MS, MOST_MS)
+        return self.board.since(self.began) >= self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
 
-    def _next(self, wait_ms):
-        """The job is over: the next link's turn, in `wait_ms`."""
+    def _next(self, wait_ms=0):
+        """The job is over: the next link's turn, in `wait_ms` or as often as the settings say."""
         self.job = None
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
-        self.wait_ms = wait_ms
+        self.wait_ms = wait_ms or self.board.setting("poll_ms", _POLL_MS, _MOST_MS)
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -104,7 +106,7 @@ class Agent:
             # It was due, so it still is.
             self.job = None
             return "idle"
-        self._next(ASK_MS if isinstance(error, LinkError) else self.board.setting("poll_ms", POLL_MS, MOST_MS))
+        self._next(isinstance(error, LinkError) and _ASK_MS)
         self.error = error
         said = code, str(error)
         if said != self.said and not isinstance(error, (UpToDate, LinkError)):
@@ -128,7 +130,7 @@ class Agent:
         """Has a link answered? Asks one of them every few seconds; a host at the console confirms by itself."""
         if self.links and self.board.since(self.due) >= self.wait_ms:
             link = self.links[self.turn]
-            self._next(ASK_MS)
+            self._next(_ASK_MS)
             try:
                 src = link.open()
             except Exception:

@@ -10,8 +10,10 @@ import time
 
 from device.store.journal import NvsJournal
 
-SETTINGS = "/mpota.json"
-KEYS = "/keys"
+# Where boot.py started: the root on most ports, /flash on some.
+HOME = os.getcwd().rstrip("/")
+SETTINGS = HOME + "/mpota.json"
+KEYS = HOME + "/keys"
 
 
 class Board:
@@ -22,7 +24,8 @@ class Board:
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
-    root = "/mpota"
+    root = HOME + "/mpota"
+    home = HOME
     # The slot that runs, for a layout that has none.
     running = 0
 

@@ -78,7 +78,7 @@ def push():
             link.report(agent.error.code, str(agent.error))
     finally:
         # Else Ctrl-C would stay data for good.
-        link.close()
+        link.bye()
         board.relax()
     if state == "reset":
         board.reset()

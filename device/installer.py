@@ -6,7 +6,7 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
-from struct import calcsize, pack, unpack
+from struct import pack, unpack
 
 from micropython import const
 
@@ -18,7 +18,8 @@ from device.version import text
 
 _FIRMWARE = const(1)  # a kind of component, pipe/FORMAT.md
 # Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
-PROGRESS = "<8s32sIIHB"
+_PROGRESS = const("<8s32sIIHB")
+_PROGRESS_SIZE = const(51)
 
 
 def install(board, link, keys):
@@ -54,10 +55,6 @@ def install(board, link, keys):
 
 def admit(board, package, buf):
     """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
-    if package.recipients:
-        from device.pipe.decrypt import unlock
-
-        unlock(package, board.secrets(), buf)
     layout = board.layout
     _same("product", package.product, board.product)
     _same("layout", package.layout, layout.NAME)
@@ -74,6 +71,11 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    if package.recipients:
+        from device.pipe.decrypt import unlock
+
+        # While `buf` still holds the header.
+        unlock(package, board.secrets(), buf)
     _room(board, package.components, buf)
 
 
@@ -103,8 +105,8 @@ def _same(code, seen, wanted):
 def resume(board, package, src, buf):
     """Chunks that stand where the last try at this very package stopped, or at its beginning."""
     data = board.journal.last("progress")
-    if data and len(data) == calcsize(PROGRESS):
-        key, sha, length, at, index, i = unpack(PROGRESS, data)
+    if data and len(data) == _PROGRESS_SIZE:
+        key, sha, length, at, index, i = unpack(_PROGRESS, data)
         if key == package.id:
             chunks = Chunks(package, i, src, buf)
             chunks.go(index, at, length, sha)
@@ -150,7 +152,7 @@ def decode(board, package, chunks):
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:
-            where = pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
+            where = pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
             board.journal.put("progress", where)
         yield done
 

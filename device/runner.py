@@ -9,7 +9,7 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
-FILE = "/rescue"
+FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
 WINDOW_MS = 1000
@@ -27,7 +27,7 @@ def wanted(board):
     """Why this board shall start without its application, or None. The same answer however often it is asked."""
     if board.held():
         return "the pin is held"
-    if _exists(FILE):
+    if _exists(board.home + "/" + FILE):
         return "there is a file " + FILE
     boots = board.journal.last("boots")
     # Somebody who switched it off and on wants to see it try again.

@@ -48,5 +48,4 @@ def _enter(board):
             # A tree that is freed says so; then what the board's owner put there runs.
             if f.read(4) == b"MPFL":
                 folder = path
-                # mpota itself stays at the root, wherever the application goes.
-                sys.path[:0] = [path, "/"]
+                sys.path.insert(0, path)

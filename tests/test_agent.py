@@ -1,12 +1,15 @@
 """The agent: when it asks, when it confirms, when it goes back, and what it tells whom."""
 
 from device import shim
-from device.agent import ASK_MS, POLL_MS, TRIAL_MS, Agent
+from device.agent import Agent
 from device.errors import FlashError, LinkError
 from host.sim import soc
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
 
+# The defaults of the settings, as the README has them, and the seconds between two questions.
+POLL_MS = TRIAL_MS = 600000
+ASK_MS = 5000
 SLOT = 0x10000
 OLD = image(30000, 1)
 NEW = image(41232, 2)

@@ -183,15 +183,10 @@ def test_a_pin_or_a_file_asks_for_the_rescue():
         run.turn()
         assert run.why == "the pin is held" and app.turns == 0
         plain.settings["held"] = False
-        real = runner.FILE
-        runner.FILE = root + "/rescue"
-        try:
-            write(runner.FILE, b"")
-            run = start(plain, app)
-            run.turn()
-            assert "rescue" in run.why and app.turns == 0
-        finally:
-            runner.FILE = real
+        write(root + "/" + runner.FILE, b"")
+        run = start(plain, app)
+        run.turn()
+        assert "rescue" in run.why and app.turns == 0
 
 
 def test_a_journal_that_keeps_nothing_does_not_end_the_rescue():

@@ -30,7 +30,7 @@ class Http(Web):
         self.layout = layout
         self.current = current
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
-        self.url = self.file = self.size = self.left = self.sock = self.stream = self.poll = None
+        self.url = self.file = self.size = self.left = self.sock = self.poll = None
         self.offer: tuple = ()
         self.refused = ()
         self.pos = 0

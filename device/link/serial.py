@@ -31,7 +31,7 @@ _BYE = const(11)  # from both; after the host's answer it sends nothing more
 
 
 def console(size=4096, window=2):
-    """The link over the console; Ctrl-C is data from the first word until close()."""
+    """The link over the console; Ctrl-C is data from the first word until bye()."""
     link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, window)
     link.kbd_intr = kbd_intr
     if window == 1:
@@ -40,7 +40,10 @@ def console(size=4096, window=2):
 
 
 class Serial:
-    """A Link over streams with readinto and write that select.poll can wait for; the port's own errors pass."""
+    """A Link and its Source, over streams with readinto and write that select.poll can wait for.
+
+    The port's own errors pass.
+    """
 
     timeout_ms = 1000  # of silence before the board asks again
     tries = 10  # silences in a row before it gives up
@@ -67,7 +70,7 @@ class Serial:
             if kind == _NONE:
                 return None
         self.size = int.from_bytes(data, "little")
-        return _Body(self)
+        return self
 
     def other(self):
         """The host decides what to offer next."""
@@ -84,7 +87,20 @@ class Serial:
         if self.frames:
             self.send(_PROGRESS, at, size.to_bytes(4, "little"))
 
+    def readinto(self, buf):
+        if not self.rest:
+            if self.at >= self.size:
+                return 0
+            self.rest = self.data()
+        n = min(len(buf), len(self.rest))
+        buf[:n] = self.rest[:n]
+        self.rest = self.rest[n:]
+        return n
+
     def close(self):
+        """The package is no longer wanted; the host is told by bye()."""
+
+    def bye(self):
         """Say goodbye and read what is still under way, so that no byte of it reaches a REPL."""
         if self.frames:
             try:
@@ -177,24 +193,3 @@ class Serial:
             else:
                 ms -= 50
         return None
-
-
-class _Body:
-    """A package as it arrives."""
-
-    def __init__(self, link):
-        self.link = link
-
-    def readinto(self, buf):
-        link = self.link
-        if not link.rest:
-            if link.at >= link.size:
-                return 0
-            link.rest = link.data()
-        n = min(len(buf), len(link.rest))
-        buf[:n] = link.rest[:n]
-        link.rest = link.rest[n:]
-        return n
-
-    def close(self):
-        self.link.rest = b""

@@ -39,7 +39,7 @@ class Web:
         if self.left is not None:
             n = min(n, self.left)
         if n:
-            n = self._io(self.stream.readinto, memoryview(buf)[:n])
+            n = self._io(self.sock.readinto, memoryview(buf)[:n])
         if n and not self.pos and (self.html or buf[0] == 60):  # "<"
             raise LinkError("portal", self.url + " is a web page, maybe a login")
         self.pos += n
@@ -50,10 +50,9 @@ class Web:
         return n
 
     def close(self):
-        for held in (self.stream, self.sock):
-            if held:
-                held.close()
-        self.stream = self.sock = self.poll = None
+        if self.sock:
+            self.sock.close()
+        self.sock = self.poll = None
 
     def ask(self, at, post):
         """Send the request and judge the answer's head; a redirect gives its URL."""
@@ -67,7 +66,7 @@ class Web:
         verb = "POST" if post else "GET"
         data = ("%s /%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n" % (verb, path, host, more)).encode() + post
         while data:
-            data = data[self._io(self.stream.write, data) :]
+            data = data[self._io(self.sock.write, data) :]
         self.shaking = self.chunked = self.html = False
         self.left = self.size = None
         self.pos = 0
@@ -114,7 +113,7 @@ class Web:
         # Byte by byte: what is behind the line is the body's, and goes where that goes.
         one = bytearray(1)
         n = 0
-        while self._io(self.stream.readinto, one):
+        while self._io(self.sock.readinto, one):
             if one[0] == 10:
                 return bytes(buf[:n]).strip()
             if n < len(buf):
@@ -140,13 +139,11 @@ class Web:
             if tls:
                 from device.link.tls import secure
 
-                self.sock = sock = secure(sock, name, self.ca)
+                self.sock = secure(sock, name, self.ca)
         except (OSError, ValueError) as e:
             self._fail(e)
-        # CPython's sockets are no streams.
-        self.stream = sock if hasattr(sock, "readinto") else sock.makefile("rwb", 0)
         self.poll = select.poll()
-        self.poll.register(self.stream, 1)  # POLLIN
+        self.poll.register(self.sock, 1)  # POLLIN
 
     def _io(self, call, data):
         """`call(data)` as soon as it moves a byte or finds the end."""
@@ -157,8 +154,9 @@ class Web:
             try:
                 n = call(data)
             except (OSError, ValueError) as e:
-                # CPython's TLS says by error 2 what others say by None: nothing yet. A bad certificate is a ValueError.
-                n = None if getattr(e, "errno", 0) == 2 else self._fail(e)
+                # A bad certificate is a ValueError.
+                self._fail(e)
+            # None: nothing yet.
             if n is not None:
                 return n
             if not self.poll.poll(100):

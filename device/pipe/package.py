@@ -45,12 +45,13 @@ def name(field):
 class Component:
     """One record of the header: what is installed, and how its chain of chunks begins."""
 
-    def __init__(self, buf, off, chunk):
+    def __init__(self, buf, off, package):
         (self.kind, self.wbits, flags, stages, self.size, self.stored, self.sha, self.length, self.first,
             self.base_size, self.base_sha, label) = unpack_from(_COMPONENT, buf, off)  # fmt: skip
+        # Where its chunks begin in the package.
+        self.at = package.size
         self.name = name(label)
-        # The Flash that a delta stands on; whoever knows the board sets it.
-        self.base = None
+        self.base = None  # the Flash that a delta stands on, from whoever knows the board
         self.stages = stages.rstrip(b"\0")
         self.makers = []
         for code in self.stages:
@@ -58,7 +59,7 @@ class Component:
                 self.makers.append(__import__("device.pipe." + STAGES[code], None, None, ("stage",)).stage)
             except (KeyError, ImportError):
                 raise Refused("stage", "stage %d is not on this board" % code)
-        fits = _LINK_SIZE < self.length <= min(chunk + _SLACK, self.stored)
+        fits = _LINK_SIZE < self.length <= min(package.chunk + _SLACK, self.stored)
         # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0; LZMA 2**16 too.
         if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15 + (4 in stages):
             raise Refused("format", "%s: size %d, first chunk %d" % (self.name, self.size, self.length))
@@ -81,8 +82,7 @@ class Package:
         self.size = whole
         before = ()
         for off in range(72, at, _COMPONENT_SIZE):
-            part = Component(buf, off, self.chunk)
-            part.at = self.size
+            part = Component(buf, off, self)
             self.size += part.stored
             self.components.append(part)
             # The firmware, the files, the resources by name: none twice, since each has one place.
@@ -128,7 +128,9 @@ class Chunks:
         self.package = package
         self.chunk = package.chunk
         self.key = package.key
-        # The room of a stored chunk, taken once: a fragmented heap cannot stop the update later.
+        # The room of a stored chunk, taken once, where the proof of a base left garbage: a fragmented heap cannot stop
+        # the update later.
+        collect()
         self.ram = BytesIO()
         self.ram.seek(min(self.chunk + _SLACK, package.size - package.end) - 1)
         self.ram.write(b"\0")
@@ -153,19 +155,18 @@ class Chunks:
     def load(self):
         """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
         ram = self.ram
-        self.stored = n = self.length
-        if not _LINK_SIZE < n <= self.chunk + _SLACK:
-            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, n))
+        self.stored = self.length
+        if not _LINK_SIZE < self.length <= self.chunk + _SLACK:
+            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, self.length))
         h = sha256()
         ram.seek(0)
-        piece = memoryview(self.buf)
-        while n:
-            piece = piece[:n]
+        view = memoryview(self.buf)
+        for n in range(self.length, 0, -len(view)):
+            piece = view[:n]
             if pull(self.src, piece) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)
-            n -= len(piece)
         if h.digest() != self.sha:
             raise Corrupt("chunk", "chunk %d is not the one that was signed" % self.index)
         ram.seek(0)
@@ -183,8 +184,7 @@ class Chunks:
         """Decode bytes of the chunk that was loaded; 0 at its end, which must be the end of its stored bytes too."""
         if not self.left:
             return 0
-        if len(buf) > self.left:
-            buf = memoryview(buf)[: self.left]
+        buf = memoryview(buf)[: self.left]
         try:
             if not self.decoder:
                 self.decoder = self.ram

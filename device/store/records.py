@@ -23,10 +23,10 @@ class Records:
         """The Record that the journal has under `tag`, or None."""
         return Record.decode(self.journal.last(tag))
 
-    def idle(self):
+    def idle(self, on_trial=False):
         """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
         self._trees = None
-        if trial(self.journal):
+        if on_trial or trial(self.journal):
             raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
 
     def on_trial(self):
@@ -56,9 +56,14 @@ class Records:
         """The Record of a package that is to be armed: of its firmware, or of its files."""
         part = package.components[0]
         record = self.new(package.id, part.sha, package.version, part.size, slot)
-        if FILES in [c.kind for c in package.components]:
-            record.tree = self.place().next | record.tree & 0xF0
+        for part in package.components:
+            if part.kind == FILES:
+                record.tree = self.place().next | record.tree & 0xF0
         return record
+
+    def digest(self, flash, size):
+        """The SHA-256 of the first `size` bytes of a Flash."""
+        return digest(flash, size, bytearray(4096), self.port.feed)
 
     def keep(self, tag, data):
         """Is it kept? A full journal must not hold up a retreat."""
@@ -97,7 +102,7 @@ class Records:
                 return None
             flash = self.port.current if record.slot != record.back else self.place().old
             try:
-                if digest(flash, record.size, bytearray(4096), self.port.feed) == record.sha:
+                if self.digest(flash, record.size) == record.sha:
                     self._version = record.version
             except FlashError:
                 pass  # a file of the application is gone

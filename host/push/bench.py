@@ -46,7 +46,7 @@ try:
         link.report("done", "%d %s" % (total, "".join("%02x" % b for b in h.digest())))
 except LinkError as e:
     link.report(e.code, "%d %s" % (link.at, e))
-link.close()
+link.bye()
 """
 
 

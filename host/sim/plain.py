@@ -20,66 +20,81 @@ class Dog:
 
     fed = 0
 
-    def feed(self):
+    def feed(self) -> None:
         self.fed += 1
 
 
 class PlainBoard(Board):
     """The shipped Board; given are its settings, its keys, its folder, and why it started."""
 
-    def __init__(self, plain, why):
+    def __init__(self, plain, why: str) -> None:
+        self.home = plain.root
         self.root = plain.root + "/mpota"
+        self.plain = plain
         self.why = why
         self.trusted = plain.keys
         self.ms = 0
         super().__init__()
-        Board._dog = None
         self._settings = plain.settings
 
-    def _memory(self, name):
-        return FileJournal(self.root + "/" + name)
+    def _memory(self, name: str):
+        """The shipped journal in two files; the boards of one run share it, as they do on a chip."""
+        if name not in self.plain.memories:
+            self.plain.memories[name] = FileJournal(self.root + "/" + name)
+        return self.plain.memories[name]
 
     def keys(self):
         return self.trusted
 
-    def cause(self):
+    def cause(self) -> str:
         return self.why
 
-    def reset(self):
+    def reset(self) -> None:
         raise Reset
 
-    def watch(self, ms=0):
+    def watch(self, ms: int = 0) -> None:
         Board._dog = Dog()
 
-    def relax(self):
-        pass
+    def relax(self) -> None:
+        """Nobody waits for this watchdog."""
 
-    def held(self):
+    def held(self) -> bool:
         return bool(self.settings.get("held"))
 
-    def pause(self):
+    def pause(self) -> None:
         self.ms += 10
 
-    def ticks_ms(self):
+    def ticks_ms(self) -> int:
         return self.ms
 
-    def since(self, then):
+    def since(self, then: int) -> int:
         return self.ms - then
 
 
 class Plain:
     """`root` is a folder of its own. `power_on(why)`: "power", "reset", "watchdog", or "" for a soft reset."""
 
-    def __init__(self, root, settings, keys=None):
+    def __init__(self, root: str, settings, keys=None) -> None:
         self.root = root
         self.settings = dict(settings)
         self.settings["layout"] = "files"
         self.keys = keys
+        self.forget()
 
-    def power_on(self, why="power"):
+    def forget(self) -> None:
+        """A new run begins: no Python object of the one before is left."""
+        self.memories = {}
+        Board._dog = None
+
+    def board(self, why: str) -> PlainBoard:
+        """What `Board()` gives in boot.py, and once more in main.py."""
+        return PlainBoard(self, why)
+
+    def power_on(self, why: str = "power") -> PlainBoard:
         """What boot.py does; the Board that main.py would make."""
-        shim.boot(lambda: PlainBoard(self, why))
+        self.forget()
+        shim.boot(lambda: self.board(why))
         if shim.folder:
             # Only this process remembers the path; a board starts with a new one.
-            sys.path[:] = sys.path[2:]
-        return PlainBoard(self, why)
+            del sys.path[0]
+        return self.board(why)

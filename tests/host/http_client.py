@@ -11,10 +11,11 @@ from binascii import hexlify
 from hashlib import sha256
 
 if sys.implementation.name != "micropython":
-    import host  # noqa: F401
+    from tests.host.streams import Http
+else:
+    from device.link.http import Http
 
 from device.errors import LinkError
-from device.link.http import Http
 
 want = json.loads(sys.argv[1])
 fed = 0

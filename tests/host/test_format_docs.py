@@ -59,7 +59,8 @@ def test_the_store_page_has_the_sizes_of_the_code() -> None:
     page = "device/store/FORMAT.md"
     assert total(fields(page, "A record:")) == struct.calcsize(Record.FMT) == Record.SIZE
     text = (ROOT / page).read_text()
-    assert f"| `progress` | {struct.calcsize(installer.PROGRESS)} |" in text
+    assert struct.calcsize(installer._PROGRESS) == installer._PROGRESS_SIZE
+    assert f"| `progress` | {installer._PROGRESS_SIZE} |" in text
     for tag in ("armed", "running", "failed"):
         assert f"| `{tag}` | {Record.SIZE} |" in text
 

@@ -289,7 +289,7 @@ def test_report_in_the_middle_of_a_package_loses_no_byte():
         link.report("hello", "there")
         while n := src.readinto(buf):
             got += buf[:n]
-        link.close()
+        link.bye()
         host_end.join(10)
     os.close(near)
     assert got == PACKAGE
@@ -306,7 +306,7 @@ def test_report_before_any_package_reaches_the_host_through_damage():
         host_end = threading.Thread(target=speak, args=(answers, sender, 10, 0.1))
         host_end.start()
         link.report("boot", "hello")
-        link.close()
+        link.bye()
         host_end.join(10)
     os.close(near)
     assert sender.report == Report("boot", "hello")
@@ -318,7 +318,7 @@ def test_report_that_nobody_hears_is_no_error():
         link = Serial(port)
         link.timeout_ms = 100
         link.report("boot", "hello")
-        link.close()
+        link.bye()
     os.close(near)
 
 

@@ -5,60 +5,65 @@ the boots that it may still use are written before the reset that uses one. otad
 own functions only, handed in by the board, and never for the slot that boots already.
 """
 
-from device.errors import Corrupt, FlashError, NotNow, Refused
+from micropython import const
+
+from device.errors import FlashError, NotNow, Refused
 from device.layout.esp32 import image, otadata
 from device.store.records import FIRMWARE, Records
 
-TRIALS = 3
-FACTORY = -1
-STAGED = "slot %d boots next and slot %d runs: restart, or `rollback`"
+_TRIALS = const(3)
+_FACTORY = const(-1)
 
 
 def make(board):
     """The Layout of a Board."""
-    return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))
+    return Layout(board.port(), board.journal, board.setting("trials", _TRIALS, 255))
 
 
 class Layout(Records):
     """Decides what boots. `port` is the board's hardware:
 
-    slots (a Flash each, with `label`), otadata (Flash or None), running (slot number, FACTORY), current (the Flash
-    that runs), set_boot(slot), mark_valid(), feed() for the watchdog, root and protected for the application's trees.
+    slots (a Flash each, with `label`), otadata (Flash or None), running (slot, -1: factory), current (the Flash that
+    runs), set_boot(slot), mark_valid(), feed() for the watchdog, root and protected for the application's trees.
     """
 
     NAME = "esp32"
 
     def boots(self):
-        """(slot, Entry) that otadata names, (FACTORY, None) where it names none."""
-        if self.port.otadata is None or not self.port.slots:
-            return FACTORY, None
-        entries = otadata.read(self.port.otadata)
-        i = otadata.active(*entries)
-        if i < 0:
-            return FACTORY, None
-        return entries[i].slot(len(self.port.slots)), entries[i]
+        """(slot, Entry) that otadata names, (_FACTORY, None) where it names none."""
+        port = self.port
+        if port.otadata is not None and port.slots:
+            entries = otadata.read(port.otadata)
+            i = otadata.active(*entries)
+            if i >= 0:
+                return entries[i].slot(len(port.slots)), entries[i]
+        return _FACTORY, None
 
     def pending(self):
         """Will the loader itself go back, should this image not be confirmed?"""
         slot, entry = self.boots()
         return entry is not None and slot == self.port.running and entry.state == otadata.PENDING
 
+    def _stands(self, slot):
+        """NotNow unless `slot`, which boots next, is the one that runs."""
+        if slot != self.port.running:
+            words = "slot %s boots next and slot %d runs: restart, or `rollback`"
+            raise NotNow("staged", words % (slot, self.port.running))
+
     # What an update needs.
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
-        self.idle()
+        self.idle(self.pending())
         slot, entry = self.boots()
-        if self.pending():
-            raise NotNow("trial", "on trial: `confirm` or `rollback`")
-        if entry and slot != self.port.running:
-            raise NotNow("staged", STAGED % (slot, self.port.running))
+        if entry:
+            self._stands(slot)
 
     def free(self):
         """The slot after the one that runs; Refused where this board has no second one."""
         port = self.port
         n = len(port.slots)
-        if port.otadata is None or n < (1 if port.running == FACTORY else 2):
+        if port.otadata is None or n < (1 if port.running == _FACTORY else 2):
             words = "%d OTA slots, %s otadata: flash the OTA variant of MicroPython, which has 2"
             raise Refused("slots", words % (n, "an" if port.otadata else "no"))
         return (port.running + 1) % n
@@ -83,9 +88,7 @@ class Layout(Records):
         """Would the loader find a whole image in the target? Are all files there?"""
         if part.kind != FIRMWARE:
             return self.place().check(part)
-        n = image.walk(self.target(part))
-        if n > part.size:
-            raise Corrupt("image", "the image says %d bytes, the package brought %d" % (n, part.size))
+        image.walk(self.target(part), part.size)
 
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""
@@ -114,8 +117,7 @@ class Layout(Records):
         record = self.on_trial()
         if record is None or record.slot != record.back:
             slot, entry = self.boots()
-            if entry is None or slot != self.port.running:
-                raise NotNow("staged", STAGED % (slot, self.port.running))
+            self._stands(entry and slot)
             if entry.state != otadata.VALID:
                 self.port.mark_valid()
         if record:

@@ -8,7 +8,6 @@ waits for a journal that keeps nothing.
 from device.errors import FlashError, NotNow, OtaError
 from device.layout.esp32 import image, otadata
 from device.store.journal import trial
-from device.store.writer import digest
 from device.version import text
 
 
@@ -83,7 +82,7 @@ def _again(layout, record, why):
     if record.trials < 2:
         layout.give_up(record, why)
         return False
-    if digest(port.slots[record.slot], record.size, bytearray(4096), port.feed) != record.sha:
+    if layout.digest(port.slots[record.slot], record.size) != record.sha:
         layout.journal.put("progress", b"")
         layout.journal.put("armed", b"")
         return False
@@ -135,7 +134,7 @@ def _arm_back(layout, slot):
         size = image.walk(flash)
     except OtaError as e:
         raise NotNow("rollback", "no image in %s: %s" % (flash.label, e))
-    sha = digest(flash, size, bytearray(4096), layout.port.feed)
+    sha = layout.digest(flash, size)
     failed = layout.record("failed")
     if failed and failed.sha == sha:
         raise NotNow("rollback", "%s holds what was given up" % flash.label)

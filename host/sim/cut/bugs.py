@@ -34,8 +34,8 @@ CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield don
 PROVE = "        for part in package.components:\n            prove(board, part, buf)\n"
 ARM = "    board.layout.arm(package)\n"
 LOAD = "        left = chunks.load()\n"
-IDLE = "        if trial(self.journal):\n            raise NotNow"
-NOTE = "pack(PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
+IDLE = "        if on_trial or trial(self.journal):\n            raise NotNow"
+NOTE = "pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
@@ -95,8 +95,8 @@ MUTANTS = [
     Mutant("count no trial that the loader does not", SETTLE, 'if layout.keep("armed"', 'if ("armed"'),
     Mutant("count no trial when arming again", SETTLE, AGAIN, "    layout.put_armed(record)\n"),
     Mutant(
-        "arm a slot again unseen", SETTLE, "bytearray(4096), port.feed) != record.sha:",
-        "bytearray(4096), port.feed) is None:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
+        "arm a slot again unseen", SETTLE, "record.size) != record.sha:",
+        "record.size) is None:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
     ),
     Mutant("forget to give up", RECORDS, '        self.journal.put("failed", record.encode())\n', ""),
     Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
@@ -113,7 +113,7 @@ MUTANTS = [
     Mutant("confirm without the loader's mark", LAYOUT, "if entry.state != otadata.VALID:", "if not entry:"),
     Mutant("confirm without a record", RECORDS, 'self.journal.put("running", record.encode())', "pass"),
     Mutant(
-        "confirm while staged", LAYOUT, "if entry is None or slot != self.port.running:", "if entry is None:",
+        "confirm while staged", LAYOUT, "self._stands(entry and slot)", "self._stands(entry and self.port.running)",
         LAYS + "pitfall_1_confirm_only_what_runs_and_boots",
     ),
     Mutant("confirm whatever health says", AGENT, "        if verdict:\n", "        if verdict is not None:\n"),

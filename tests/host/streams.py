@@ -1,0 +1,39 @@
+"""The HTTP link on CPython, whose sockets are no streams: MicroPython's say None where nothing has come yet."""
+
+import ssl
+from collections.abc import Callable
+
+from device.link import http
+
+
+class Stream:
+    """A non-blocking socket, plain or with TLS, as MicroPython has them."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.fileno, self.close = sock.fileno, sock.close
+
+    def readinto(self, buf) -> int | None:
+        return self._unless_early(self.sock.recv_into, buf)
+
+    def write(self, data) -> int | None:
+        return self._unless_early(self.sock.send, data)
+
+    @staticmethod
+    def _unless_early(call: Callable[..., int], data) -> int | None:
+        try:
+            return call(data)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+
+
+class Http(http.Http):
+    """The board's link; each socket that it holds becomes a stream."""
+
+    @property
+    def sock(self):
+        return self._sock
+
+    @sock.setter
+    def sock(self, sock) -> None:
+        self._sock = Stream(sock) if sock else None
