@@ -115,7 +115,7 @@ def run(module, found):
             continue
         differ += 1
         if len(shown) < SHOWN:
-            shown.append("case %d (%s): %s" % (i, case.get("op") or case.get("id"), text))
+            shown.append("case %d (%s): %s" % (i, case.get("op") or case.get("id") or case.get("name"), text))
     return agree, safer, differ, shown
 
 

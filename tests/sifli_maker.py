@@ -148,9 +148,8 @@ def provision(chip, data, slot=0):
         place.prog(0, what + b"\xff" * (-len(what) % chip.flash.prog_size))
     sha = sha256(stored).digest()
     user = User(slot, control.COMPRESS, len(stored), sha, len(data), sha256(data).digest())
-    record = Record(b"workshop", sha, bytes((0, 0, 0, 1, 0, 0, 0, 0)), len(stored), 0, slot, slot, 0, 0).encode()
+    record = Record(b"workshop", sha, bytes((0, 0, 0, 1, 0, 0, 0, 0)), len(stored), 0, slot, -1, 0, 0).encode()
     chip.journal.put("user", user.encode())
-    chip.journal.put("image", record)
     chip.journal.put("running", record)
 
 

@@ -8,10 +8,51 @@ from __future__ import annotations
 
 from typing import Any
 
+from device.board import Board
 from device.layout.sifli import loader, session
 from device.layout.sifli.chip import Chip
 from device.layout.sifli.gate import Gate
 from device.store.journal import trial
+
+
+class Blobs:
+    """What a namespace holds that no update touches."""
+
+    def __init__(self, values: dict[str, bytes]) -> None:
+        self.last = values.get
+
+
+class ChipBoard(Board):
+    """The shipped Board on a Chip: its journal and its layout are the chip's; a clock that `ms` moves."""
+
+    def __init__(self, chip: Chip, settings: dict[str, Any], keys: Any, secrets: list[bytes]) -> None:
+        self.chip = chip
+        self.journal = chip.journal
+        self._layout = None
+        self._settings = settings
+        self.trusted = keys
+        self._held = secrets
+        self.ms = 0
+        chip.feed, chip.root = self.feed, self.root
+
+    def port(self) -> Any:
+        """The chip is what the layout works on."""
+        return self.chip
+
+    def _memory(self, name: str) -> Any:
+        return Blobs({str(i): key for i, key in enumerate(self._held)} if name == "mpota_keys" else {})
+
+    def keys(self) -> Any:
+        """The keys that were given."""
+        return self.trusted
+
+    def ticks_ms(self) -> int:
+        """Now."""
+        return self.ms
+
+    def since(self, then: int) -> int:
+        """Milliseconds since then."""
+        return self.ms - then
 
 
 LINGER_MS = 500  # the last message leaves before the reset
@@ -60,8 +101,7 @@ class Device:
         """The user program is well: what is on trial stays."""
         record: Any = trial(self.chip.journal)
         if record and record.slot == self.chip.running:
-            for tag in ("image", "running"):
-                self.chip.journal.put(tag, record.encode())
+            self.chip.journal.put("running", record.encode())
 
     def feed(self, message: bytes) -> None:
         """A message from the phone."""

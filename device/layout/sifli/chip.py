@@ -23,6 +23,13 @@ SECURE = 0xA5
 AREAS = 2
 
 
+def wanted(journal):
+    """The Record of the firmware that was confirmed last, or None."""
+    record = Record.decode(journal.last("running"))
+    # One that went nowhere brought the application's files alone.
+    return record if record and record.slot != record.back else Record.decode(journal.last("image"))
+
+
 class User:
     """What the user program's place holds, whole: from which area, its bytes there, its bytes here.
 
@@ -48,6 +55,9 @@ class Chip:
     """`flash` is the whole flash, `efuse` 128 bytes, `feed()` the watchdog's. `ready`: may an upgrade begin?"""
 
     ready = True
+    # Where the application lies, as a Board has it.
+    root = "/mpota"
+    protected = ()
 
     def __init__(self, flash, places, efuse, feed):
         self.places = places
@@ -72,7 +82,7 @@ class Chip:
         return self.efuse[16:24]
 
     @property
-    def root(self):
+    def root_key(self):
         return self.efuse[96:128]
 
     def public(self):
@@ -87,7 +97,7 @@ class Chip:
         return der
 
     def place(self, id):
-        """Where an image goes in the end: a Region, None where this chip has none, 0 where it knows of no such image."""
+        """Where an image goes in the end: a Region, None where this chip has none, 0 for an id that it does not know."""
         if id == control.HCPU:
             return self.user
         if id >= len(control.NAMES) or id in (control.LCPU, control.PATCH, control.OTA_MANAGER):
@@ -107,13 +117,13 @@ class Chip:
 
     def free(self):
         """The staging area that an upgrade may overwrite: not the one that a retreat would need."""
-        record = Record.decode(self.journal.last("image"))
+        record = wanted(self.journal)
         return 1 - record.slot if len(self.slots) > 1 and record and record.slot >= 0 else 0
 
     def wrap(self, key):
         """An image key as it is kept: encrypted with the root key, by this chip's UID."""
-        return bytes(aes(self.root, 2, self.efuse[:16]).encrypt(key))
+        return bytes(aes(self.root_key, 2, self.efuse[:16]).encrypt(key))
 
     def unwrap(self, key):
         """The image key that was kept."""
-        return bytes(aes(self.root, 2, self.efuse[:16]).decrypt(key))
+        return bytes(aes(self.root_key, 2, self.efuse[:16]).decrypt(key))

@@ -53,7 +53,7 @@ class Control:
         """From the content; Refused where its fields do not hang together."""
         if len(data) < HEAD_SIZE:
             raise Refused("control-fields", "a control packet's content of %d bytes" % len(data))
-        *fields, size, block, n = struct.unpack(HEAD, data[:HEAD_SIZE])
+        *fields, _, block, n = struct.unpack(HEAD, data[:HEAD_SIZE])
         want = HEAD_SIZE + IMAGE_SIZE * n
         if n > MOST or len(data) != want or not 16 <= block <= 2048 or block & (block - 1):
             raise Refused("control-fields", "%d images in %d bytes, blocks of %d" % (n, len(data), block))

@@ -28,8 +28,8 @@ def judge(chip, gate, packet, state, ongoing):
     if not chip.ready:
         return NOT_READY, None
     try:
-        found = control.content(packet, chip.root, chip.nonce)
-        found = control.read(packet, chip.root, chip.nonce, chip.public())
+        found = control.content(packet, chip.root_key, chip.nonce)
+        found = control.read(packet, chip.root_key, chip.nonce, chip.public())
     except Refused as e:
         return RESULTS[e.code], None
     if state not in (progress.IDLE, progress.FORCE_UPDATE):

@@ -57,7 +57,7 @@ def staged(chip, slot, size, sha, buf):
 
 
 def install(chip, record, buf):
-    """Make the place of the user program hold the image of a Record. Corrupt: it is not in its area, nothing changed."""
+    """Make the user program's place hold the image of a Record. Corrupt: it is not in its area, and nothing changed."""
     com, packet, image, want = staged(chip, record.slot, record.size, record.sha, buf)
     head = header(chip, com, packet, image)
     if image and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):

@@ -9,6 +9,7 @@ from collections import namedtuple
 
 from device.errors import Corrupt, FlashError, OtaError, Refused
 from device.layout.sifli import progress, signed, table
+from device.layout.sifli.chip import wanted
 from device.layout.sifli.install import install
 from device.store.journal import Record, trial
 
@@ -111,7 +112,7 @@ def _count(journal):
 def _stay(chip, buf):
     """The image that was confirmed last, installed again where something else took its place."""
     journal = chip.journal
-    record = Record.decode(journal.last("image"))
+    record = wanted(journal)
     user = chip.installed()
     if record:
         return (user is not None and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf))

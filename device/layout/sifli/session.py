@@ -13,6 +13,7 @@ from device.layout.sifli import gate as g
 from device.layout.sifli import messages as m
 from device.layout.sifli import progress as p
 from device.layout.sifli.transfer import Transfer
+from device.store.journal import trial
 
 REBOOT_MS = 6000  # the user program resets, though nobody said that the agreement arrived
 WAIT_MS = 30000  # the manager waits for the first image
@@ -78,7 +79,10 @@ class Session(Transfer):
         """Any of the four ways to begin; the answer has the shape of the question."""
         now = self.up.now
         begun = now.fw >= p.DOWNLOADING
-        result, found = g.judge(self.chip, self.gate, packet, self.state, id == m.INIT and begun)
+        state = self.state
+        if not self.manager and trial(self.chip.journal):
+            state = p.UPDATING
+        result, found = g.judge(self.chip, self.gate, packet, state, id == m.INIT and begun)
         again = not result and begun and self.up.matches(found)
         if not result and id == m.RESUME and not again:
             result = g.PARAMETER if begun else g.GENERAL

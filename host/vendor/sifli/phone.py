@@ -1,8 +1,8 @@
 """The phone's end of an upgrade, sans input and output: what a PC does when it plays the vendor's app.
 
 Messages come out by `take` and go in by `feed`; `connected` and `lost` tell of the link, `tick` of time. Packets go out
-in windows: so many, then the chip's response. What goes wrong on the way is asked for, repeated, or begun again with the
-next connection; `done` and `error` say how it ended.
+in windows: so many, then the chip's response. What goes wrong on the way is asked for, repeated, or begun again with
+the next connection; `done` and `error` say how it ended.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from device.layout.sifli import messages as m
 from device.layout.sifli import wire
@@ -59,7 +60,9 @@ class Choice:
 class Phone:
     """One upgrade. `now()` is a clock in ms."""
 
-    def __init__(self, control: bytes, images: list[Wire], now: Callable[[], int], choice: Choice | None = None) -> None:
+    def __init__(
+        self, control: bytes, images: list[Wire], now: Callable[[], int], choice: Choice | None = None
+    ) -> None:
         self.control = control
         self.images = sorted(images, key=lambda image: image.id)
         self.now = now
@@ -301,7 +304,7 @@ class Phone:
     def _aborted(self, reason: int) -> None:
         self._again(WORDS.get(reason, f"reason {reason}"), reason)
 
-    CALLS: dict[int, Callable[..., None]] = {
+    CALLS: ClassVar[dict[int, Callable[..., None]]] = {
         m.INIT_RSP: _began,
         m.RESUME_RSP: _resumes,
         m.INIT_EXT_RSP: _began_ext,

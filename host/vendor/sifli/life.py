@@ -1,0 +1,232 @@
+"""A SiFli chip for power campaigns: a small flash with everything an update touches, and what may change in it.
+
+Real are the shipped layout, installer, manager and chip; the offsets here are the oracle's own. Every story begins on a
+board as a workshop leaves it: the first program in its place and its compressed form in a staging area, so that there
+is something to go back to. Nothing of the journal is forgiven: a cut in an erase of it may cost nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from device.board import Board
+from device.errors import OtaError, Refused
+from device.layout.sifli import control, loader, signed, table
+from device.layout.sifli.chip import Chip, User
+from device.store.journal import Record
+from host.assemble import Head, Part, assemble, pieces
+from host.choose import WBITS, deflated
+from host.encrypt import lock
+from host.format import FIRMWARE
+from host.pack import version_bytes
+from host.sim import sifli as sim
+from host.sim import soc
+from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.rig import Area, Scenario
+from host.vendor.sifli.packer import Options, compressed, pad
+
+PRODUCT = "campaign"
+TRIALS = 3
+SECRET = sha256(b"a device key").digest()
+CREDENTIALS = b"network and secret"
+BASE = 0x10000000
+TABLE_SIZE, MANAGER_AT, STATE_AT, PLACES_AT, PLACE = 0x5000, 0x5000, 0x6000, 0xA000, 0x4000
+HEADER_SECTOR = 0x1000
+CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
+# Erases of one sector in one life. The program's place: installed for each of two updates and two retreats, and again
+# where a cut took it. An area: an update, and again. The log: a fresh sector for each dozen of records.
+USER_WEAR, AREA_WEAR, LOG_WEAR, HEADER_WEAR = 8, 5, 24, 8
+
+
+@dataclass(frozen=True)
+class Sifli(Scenario):
+    """`apart`: the table keeps the program's header in a sector of its own; `user_first`: it lies before the areas."""
+
+    apart: bool = True
+    user_first: bool = True
+    journal_full: bool = False
+
+
+def image(size: int, seed: int) -> bytes:
+    """A program of at least `size` bytes: a vector table, then data with the prime period 251; padded to 16."""
+    line = bytes((seed * 7919 + 1) * (i + 1) ** 2 >> 3 & 0xFF for i in range(251))
+    head = struct.pack("<II", 0x20040000, 0x10020101 + 2 * seed)
+    return pad((head + line * (size // 251 + 1))[:size], True)
+
+
+def stored(program: bytes) -> bytes:
+    """Its compressed form, padded as it is stored."""
+    return pad(compressed(program, Options(b"", b"", lambda data: b"")), True)
+
+
+def noisy(size: int, seed: int) -> bytes:
+    """A program that does not compress, of at least `size` bytes."""
+    data = b"".join(sha256(b"%d %d" % (seed, i)).digest() for i in range(size // 32 + 1))
+    return image(8, seed)[:8] + data[: size + -size % 16 - 8]
+
+
+NOISE = (noisy(9001, 1), noisy(12009, 2), noisy(10007, 3))
+
+
+def _scenarios() -> dict[str, Sifli]:
+    found = [
+        Sifli("update"),
+        Sifli("update-shared-table", apart=False),
+        Sifli("update-behind", user_first=False),
+        Sifli("unhealthy", verdict="unhealthy"),
+        Sifli("unhealthy-shared-table", verdict="unhealthy", apart=False),
+        Sifli("hang", verdict="hangs"),
+        Sifli("dies", verdict="dies"),
+        Sifli("no-link", verdict="no-link"),
+        Sifli("journal-full", journal_full=True),
+        Sifli("journal-full-hang", journal_full=True, verdict="hangs"),
+        Sifli("noise", images=NOISE),
+        Sifli("noise-hang", images=NOISE, verdict="hangs"),
+        Sifli("deflate", sizes=(8176, 12289, 9999), chunk=8192, compress="deflate"),
+        Sifli("locked", locked=True, chunk=8192, compress="deflate"),
+        Sifli("unit-4", prog_size=4, images=NOISE),
+        Sifli("unit-256", prog_size=256),
+        Sifli("unit-256-hang", prog_size=256, verdict="hangs"),
+    ]
+    return {s.name: s for s in found}
+
+
+SCENARIOS: dict[str, Sifli] = _scenarios()
+EXHAUSTIVE = ("update",)
+QUICK = ("update", "unhealthy", "hang", "journal-full", "noise-hang")
+ROOMY = "deflate"
+HUNT = ()
+
+
+def own(firmware: bytes, table_file: bytes | None) -> Sifli:
+    """There is none: a whole program of this family does not fit the campaign's flash."""
+    raise Refused("image", "a SiFli campaign has no place for an image of your own")
+
+
+class Rig:
+    """One chip: its `flash`, what lies where, the programs that it may run, and packages of all but the first."""
+
+    layout = "sifli"
+    trials = TRIALS
+
+    def __init__(self, scenario: Sifli) -> None:
+        self.scenario = s = scenario
+        self.images = list(s.images) or [image(size, i + 1) for i, size in enumerate(s.sizes)]
+        names = ["user", "area 0", "area 1"]
+        row = names if s.user_first else names[1:] + names[:1]
+        self.at = {name: PLACES_AT + i * PLACE for i, name in enumerate(row)}
+        self.network = PLACES_AT + 3 * PLACE
+        self.flash = CutFlash(self.network + SECTOR, s.prog_size)
+        self.places = {
+            **{"flash": BASE, "table": (BASE, TABLE_SIZE), "manager": (BASE + MANAGER_AT, SECTOR)},
+            **{"state": (BASE + STATE_AT, 4 * SECTOR), "user": (BASE + self.at["user"], PLACE)},
+            "upgrade": [(BASE + self.at[name], PLACE) for name in names[1:]],
+        }
+        # An RSA-2048 modulus that nobody has the key of: a campaign's packages are mpota's own.
+        self.public = signed.encode(b"\xc5" * signed.SIZE)
+        self.efuse = bytes(16) + signed.key_hash(self.public) + b"\xa5" + bytes(71) + bytes(32)
+        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": self.layout}
+        self.given: Any = None
+        self.key: Any = None
+        self.packages: dict[int, bytes] = {}
+        self.areas = self._areas()
+        self._fill()
+
+    def _areas(self) -> list[Area]:
+        found = [
+            Area("table", 0, HEADER_SECTOR, 0, "other", False),
+            # Erased where it has a sector of its own, and else programmed once.
+            Area("header", HEADER_SECTOR, SECTOR, HEADER_WEAR if self.scenario.apart else 1, "other", False),
+            Area("rest of the table", 0x2000, TABLE_SIZE - 0x2000, 0, "other", False),
+            Area("manager", MANAGER_AT, SECTOR, 0, "other", False),
+            Area("log", STATE_AT, 2 * SECTOR, LOG_WEAR, "other", False),
+            Area("control pages", STATE_AT + 2 * SECTOR, 2 * SECTOR, 0, "other", False),
+            Area("user", self.at["user"], PLACE, USER_WEAR, "slot", True),
+        ]
+        for name in ("area 0", "area 1"):
+            found.append(Area(name, self.at[name], PLACE, AREA_WEAR, "slot", False))
+        return found
+
+    def _fill(self) -> None:
+        """As it leaves the workshop."""
+        boot, hcpu = (table.IMG_EXT2, table.IMG_EXT1) if self.scenario.apart else (table.IMG_BL, table.IMG_HCPU)
+        head = table.Header(SECTOR, 512, table.AUTO, b"\xff" * 32, b"\xff" * 256, b"\xff" * 20)
+        manager = BASE + MANAGER_AT
+        place = table.Place(manager, SECTOR, manager, 0)
+        cores = {table.HCPU_CORE: hcpu, table.BL_CORE: boot}
+        whole = table.encode({boot: place, hcpu: place}, self.public, {boot: head, hcpu: head}, cores, BASE)
+        program, kept = self.images[0], stored(self.images[0])
+        for off, data in (
+            (0, whole),
+            (MANAGER_AT, bytes(i * i % 251 for i in range(SECTOR))),
+            (self.at["user"], program),
+            (self.at["area 0"], kept),
+            (self.network, CREDENTIALS),
+        ):
+            self.flash.cells.put(off, data)
+        chip = self._chip()
+        sha = sha256(kept).digest()
+        user = User(0, control.COMPRESS, len(kept), sha, len(program), sha256(program).digest())
+        record = Record(b"workshop", sha, version_bytes("1.0.0"), len(kept), 0, 0, -1, 0, 0)
+        chip.journal.put("user", user.encode())
+        chip.journal.put("running", record.encode())
+        if self.scenario.journal_full:
+            for i in range(33):
+                chip.journal.put("reason", bytes((i,)) * 100)
+            chip.journal.put("reason", b"")
+
+    def _chip(self) -> Any:
+        return Chip(self.flash, self.places, self.efuse, lambda: None)
+
+    def trust(self, public: list[bytes], private: Any) -> None:
+        """The board trusts `public`; releases are signed with `private` from now on."""
+        self.given, self.key = public, private
+
+    def package(self, n: int) -> bytes:
+        """Release `n`: images[n], or the last one once more."""
+        if n not in self.packages:
+            s = self.scenario
+            data = stored(self.images[min(n, len(self.images) - 1)])
+            plain = list(pieces(data, s.chunk))
+            deflate = s.compress == "deflate"
+            travel = [deflated(piece) for piece in plain] if deflate else plain
+            part = Part(FIRMWARE, "firmware", data, travel, ("inflate",) * deflate, WBITS if deflate else 0)
+            head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
+            self.packages[n] = assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
+        return self.packages[n]
+
+    def spare(self, n: int) -> bytes | None:
+        """No release is a delta."""
+        return None
+
+    def power_on(self, cause: str) -> bool:
+        """Through the chip's own step and the manager, which may write; False where no program starts."""
+        self.cause = CAUSES[cause]
+        self.runs = False
+        try:
+            self.start = loader.boot(self._chip())
+        except (OtaError, OSError):
+            return False
+        return bool(self.start.name == loader.USER)
+
+    def board(self) -> Any:
+        """What `Board()` gives in boot.py, and then once more in main.py."""
+        dog = Board._dog if self.runs else None
+        sys.modules["machine"] = soc._Machine(self.cause)
+        board = sim.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
+        Board._dog = dog
+        self.runs = True
+        return board
+
+    def started(self) -> int:
+        """The flash offset that the manager started."""
+        return int(self.start.address) - BASE
+
+    def intact(self) -> str:
+        """What of the board's secrets is gone, "" if nothing is."""
+        seen = self.flash.cells.get(self.network, len(CREDENTIALS))
+        return "" if seen == CREDENTIALS else f"the network's sector begins with {seen!r}"
