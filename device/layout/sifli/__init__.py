@@ -6,10 +6,10 @@ update is staged in the area that the program that runs did not come from, and w
 can be gone back to and the board waits in its manager instead.
 """
 
-from device.errors import Corrupt, NotNow, Refused
+from device.errors import Corrupt, FlashError, NotNow, Refused
 from device.layout.sifli.chip import wanted
 from device.layout.sifli.com import CHUNK, Stored
-from device.layout.sifli.install import staged, survey
+from device.layout.sifli.install import WORN, staged, survey
 from device.store.journal import trial
 from device.store.records import FIRMWARE, Records
 from device.store.writer import digest
@@ -31,6 +31,10 @@ class Layout(Records):
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
         self.idle()
+        failure = self.record("failed")
+        reason = failure and self.journal.last("reason")
+        if reason and reason[8:] == WORN:
+            raise FlashError("worn", "the program does not stay as it is written: `rollback --forget` tries again")
 
     def target(self, part):
         """The staging area that nothing needs, or the application's other tree."""
@@ -68,7 +72,7 @@ class Layout(Records):
         self.journal.put("armed", self.fresh(package, slot).encode())
 
     def settle(self, why):
-        """After a reset, `why` in a word: the manager counts the boots of a firmware, those of files are counted here."""
+        """After a reset, `why` in a word: the manager counts the boots of a firmware; those of files count here."""
         record = trial(self.journal)
         if record is None:
             return False

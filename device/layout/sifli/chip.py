@@ -97,7 +97,7 @@ class Chip:
         return der
 
     def place(self, id):
-        """Where an image goes in the end: a Region, None where this chip has none, 0 for an id that it does not know."""
+        """Where an image goes in the end: a Region, None where this chip has none, 0 for an id that it knows not."""
         if id == control.HCPU:
             return self.user
         if id >= len(control.NAMES) or id in (control.LCPU, control.PATCH, control.OTA_MANAGER):

@@ -7,7 +7,7 @@ Nothing is taken from RAM that a cut could cost, so an install that was cut is s
 
 from hashlib import sha256
 
-from device.errors import Corrupt, FlashError
+from device.errors import Corrupt, FlashError, OtaError
 from device.layout.sifli import control, page, table
 from device.layout.sifli.chip import User
 from device.layout.sifli.com import Com, Stored
@@ -16,6 +16,8 @@ from device.stream import pull
 
 # The block size that a header names where no control packet does.
 BLOCK = 512
+# Why an update is given up where the flash is at fault, and the next one would fare no better.
+WORN = b"the flash does not hold the program"
 
 
 def run(com, cipher, buf, feed, flash=None):
@@ -66,7 +68,12 @@ def install(chip, record, buf):
     run(com, com.stored.cipher, buf, chip.feed, chip.user)
     if digest(chip.user, com.total, buf, chip.feed) != want:
         raise FlashError("readback", "the user program's place does not hold what was written")
-    table.put_header(chip.table, table.IMG_HCPU2, head)
+    try:
+        table.put_header(chip.table, table.IMG_HCPU2, head)
+    except (FlashError, OSError):
+        # Nothing that starts looks at the header of a program that is not encrypted.
+        if head.flags & table.ENC:
+            raise
     flags = image.flags if image else control.COMPRESS
     done = User(record.slot, flags, record.size, record.sha, com.total, want)
     chip.journal.put("user", done.encode())
@@ -80,3 +87,11 @@ def header(chip, com, packet, image):
         return table.Header(com.total, BLOCK, table.AUTO, b"\xff" * 32, b"\xff" * 256, version)
     flags = table.AUTO | (image.flags & table.ENC)
     return table.Header(com.total, packet.block, flags, chip.wrap(packet.key), image.sig, version)
+
+
+def fits(chip, record, buf):
+    """Is the staged image of a Record whole, so that the place is at fault?"""
+    try:
+        return record.slot >= 0 and staged(chip, record.slot, record.size, record.sha, buf)[3] is not None
+    except (OtaError, OSError):
+        return False

@@ -10,8 +10,9 @@ from collections import namedtuple
 from device.errors import Corrupt, FlashError, OtaError, Refused
 from device.layout.sifli import progress, signed, table
 from device.layout.sifli.chip import wanted
-from device.layout.sifli.install import install
+from device.layout.sifli.install import WORN, fits, install
 from device.store.journal import Record, trial
+from device.store.writer import digest
 
 USER, MANAGER = "user", "manager"
 # What to start, its address, and why the manager stays: it may go back by itself ("wait") or not ("force").
@@ -76,7 +77,7 @@ def settle(chip, buf):
     """Bring the user program's place to what the journal wants there; is there one to start?"""
     journal = chip.journal
     record = trial(journal)
-    user = chip.installed()
+    user = whole(chip, buf)
     if record and user and user.sha == record.sha:
         if record.trials:
             record.trials -= 1
@@ -90,8 +91,15 @@ def settle(chip, buf):
         if _try(chip, record, buf):
             _count(journal)
             return True
-        give_up(journal, record, b"the staged image is not whole")
-    return _stay(chip, buf)
+        give_up(journal, record, WORN if fits(chip, record, buf) else b"the staged image is not whole")
+        user = None
+    return _stay(chip, user, buf)
+
+
+def whole(chip, buf):
+    """The User whose program lies in its place as it was installed, or None: bits may have turned since."""
+    user = chip.installed()
+    return user if user and digest(chip.user, user.size, buf, chip.feed) == user.digest else None
 
 
 def put_in_place(chip, buf):
@@ -109,18 +117,17 @@ def _count(journal):
         _keep(journal, "armed", record.encode())
 
 
-def _stay(chip, buf):
+def _stay(chip, user, buf):
     """The image that was confirmed last, installed again where something else took its place."""
     journal = chip.journal
     record = wanted(journal)
-    user = chip.installed()
     if record:
         return (user is not None and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf))
     failed = Record.decode(journal.last("failed"))
     if user:
         return failed is None or user.sha != failed.sha
     # Nothing is known of a board that was never updated, and nothing has touched its program.
-    return failed is None
+    return failed is None and chip.installed() is None
 
 
 def _try(chip, record, buf):

@@ -1,4 +1,4 @@
-"""The journal (store/journal.py) of a chip that keeps it in two sectors of flash: a log, and when it is full a fresh one.
+"""The journal (store/journal.py) of a chip that keeps it in two sectors of flash: a log, and once full a fresh one.
 
     sector: magic "SFJ1" | number u32, the larger counts | CRC-32 of the 8 bytes before | records
     record: bytes of the tag u8 | bytes of the data u8 | tag | data | CRC-32 of all before, filled up to a program unit
