@@ -122,7 +122,10 @@ def _stay(chip, user, buf):
     journal = chip.journal
     record = wanted(journal)
     if record:
-        return (user is not None and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf))
+        if (user and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf)):
+            return True
+        # What was given up is better than nothing, if that is what lies there whole.
+        return whole(chip, buf) is not None
     failed = Record.decode(journal.last("failed"))
     if user:
         return failed is None or user.sha != failed.sha
