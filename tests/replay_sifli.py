@@ -134,10 +134,10 @@ def in_rule(case, rule):
     flips = case.get("ctrl_xor") or ()
     if rule == "whole-hash":
         bits = [f["offset"] for f in flips] or [f["offset"] % 548 for f in case.get("wire_xor") or ()]
-        return bool(bits) and all([8 <= at < 32 for at in bits])
+        return bool(bits) and all(8 <= at < 32 for at in bits)
     if rule == "record-place":
         bits = [f["offset"] % 548 for f in case.get("wire_xor") or ()]
-        return bool(bits) and all([32 <= at < 36 for at in bits])
+        return bool(bits) and all(32 <= at < 36 for at in bits)
     if rule == "asserts":
         return case.get("expected_result", 0) is None
     content = plain(case)
@@ -182,7 +182,7 @@ def ids_of(case):
 def init(case):
     chip = device(case, ids_of(case))
     at = session(chip)
-    id, fields = ask(at, chip.given["msg"], tail=packet_of(case))
+    _id, fields = ask(at, chip.given["msg"], tail=packet_of(case))
     return judged(case, fields[0], case["expected_result"], "the answer to the control packet")
 
 
@@ -229,13 +229,13 @@ def send(at, image, data, block):
         results.append(fields[0])
         if fields[0]:
             return results, None
-    id, fields = ask(at, messages.END, image["img_id"], 0)
+    _id, fields = ask(at, messages.END, image["img_id"], 0)
     return results, fields[0]
 
 
 def begun(case, chip):
     at = session(chip)
-    id, fields = ask(at, messages.INIT, tail=packet_of(case))
+    _id, fields = ask(at, messages.INIT, tail=packet_of(case))
     at.feed(messages.encode(messages.INIT_DONE, 1))
     return at, fields[0]
 
@@ -244,7 +244,7 @@ def image(case):
     base = FILE["cases"][case["base"]]
     i = case["image_index"]
     chip = device(base, ids_of(case))
-    at, result = begun(base, chip)
+    at, _result = begun(base, chip)
     other = FILE["cases"].get(case.get("wire_from_case"))
     data = a2b_base64(case["wire_b64"]) if "wire_b64" in case else wire_of(other or base, i, chip)
     data = bytes(changed(bytearray(data), case.get("wire_xor")))

@@ -1,16 +1,15 @@
-"""What a SiFli chip reads and writes, byte by byte: the table, the control packet, records, images, packages, journal."""
+"""What a SiFli chip reads and writes, byte by byte: table, control packet, records, images, packages, journal."""
 
 from hashlib import sha256
 from struct import pack
 
 from device.errors import Corrupt, FlashError, Refused
-from device.layout.sifli import com, control, offline, page, progress, signed, table, wire
+from device.layout.sifli import com, control, messages, offline, page, progress, signed, table, wire
 from device.layout.sifli.chip import EFUSE_SIZE, User, wanted
 from device.layout.sifli.ctr import Ctr
 from device.layout.sifli.framing import MTU, Parts
 from device.layout.sifli.framing import encode as frame
 from device.layout.sifli.log import Log
-from device.layout.sifli import messages
 from device.store.flash import Region
 from device.store.journal import Record
 from host.sim.flash import PowerCut, SimFlash
@@ -423,7 +422,7 @@ def test_messages_have_the_bytes_of_the_vendor():
     assert messages.encode(messages.INIT_EXT_RSP, 0, 1, 0, 8, 3, 20, 1, 1) == bytes.fromhex(
         "21000c00000001000800000003140101"
     )
-    id, fields, tail = messages.decode(bytes.fromhex("06000a0024020000010000001403"))
+    id, fields, _tail = messages.decode(bytes.fromhex("06000a0024020000010000001403"))
     assert (id, fields) == (messages.START, (548, 1, 20, 3))
 
 

@@ -201,7 +201,7 @@ def test_a_resume_of_another_package_is_refused():
 def test_the_user_program_agrees_keeps_it_and_makes_way():
     for first, done in ((m.INIT, m.INIT_DONE), (m.INIT_EXT, m.INIT_EXT_DONE)):
         at = At(manager=False)
-        ((id, fields),) = at.ask(first, tail=CODE.packet)
+        ((_id, fields),) = at.ask(first, tail=CODE.packet)
         assert fields[0] == 0 and fields[1 if first == m.INIT else 6] == 1
         assert not at.session.leave
         at.ask(done, 1)
@@ -356,9 +356,7 @@ def test_a_compressed_image_that_decodes_to_too_much_is_refused_before_anything_
     data = long[:8] + long[8:]
     package = maker.Package([(0, 16, b"")], 1002000)
     package.control.images[0] = maker.control.Image(maker.sign(data), len(data), 16, 0)
-    package.packet = maker.control.write(
-        package.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), maker.sign
-    )
+    package.packet = maker.control.write(package.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), maker.sign)
     package.records[0] = [maker.wire.encode(i, data[i : i + 512], data[i : i + 512]) for i in range(0, len(data), 512)]
     at = At(chip=at.chip).begin(package)
     assert at.send(package, 0) == [(m.END_RSP, (0,))]
@@ -386,13 +384,21 @@ def test_responses_come_more_often_where_they_are_missed():
     assert at.ask(m.RETRY) == [(m.RETRY_RSP, (0, 3, 4))]
     assert at.ask(m.RETRY) == [(m.RETRY_RSP, (0, 1, 4))]
     assert at.packets(FILES, 3, 5, 5) == [(m.PACKET_RSP, (0,))]
-    for turn in range(3):
+    for _turn in range(3):
         assert at.ask(m.RETRY) == [(m.RETRY_RSP, (0, 1, 5))]
 
 
 def test_noise_is_passed_over():
     at = At().begin(FILES)
-    for noise in (b"", b"\0", b"\x63\0\0\0", b"\x15\0\2\0ab", b"\x0a\0\2\0ab", m.encode(m.PRIORITY), m.encode(m.END_RSP, 0)):
+    for noise in (
+        b"",
+        b"\0",
+        b"\x63\0\0\0",
+        b"\x15\0\2\0ab",
+        b"\x0a\0\2\0ab",
+        m.encode(m.PRIORITY),
+        m.encode(m.END_RSP, 0),
+    ):
         at.session.feed(noise)
         assert at.heard() == []
     assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
@@ -421,14 +427,14 @@ def test_resources_that_do_not_come_keep_the_manager_until_they_do():
     at.packets(FILES, 3, 1, 9)
     at.session.lost()
     assert not at.session.leave
-    for turn in range(3):
+    for _turn in range(3):
         chip = maker.chip(memory=at.chip.flash)
         start = loader.boot(chip)
         assert (start.name, start.why) == (loader.MANAGER, "force")
     at = At(chip=chip)
     at.later(3600000)
     assert not at.session.leave
-    ((id, fields),) = at.ask(m.INIT_EXT, tail=FILES.packet)
+    ((_id, fields),) = at.ask(m.INIT_EXT, tail=FILES.packet)
     assert fields == (0, 1, 0, 8, 3, 4, 0, 1)
     at.ask(m.INIT_EXT_DONE, 1)
     assert at.start(FILES, 3) == [(m.START_RSP, (0, 1, 0))]

@@ -2,8 +2,6 @@
 
 import pytest
 
-from device.layout.sifli import messages as m
-from device.layout.sifli import progress
 from tests.host.sifli_world import Choice, World, device, maker
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(20000, 2)

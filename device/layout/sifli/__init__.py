@@ -7,7 +7,7 @@ can be gone back to and the board waits in its manager instead.
 """
 
 from device.errors import Corrupt, FlashError, NotNow, Refused
-from device.layout.sifli.chip import wanted
+from device.layout.sifli.chip import moved, wanted
 from device.layout.sifli.com import CHUNK, Stored
 from device.layout.sifli.install import WORN, staged, survey
 from device.store.journal import trial
@@ -67,9 +67,10 @@ class Layout(Records):
 
     def arm(self, package):
         """Make the manager install the target; the last and the smallest write of an update."""
-        slot = self.port.free() if package.components[0].kind == FIRMWARE else self.port.running
+        firmware = package.components[0].kind == FIRMWARE
+        record = self.fresh(package, self.port.free() if firmware else self.port.running)
         self.journal.put("reason", b"")
-        self.journal.put("armed", self.fresh(package, slot).encode())
+        self.journal.put("armed", (moved(record) if firmware else record).encode())
 
     def settle(self, why):
         """After a reset, `why` in a word: the manager counts the boots of a firmware; those of files count here."""
@@ -119,7 +120,7 @@ class Layout(Records):
         except Corrupt as e:
             raise NotNow("rollback", "the program before this one is no longer whole: %s" % e)
         self.journal.put("reason", b"")
-        self.journal.put("armed", self.new(b"rollback", old.sha, old.version, old.size, slot).encode())
+        self.journal.put("armed", moved(self.new(b"rollback", old.sha, old.version, old.size, slot)).encode())
         self.give_up(now, why)
 
     def heal(self):

@@ -30,6 +30,13 @@ def wanted(journal):
     return record if record and record.slot != record.back else Record.decode(journal.last("image"))
 
 
+def moved(record):
+    """A Record of firmware: what goes to where the last one lay, as no other place is left, must not look like files."""
+    if record.slot == record.back:
+        record.back = -1
+    return record
+
+
 class User:
     """What the user program's place holds, whole: from which area, its bytes there, its bytes here.
 

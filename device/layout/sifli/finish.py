@@ -8,7 +8,7 @@ from struct import pack
 
 from device.errors import Corrupt, FlashError, OtaError
 from device.layout.sifli import control, page, progress
-from device.layout.sifli.chip import User
+from device.layout.sifli.chip import User, moved
 from device.layout.sifli.com import Stored
 from device.layout.sifli.gate import FLASH, FW_INVALID, OK
 from device.layout.sifli.install import run, survey
@@ -67,7 +67,7 @@ def _arm(up, image, buf):
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
     record = Records(chip, chip.journal, TRIALS).new(up.now.same[:8], sha, version(up.control.fw), image.length, slot)
     chip.journal.put("reason", b"")
-    chip.journal.put("armed", record.encode())
+    chip.journal.put("armed", moved(record).encode())
 
 
 def complete(chip):
