@@ -218,14 +218,14 @@ def payload(n):
 def send(at, image, data, block):
     """(results of the packets until one is not 0, result of the end) of an image."""
     total = wire.count(image["length"], block)
-    id, fields = ask(at, messages.START, image["wire_len"], total, 1, image["img_id"])
+    _, fields = ask(at, messages.START, image["wire_len"], total, 1, image["img_id"])
     if fields[0]:
         return "start: %d" % fields[0], None
     results = []
     size = block + wire.HEAD_SIZE
     for i in range(total):
         record = data[i * size : (i + 1) * size]
-        id, fields = ask(at, messages.PACKET, image["img_id"], i + 1, len(record), tail=record)
+        _, fields = ask(at, messages.PACKET, image["img_id"], i + 1, len(record), tail=record)
         results.append(fields[0])
         if fields[0]:
             return results, None

@@ -16,7 +16,7 @@ from host.rom import Rom
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, if they are anything of a SiFli chip's."""
-    for look in (_table, _offline, _wire, _com, _control):
+    for look in (_offline, _table, _wire, _com, _control):
         report = look(data)
         if report:
             return report
@@ -61,6 +61,9 @@ def _offline(data: bytes) -> Report | None:
         if package.version:
             package.prove(bytearray(4096), lambda: None)
     except OtaError as e:
+        # A flash table begins with the same four bytes.
+        if len(data) >= table.SIZE and signed.modulus(data[table.KEY_AT : table.KEY_AT + signed.KEY_SIZE]):
+            return None
         return Report("offline package", f"a broken offline package: {e}", {"error": str(e)}, ok=False)
     rows = [(str(e.id), str(e.flags or ""), f"{e.length:,}", str(e.off)) for e in package.entries]
     sealed = "a right checksum, and no signature" if package.version else "a signed control packet"
