@@ -75,7 +75,8 @@ def table_bytes(places, public=PUBLIC, apart=True):
 
 def flash(places, public=PUBLIC, apart=True, prog_size=4):
     """A flash with a table."""
-    found = SimFlash(SIZE, prog_size=prog_size)
+    end = max([at + n for at, n in [places["font"], places["user"], places["upgrade"][-1]]])
+    found = SimFlash(max(SIZE, end - BASE), prog_size=prog_size)
     found.trace = None
     data = table_bytes(places, public, apart)
     found.prog(0, data + b"\xff" * (-len(data) % prog_size))

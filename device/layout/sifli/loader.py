@@ -51,7 +51,7 @@ def manage(chip):
     now = progress.load(chip)
     if now.state == progress.PREPARE_START or (now.state == progress.TRAN_START and not now.force):
         return "wait"
-    if now.state in (progress.TRAN_START, progress.FORCE_UPDATE) or now.force:
+    if now.state != progress.INSTALL and (now.force or now.state in (progress.TRAN_START, progress.FORCE_UPDATE)):
         return _force(chip, now)
     buf = bytearray(chip.flash.erase_size)
     if now.state == progress.INSTALL:

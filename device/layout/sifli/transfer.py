@@ -131,8 +131,9 @@ class Transfer:
     def _finish(self, id, fields, tail):
         if self.state == p.INSTALL:
             return
-        if self.state != p.TRAN_START or self.up.where()[0] != p.NO_IMAGE:
-            result = g.MISS_PACKET if self.state == p.TRAN_START else g.UNEXPECTED
+        begun = self.state in (p.TRAN_START, p.PREPARE_START) and self.manager
+        if not begun or self.up.where()[0] != p.NO_IMAGE:
+            result = g.MISS_PACKET if begun else g.UNEXPECTED
             return self._send(m.FINISH_IND, result)
         self.timer = None
         self.state = p.INSTALL

@@ -96,7 +96,7 @@ def _scenarios() -> dict[str, Sifli]:
 
 
 SCENARIOS: dict[str, Sifli] = _scenarios()
-EXHAUSTIVE = ("update",)
+EXHAUSTIVE = ("update", "unhealthy", "hang")
 QUICK = ("update", "unhealthy", "hang", "journal-full", "noise-hang")
 ROOMY = "deflate"
 HUNT = ()
