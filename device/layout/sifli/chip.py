@@ -31,7 +31,7 @@ def wanted(journal):
 
 
 def moved(record):
-    """A Record of firmware: what goes to where the last one lay, as no other place is left, must not look like files."""
+    """A Record of firmware: what goes to where the last one lay, having no other place, must not look like files."""
     if record.slot == record.back:
         record.back = -1
     return record

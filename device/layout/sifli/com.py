@@ -18,7 +18,7 @@ from device.errors import Corrupt
 HEAD = "<II"
 HEAD_SIZE = 8
 CHUNK = 10240  # what the vendor's packer makes, and the most that is taken
-_SLACK = const(64)
+_ROOM = const(10240 + 64)
 _WBITS = const(14)
 
 
@@ -62,7 +62,11 @@ class Com:
         self.total, self.chunk = unpack(HEAD, head)
         if not 0 < self.chunk <= CHUNK:
             raise Corrupt("com", "chunks of %d bytes, at most %d" % (self.chunk, CHUNK))
-        self.room = bytearray(CHUNK + _SLACK)
+        # The room of a stored chunk, taken once.
+        self.ram = BytesIO()
+        self.ram.seek(_ROOM - 1)
+        self.ram.write(b"\0")
+        self.piece = bytearray(256)
         self.rewind()
 
     def rewind(self):
@@ -79,17 +83,27 @@ class Com:
     def _open(self):
         """Bring the next chunk into RAM."""
         n = self._take(self.at)
-        if not 4 < n <= len(self.room):
+        if not 4 < n <= _ROOM:
             raise Corrupt("com", "a chunk of %d stored bytes at %d" % (n, self.at))
-        view = memoryview(self.room)[:n]
-        self.stored.read(self.at + 4, view)
-        self.at += 4 + n
+        at = self.at + 4
+        self.at = at + n
+        self.ram.seek(0)
+        view = memoryview(self.piece)
+        while at < self.at:
+            view = view[: self.at - at]
+            self.stored.read(at, view)
+            at += self.ram.write(view)
         self.rest = min(self.chunk, self.left)
+        self.ram.seek(0)
+        head = self.ram.read(4)
         # A zlib stream that begins with its own length is none that a packer writes.
-        raw = unpack("<I", view[:4])[0] == self.rest
-        if not raw and (view[0] & 15 != 8 or (view[0] << 8 | view[1]) % 31):
-            raise Corrupt("com", "a chunk begins with %02x %02x" % (view[0], view[1]))
-        self.decoder = DeflateIO(BytesIO(view[4 if raw else 2 :]), RAW, _WBITS)
+        raw = unpack("<I", head)[0] == self.rest
+        if not raw and (head[0] & 15 != 8 or (head[0] << 8 | head[1]) % 31):
+            raise Corrupt("com", "a chunk begins with %02x %02x" % (head[0], head[1]))
+        self.ram.seek(4 if raw else 2)
+        # The window of the chunk before goes first: two of them are more than a small heap has.
+        self.decoder = None
+        self.decoder = DeflateIO(self.ram, RAW, _WBITS)
 
     def readinto(self, buf):
         """Decode; 0 at the end of the image. Raises Corrupt."""

@@ -4,12 +4,13 @@ All that is staged is proven and decoded to its end before anything is erased fo
 back here; the user program itself is armed like any other update, and the loader installs it.
 """
 
+from gc import collect
 from struct import pack
 
 from device.errors import Corrupt, FlashError, OtaError
 from device.layout.sifli import control, page, progress
 from device.layout.sifli.chip import User, moved
-from device.layout.sifli.com import Stored
+from device.layout.sifli.com import Com, Stored
 from device.layout.sifli.gate import FLASH, FW_INVALID, OK
 from device.layout.sifli.install import run, survey
 from device.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
@@ -32,29 +33,28 @@ def finish(chip, buf):
         raise Corrupt("staged", "the control packet of this upgrade is gone")
     found = []
     for image in sorted(up.control.images, key=lambda i: i.id):
-        if not sound(chip, image, up.target(image)):
+        if not sound(chip, image, up.target(image), buf):
             raise Corrupt("staged", "image %d is not the one that was signed" % image.id)
+        collect()
         if image.flags & control.COMPRESS:
             stored = Stored(up.target(image), image.length, page.cipher(chip, up.control, image))
-            found.append((image, survey(chip, stored, chip.place(image.id), buf)))
+            found.append((image, stored, survey(chip, stored, chip.place(image.id), buf)[1]))
     now.fw = progress.INSTALLING
     up.keep(progress.INSTALL)
-    for image, made in found:
+    for image, stored, want in found:
         if image.id != control.HCPU:
-            _write(chip, image, made, buf)
+            _write(chip, Com(stored), want, chip.place(image.id), buf)
     image = up.control.image(control.HCPU)
     if image:
         _arm(up, image, buf)
     progress.forget(chip)
 
 
-def _write(chip, image, made, buf):
+def _write(chip, com, want, place, buf):
     """A compressed image that is not the user program, into its place."""
-    com, want = made
-    place = chip.place(image.id)
     run(com, com.stored.cipher, buf, chip.feed, place)
     if digest(place, com.total, buf, chip.feed) != want:
-        raise FlashError("readback", "the place of image %d does not hold what was written" % image.id)
+        raise FlashError("readback", "the place of a compressed image does not hold what was written")
 
 
 def _arm(up, image, buf):

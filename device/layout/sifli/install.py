@@ -5,6 +5,7 @@ then on the journal has no `user`, so whoever finds it so begins again; `user` i
 Nothing is taken from RAM that a cut could cost, so an install that was cut is simply done again.
 """
 
+from gc import collect
 from hashlib import sha256
 
 from device.errors import Corrupt, FlashError, OtaError
@@ -54,6 +55,8 @@ def staged(chip, slot, size, sha, buf):
         raise Corrupt("staged", "area %d does not hold what was armed" % slot)
     packet, image = page.owner(chip, slot, size, sha)
     stored = Stored(area, size, page.cipher(chip, packet, image))
+    # RSA leaves garbage, and what is taken now is large.
+    collect()
     com, seen = survey(chip, stored, chip.user, buf)
     return com, packet, image, seen
 

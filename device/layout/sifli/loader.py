@@ -6,6 +6,7 @@ over, and starts the user program or stays to wait for a phone. Every write of i
 """
 
 from collections import namedtuple
+from gc import collect
 
 from device.errors import Corrupt, FlashError, OtaError, Refused
 from device.layout.sifli import progress, signed, table
@@ -54,6 +55,7 @@ def manage(chip):
     if now.state != progress.INSTALL and (now.force or now.state in (progress.TRAN_START, progress.FORCE_UPDATE)):
         return _force(chip, now)
     buf = bytearray(chip.flash.erase_size)
+    collect()
     if now.state == progress.INSTALL:
         from device.layout.sifli.finish import finish
 

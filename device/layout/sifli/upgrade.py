@@ -25,7 +25,7 @@ class Upgrade:
         if self.control is None or self.control.same() != self.now.same:
             self.control = None
         self.image = self.cipher = None
-        self.block = bytearray(2048 + chip.flash.prog_size)
+        self.block = b""
 
     def matches(self, found):
         """Is `found` the upgrade that was begun?"""
@@ -107,6 +107,8 @@ class Upgrade:
                 self.chip.journal.put("user", b"")
         self.keep(progress.TRAN_START)
         self.image = image
+        if not self.block:
+            self.block = bytearray(2048 + self.chip.flash.prog_size)
         self.cipher = page.cipher(self.chip, self.control, image)
 
     def write(self, index, record):
@@ -138,7 +140,7 @@ class Upgrade:
             return OK
         if now.image != id or now.packets != wire.count(image.length, self.control.block):
             return MISS_PACKET
-        good = sound(self.chip, image, self.target(image))
+        good = sound(self.chip, image, self.target(image), self.block)
         now.images[i] = progress.WHOLE if good else progress.FAILED
         now.image, now.packets = progress.NO_IMAGE, 0
         self.image = None
@@ -153,7 +155,7 @@ class Upgrade:
         return stays
 
 
-def sound(chip, image, flash):
-    """Does `flash` begin with the stored bytes that were signed?"""
-    sha = digest(flash, image.length, bytearray(chip.flash.erase_size), chip.feed)
+def sound(chip, image, flash, buf):
+    """Does `flash` begin with the stored bytes that were signed? Reads through `buf`."""
+    sha = digest(flash, image.length, buf, chip.feed)
     return signed.verify(chip.public(), image.sig, sha)
