@@ -3,7 +3,6 @@
 import pytest
 
 from device.layout.sifli import messages as m
-from device.layout.sifli import progress
 from host.sim.flash import PowerCut
 from tests.host.sifli_world import Choice, World, device, maker
 

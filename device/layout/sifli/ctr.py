@@ -48,6 +48,6 @@ class Ctr:
         for at in range(0, len(view), _PAD):
             piece = view[at : at + _PAD]
             n = (len(piece) + 15) & -16
-            _number(self.blocks, n, (off + at) >> 4)
+            _number(self.blocks, n, (off + at) >> 4)  # type: ignore[arg-type]
             self.ecb.encrypt(memoryview(self.blocks)[:n], memoryview(self.pad)[:n])
-            _xor(piece, self.pad, len(piece))
+            _xor(piece, self.pad, len(piece))  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class Crc:
         self.state = array("H", (0xFFFF, 0xFFFF))
 
     def feed(self, buf):
-        _add(self.state, buf, len(buf), self.rows)
+        _add(self.state, buf, len(buf), self.rows)  # type: ignore[arg-type]
         return self
 
     def value(self):

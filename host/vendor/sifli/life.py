@@ -216,7 +216,8 @@ class Rig:
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""
         dog = Board._dog if self.runs else None
-        sys.modules["machine"] = soc._Machine(self.cause)
+        machine: Any = soc._Machine(self.cause)
+        sys.modules["machine"] = machine
         board = sim.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
         Board._dog = dog
         self.runs = True
