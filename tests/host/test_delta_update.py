@@ -10,11 +10,13 @@ import threading
 import pytest
 from aiohttp import web
 
+from device import shim
 from device.agent import Agent
 from device.pipe import lzma
 from host import cli, keys, lzma_chunk, serve
 from host.sim import soc
 from host.sim.board import real_firmware
+from host.sim.plain import Plain
 from host.vendor import prepare
 from tests import image_maker
 from tests.host.streams import Http
@@ -94,7 +96,7 @@ def chip(shelves, image):
 
 
 def agent(board, shop):
-    return Agent(board, [Http(shop.url, "lamp", "esp32", board.layout.version)], board.keys())
+    return Agent(board, [Http(shop.url, "lamp", board.layout.NAME, board.layout.version)], board.keys())
 
 
 def update(board, shop):
@@ -228,3 +230,41 @@ def test_firmware_files_and_a_resource_go_together_as_one_delta(shelves, tmp_pat
     assert files == expected
     new = (tmp_path / "1.1.0.bin").read_bytes()
     assert c.image(c.started.name, len(new)) == new
+
+
+def runs_files(plain, folder):
+    """Does the application of `folder` run now? It is confirmed."""
+    plain.power_on("reset").layout.confirm()
+    found = files_of(shim.folder)
+    found.pop(".mpota")
+    return found == files_of(str(folder))
+
+
+def test_an_application_on_any_board_goes_on_by_deltas_and_whole_where_somebody_changed_a_file(shelves, tmp_path):
+    table = bytes(i * i >> 7 & 0xFF for i in range(40000))
+    for n in range(4):
+        (tmp_path / f"1.{n}.0" / "lib").mkdir(parents=True)
+        (tmp_path / f"1.{n}.0" / "app.py").write_bytes(b"VERSION = %d\n" % n)
+        (tmp_path / f"1.{n}.0" / "lib" / "table.bin").write_bytes(bytes([n]) + table)
+    shelf = shelves / "files"
+    shelf.mkdir()
+    plain = Plain(str(tmp_path / "board"), {"product": "lamp"}, [keys.load_public(shelves / "release.pub")])
+    asked = []
+    for n in range(4):
+        base = ["--base", f"lamp-1.{n - 1}.0.mpota"] if n else []
+        pack(shelf, "--app", tmp_path / f"1.{n}.0", "--layout", "files", "--version", f"1.{n}.0", *base)
+        if n == 3:
+            with open(shim.folder + "/app.py", "r+b") as f:
+                f.write(b"version")
+        with Shop(shelf) as shop:
+            update(plain.power_on(), shop)
+            asked.append(shop.asked)
+        assert runs_files(plain, tmp_path / f"1.{n}.0")
+    delta = "lamp-1.{}.0-from-1.{}.0.mpota"
+    assert asked == [
+        ["lamp-1.0.0.mpota"],
+        [delta.format(1, 0)],
+        [delta.format(2, 1)],
+        [delta.format(3, 2), "lamp-1.3.0.mpota"],
+    ]
+    assert (shelf / delta.format(2, 1)).stat().st_size < 0.1 * (shelf / "lamp-1.2.0.mpota").stat().st_size
