@@ -41,10 +41,17 @@ def pack(folder, *args):
 
 
 @pytest.fixture(scope="module")
-def shelves(tmp_path_factory):
-    """Folders with the full package and a delta of the real pair, by what their boards decode."""
-    path = tmp_path_factory.mktemp("shelves")
+def home(tmp_path_factory):
+    """A folder with the release key, above the shelves."""
+    path = tmp_path_factory.mktemp("home")
     keys.generate(path / "release.pem")
+    return path
+
+
+@pytest.fixture(scope="module")
+def shelves(home):
+    """Folders with the full package and a delta of the real pair, by what their boards decode."""
+    path = home
     old, new = (real_firmware(name) for name in ("0608", "0831"))
     for name, more in (("deflate", ()), ("lzma", ("--decodes", "+lzma"))):
         (path / name).mkdir()
@@ -88,9 +95,9 @@ class Shop:
         return [name for name in names if name != "manifest.json"]
 
 
-def chip(shelves, image):
+def chip(home, image):
     """A board that runs `image` and trusts the release key."""
-    c = soc.Soc(soc.rows(SLOT), {"product": "lamp"}, [keys.load_public(shelves / "release.pub")])
+    c = soc.Soc(soc.rows(SLOT), {"product": "lamp"}, [keys.load_public(home / "release.pub")])
     c.write(c.row("ota_0").offset, image)
     return c
 
@@ -185,7 +192,7 @@ def test_a_delta_goes_on_where_the_power_went(shelves, pair):
     assert runs(c, new)
 
 
-def test_firmware_files_and_a_resource_go_together_as_one_delta(shelves, tmp_path, monkeypatch):
+def test_firmware_files_and_a_resource_go_together_as_one_delta(home, tmp_path, monkeypatch):
     body = bytes(i * i >> 7 & 0xFF for i in range(30000))
     for n, more in (("1.0.0", b""), ("1.1.0", b"one more\n")):
         folder = tmp_path / n
@@ -194,7 +201,7 @@ def test_firmware_files_and_a_resource_go_together_as_one_delta(shelves, tmp_pat
         (folder / "lib" / "a.py").write_bytes(b"x = 1\n" * 3000 + more)
         (tmp_path / f"{n}.bin").write_bytes(image_maker.image(body=body + (more * 4)[:8]))
         (tmp_path / f"{n}.dat").write_bytes(body[::-1] + more)
-    shelf = shelves / "shelf"
+    shelf = home / "shelf"
     shelf.mkdir()
     for n, base in (("1.0.0", []), ("1.1.0", ["--base", "lamp-1.0.0.mpota"])):
         given = ["--app", tmp_path / n, "--resource", f"data.bin={tmp_path / n}.dat", "--version", n]
@@ -204,7 +211,7 @@ def test_firmware_files_and_a_resource_go_together_as_one_delta(shelves, tmp_pat
     away = {path: path.read_bytes() for path in later}
     for path in later:
         path.unlink()
-    c = chip(shelves, image_maker.image(body=b"as it came from the factory" * 8))
+    c = chip(home, image_maker.image(body=b"as it came from the factory" * 8))
     root = str(tmp_path / "board")
 
     def power_on(cause=soc.PWRON):
@@ -240,15 +247,15 @@ def runs_files(plain, folder):
     return found == files_of(str(folder))
 
 
-def test_an_application_on_any_board_goes_on_by_deltas_and_whole_where_somebody_changed_a_file(shelves, tmp_path):
+def test_an_application_on_any_board_goes_on_by_deltas_and_whole_where_somebody_changed_a_file(home, tmp_path):
     table = bytes(i * i >> 7 & 0xFF for i in range(40000))
     for n in range(4):
         (tmp_path / f"1.{n}.0" / "lib").mkdir(parents=True)
         (tmp_path / f"1.{n}.0" / "app.py").write_bytes(b"VERSION = %d\n" % n)
         (tmp_path / f"1.{n}.0" / "lib" / "table.bin").write_bytes(bytes([n]) + table)
-    shelf = shelves / "files"
+    shelf = home / "files"
     shelf.mkdir()
-    plain = Plain(str(tmp_path / "board"), {"product": "lamp"}, [keys.load_public(shelves / "release.pub")])
+    plain = Plain(str(tmp_path / "board"), {"product": "lamp"}, [keys.load_public(home / "release.pub")])
     asked = []
     for n in range(4):
         base = ["--base", f"lamp-1.{n - 1}.0.mpota"] if n else []
