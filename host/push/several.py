@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.errors import Refused
-from host.inspect import package_facts, read_package, want_whole
+from host import inspect
 from host.push.serial import Report
 
 # What a board refuses for a reason that another package of the same version may not have.
-NEXT = ("base", "stage", "encrypted", "chunk-size")
+NEXT = ("base", "stage", "encrypted", "chunk-size", "MemoryError")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def read(files: Sequence[Path]) -> list[Offer]:
     found, names = [], {}
     for file in dict.fromkeys(files):
         data = file.read_bytes()
-        want_whole(data)
-        package, facts = read_package(data), package_facts(data)
+        inspect.want_whole(data)
+        package, facts = inspect.read_package(data), inspect.package_facts(data)
         names[f"{facts['product']} {facts['version']} for {facts['layout']}"] = file
         found.append(Offer(file, data, sum(part.size for part in package.components), package.chunk))
     if len(names) > 1:
