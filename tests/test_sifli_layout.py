@@ -92,18 +92,18 @@ def test_an_update_is_staged_beside_what_a_retreat_needs_and_installed_at_the_re
 def test_an_image_that_is_never_confirmed_has_three_boots():
     layout = stage(fresh(), NEW, 2)
     for boot in range(3):
-        start, layout = restart(layout)
+        _, layout = restart(layout)
         assert program(layout) == NEW[:8000], boot
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     assert program(layout) == OLD[:8000] and layout.failure()[1] == "no confirm"
 
 
 def test_a_retreat_brings_the_old_program_back_with_its_reason():
     layout = stage(fresh(), NEW, 2)
     raises(NotNow, "trial", layout.retreat, "too soon")
-    start, layout = restart(layout)
+    _, layout = restart(layout)
     layout.retreat("unhealthy")
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     assert program(layout) == OLD[:8000] and layout.failure()[1] == "unhealthy" and layout.version()[3] == 1
     layout.forget()
     layout.ready()
@@ -113,11 +113,11 @@ def test_a_rollback_puts_the_program_before_this_one_on_trial():
     layout = fresh()
     raises(NotNow, "rollback", layout.rollback, "by hand")
     layout = stage(layout, NEW, 2)
-    start, layout = restart(layout)
+    _, layout = restart(layout)
     layout.confirm()
     layout = fresh(layout.port)
     layout.rollback("by hand")
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     assert program(layout) == OLD[:8000] and layout.on_trial()
     layout.confirm()
     layout = fresh(layout.port)
@@ -128,7 +128,7 @@ def test_a_rollback_puts_the_program_before_this_one_on_trial():
 def test_a_rollback_of_a_trial_ends_it():
     layout = stage(fresh(), NEW, 2)
     layout.rollback("dropped")
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     assert program(layout) == OLD[:8000] and not trial(layout.journal)
 
 
@@ -163,7 +163,7 @@ def test_a_place_that_holds_nothing_stops_updates_by_name():
     layout.port.flash.overwrite = ((0, layout.port.flash.size),)
     prog = layout.port.flash.prog
     layout.port.flash.prog = lambda off, buf: None if off >= 0xB000 else prog(off, buf)
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     layout.port.flash.erase, layout.port.flash.prog = erase, prog
     assert layout.journal.last("reason")[8:] == WORN
     raises(FlashError, "worn", layout.ready)
@@ -182,7 +182,7 @@ def test_a_staged_image_that_is_damaged_is_given_up_and_the_old_program_stays():
     layout = stage(fresh(), NEW, 2)
     layout.port.flash.overwrite = ((0, layout.port.flash.size),)
     layout.port.slots[1].prog(800, bytes(4))
-    _start, layout = restart(layout)
+    _, layout = restart(layout)
     assert program(layout) == OLD[:8000] and layout.failure()[1] == "the staged image is not whole"
 
 
@@ -216,7 +216,7 @@ def test_the_table_tells_the_new_program_where_a_cut_hurts_nobody():
         layout = fresh(chip)
         for number, image in ((2, NEW), (3, LAST)):
             layout = stage(layout, image, number)
-            _start, layout = restart(layout)
+            _, layout = restart(layout)
             layout.confirm()
             layout = fresh(layout.port)
         seen = table.header(layout.port.table, table.IMG_HCPU2).length

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from random import Random
 
+from device.layout.sifli import framing
 from host.sim.sifli import Clock, Device
 from host.vendor.sifli.phone import Choice, Phone, Wire
 from tests import sifli_maker as maker
 
 STEP_MS = 20
+
+
+def framed(message):
+    """Bytes of a message in the values of the serial service, at the MTU that phones agree on."""
+    return sum(map(len, framing.encode(message, 517)))
 
 
 class World:
@@ -70,11 +76,11 @@ class World:
         for _ in range(8):
             message = self.phone.take()
             if message:
-                self.wire["up"] += len(message)
+                self.wire["up"] += framed(message)
                 self.carry(message, self.device.feed)
             answer = self.device.take()
             while answer:
-                self.wire["down"] += len(answer)
+                self.wire["down"] += framed(answer)
                 self.carry(answer, self.phone.feed)
                 answer = self.device.take()
         self.phone.tick()
