@@ -123,10 +123,10 @@ def test_a_record_is_its_block_at_its_place():
     record = wire.encode(512, RES[:512], RES[:512])
     assert wire.check(record, 512, room) == 512 and room[:512] == RES[:512]
     for at in range(0, len(record), 5):
-        raises(Corrupt, "record", wire.check, bent(record, at), 512, room)
-    raises(Corrupt, "record", wire.check, record, 0, room)
+        raises(Corrupt, "chunk", wire.check, bent(record, at), 512, room)
+    raises(Corrupt, "chunk", wire.check, record, 0, room)
     for wrong in (record[:36], record[:20], record + bytes(600)):
-        raises(Corrupt, "record", wire.check, wrong, 512, room)
+        raises(Corrupt, "chunk", wire.check, wrong, 512, room)
     assert (wire.count(513, 512), wire.size(513, 512)) == (2, 585)
 
 
@@ -135,7 +135,7 @@ def test_an_encrypted_record_is_proven_plain_and_kept_encrypted():
     ctr = Ctr(maker.IMAGE_KEY, signed.key_hash(maker.PUBLIC))
     room = bytearray(512)
     assert wire.check(wire.encode(0, RES[:512], stored), 0, room, ctr) == 512 and bytes(room) == stored
-    raises(Corrupt, "record", wire.check, wire.encode(0, RES[:512], bent(stored, 9)), 0, room, ctr)
+    raises(Corrupt, "chunk", wire.check, wire.encode(0, RES[:512], bent(stored, 9)), 0, room, ctr)
 
 
 # Compressed images.
@@ -195,7 +195,7 @@ def test_no_length_of_a_compressed_image_is_believed():
         "cut short": good[:-40],
     }
     for name in wrong:
-        raises(Corrupt, "com", inflated, wrong[name])
+        raises(Corrupt, "decode", inflated, wrong[name])
 
 
 # Offline packages.
@@ -223,7 +223,7 @@ def test_an_offline_package_of_either_version_reads_back():
     fed = []
     found.prove(bytearray(512), lambda: fed.append(1))
     assert len(fed) == (len(data) - found.start + 511) // 512
-    raises(Corrupt, "offline", package_of(bent(data, len(data) - 1)).prove, bytearray(512), lambda: None)
+    raises(Corrupt, "image", package_of(bent(data, len(data) - 1)).prove, bytearray(512), lambda: None)
 
 
 def test_an_offline_package_that_leaves_its_place_is_refused():
@@ -232,7 +232,7 @@ def test_an_offline_package_that_leaves_its_place_is_refused():
     wrong = [b"", v1[:11], b"X" + v1[1:], v1[:4] + b"\2" + v1[5:], v1[:6] + b"\0" + v1[7:], v1[:6] + b"\x11" + v1[7:]]
     wrong += [v1[:14], v1[:-1], v0[:-1], v0[:9] + b"\x03" + v0[10:], v0[:9] + b"\x0a" + b"\xff" * 4 + v0[14:]]
     for data in wrong:
-        raises(Corrupt, "offline", package_of, data)
+        raises(Corrupt, "image", package_of, data)
 
 
 # The flash table.
@@ -297,7 +297,7 @@ def test_a_header_in_a_sector_of_its_own_is_rewritten_and_a_cut_hurts_nobody():
 def test_a_header_that_does_not_hold_is_an_error():
     flash = maker.flash(maker.places())
     flash.prog = lambda off, buf: None
-    raises(FlashError, "table", table.put_header, flash, 8, HEAD)
+    raises(FlashError, "readback", table.put_header, flash, 8, HEAD)
 
 
 # What a chip keeps.
@@ -381,7 +381,7 @@ def test_a_control_page_keeps_the_key_wrapped_for_this_chip():
         assert page.load(chip, 1) is None
         chip.flash.restore(shot)
     chip.pages[0].prog = lambda off, buf: None
-    raises(FlashError, "control-page", page.save, chip, 0, made.control)
+    raises(FlashError, "readback", page.save, chip, 0, made.control)
 
 
 def test_records_are_read_as_they_were_written():
@@ -429,7 +429,7 @@ def test_messages_have_the_bytes_of_the_vendor():
 def test_what_is_no_message_is_corrupt():
     good = messages.encode(messages.END, 3, 0)
     for wrong in (b"", good[:3], good[:-1], good + b"\0", b"\x63\0\0\0", bytes.fromhex("06000900240200000100000014")):
-        raises(Corrupt, "message", messages.decode, wrong)
+        raises(Corrupt, "decode", messages.decode, wrong)
 
 
 def test_a_message_comes_whole_out_of_its_values():

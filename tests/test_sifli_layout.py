@@ -143,7 +143,7 @@ def test_what_cannot_be_installed_is_refused_before_anything_is_erased():
     ):
         raises(Refused, code, layout.admit, part, head)
     layout.target(part).prog(0, maker.com(NEW)[:8])
-    raises(Corrupt, "com", layout.check, Part(maker.com(NEW)))
+    raises(Corrupt, "decode", layout.check, Part(maker.com(NEW)))
 
 
 def test_a_delta_needs_a_program_that_is_known():
@@ -166,7 +166,7 @@ def test_a_place_that_holds_nothing_stops_updates_by_name():
     _, layout = restart(layout)
     layout.port.flash.erase, layout.port.flash.prog = erase, prog
     assert layout.journal.last("reason")[8:] == WORN
-    raises(FlashError, "worn", layout.ready)
+    raises(FlashError, "flash", layout.ready)
 
 
 def test_bits_that_turned_in_the_program_are_healed_from_its_area():

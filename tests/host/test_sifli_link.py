@@ -193,7 +193,7 @@ def cut_at(at, world, op, seed, where="inside"):
         flash.power_on()
 
 
-CUTS = [*range(1, 40, 2), *range(40, 140, 9)]
+CUTS = [*range(1, 40, 4), *range(40, 140, 11)]
 
 
 @pytest.mark.parametrize("apart,flags", [(True, 16), (False, 16), (True, 17)])
@@ -213,7 +213,7 @@ def test_a_power_cut_anywhere_ends_in_a_whole_upgrade(apart, flags):
         text = maker.encrypted(text) if flags & 1 else text
         assert text[: len(NEW)] == NEW and maker.held(at.chip.place(3), len(RES)) == RES
         assert maker.held(at.chip.place(4), len(FONT)) == FONT
-    assert hit > 20
+    assert hit > 10
 
 
 def test_a_cut_while_it_is_installed_installs_again_without_the_phone():

@@ -27,7 +27,7 @@ class Layout(Records):
         failure = self.record("failed")
         reason = failure and self.journal.last("reason")
         if reason and reason[8:] == WORN:
-            raise FlashError("worn", "the program does not stay as it is written: `rollback --forget` tries again")
+            raise FlashError("flash", "the program does not stay as it is written: `rollback --forget` tries again")
 
     def target(self, part):
         """The staging area that nothing needs, or the application's other tree."""

@@ -33,7 +33,7 @@ class Stored:
     def read(self, off, buf):
         """Fill `buf` from `off`; raises Corrupt where the image ends before."""
         if off + len(buf) > self.size:
-            raise Corrupt("com", "%d bytes at %d of a compressed image of %d" % (len(buf), off, self.size))
+            raise Corrupt("decode", "%d bytes at %d of a compressed image of %d" % (len(buf), off, self.size))
         if not self.cipher:
             self.flash.read(off, buf)
             return
@@ -61,7 +61,7 @@ class Com:
         stored.read(0, head)
         self.total, self.chunk = unpack(HEAD, head)
         if not 0 < self.chunk <= CHUNK:
-            raise Corrupt("com", "chunks of %d bytes, at most %d" % (self.chunk, CHUNK))
+            raise Corrupt("decode", "chunks of %d bytes, at most %d" % (self.chunk, CHUNK))
         # The room of a stored chunk, taken once.
         self.ram = BytesIO()
         self.ram.seek(_ROOM - 1)
@@ -84,7 +84,7 @@ class Com:
         """Bring the next chunk into RAM."""
         n = self._take(self.at)
         if not 4 < n <= _ROOM:
-            raise Corrupt("com", "a chunk of %d stored bytes at %d" % (n, self.at))
+            raise Corrupt("decode", "a chunk of %d stored bytes at %d" % (n, self.at))
         at = self.at + 4
         self.at = at + n
         self.ram.seek(0)
@@ -99,7 +99,7 @@ class Com:
         # A zlib stream that begins with its own length is none that a packer writes.
         raw = unpack("<I", head)[0] == self.rest
         if not raw and (head[0] & 15 != 8 or (head[0] << 8 | head[1]) % 31):
-            raise Corrupt("com", "a chunk begins with %02x %02x" % (head[0], head[1]))
+            raise Corrupt("decode", "a chunk begins with %02x %02x" % (head[0], head[1]))
         self.ram.seek(4 if raw else 2)
         # The window of the chunk before goes first: two of them are more than a small heap has.
         self.decoder = None
@@ -117,7 +117,7 @@ class Com:
             if not n or (not self.rest and self.decoder.readinto(self.number)):
                 raise ValueError("length")
         except (OSError, EOFError, ValueError) as e:
-            raise Corrupt("com", "the chunk before byte %d: %r" % (self.at, e))
+            raise Corrupt("decode", "the chunk before byte %d: %r" % (self.at, e))
         self.left -= n
         return n
 

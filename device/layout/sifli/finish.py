@@ -30,11 +30,11 @@ def finish(chip, buf):
     up = Upgrade(chip)
     now = up.now
     if up.control is None:
-        raise Corrupt("staged", "the control packet of this upgrade is gone")
+        raise Corrupt("image", "the control packet of this upgrade is gone")
     found = []
     for image in sorted(up.control.images, key=lambda i: i.id):
         if not sound(chip, image, up.target(image), buf):
-            raise Corrupt("staged", "image %d is not the one that was signed" % image.id)
+            raise Corrupt("image", "image %d is not the one that was signed" % image.id)
         collect()
         if image.flags & control.COMPRESS:
             stored = Stored(up.target(image), image.length, page.cipher(chip, up.control, image))

@@ -44,7 +44,7 @@ def survey(chip, stored, flash, buf):
     """(Com, SHA-256 of what it decodes to) of stored bytes that decode whole and fit; Corrupt where they do not."""
     com = Com(stored)
     if not 0 < com.total <= flash.size:
-        raise Corrupt("com", "a compressed image of %d bytes, its place has %d" % (com.total, flash.size))
+        raise Corrupt("decode", "a compressed image of %d bytes, its place has %d" % (com.total, flash.size))
     return com, run(com, stored.cipher, buf, chip.feed)
 
 
@@ -52,7 +52,7 @@ def staged(chip, slot, size, sha, buf):
     """(Com, Control, Image, SHA-256 to come) of the user program in a staging area; Corrupt where it is not whole."""
     area = chip.slots[slot]
     if size > area.size or digest(area, size, buf, chip.feed) != sha:
-        raise Corrupt("staged", "area %d does not hold what was armed" % slot)
+        raise Corrupt("image", "area %d does not hold what was armed" % slot)
     packet, image = page.owner(chip, slot, size, sha)
     stored = Stored(area, size, page.cipher(chip, packet, image))
     # RSA leaves garbage, and what is taken now is large.
@@ -66,7 +66,7 @@ def install(chip, record, buf):
     com, packet, image, want = staged(chip, record.slot, record.size, record.sha, buf)
     head = header(chip, com, packet, image)
     if image and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):
-        raise Corrupt("table", "the flash table cannot take the key of an encrypted user program")
+        raise Corrupt("image", "the flash table cannot take the key of an encrypted user program")
     chip.journal.put("user", b"")
     run(com, com.stored.cipher, buf, chip.feed, chip.user)
     if digest(chip.user, com.total, buf, chip.feed) != want:

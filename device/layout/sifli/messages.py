@@ -59,14 +59,14 @@ def encode(id, *fields, tail=b""):
 def decode(message):
     """(id, fields, tail) of a whole message; Corrupt where it is none of ours or too short."""
     if len(message) < HEAD_SIZE:
-        raise Corrupt("message", "a message of %d bytes" % len(message))
+        raise Corrupt("decode", "a message of %d bytes" % len(message))
     id, n = unpack(HEAD, message[:HEAD_SIZE])
     data = message[HEAD_SIZE:]
     if id not in FIELDS or n != len(data):
-        raise Corrupt("message", "message %d says %d bytes and has %d" % (id, n, len(data)))
+        raise Corrupt("decode", "message %d says %d bytes and has %d" % (id, n, len(data)))
     size = calcsize(FIELDS[id]) if FIELDS[id] else 0
     if len(data) < LEAST.get(id, size):
-        raise Corrupt("message", "message %d of %d bytes, wanted %d" % (id, n, size))
+        raise Corrupt("decode", "message %d of %d bytes, wanted %d" % (id, n, size))
     if len(data) < size:
         data = bytes(data) + bytes(size - len(data))
     fields = unpack(FIELDS[id], data[:size]) if size else ()

@@ -82,16 +82,16 @@ class Package:
         self.flash = flash
         head = _get(flash, 0, V1_SIZE)
         if len(head) < V1_SIZE:
-            raise Corrupt("offline", "an offline package of %d bytes" % len(head))
+            raise Corrupt("image", "an offline package of %d bytes" % len(head))
         magic, n, info = struct.unpack(V0, head[:V0_SIZE])
         if magic != MAGIC:
-            raise Corrupt("offline", "an offline package begins with %08x, wanted %08x" % (magic, MAGIC))
+            raise Corrupt("image", "an offline package begins with %08x, wanted %08x" % (magic, MAGIC))
         # In v0 the number of the parts is told twice.
         self.version = 0 if info == V0_ENTRY * n else 1
         if self.version:
             _, _, self.state, n, self.crc = struct.unpack(V1, head)
         if (self.version and head[4] != 1) or not 0 < n <= MOST:
-            raise Corrupt("offline", "version %d with %d parts" % (head[4], n))
+            raise Corrupt("image", "version %d with %d parts" % (head[4], n))
         self.entries = []
         self._list(n)
 
@@ -100,17 +100,17 @@ class Package:
         at = V1_SIZE if self.version else V0_SIZE
         data = _get(self.flash, at, n * width)
         if len(data) < n * width:
-            raise Corrupt("offline", "a list of %d parts leaves the package" % n)
+            raise Corrupt("image", "a list of %d parts leaves the package" % n)
         off = self.start = at + n * width
         for i in range(0, n * width, width):
             id, flags, length = data[i], data[i + 1], struct.unpack("<I", data[i + width - 4 : i + width])[0]
             if length > self.flash.size - off:
-                raise Corrupt("offline", "part %d of %d bytes at %d leaves the package" % (id, length, off))
+                raise Corrupt("image", "part %d of %d bytes at %d leaves the package" % (id, length, off))
             self.entries.append(Entry(id, flags if self.version else None, length, off))
             off += length
         self.size = off
         if not self.version and self.entries[0].id != CTRL_PACKET:
-            raise Corrupt("offline", "the first part is %d, wanted the control packet" % self.entries[0].id)
+            raise Corrupt("image", "the first part is %d, wanted the control packet" % self.entries[0].id)
 
     def prove(self, buf, feed):
         """v1: Corrupt where the checksum is not that of the parts; reads through `buf`, `feed` after each piece."""
@@ -123,7 +123,7 @@ class Package:
             at += len(piece)
             feed()
         if crc.value() != self.crc:
-            raise Corrupt("offline", "the parts have the checksum %08x, wanted %08x" % (crc.value(), self.crc))
+            raise Corrupt("image", "the parts have the checksum %08x, wanted %08x" % (crc.value(), self.crc))
 
 
 def _get(flash, off, n):

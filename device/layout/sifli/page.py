@@ -28,7 +28,7 @@ def save(chip, slot, packet):
     put(chip.pages[slot], 0, whole, n)
     seen = load(chip, slot)
     if seen is None or seen.same() != packet.same():
-        raise FlashError("control-page", "the flash does not hold the control packet that was written")
+        raise FlashError("readback", "the flash does not hold the control packet that was written")
 
 
 def load(chip, slot):

@@ -134,5 +134,5 @@ def put_header(flash, id, h):
         flash.erase(at // n * n, n)
     flash.prog(at, data)
     if _get(flash, at, HEADER_SIZE) != data:
-        raise FlashError("table", "the flash table does not hold the header that was written")
+        raise FlashError("readback", "the flash table does not hold the header that was written")
     return True

@@ -119,7 +119,7 @@ class Upgrade:
         room = memoryview(self.block)[:want]
         try:
             if len(record) != wire.HEAD_SIZE + want:
-                raise Corrupt("record", "a record of %d bytes, wanted %d" % (len(record), wire.HEAD_SIZE + want))
+                raise Corrupt("chunk", "a record of %d bytes, wanted %d" % (len(record), wire.HEAD_SIZE + want))
             n = wire.check(record, off, room, self.cipher)
             put(self.target(image), off, self.block, n)
         except Corrupt:

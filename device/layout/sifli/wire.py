@@ -37,10 +37,10 @@ def check(record, off, buf, cipher=None):
     """
     n = len(record) - HEAD_SIZE
     if not 0 < n <= len(buf):
-        raise Corrupt("record", "a record of %d bytes, at most %d" % (len(record), HEAD_SIZE + len(buf)))
+        raise Corrupt("chunk", "a record of %d bytes, at most %d" % (len(record), HEAD_SIZE + len(buf)))
     sha, at = struct.unpack(HEAD, record[:HEAD_SIZE])
     if at != off:
-        raise Corrupt("record", "a record for byte %d, wanted %d" % (at, off))
+        raise Corrupt("chunk", "a record for byte %d, wanted %d" % (at, off))
     block = memoryview(buf)[:n]
     block[:] = record[HEAD_SIZE:]
     if cipher:
@@ -49,5 +49,5 @@ def check(record, off, buf, cipher=None):
     if cipher:
         block[:] = record[HEAD_SIZE:]
     if seen != sha:
-        raise Corrupt("record", "the block at %d is not the one that its record promises" % off)
+        raise Corrupt("chunk", "the block at %d is not the one that its record promises" % off)
     return n
