@@ -34,7 +34,7 @@ TRIALS = 3
 SECRET = sha256(b"a device key").digest()
 CREDENTIALS = b"network and secret"
 BASE = 0x10000000
-TABLE_SIZE, MANAGER_AT, STATE_AT, PLACES_AT, PLACE = 0x5000, 0x5000, 0x6000, 0xA000, 0x4000
+TABLE_SIZE, MANAGER_AT, STATE_AT = 0x5000, 0x5000, 0x6000
 HEADER_SECTOR = 0x1000
 CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
 # Erases of one sector in one life. The program's place: installed for each of two updates and two retreats, and again
@@ -49,9 +49,11 @@ class Sifli(Scenario):
     apart: bool = True
     user_first: bool = True
     journal_full: bool = False
+    # Bytes of the program's place and of each area.
+    place: int = 0x4000
 
 
-def image(size: int, seed: int) -> bytes:
+def program(size: int, seed: int) -> bytes:
     """A program of at least `size` bytes: a vector table, then data with the prime period 251; padded to 16."""
     line = bytes((seed * 7919 + 1) * (i + 1) ** 2 >> 3 & 0xFF for i in range(251))
     head = struct.pack("<II", 0x20040000, 0x10020101 + 2 * seed)
@@ -66,7 +68,12 @@ def stored(program: bytes) -> bytes:
 def noisy(size: int, seed: int) -> bytes:
     """A program that does not compress, of at least `size` bytes."""
     data = b"".join(sha256(b"%d %d" % (seed, i)).digest() for i in range(size // 32 + 1))
-    return image(8, seed)[:8] + data[: size + -size % 16 - 8]
+    return program(8, seed)[:8] + data[: size + -size % 16 - 8]
+
+
+def image(size: int, seed: int) -> bytes:
+    """A program of about `size` bytes whose package has as many chunks as its size says."""
+    return noisy(size, seed)
 
 
 NOISE = (noisy(9001, 1), noisy(12009, 2), noisy(10007, 3))
@@ -86,11 +93,13 @@ def _scenarios() -> dict[str, Sifli]:
         Sifli("journal-full-hang", journal_full=True, verdict="hangs"),
         Sifli("noise", images=NOISE),
         Sifli("noise-hang", images=NOISE, verdict="hangs"),
-        Sifli("deflate", sizes=(8176, 12289, 9999), chunk=8192, compress="deflate"),
+        Sifli("deflate", images=NOISE, chunk=4096, compress="deflate"),
         Sifli("locked", locked=True, chunk=8192, compress="deflate"),
         Sifli("unit-4", prog_size=4, images=NOISE),
+        Sifli("unit-16", prog_size=16),
         Sifli("unit-256", prog_size=256),
         Sifli("unit-256-hang", prog_size=256, verdict="hangs"),
+        Sifli("erase-64k", sizes=(5003, 70001, 66001), erase_size=0x10000, place=0x20000),
     ]
     return {s.name: s for s in found}
 
@@ -115,16 +124,17 @@ class Rig:
 
     def __init__(self, scenario: Sifli) -> None:
         self.scenario = s = scenario
-        self.images = list(s.images) or [image(size, i + 1) for i, size in enumerate(s.sizes)]
+        self.images = list(s.images) or [program(size, i + 1) for i, size in enumerate(s.sizes)]
         names = ["user", "area 0", "area 1"]
         row = names if s.user_first else names[1:] + names[:1]
-        self.at = {name: PLACES_AT + i * PLACE for i, name in enumerate(row)}
-        self.network = PLACES_AT + 3 * PLACE
+        first = max(STATE_AT + 4 * SECTOR, s.erase_size)
+        self.at = {name: first + i * s.place for i, name in enumerate(row)}
+        self.network = first + 3 * s.place
         self.flash = CutFlash(self.network + SECTOR, s.prog_size)
         self.places = {
             **{"flash": BASE, "table": (BASE, TABLE_SIZE), "manager": (BASE + MANAGER_AT, SECTOR)},
-            **{"state": (BASE + STATE_AT, 4 * SECTOR), "user": (BASE + self.at["user"], PLACE)},
-            "upgrade": [(BASE + self.at[name], PLACE) for name in names[1:]],
+            **{"state": (BASE + STATE_AT, 4 * SECTOR), "user": (BASE + self.at["user"], s.place)},
+            "upgrade": [(BASE + self.at[name], s.place) for name in names[1:]],
         }
         # An RSA-2048 modulus that nobody has the key of: a campaign's packages are mpota's own.
         self.public = signed.encode(b"\xc5" * signed.SIZE)
@@ -145,10 +155,10 @@ class Rig:
             Area("manager", MANAGER_AT, SECTOR, 0, "other", False),
             Area("log", STATE_AT, 2 * SECTOR, LOG_WEAR, "other", False),
             Area("control pages", STATE_AT + 2 * SECTOR, 2 * SECTOR, 0, "other", False),
-            Area("user", self.at["user"], PLACE, USER_WEAR, "slot", True),
+            Area("user", self.at["user"], self.scenario.place, USER_WEAR, "slot", True),
         ]
         for name in ("area 0", "area 1"):
-            found.append(Area(name, self.at[name], PLACE, AREA_WEAR, "slot", False))
+            found.append(Area(name, self.at[name], self.scenario.place, AREA_WEAR, "slot", False))
         return found
 
     def _fill(self) -> None:
@@ -159,18 +169,18 @@ class Rig:
         place = table.Place(manager, SECTOR, manager, 0)
         cores = {table.HCPU_CORE: hcpu, table.BL_CORE: boot}
         whole = table.encode({boot: place, hcpu: place}, self.public, {boot: head, hcpu: head}, cores, BASE)
-        program, kept = self.images[0], stored(self.images[0])
+        first, kept = self.images[0], stored(self.images[0])
         for off, data in (
             (0, whole),
             (MANAGER_AT, bytes(i * i % 251 for i in range(SECTOR))),
-            (self.at["user"], program),
+            (self.at["user"], first),
             (self.at["area 0"], kept),
             (self.network, CREDENTIALS),
         ):
             self.flash.cells.put(off, data)
         chip = self._chip()
         sha = sha256(kept).digest()
-        user = User(0, control.COMPRESS, len(kept), sha, len(program), sha256(program).digest())
+        user = User(0, control.COMPRESS, len(kept), sha, len(first), sha256(first).digest())
         record = Record(b"workshop", sha, version_bytes("1.0.0"), len(kept), 0, 0, -1, 0, 0)
         chip.journal.put("user", user.encode())
         chip.journal.put("running", record.encode())
@@ -180,7 +190,10 @@ class Rig:
             chip.journal.put("reason", b"")
 
     def _chip(self) -> Any:
-        return Chip(self.flash, self.places, self.efuse, lambda: None)
+        chip = Chip(self.flash, self.places, self.efuse, lambda: None)
+        for place in (chip.user, *chip.slots):
+            place.erase_size = self.scenario.erase_size
+        return chip
 
     def trust(self, public: list[bytes], private: Any) -> None:
         """The board trusts `public`; releases are signed with `private` from now on."""
