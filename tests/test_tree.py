@@ -4,6 +4,7 @@ import os
 
 from device.errors import FlashError, OtaError, Refused
 from device.store import listing, tree
+from device.store import trees as trees_module
 from device.store.listing import entry, judge
 from device.store.tree import Tree
 from device.store.trees import Trees
@@ -255,6 +256,34 @@ def test_the_boards_own_files_are_taken_along():
         now.check(Part(data))
         seen = files_of(root + "/mpota/2")
         assert (seen["config.json"], seen["cert/ca.pem"], seen["app.py"]) == (b"own", b"ca", b"new")
+
+
+def test_the_boards_own_files_are_taken_along_from_where_its_owner_put_them():
+    with Scratch() as root:
+        data = archive({"app.py": b"new"})
+        write(root + "/config.json", b"own")
+        first = Trees(0, ("config.json",), root + "/mpota")
+        first.admit(Part(data), data)
+        fill(first.target(Part(data)), data)
+        first.check(Part(data))
+        assert files_of(root + "/mpota/1")["config.json"] == b"own"
+
+
+def test_the_room_counts_what_a_resource_of_an_older_update_takes():
+    with Scratch() as root:
+        rows = entry("app.py", 4) + entry("font", 9000, True)
+        head = listing.pack(listing.HEAD, listing.MAGIC, 2, listing.HEAD_SIZE + len(rows), 4 + 9000)
+        data = head + rows + b"code"
+        trees = Trees(1, (), root + "/mpota")
+        trees.admit(Part(data), data)
+        fill(trees.target(Part(data)), data)
+        free = tree.room_of(root)[1]
+        real, tree_room = trees_module.room_of, lambda path: (4096, free)
+        trees_module.room_of = tree_room
+        try:
+            assert trees.target(Part(data)).size == free + len(data) + 9000
+        finally:
+            trees_module.room_of = real
 
 
 def test_the_room_counts_what_an_older_update_left_there():

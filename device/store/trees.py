@@ -14,8 +14,8 @@ FILES, RESOURCE = 2, 3  # kinds of components, pipe/FORMAT.md
 
 
 def path_of(number, root=ROOT):
-    """The folder of a tree."""
-    return "%s/%d" % (root, number) if number else ""
+    """The folder of a tree; of tree 0 the one that `root` lies in."""
+    return "%s/%d" % (root, number) if number else root.rpartition("/")[0]
 
 
 class Resource(Tree):
