@@ -1,7 +1,11 @@
 """What the campaign asks of a layout, and where it finds it: `host/vendor/NAME/life.py` for each `device/layout/NAME`.
 
-SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some; ROOMY has place for 12 KiB
-PRODUCT     of its packages                  image(size, seed)   one that its loader takes
+SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
+EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
+FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
+ROOMY       the one with place for 12 KiB
+image(size, seed)                            one that its loader takes
+own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
     .trust(public, private)                  the device trusts these keys, releases are signed by this one

@@ -163,7 +163,7 @@ class Rig:
             self.inner.chip.settings.update(settings)
         self.cause = "power"
         self.packages: dict[int, bytes] = {}
-        self.stand = Stand(self.disk, modules())
+        Stand(self.disk, modules())
         # What this process holds is no board's heap; the collector would go through all states of a campaign.
         package.collect = _no_heap
         self._fill()
