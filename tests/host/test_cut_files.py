@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from device.pipe import package
 from host.sim.cut import files, mutants
 from host.sim.cut.explore import Step
 from host.sim.cut.files_oracle import FilesOracle, journal
@@ -20,15 +19,10 @@ from tests.host.command import call
 HUNTED = ("do not copy what is protected", "write into the list before it is freed", "remove the list first")
 
 
-pytestmark = pytest.mark.usefixtures("few_objects")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def own_files():
-    """Afterwards the device's modules have their own files and their own collector again."""
-    kept = package.collect
+    """Afterwards the device's modules have their own files again."""
     yield
-    package.collect = kept
     if Stand.now:
         Stand.now.end()
 

@@ -7,7 +7,6 @@ cuts at random, ten deep, where the kind of cut that was tried least goes first.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -194,12 +193,6 @@ def work(settings: Settings, number: int) -> Tally:
     return Worker(settings, number).run()
 
 
-def work_alone(settings: Settings, number: int) -> Tally:
-    """The same in a process of its own, whose modules no collection of a board's heap has to go through."""
-    gc.freeze()
-    return work(settings, number)
-
-
 def run(settings: Settings) -> Result:
     """Try everything. With one worker in this process, else in processes of their own."""
     began = time.monotonic()
@@ -216,7 +209,7 @@ def run(settings: Settings) -> Result:
 
 def _spread(settings: Settings, stories: list[str], result: Result) -> None:
     with ProcessPoolExecutor(settings.workers, get_context("spawn")) as pool:
-        shares = [pool.submit(work_alone, settings, i) for i in range(settings.workers)]
+        shares = [pool.submit(work, settings, i) for i in range(settings.workers)]
         told: list[Future[faults.Faults]] = [
             pool.submit(faults.campaign, settings.layout, [name], settings.lives, settings.seed) for name in stories
         ]

@@ -7,7 +7,6 @@ tried at random. Each process tries its share.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -226,7 +225,6 @@ class Worker:
 
 def work(settings: Settings, number: int) -> Tally:
     """The share of process `number`."""
-    gc.freeze()
     return Worker(settings, number).run()
 
 

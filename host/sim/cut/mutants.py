@@ -9,7 +9,6 @@ a hostile release or a fault; and what none of them can show, by one test, which
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -188,8 +187,6 @@ def main(name: str, layout: str) -> None:
     found = bugs_of(layout)
     mutant = next(m for m in [CONTROL, *found.MUTANTS] if m.name == name)
     seed(mutant)
-    # The installer collects before each update; what this process holds is no part of a board's heap.
-    gc.freeze()
     print(json.dumps({"name": name, "found": getattr(found, "hunt", hunt)(mutant, layout, json.load(sys.stdin))}))
 
 

@@ -26,6 +26,7 @@ class Releases:
     """
 
     layout: str
+    retreats = True
     scenario: Any
     images: list[bytes]
 

@@ -18,6 +18,7 @@ from host.rom import Rom
 from host.sim import nvs, soc
 from host.sim.cut.cells import SECTOR, CutFlash
 from host.sim.cut.releases import PRODUCT, SECRET, Releases
+from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
 from host.sim.tables import TABLES
 from host.vendor.esp32.prepare import prepare
@@ -124,8 +125,10 @@ FAULTY = (
     "delta",
     "locked-delta",
 )
-# Distinct states that a full campaign tries.
+# Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
 STATES = 104000
+SHARE = 8
+UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Esp32:

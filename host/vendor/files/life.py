@@ -14,7 +14,6 @@ from typing import Any
 
 from device import shim
 from device.agent import Agent
-from device.pipe import package
 from host import format as fmt
 from host.assemble import Head, Part, assemble, pieces
 from host.sim.cut.drive import Offer
@@ -76,10 +75,6 @@ APPS: tuple[dict[str, bytes], ...] = (
 )
 FONT = "font.bin"
 FONTS = (_bytes(600, 7), _bytes(4200, 8), _bytes(300, 9))
-
-
-def _no_heap() -> None:
-    """gc.collect() of a board."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +144,7 @@ class Rig:
 
     layout = "files"
     trials = TRIALS
+    retreats = True
 
     def __init__(self, scenario: Files) -> None:
         self.scenario = s = scenario
@@ -164,8 +160,6 @@ class Rig:
         self.cause = "power"
         self.packages: dict[int, bytes] = {}
         Stand(self.disk, modules())
-        # What this process holds is no board's heap; the collector would go through all states of a campaign.
-        package.collect = _no_heap
         self._fill()
 
     def _fill(self) -> None:
