@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from device.pipe import package
+from device.pipe import decrypt, package
 from host.sim.cut.cells import Shot, mark, patched
 from host.sim.cut.drive import Life, Memory
 from host.sim.cut.oracle import Bad, Oracle
@@ -144,7 +144,7 @@ class Explorer:
 
     def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = 10) -> None:
         # What this process holds is no board's heap: the collector would go through all states of a campaign.
-        package.collect = int
+        package.collect = decrypt.collect = int
         self.rig: Rig = life_of(layout).Rig(scenario)
         self.flash = self.rig.flash
         self.oracle, self.life = self._judged()
