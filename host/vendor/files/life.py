@@ -144,6 +144,7 @@ class Rig:
 
     layout = "files"
     trials = TRIALS
+    retreats = True
 
     def __init__(self, scenario: Files) -> None:
         self.scenario = s = scenario
@@ -158,7 +159,7 @@ class Rig:
             self.inner.chip.settings.update(settings)
         self.cause = "power"
         self.packages: dict[int, bytes] = {}
-        self.stand = Stand(self.disk, modules())
+        Stand(self.disk, modules())
         self._fill()
 
     def _fill(self) -> None:
