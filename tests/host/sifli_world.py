@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from device.layout.sifli import framing
-from host.sim.sifli import Clock, Device
+from host.vendor.sifli.chips import Clock, Device
 from host.vendor.sifli.phone import Choice, Phone, Wire
 from tests import sifli_maker as maker
 

@@ -15,23 +15,19 @@ from typing import Any
 
 from device.board import Board
 from device.errors import OtaError, Refused
-from device.layout.sifli import control, loader, signed, table
+from device.layout.sifli import control, install, loader, signed, table
 from device.layout.sifli.chip import Chip, User
 from device.store.journal import Record
-from host.assemble import Head, Part, assemble, pieces
-from host.choose import WBITS, deflated
-from host.encrypt import lock
-from host.format import FIRMWARE
 from host.pack import version_bytes
-from host.sim import sifli as sim
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.releases import PRODUCT, SECRET, Releases
+from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
+from host.vendor.sifli import chips
 from host.vendor.sifli.packer import Options, compressed, pad
 
-PRODUCT = "campaign"
 TRIALS = 3
-SECRET = sha256(b"a device key").digest()
 CREDENTIALS = b"network and secret"
 BASE = 0x10000000
 TABLE_SIZE, MANAGER_AT, STATE_AT = 0x5000, 0x5000, 0x6000
@@ -87,6 +83,7 @@ def _scenarios() -> dict[str, Sifli]:
         Sifli("unhealthy", verdict="unhealthy"),
         Sifli("unhealthy-shared-table", verdict="unhealthy", apart=False),
         Sifli("hang", verdict="hangs"),
+        Sifli("hang-behind", verdict="hangs", user_first=False),
         Sifli("dies", verdict="dies"),
         Sifli("no-link", verdict="no-link"),
         Sifli("journal-full", journal_full=True),
@@ -106,9 +103,17 @@ def _scenarios() -> dict[str, Sifli]:
 
 SCENARIOS: dict[str, Sifli] = _scenarios()
 EXHAUSTIVE = ("update", "unhealthy", "hang")
-QUICK = ("update", "unhealthy", "hang", "journal-full", "noise-hang")
+# What `make test` and the search for seeded bugs go through.
+QUICK = ("update", "unhealthy", "hang-behind", "journal-full", "noise-hang")
 ROOMY = "deflate"
-HUNT = ()
+# More of them, for seeded bugs.
+HUNT = ("hang", "update-shared-table", "unit-256", "erase-64k")
+# Those that are played with faults; between them they have every way out of a trial.
+FAULTY = ("update", "unhealthy", "update-shared-table", "hang", "dies", "no-link", "journal-full", "locked")
+# Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
+STATES = 20500
+SHARE = 8
+UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Sifli:
@@ -116,14 +121,16 @@ def own(firmware: bytes, table_file: bytes | None) -> Sifli:
     raise Refused("image", "a SiFli campaign has no place for an image of your own")
 
 
-class Rig:
+class Rig(Releases):
     """One chip: its `flash`, what lies where, the programs that it may run, and packages of all but the first."""
 
     layout = "sifli"
     trials = TRIALS
 
-    def __init__(self, scenario: Sifli) -> None:
-        self.scenario = s = scenario
+    def __init__(self, s: Sifli) -> None:
+        super().__init__(s)
+        # As explore.py says of the installer's.
+        loader.collect = install.collect = int
         self.images = list(s.images) or [program(size, i + 1) for i, size in enumerate(s.sizes)]
         names = ["user", "area 0", "area 1"]
         row = names if s.user_first else names[1:] + names[:1]
@@ -141,8 +148,6 @@ class Rig:
         self.efuse = bytes(16) + signed.key_hash(self.public) + b"\xa5" + bytes(71) + bytes(32)
         self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": self.layout}
         self.given: Any = None
-        self.key: Any = None
-        self.packages: dict[int, bytes] = {}
         self.areas = self._areas()
         self._fill()
 
@@ -199,22 +204,9 @@ class Rig:
         """The board trusts `public`; releases are signed with `private` from now on."""
         self.given, self.key = public, private
 
-    def package(self, n: int) -> bytes:
-        """Release `n`: images[n], or the last one once more."""
-        if n not in self.packages:
-            s = self.scenario
-            data = stored(self.images[min(n, len(self.images) - 1)])
-            plain = list(pieces(data, s.chunk))
-            deflate = s.compress == "deflate"
-            travel = [deflated(piece) for piece in plain] if deflate else plain
-            part = Part(FIRMWARE, "firmware", data, travel, ("inflate",) * deflate, WBITS if deflate else 0)
-            head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
-            self.packages[n] = assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
-        return self.packages[n]
-
-    def spare(self, n: int) -> bytes | None:
-        """No release is a delta."""
-        return None
+    def installed(self, n: int) -> bytes:
+        """A package brings the compressed form."""
+        return stored(super().installed(n))
 
     def power_on(self, cause: str) -> bool:
         """Through the chip's own step and the manager, which may write; False where no program starts."""
@@ -231,7 +223,7 @@ class Rig:
         dog = Board._dog if self.runs else None
         machine: Any = soc._Machine(self.cause)
         sys.modules["machine"] = machine
-        board = sim.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
+        board = chips.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
         Board._dog = dog
         self.runs = True
         return board
