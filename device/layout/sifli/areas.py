@@ -7,7 +7,7 @@ can be gone back to and the board waits in its manager instead.
 """
 
 from device.errors import Corrupt, FlashError, NotNow, Refused
-from device.layout.sifli.chip import moved, wanted
+from device.layout.sifli.chip import known, moved, wanted
 from device.layout.sifli.com import CHUNK, Stored
 from device.layout.sifli.install import WORN, staged, survey
 from device.store.journal import trial
@@ -62,6 +62,7 @@ class Layout(Records):
         """Make the manager install the target; the last and the smallest write of an update."""
         firmware = package.components[0].kind == FIRMWARE
         record = self.fresh(package, self.port.free() if firmware else self.port.running)
+        known(self.port)
         self.journal.put("reason", b"")
         self.journal.put("armed", (moved(record) if firmware else record).encode())
 

@@ -30,6 +30,14 @@ def wanted(journal):
     return record if record and record.slot != record.back else Record.decode(journal.last("image"))
 
 
+def known(chip):
+    """Before something else is armed: what runs is to be gone back to, though the journal has lost who confirmed it."""
+    user = chip.installed()
+    if user and user.slot >= 0 and wanted(chip.journal) is None:
+        old = Record(user.sha[:8], user.sha, bytes(8), user.stored, 0, user.slot, -1, 0, 0)
+        chip.journal.put("image", old.encode())
+
+
 def moved(record):
     """A Record of firmware: what goes to where the last one lay, having no other place, must not look like files."""
     if record.slot == record.back:
@@ -125,7 +133,8 @@ class Chip:
     def free(self):
         """The staging area that an upgrade may overwrite: not the one that a retreat would need."""
         record = wanted(self.journal)
-        return 1 - record.slot if len(self.slots) > 1 and record and record.slot >= 0 else 0
+        slot = record.slot if record else self.running
+        return 1 - slot if len(self.slots) > 1 and slot >= 0 else 0
 
     def wrap(self, key):
         """An image key as it is kept: encrypted with the root key, by this chip's UID."""

@@ -9,7 +9,7 @@ from struct import pack
 
 from device.errors import Corrupt, FlashError, OtaError
 from device.layout.sifli import control, page, progress
-from device.layout.sifli.chip import User, moved
+from device.layout.sifli.chip import User, known, moved
 from device.layout.sifli.com import Com, Stored
 from device.layout.sifli.gate import FLASH, FW_INVALID, OK
 from device.layout.sifli.install import run, survey
@@ -63,6 +63,7 @@ def _arm(up, image, buf):
     staged = image.flags & control.COMPRESS
     sha = digest(up.target(image), image.length, buf, chip.feed)
     slot = up.now.slot if staged else IN_PLACE
+    known(chip)
     if not staged:
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
     record = Records(chip, chip.journal, TRIALS).new(up.now.same[:8], sha, version(up.control.fw), image.length, slot)

@@ -79,7 +79,16 @@ def install(chip, record, buf):
             raise
     flags = image.flags if image else control.COMPRESS
     done = User(record.slot, flags, record.size, record.sha, com.total, want)
-    chip.journal.put("user", done.encode())
+    _note(chip.journal, done.encode())
+
+
+def _note(journal, user):
+    for _ in (0, 1):
+        try:
+            journal.put("user", user)
+            return
+        except FlashError:
+            pass  # it lies there whole and may start; the next reset installs it again
 
 
 def header(chip, com, packet, image):

@@ -3,8 +3,9 @@
     sector: magic "SFJ1" | number u32, the larger counts | CRC-32 of the 8 bytes before | records
     record: bytes of the tag u8 | bytes of the data u8 | tag | data | CRC-32 of all before, filled up to a program unit
 
-The number of a sector is written last, so a fresh log counts only when all of it is there. What does not decode ends a
-log, and whatever comes next goes to a fresh one: a unit that a cut left half programmed is never programmed again.
+The number of a sector is written last, so a fresh log counts only when all of it is there. What does not decode is
+passed over, so a bad cell costs one record. Where it is the last, whatever comes next goes to a fresh log: a unit that a
+cut left half programmed is never programmed again.
 """
 
 from binascii import crc32
@@ -59,13 +60,15 @@ class Log:
         if magic != MAGIC or crc != crc32(data[:8]) or number <= self.number:
             return
         self.sector, self.number, self.records = i, number, {}
-        at = self._up(HEAD_SIZE)
-        found = decode(data, at)
-        while found:
-            self._note(found[0], found[1])
-            at = self._up(found[2])
+        at = end = self._up(HEAD_SIZE)
+        last = len(data.rstrip(b"\xff"))
+        while at < last:
             found = decode(data, at)
-        self.at = at if data[at:] == b"\xff" * (self.size - at) else self.size
+            if found:
+                self._note(found[0], found[1])
+                end = self._up(found[2])
+            at = end if found else at + self.unit
+        self.at = end if end >= last else self.size
 
     def _note(self, tag, data):
         if data:

@@ -131,7 +131,7 @@ class Rig(Releases):
         super().__init__(s)
         # As explore.py says of the installer's.
         loader.collect = install.collect = int
-        self.images = list(s.images) or [program(size, i + 1) for i, size in enumerate(s.sizes)]
+        self.images = list(s.images) or [noisy(size, i + 1) for i, size in enumerate(s.sizes)]
         names = ["user", "area 0", "area 1"]
         row = names if s.user_first else names[1:] + names[:1]
         first = max(STATE_AT + 4 * SECTOR, s.erase_size)
