@@ -4,8 +4,8 @@
     record: bytes of the tag u8 | bytes of the data u8 | tag | data | CRC-32 of all before, filled up to a program unit
 
 The number of a sector is written last, so a fresh log counts only when all of it is there. What does not decode is
-passed over, so a bad cell costs one record. Where it is the last, whatever comes next goes to a fresh log: a unit that a
-cut left half programmed is never programmed again.
+passed over, so a bad cell costs one record. Where it is the last, whatever comes next goes to a fresh log: a unit that
+a cut left half programmed is never programmed again.
 """
 
 from binascii import crc32

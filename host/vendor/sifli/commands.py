@@ -1,6 +1,7 @@
-"""`pack` with the arguments of the vendor's packer.
+"""`pack` with the arguments of the vendor's packer, and `push` that plays the vendor's app.
 
-python -m host pack --layout sifli app.bin 16 0 res.bin 0 3 --key root.bin --sigkey sig.pem --fw_ver 1.2.3 -o build
+python -m host pack --layout sifli app.bin 16 0 res.bin 0 3 --key root.key --sigkey sign.pem --fw_ver 1.2.3 -o build/up
+python -m host push --layout sifli build/up --port /dev/ttyUSB0
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Any
 import click
 
 OUT = click.Path(file_okay=False, path_type=Path)
+CONTROL = "ctrl_packet.bin"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def takes(name: str, args: list[str]) -> bool:
-    """Only the vendor's packer has a second key."""
-    return any(a.split("=")[0] in ("--sigkey", "--offline_img") for a in args)
+    """Only the vendor's packer has a second key, and only a phone is given a folder."""
+    if name == "push":
+        return any(Path(a).is_dir() or Path(a).name == CONTROL or a == "--help" for a in args)
+    return any(a.split("=")[0] in ("--sigkey", "--offline_img", "--help") for a in args)
 
 
 def root_key(path: Path) -> bytes:
@@ -84,4 +88,31 @@ def _read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-COMMANDS: dict[str, click.Command] = {"pack": pack}
+@click.command()
+@click.option("--layout", required=True, hidden=True)
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--port", help="A serial port, or ADDRESS:PORT of a TCP connection.")
+@click.option("--ble", help="The address or name of a chip to reach by Bluetooth; needs the package bleak.")
+@click.option("--baud", type=int, default=921600, show_default=True)
+@click.option("--id", "ids", metavar="NAME=ID", multiple=True, help="An image whose name says no id: clock=8.")
+@click.option("--every", type=click.IntRange(1, 255), default=20, show_default=True, help="Packets a response.")
+@click.option("--restart", is_flag=True, help="Forget an upgrade under way, in place of going on with it.")
+@click.option("--older", is_flag=True, help="The older messages, 0 to 17, which chips of before 2024 know.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
+    """Play the phone: send FOLDER's control packet and images to a chip. Pushing again goes on."""
+    from host import show
+    from host.vendor.sifli import play
+
+    if (port is None) == (ble is None):
+        raise click.UsageError("give --port or --ble")
+    upgrade = play.load(folder, play.named(given["ids"]))
+    choice = play.Choice(newer=not given["older"], resume=not given["restart"], every=given["every"])
+    with show.progress(f"push {folder.name}", upgrade.size) as step:
+        said = play.push(upgrade, choice, play.Way(port, ble, given["baud"]), show.note, step)
+    if as_json:
+        return show.facts(said.facts())
+    show.out.print(said.sentence())
+
+
+COMMANDS: dict[str, click.Command] = {"pack": pack, "push": push}

@@ -7,7 +7,6 @@ is something to go back to. Nothing of the journal is forgiven: a cut in an eras
 
 from __future__ import annotations
 
-import struct
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,17 +14,15 @@ from typing import Any
 
 from device.board import Board
 from device.errors import OtaError, Refused
-from device.layout.sifli import control, install, loader, signed, table
-from device.layout.sifli.chip import Chip, User
-from device.store.journal import Record
-from host.pack import version_bytes
+from device.layout.sifli import install, loader, signed
+from device.layout.sifli.chip import Chip
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
 from host.sim.cut.releases import PRODUCT, SECRET, Releases
 from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
-from host.vendor.sifli import chips
-from host.vendor.sifli.packer import Options, compressed, pad
+from host.vendor.sifli import chips, workshop
+from host.vendor.sifli.workshop import program, stored
 
 TRIALS = 3
 CREDENTIALS = b"network and secret"
@@ -47,18 +44,6 @@ class Sifli(Scenario):
     journal_full: bool = False
     # Bytes of the program's place and of each area.
     place: int = 0x4000
-
-
-def program(size: int, seed: int) -> bytes:
-    """A program of at least `size` bytes: a vector table, then data with the prime period 251; padded to 16."""
-    line = bytes((seed * 7919 + 1) * (i + 1) ** 2 >> 3 & 0xFF for i in range(251))
-    head = struct.pack("<II", 0x20040000, 0x10020101 + 2 * seed)
-    return pad((head + line * (size // 251 + 1))[:size], True)
-
-
-def stored(program: bytes) -> bytes:
-    """Its compressed form, padded as it is stored."""
-    return pad(compressed(program, Options(b"", b"", lambda data: b"")), True)
 
 
 def noisy(size: int, seed: int) -> bytes:
@@ -168,12 +153,7 @@ class Rig(Releases):
 
     def _fill(self) -> None:
         """As it leaves the workshop."""
-        boot, hcpu = (table.IMG_EXT2, table.IMG_EXT1) if self.scenario.apart else (table.IMG_BL, table.IMG_HCPU)
-        head = table.Header(SECTOR, 512, table.AUTO, b"\xff" * 32, b"\xff" * 256, b"\xff" * 20)
-        manager = BASE + MANAGER_AT
-        place = table.Place(manager, SECTOR, manager, 0)
-        cores = {table.HCPU_CORE: hcpu, table.BL_CORE: boot}
-        whole = table.encode({boot: place, hcpu: place}, self.public, {boot: head, hcpu: head}, cores, BASE)
+        whole = workshop.table_bytes((BASE + MANAGER_AT, SECTOR), self.public, BASE, self.scenario.apart)
         first, kept = self.images[0], stored(self.images[0])
         for off, data in (
             (0, whole),
@@ -184,11 +164,7 @@ class Rig(Releases):
         ):
             self.flash.cells.put(off, data)
         chip = self._chip()
-        sha = sha256(kept).digest()
-        user = User(0, control.COMPRESS, len(kept), sha, len(first), sha256(first).digest())
-        record = Record(b"workshop", sha, version_bytes("1.0.0"), len(kept), 0, 0, -1, 0, 0)
-        chip.journal.put("user", user.encode())
-        chip.journal.put("running", record.encode())
+        workshop.know(chip, first, kept, "1.0.0")
         if self.scenario.journal_full:
             for i in range(33):
                 chip.journal.put("reason", bytes((i,)) * 100)

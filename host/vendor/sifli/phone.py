@@ -50,11 +50,14 @@ def split(id: int, data: bytes, block: int) -> Wire:
 
 @dataclass
 class Choice:
-    """How the upgrade is to go: the newer messages, and whether one under way is gone on with."""
+    """How the upgrade is to go: by the newer messages or the older ones, and whether one under way is gone on with."""
 
     newer: bool = True
     resume: bool = True
     every: int = EVERY
+    # Responses that may be awaited at once: the vendor's app waits for each.
+    ahead: int = 1
+    pause_ms: int = PAUSE_MS
 
 
 class Phone:
@@ -81,11 +84,20 @@ class Phone:
     def _reset(self) -> None:
         self.image = self.sent = self.acked = 0
         self.every = self.choice.every
-        self.window = 0
         self.waits: tuple[int, int] | None = None
         self.pause = 0
         self.tries = 0
         self.begin: Callable[[], None] = self._init
+
+    @property
+    def total(self) -> int:
+        """Packets of all images."""
+        return sum(len(image.records) for image in self.images)
+
+    @property
+    def stored(self) -> int:
+        """Packets that the chip has, as far as it said."""
+        return sum(len(image.records) for image in self.images[: self.image]) + self.acked
 
     # The link.
 
@@ -110,17 +122,21 @@ class Phone:
         """The next message to send, or None for now."""
         if self.out:
             return self.out.popleft()
-        if self.phase != "packets" or self.now() < self.pause or self.window >= self.every:
+        if self.phase != "packets" or self.now() < self.pause or self._full():
             return None
         image = self.images[self.image]
-        if self.sent >= len(image.records):
-            return None
         record = image.records[self.sent]
         self.sent += 1
-        self.window += 1
-        if self.window >= self.every or self.sent == len(image.records):
+        if self._full():
             self._wait(ASK_MS)
         return m.encode(m.PACKET, image.id, self.sent, len(record), tail=record)
+
+    def _full(self) -> bool:
+        """Is it the chip's turn?"""
+        return self.sent - self.acked >= self.every * self.choice.ahead or self.sent == self._total()
+
+    def _total(self) -> int:
+        return len(self.images[self.image].records)
 
     def tick(self) -> None:
         """Look at the clock: whoever does not answer is asked again, and then given up."""
@@ -235,22 +251,23 @@ class Phone:
             return self._next()
         self.phase = "packets"
         self.waits = None
-        self.acked, self.window = self.sent, 0
+        self.acked = self.sent
 
     def _stored(self, result: int) -> None:
         if self.phase != "packets":
             return
         if result:
             return self._again(WORDS.get(result, str(result)), result)
-        self.acked = self.sent
+        self.acked = min(self.acked + self.every, self.sent)
         self._go_on()
 
     def _go_on(self) -> None:
-        self.window = 0
         self.waits = None
         self.tries = 0
-        if self.acked == len(self.images[self.image].records):
+        if self.acked == self._total():
             self._end()
+        elif self._full():
+            self._wait(ASK_MS)
 
     def _told(self, result: int, every: int, index: int) -> None:
         """The chip says where it is, asked or not."""
@@ -268,7 +285,7 @@ class Phone:
             tries = self.tries
             self._told(result, every, index)
             self.tries = tries
-            self.pause = self.now() + PAUSE_MS
+            self.pause = self.now() + self.choice.pause_ms
 
     def _end(self) -> None:
         self.phase = "end"

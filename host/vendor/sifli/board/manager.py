@@ -1,0 +1,13 @@
+# The OTA manager: what the chip starts at every reset. It installs what waits, and starts the user program or stays.
+import chip
+from wiring import Board, desk
+
+from device.layout.sifli import loader
+
+board = Board()
+why = loader.manage(board.port())
+if not why:
+    chip.jump()
+print("OTA manager: waits for a phone" + (" for 30 s" if why == "wait" else ""))
+desk(board, True, why, console=True).stay()
+board.reset()
