@@ -7,8 +7,8 @@ A value is a piece of a message on every link alike (framing.py).
 from device.layout.sifli import control, framing
 from device.layout.sifli.messages import HEAD_SIZE
 
-# The last words leave before the reset.
-LINGER_MS = 200
+# The last words leave before the link is dropped, and that before the reset.
+LINGER_MS = 100
 # The largest message: a control packet; a record of the largest block is less.
 _ROOM = control.SIZE + HEAD_SIZE
 
@@ -24,6 +24,7 @@ class Desk:
         self.link = None
         self.seen = 0
         self.values = []
+        self.ended = None
 
     def turn(self):
         """What can be done now. True while there is more to do at once."""
@@ -66,6 +67,13 @@ class Desk:
                 break
             self.values = framing.encode(message, link.mtu)
         if session.closing and not session.out and not self.values:
+            self._close(link)
+
+    def _close(self, link):
+        """Everything was said; a radio may still be at it."""
+        if self.ended is None:
+            self.ended = self.board.ticks_ms()
+        if link is None or self.board.since(self.ended) >= LINGER_MS:
             if link:
                 link.drop()
             self._over()
@@ -77,7 +85,7 @@ class Desk:
         return not self.values
 
     def _over(self):
-        self.link = None
+        self.link = self.ended = None
         self.values = []
         self.session.lost()
 
@@ -88,7 +96,7 @@ class Desk:
             if not self.turn():
                 board.pause()
             board.feed()
-            if session.leave and not session.out and not self.values:
+            if session.leave and self.link is None:
                 began = board.ticks_ms()
                 while board.since(began) < LINGER_MS:
                     board.pause()

@@ -180,7 +180,7 @@ def _raise(link: Link) -> bool:
     link.wire.write(FILL)
     if link.greet(ANSWER_S):
         return True
-    return isinstance(link.wire, SerialWire) and prompt(link.wire) and link.greet(3.0)
+    return not isinstance(link.wire, TcpWire) and prompt(link.wire) and link.greet(3.0)
 
 
 class Drive:

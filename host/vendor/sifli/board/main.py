@@ -29,5 +29,5 @@ while True:
     runner.turn()
     if not phones.turn():
         board.pause()
-    if phones.session.leave:
+    if phones.session.leave and phones.link is None:
         board.reset()
