@@ -1,9 +1,11 @@
 """Replay a file of recorded cases through the code under test: `python tests/replay.py VENDOR FILE`.
 
 Prints the first differences and `agree N differ M`; the exit status is 1 where they differ or nothing was replayed.
-VENDOR names a module tests/replay_VENDOR.py, which has `replay(case) -> None or a sentence`. Runs on both
-interpreters, from .json or .json.gz. It reads a case at a time, so that a small heap does for any file. It
-translates, and computes nothing of the format under test.
+VENDOR names a module tests/replay_VENDOR.py, which has `replay(case) -> None or a sentence`. Where it has `SAFER`, a
+dict of rules, `replay` may give (rule,) too: the code under test refuses what the vendor's would regret, and the last
+line is `agree N safer K differ M`. Where it has `cases(path)` it finds the cases by itself. Runs on both interpreters,
+from .json or .json.gz. It reads a case at a time, so that a small heap does for any file. It translates, and computes
+nothing of the format under test.
 """
 
 import json
@@ -98,18 +100,20 @@ def vendor(name):
     return __import__("tests.replay_" + name, None, None, ("replay",))
 
 
-def run(module, found):
-    """(agree, differ, the first differences) over the cases."""
+def run(module, found, safer=None):
+    """(agree, differ, the first differences) over the cases; rules by which the code was safer go to the list."""
     agree = differ = 0
     shown = []
     for i, case in enumerate(found):
         text = module.replay(case)
         if text is None:
             agree += 1
-            continue
-        differ += 1
-        if len(shown) < SHOWN:
-            shown.append("case %d (%s): %s" % (i, case.get("op"), text))
+        elif isinstance(text, tuple) and text[0] in module.SAFER:
+            safer.append(text[0])
+        else:
+            differ += 1
+            if len(shown) < SHOWN:
+                shown.append("case %d (%s): %s" % (i, case.get("op"), text))
     return agree, differ, shown
 
 
@@ -117,10 +121,14 @@ def main(args):
     if len(args) != 2:
         print("usage: replay.py VENDOR FILE")
         return 2
-    agree, differ, shown = run(vendor(args[0]), cases(args[1]))
+    module = vendor(args[0])
+    found = module.cases(args[1]) if hasattr(module, "cases") else cases(args[1])
+    safer = []
+    agree, differ, shown = run(module, found, safer)
     for line in shown:
         print(line)
-    print("agree %d differ %d" % (agree, differ))
+    middle = "safer %d " % len(safer) if hasattr(module, "SAFER") else ""
+    print("agree %d %sdiffer %d" % (agree, middle, differ))
     return 1 if differ or not agree else 0
 
 

@@ -1,0 +1,213 @@
+"""Code in the flash as the CPU does not see it: after 32 bytes stand 2 of CRC-16, and an eFuse may scramble the words.
+
+    physical = logical * 34 / 32     CRC-16: polynomial 0x8005, from 0xFFFF, high bit first, stored big-endian
+
+`Coded` is a partition in logical offsets. It reads whatever is there and counts the blocks whose CRC is wrong in `bad`;
+an erased block is no bad one. The scrambler's mask of a word depends on its logical address and four coefficients.
+"""
+
+# ruff: noqa: F821 - ptr8 and ptr16 are viper's.
+from array import array
+
+import micropython
+from micropython import const
+
+from device.errors import FlashError
+
+# Logical bytes of the buffer, in whole blocks.
+_MOST = const(1024)
+
+
+def _table():
+    found = array("H", bytes(512))
+    for i in range(256):
+        c = i << 8
+        for _ in range(8):
+            c = c << 1 ^ (0x8005 if c & 0x8000 else 0)
+        found[i] = c & 0xFFFF
+    return found
+
+
+TABLE = _table()
+
+
+@micropython.viper
+def crc16(table, buf, n: int) -> int:
+    """CRC-16 of buf[:n]."""
+    t = ptr16(table)
+    p = ptr8(buf)
+    c = 0xFFFF
+    i = 0
+    while i < n:
+        c = ((c << 8) & 0xFFFF) ^ int(t[(c >> 8) ^ int(p[i])])
+        i += 1
+    return c
+
+
+@micropython.viper
+def gather(table, raw, plain, blocks: int) -> int:
+    """Take the data out of so many blocks of 34 bytes; returns how many had a wrong CRC."""
+    t = ptr16(table)
+    r = ptr8(raw)
+    p = ptr8(plain)
+    bad = 0
+    at = 0
+    end = blocks * 34
+    k = 0
+    while at < end:
+        c = 0xFFFF
+        ones = 0xFF
+        i = 0
+        while i < 32:
+            b = int(r[at + i])
+            p[k + i] = b
+            ones &= b
+            c = ((c << 8) & 0xFFFF) ^ int(t[(c >> 8) ^ b])
+            i += 1
+        seen = (int(r[at + 32]) << 8) | int(r[at + 33])
+        if c != seen and not (ones == 0xFF and seen == 0xFFFF):
+            bad += 1
+        at += 34
+        k += 32
+    return bad
+
+
+@micropython.viper
+def spread(table, plain, raw, blocks: int):
+    """Put so many blocks of 32 bytes into 34 each."""
+    t = ptr16(table)
+    p = ptr8(plain)
+    r = ptr8(raw)
+    at = 0
+    end = blocks * 34
+    k = 0
+    while at < end:
+        c = 0xFFFF
+        i = 0
+        while i < 32:
+            b = int(p[k + i])
+            r[at + i] = b
+            c = ((c << 8) & 0xFFFF) ^ int(t[(c >> 8) ^ b])
+            i += 1
+        r[at + 32] = c >> 8
+        r[at + 33] = c & 0xFF
+        at += 34
+        k += 32
+
+
+def _rot(x, n, bits):
+    """`x` of so many bits, rotated left."""
+    return (x << n | x >> bits - n) & (1 << bits) - 1
+
+
+def _mix15(addr, c):
+    high, low = addr >> 16, addr & 0xFFFF
+    if c[3] & 64:
+        high = _rot(high, 8, 16)
+    if c[3] & 32:
+        low = _rot(low, 8, 16)
+    a = high ^ low ^ c[1] >> 16
+    return _rot(a, 9, 16) ^ 0x6371 & (a >> 5 & 15) * 0x1111
+
+
+def _mix16(addr, c):
+    a = addr >> (c[3] >> 8 & 3) & 0x1FFFF ^ ((c[1] >> 8 & 0xFF) << 9 | (c[3] >> 4 & 1) << 8 | c[1] & 0xFF)
+    b = (a >> 13 & 1) | (a >> 9 & 1) << 1 | (a >> 5 & 1) << 2 | (a >> 1 & 1) << 3
+    return _rot(a, 7, 17) ^ 0x13659 & ((a >> 4 & 1) << 16 | b * 0x1111)
+
+
+def _mix32(addr, c):
+    a = _rot(addr, -8 * (c[3] >> 11 & 3) & 31, 32) ^ c[0]
+    return _rot(a, 17, 32) ^ 0xE519A4F1 & (a >> 2 & 15) * 0x11111111
+
+
+def mask(addr, c):
+    """What the word at logical address `addr` is xored with, under the four coefficients."""
+    off = c[3] & 15
+    found = 0 if off & 4 else _mix32(addr, c)
+    if not off & 1:
+        found ^= _mix15(addr, c) << 16
+    if not off & 2:
+        found ^= _mix16(addr, c) & 0xFFFF
+    return found if off & 8 else found ^ c[2]
+
+
+def scrambles(c):
+    """Do these coefficients change anything? None, and what blank eFuses give, do not."""
+    return c is not None and 0 < c[3] >> 24 < 0xFF and c[3] & 15 != 15
+
+
+def scramble(buf, addr, c):
+    """Scramble, or put right again, the words of `buf`, which begins at logical address `addr`, a multiple of 4."""
+    for i in range(0, len(buf), 4):
+        m = mask(addr + i, c)
+        for k in range(4):
+            buf[i + k] ^= m >> 8 * k & 0xFF
+
+
+class Coded:
+    """`size` logical bytes from logical `start` of a Flash, which takes bytes whatever the unit of its sectors.
+
+    `prog` begins at a multiple of 32 and fills the last block with FF; `erase` takes every sector that it touches.
+    """
+
+    prog_size = 32
+    erased = 0xFF
+
+    def __init__(self, flash, start, size, coefficients=None):
+        if start * 17 % (16 * flash.erase_size) or size * 17 % (16 * flash.erase_size):
+            raise FlashError("bounds", "code at %d of %d bytes does not end with a sector" % (start, size))
+        self.flash = flash
+        self.start = start
+        self.size = size
+        self.erase_size = flash.erase_size
+        self.key = coefficients if scrambles(coefficients) else None
+        self.bad = 0
+        self.raw = memoryview(bytearray(_MOST // 32 * 34))
+        self.plain = bytearray(_MOST)
+
+    def _at(self, off, n):
+        if off < 0 or off + n > self.size:
+            raise FlashError("bounds", "%d bytes at %d leave a partition of %d" % (n, off, self.size))
+        return (self.start + off) * 17 // 16
+
+    def read(self, off, buf):
+        self._at(off, len(buf))
+        view = memoryview(buf)
+        plain = memoryview(self.plain)
+        done = 0
+        while done < len(view):
+            skip = (off + done) % 32
+            first = off + done - skip
+            n = min(_MOST, (skip + len(view) - done + 31) // 32 * 32)
+            raw = self.raw[: n * 17 // 16]
+            self.flash.read(self._at(first, n), raw)
+            self.bad += gather(TABLE, raw, self.plain, n // 32)
+            if self.key:
+                scramble(plain[:n], self.start + first, self.key)
+            k = min(n - skip, len(view) - done)
+            view[done : done + k] = plain[skip : skip + k]
+            done += k
+
+    def prog(self, off, buf):
+        if off % 32:
+            raise FlashError("bounds", "code is written in blocks of 32 bytes, not from %d" % off)
+        plain = memoryview(self.plain)
+        for done in range(0, len(buf), _MOST):
+            k = min(_MOST, len(buf) - done)
+            n = (k + 31) // 32 * 32
+            self.plain[:k] = memoryview(buf)[done : done + k]
+            self.plain[k:n] = b"\xff" * (n - k)
+            if self.key:
+                scramble(plain[:n], self.start + off + done, self.key)
+            at = self._at(off + done, n)
+            spread(TABLE, self.plain, self.raw, n // 32)
+            self.flash.prog(at, self.raw[: n * 17 // 16])
+
+    def erase(self, off, n):
+        unit = self.erase_size
+        low = self._at(off, n) // unit * unit
+        high = self._at((off + n + 31) // 32 * 32, 0)
+        while low < high:
+            self.flash.erase(low, unit)
+            low += unit

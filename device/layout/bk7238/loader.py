@@ -1,0 +1,268 @@
+"""The bootloader, as version 1.0.14 decides: is there a package in `download`, does it fit, then two passes over it.
+
+The first pass decodes everything and writes nothing; the second erases the header of `app` before all else, so a cut
+leaves an application that is known to be none and a package that is still there. The header is written last, and then
+the front of `download` goes. Where the vendor's reads out of bounds, or notices too late, this one refuses before any
+erase: FORMAT.md names each such rule.
+"""
+
+from binascii import crc32
+
+from device.errors import OtaError
+from device.layout.bk7238 import coded, rbl
+from device.layout.bk7238.unpack import UNPACKS, Unpacker
+from device.stream import pull
+
+# The vendor's result codes.
+DONE, NONE, GENERAL, CHECK, ALGORITHM, VERIFY, MEMORY, READ, WRITE, ERASE = 0, 1, -1, -2, -3, -5, -6, -7, -8, -9
+# How often an install is tried over when the flash did not take it.
+TRIES = 3
+
+
+class Options:
+    """What a loader is compiled with: partitions by name (bytes), the key, the IV, and who is fed meanwhile.
+
+    `download` is a Flash, code partitions are coded.Coded, all of them keys of `parts`.
+    """
+
+    def __init__(self, parts, secret=(rbl.KEY, rbl.IV), feed=None):
+        self.parts = parts
+        self.secret = secret
+        self.feed = feed or _nothing
+
+
+class Result:
+    """What a boot did: `code` of the install (NONE: nothing to do), `why` in words, and whether `app` starts."""
+
+    def __init__(self, code, why, starts=True):
+        self.code = code
+        self.why = why
+        self.starts = starts
+
+
+class _Stop(Exception):
+    pass
+
+
+def _nothing():
+    pass
+
+
+def boot(options):
+    """At reset: install what is staged, say what came of it."""
+    app = options.parts.get(b"app")
+    code, why, broken = GENERAL, "there is no partition table", False
+    if options.parts:
+        code, why = _wants(options)
+        if code == DONE:
+            code, broken = _install(options)
+            why = "installed" if code == DONE else "the install failed: %d" % code
+    starts = app is not None and not broken and _whole(app, options.feed)
+    return Result(code, why, starts)
+
+
+def saved(part):
+    """The 96 bytes at the end of a code partition, and the Header in them or None."""
+    data = bytearray(rbl.SIZE)
+    part.read(part.size - rbl.SIZE, data)
+    return bytes(data), rbl.Header.decode(data)
+
+
+def staged(download):
+    """The same of the front of `download`."""
+    data = bytearray(rbl.SIZE)
+    download.read(0, data)
+    return bytes(data), rbl.Header.decode(data)
+
+
+def _wants(options):
+    """(DONE, "") when there is a package to install, else a result code and why not."""
+    download = options.parts.get(b"download")
+    if download is None:
+        return CHECK, "there is no download partition"
+    data, head = staged(download)
+    if head is None:
+        return NONE, "nothing is staged"
+    dest = options.parts.get(head.name)
+    if head.name.startswith(b"bootloader"):
+        return CHECK, "the bootloader is never replaced"
+    if dest is None or dest is download:
+        return GENERAL, "no partition %r" % head.name
+    if saved(dest)[0] == data:
+        return NONE, "this very package is installed"
+    if head.cipher == rbl.NONE:
+        return CHECK, "the package is not encrypted"
+    if head.raw < rbl.LEAST_RAW or not rbl.LEAST_BODY <= head.body <= download.size - rbl.SIZE:
+        return CHECK, "%d bytes of image in %d of body" % (head.raw, head.body)
+    if _crc(download, head.body, options.feed) != head.crc:
+        return CHECK, "the body's CRC is wrong"
+    return DONE, ""
+
+
+def _crc(download, n, feed):
+    buf = memoryview(bytearray(1024))
+    off = rbl.SIZE
+    crc = 0
+    while n:
+        piece = buf[: min(n, 1024)]
+        download.read(off, piece)
+        crc = crc32(piece, crc)
+        off += len(piece)
+        n -= len(piece)
+        feed()
+    return crc
+
+
+def _install(options):
+    """(result code, is the application gone). What the flash did not take is tried again, from the first pass on."""
+    download = options.parts[b"download"]
+    data, head = staged(download)
+    dest = options.parts[head.name]
+    broken = False
+    for _ in range(TRIES):
+        pack = _Copier(download, head, dest, options)
+        code = pack.copy(True)
+        broken = broken or pack.erased
+        if code == DONE:
+            code = _seal(dest, head, data, options.feed)
+        if code == DONE:
+            _forget(download)
+            return DONE, False
+        if not broken:
+            break
+    return code, broken and head.name == b"app"
+
+
+def _seal(dest, head, data, feed):
+    """Read the image back; then write its header, the mark that it is there."""
+    if not _matches(dest, head, feed):
+        return VERIFY
+    try:
+        dest.prog(dest.size - rbl.SIZE, data)
+    except (OSError, OtaError):
+        return WRITE
+    return DONE if saved(dest)[0] == data else WRITE
+
+
+def _forget(download):
+    """The mark that it is done. Without it the headers are equal, which says the same."""
+    try:
+        download.erase(0, download.erase_size)
+    except (OSError, OtaError):
+        pass
+
+
+def _matches(part, head, feed):
+    """Does the partition hold the image of this header, every CRC right?"""
+    fnv = rbl.Fnv()
+    view = memoryview(bytearray(1024))
+    part.bad = 0
+    for off in range(0, head.raw, 1024):
+        piece = view[: min(1024, head.raw - off)]
+        part.read(off, piece)
+        fnv.update(piece)
+        feed()
+    return fnv.value == head.hash and not part.bad
+
+
+def _whole(app, feed):
+    """May the application start? One without a header came over a wire, and nobody knows better."""
+    head = saved(app)[1]
+    return head is None or (head.raw <= app.size - rbl.SIZE and _matches(app, head, feed))
+
+
+def copy(download, head, dest, options, custom=False):
+    """The copier alone: (result code, was anything erased). `custom`: look at the image's first block too."""
+    pack = _Copier(download, head, dest, options)
+    return pack.copy(custom), pack.erased
+
+
+class _Copier:
+    def __init__(self, download, head, dest, options):
+        self.download = download
+        self.head = head
+        self.dest = dest
+        self.options = options
+        self.erased = False
+
+    def copy(self, custom):
+        head = self.head
+        if head.raw + rbl.SIZE > self.dest.size:
+            return CHECK
+        if head.compression not in UNPACKS:
+            return ALGORITHM
+        try:
+            unpacker = Unpacker(self.download, head, self.options.secret)
+            buf = bytearray(rbl.PIECE)
+            code = self._pass(unpacker, buf, self._look if custom else self._pass_over)
+            if code == DONE:
+                self._clear()
+                code = self._pass(unpacker, buf, self._put)
+            return code
+        except MemoryError:
+            return MEMORY
+        except OtaError:
+            return READ
+        except _Stop as e:
+            return e.args[0]
+
+    def _pass(self, unpacker, buf, use):
+        """Decode it all, hand each piece to `use`; judge hash and length at the end."""
+        fnv = rbl.Fnv()
+        view = memoryview(buf)
+        total = 0
+        most = self.head.raw
+        try:
+            src = unpacker.open()
+            # One piece more than there should be, to find out that there is more.
+            while total <= most:
+                n = pull(src, view[: min(rbl.PIECE, max(1, most - total))])
+                if not n:
+                    break
+                if total < most:
+                    use(total, view[:n])
+                    fnv.update(view[:n])
+                total += n
+                self.options.feed()
+        except (OSError, ValueError, EOFError, IndexError):
+            # Behind the last byte nobody cares what the stream ends with.
+            if total < most:
+                return VERIFY
+        if fnv.value != self.head.hash:
+            return VERIFY
+        return DONE if total == most else CHECK
+
+    def _pass_over(self, off, piece):
+        pass
+
+    def _look(self, off, piece):
+        if not off and not fits(piece, self.head, self.dest):
+            raise _Stop(VERIFY)
+
+    def _clear(self):
+        """The header's sector first: from here on the application is known to be none."""
+        dest = self.dest
+        self.erased = True
+        try:
+            dest.erase(dest.size - rbl.SIZE, rbl.SIZE)
+            dest.erase(0, self.head.raw)
+        except (OSError, OtaError):
+            raise _Stop(ERASE)
+
+    def _put(self, off, piece):
+        try:
+            self.dest.prog(off, piece)
+        except (OSError, OtaError):
+            raise _Stop(WRITE)
+
+
+def fits(first, head, dest):
+    """The vendor's look at the first block: not interleaved with CRCs yet, and linked to where `app` lies."""
+    if len(first) >= 34 and coded.crc16(coded.TABLE, first, 32) == first[32] << 8 | first[33]:
+        return False
+    if head.name != b"app":
+        return True
+    if len(first) < 36:
+        return False
+    word = first[32] | first[33] << 8 | first[34] << 16 | first[35] << 24
+    return dest.start <= word <= dest.start + dest.size
