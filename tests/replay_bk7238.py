@@ -22,8 +22,8 @@ from tests.replay import open_cases
 
 # host.vendor itself is the PC's; these two of its modules run on the port as well.
 sys.path.append(__file__.rpartition("/tests/")[0] + "/host/vendor/bk7238")
-import limits  # noqa: E402
-import quick  # noqa: E402
+import limits
+import quick
 
 # Where this code refuses a package that the vendor's accepts or dies of; FORMAT.md has the reasons.
 SAFER = {

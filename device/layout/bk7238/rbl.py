@@ -1,7 +1,7 @@
 """The RBL header: 96 bytes before the body in `download`, and once more at the end of `app` when it was installed.
 
-    0 magic "RBL\\0" | 4 algorithm u32 | 8 timestamp u32 | 12 name 16 | 28 version 24 | 52 serial 24 | 76 CRC-32 of the body
-    80 FNV-1a of the raw image | 84 raw size u32 | 88 body size u32 | 92 CRC-32 of bytes 0..91
+    0 magic "RBL\\0" | 4 algorithm u32 | 8 timestamp u32 | 12 name 16 | 28 version 24 | 52 serial 24 | 76 CRC-32 of
+    the body | 80 FNV-1a of the raw image | 84 raw size u32 | 88 body size u32 | 92 CRC-32 of bytes 0..91
 
 As in the vendor's loader the CRC alone says whether a header is one; the magic is for people.
 """

@@ -9,4 +9,4 @@ LEAST = {"gzip": 32, "lzma": 2}
 def refuses(size: int, compression: str) -> str:
     """Why an image of `size` bytes is not packed, "" when it is: the loader reads 128 bytes of it at the least."""
     least = max(rbl.LEAST_RAW, LEAST.get(compression, 0))
-    return "" if size >= least else "an image of %d bytes, the loader takes %d or more" % (size, least)
+    return "" if size >= least else f"an image of {size} bytes, the loader takes {least} or more"

@@ -16,7 +16,7 @@ def blocks(data: bytes) -> list[bytes]:
         n = int.from_bytes(data[at : at + 4], "big")
         at += 4
         if at + n > len(data):
-            raise ValueError("a block of %d bytes, %d are left" % (n, len(data) - at))
+            raise ValueError(f"a block of {n} bytes, {len(data) - at} are left")
         found.append(data[at : at + n])
         at += n
     return found
@@ -30,7 +30,7 @@ def quicklz(block: bytes) -> bytes:
     if not block[0] & 1:
         return block[at : at + size]
     if block[0] >> 2 & 3 != 3:
-        raise ValueError("QuickLZ of another level: first byte 0x%02x" % block[0])
+        raise ValueError(f"QuickLZ of another level: first byte 0x{block[0]:02x}")
     out = bytearray()
     flags = 1
     while len(out) < size:
@@ -64,7 +64,7 @@ def _match(out: bytearray, word: int) -> int:
 
 def _repeat(out: bytearray, off: int, length: int) -> None:
     if not 0 < off <= len(out):
-        raise ValueError("a match %d bytes back, %d are there" % (off, len(out)))
+        raise ValueError(f"a match {off} bytes back, {len(out)} are there")
     for _ in range(length):
         out.append(out[-off])
 
@@ -73,7 +73,7 @@ def fastlz(block: bytes) -> bytes:
     """One FastLZ block; its level is in the first byte's high three bits."""
     level = (block[0] >> 5) + 1
     if level > 2:
-        raise ValueError("FastLZ of level %d" % level)
+        raise ValueError(f"FastLZ of level {level}")
     out = bytearray()
     first = block[0] & 31
     at = 1
