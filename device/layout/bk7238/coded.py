@@ -204,6 +204,18 @@ class Coded:
             spread(TABLE, self.plain, self.raw, n // 32)
             self.flash.prog(at, self.raw[: n * 17 // 16])
 
+    def clean(self, feed):
+        """Is every CRC right, from the front up to the first KiB that is erased?"""
+        blank = b"\xff" * len(self.raw)
+        for off in range(0, self.size, _MOST):
+            self.flash.read(self._at(off, _MOST), self.raw)
+            if self.raw == blank:
+                break
+            if gather(TABLE, self.raw, self.plain, _MOST // 32):
+                return False
+            feed()
+        return True
+
     def erase(self, off, n):
         unit = self.erase_size
         low = self._at(off, n) // unit * unit

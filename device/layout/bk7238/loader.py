@@ -166,9 +166,11 @@ def _matches(part, head, feed):
 
 
 def _whole(app, feed):
-    """May the application start? One without a header came over a wire, and nobody knows better."""
+    """May the application start? Of one without a header, which came over a wire, only the CRCs in it are known."""
     head = saved(app)[1]
-    return head is None or (head.raw <= app.size - rbl.SIZE and _matches(app, head, feed))
+    if head is not None:
+        return head.raw <= app.size - rbl.SIZE and _matches(app, head, feed)
+    return app.clean(feed)
 
 
 def copy(download, head, dest, options, custom=False):

@@ -66,7 +66,10 @@ def find(view, buf):
     found = {}
     n = len(buf)
     off = view.size - n
-    while off >= 0 and not found:
+    before = -1
+    # They stand in a row, which may lie across two pieces.
+    while off >= 0 and not len(found) == before > 0:
+        before = len(found)
         view.read(off, buf)
         at = bytes(buf).find(b"01PE")
         while at >= 0:
@@ -77,7 +80,6 @@ def find(view, buf):
                 if row:
                     found[row.name] = row
             at = bytes(buf).find(b"01PE", at + 1)
-        # A magic may lie across two pieces.
         off -= n - 3 if off else n
         if -n < off < 0:
             off = 0

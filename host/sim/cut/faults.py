@@ -30,6 +30,7 @@ STORIES = (
     "journal-full",
     "delta",
     "locked-delta",
+    "dies",
 )
 
 

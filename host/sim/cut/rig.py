@@ -10,6 +10,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
     .started() -> offset                     of the image that the loader started
+    .retreats                                False where no image can go back; without it, it can
     .intact() -> str                         what of the device's secrets is gone
 """
 

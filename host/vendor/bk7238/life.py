@@ -1,0 +1,241 @@
+"""A BK7238 for power campaigns: a small flash with everything an update touches, and what may change in it.
+
+Real are the shipped Board, layout, installer and loader; the offsets here are the oracle's own. The loader keeps no
+image before the one that it installs, so there are no stories of going back: an image that is not wanted stays until
+the next release, and has to let that in.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from device.board import Board
+from device.errors import Refused
+from device.layout.bk7238 import coded, rbl, table
+from device.layout.bk7238.log import Log
+from host.assemble import Head, Part, assemble, pieces
+from host.choose import WBITS, deflated
+from host.encrypt import lock
+from host.format import FIRMWARE
+from host.pack import version_bytes
+from host.sim import bk7238 as sim
+from host.sim import soc
+from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.rig import Area, Scenario
+from host.vendor.bk7238 import packer
+
+PRODUCT = "campaign"
+TRIALS = 3
+SECRET = sha256(b"a device key").digest()
+CREDENTIALS = b"network and secret"
+KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
+# Code is 17/16 of its logical size in flash; a partition of it begins and ends with a sector.
+CODE = 0x10000
+APP_AT, CODE_SIZE = 0x11000, 0x11000
+DOWNLOAD_AT, DOWNLOAD_SIZE = 0x22000, 0x5000
+RADIO_AT, NETWORK_AT, LOG_AT, END = 0x27000, 0x28000, 0x29000, 0x2C000
+CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
+# What an image may do here, and the geometries: nothing goes back, and SPI NOR of this family takes single bytes.
+VERDICTS = ("healthy", "unhealthy", "dies")
+ERASES, UNITS = (4096,), (1,)
+# In one life: the header's sector is erased by each of two updates, by the loader's mark, and where a cut took it.
+DOWNLOAD_WEAR, APP_WEAR, LOG_WEAR = 8, 4, 20
+
+
+@dataclass(frozen=True)
+class Bk7238(Scenario):
+    """Builds of one BK7238: how its packages are compressed, what its eFuse scrambles with."""
+
+    sizes: tuple[int, ...] = (9001, 12007, 10007)
+    rbl: str = "none"
+    scrambler: tuple[int, ...] = ()
+    journal_full: bool = False
+
+
+def raw(size: int, seed: int, line: int = 251) -> bytes:
+    """An application: a word at 32 that says where it is linked, data with the period `line`, no CRCs."""
+    data = bytes((seed * 7919 + 1) * (i + 1) ** 2 >> 3 & 0xFF for i in range(line))
+    out = bytearray((data * (size // line + 1))[:size])
+    out[32:36] = struct.pack("<I", CODE + 0x100 * seed)
+    return bytes(out)
+
+
+def image(size: int, seed: int) -> bytes:
+    """An RBL of about so many bytes, which this loader takes."""
+    return packed(raw(max(size - rbl.SIZE - 16, 200), seed), seed, "none")
+
+
+def packed(app: bytes, n: int, compress: str) -> bytes:
+    """The RBL of an application."""
+    return packer.pack(app, packer.Options(f"1.{n}.0", "app", compress, "aes", KEY, IV, 1600000000 + n))
+
+
+def _scenarios() -> dict[str, Bk7238]:
+    found = [
+        Bk7238("update"),
+        Bk7238("unhealthy", verdict="unhealthy"),
+        Bk7238("dies", verdict="dies"),
+        Bk7238("journal-full", journal_full=True),
+        Bk7238("gzip", sizes=(20011, 24007, 22003), rbl="gzip"),
+        Bk7238("lzma", rbl="lzma"),
+        Bk7238("scrambled", scrambler=(0x510FB093, 0xA3CBEADC, 0x5993A17E, 0xC7ADEB03)),
+        Bk7238("deflate", sizes=(8176, 12289, 9999), chunk=8192, compress="deflate"),
+        Bk7238("locked", locked=True, chunk=8192, compress="deflate"),
+    ]
+    return {s.name: s for s in found}
+
+
+SCENARIOS: dict[str, Bk7238] = _scenarios()
+EXHAUSTIVE = ("update", "unhealthy")
+QUICK = ("update", "unhealthy", "dies", "journal-full")
+ROOMY = "deflate"
+HUNT = ()
+
+
+def own(firmware: bytes, table_file: bytes | None) -> Bk7238:
+    """There is none: a whole application of this family does not fit the campaign's flash."""
+    raise Refused("image", "a BK7238 campaign has no place for an image of your own")
+
+
+def quicken() -> None:
+    """Remember what the slow loops gave: a campaign asks for the same blocks again and again."""
+    if hasattr(coded, "quick"):
+        return
+    gather, spread, fnv = coded.gather, coded.spread, rbl._fnv
+    coded.quick = True
+
+    @lru_cache(maxsize=65536)
+    def gathered(data: bytes, blocks: int) -> tuple[bytes, int]:
+        out = bytearray(blocks * 32)
+        bad = gather(coded.TABLE, data, out, blocks)
+        return bytes(out), bad
+
+    @lru_cache(maxsize=65536)
+    def spread_out(data: bytes, blocks: int) -> bytes:
+        out = bytearray(blocks * 34)
+        spread(coded.TABLE, data, out, blocks)
+        return bytes(out)
+
+    @lru_cache(maxsize=65536)
+    def hashed(low: int, high: int, data: bytes) -> tuple[int, int]:
+        half = type(rbl.Fnv().half)("H", (low, high))
+        fnv(half, data, len(data))
+        return half[0], half[1]
+
+    def quick_gather(_: Any, data: Any, plain: Any, blocks: int) -> int:
+        out, bad = gathered(bytes(data[: blocks * 34]), blocks)
+        plain[: len(out)] = out
+        return bad
+
+    def quick_spread(_: Any, plain: Any, data: Any, blocks: int) -> None:
+        data[: blocks * 34] = spread_out(bytes(plain[: blocks * 32]), blocks)
+
+    def quick_fnv(half: Any, buf: Any, n: int) -> None:
+        half[0], half[1] = hashed(half[0], half[1], bytes(buf[:n]))
+
+    coded.gather, coded.spread, rbl._fnv = quick_gather, quick_spread, quick_fnv
+
+
+class Rig:
+    """One BK7238: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
+
+    layout = "bk7238"
+    trials = TRIALS
+    retreats = False
+
+    def __init__(self, scenario: Bk7238) -> None:
+        quicken()
+        self.scenario = s = scenario
+        line = 251 if s.rbl == "none" else 4001
+        self.apps = [raw(size, i + 1, line) for i, size in enumerate(s.sizes)]
+        self.flash = CutFlash(END)
+        rows = {
+            b"bootloader": table.Entry(b"bootloader", table.CODE, 0, CODE),
+            b"app": table.Entry(b"app", table.CODE, CODE, CODE),
+            b"download": table.Entry(b"download", table.DATA, DOWNLOAD_AT, DOWNLOAD_SIZE),
+        }
+        settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS}
+        self.chip = sim.Chip(settings, None, self.flash, rows, LOG_AT)
+        self.chip.kept = {"RF": RADIO_AT, "network": NETWORK_AT}
+        self.chip.scrambler = s.scrambler or None
+        self.chip.secrets = [SECRET] if s.locked else []
+        self.packages: dict[int, bytes] = {}
+        self.key: Any = None
+        self.areas = [
+            Area("app", APP_AT, CODE_SIZE, APP_WEAR, "slot", True),
+            Area("download", DOWNLOAD_AT, DOWNLOAD_SIZE, DOWNLOAD_WEAR, "slot", False),
+            Area("log", LOG_AT, 2 * SECTOR, LOG_WEAR, "journal", False),
+            Area("loader", 0, CODE_SIZE, 0, "other", False),
+        ]
+        self.images = [self._coded(app) for app in self.apps]
+        self._fill()
+
+    def _coded(self, app: bytes) -> bytes:
+        """An application as it lies in flash."""
+        self.chip.write(app)
+        return self.flash.cells.get(APP_AT, (len(app) + 31) // 32 * 34)
+
+    def _fill(self) -> None:
+        """As it leaves the workshop: the loader, the first image without a header, credentials, something beyond."""
+        self.chip.write_loader()
+        self.chip.write(self.apps[0])
+        self.flash.cells.put(RADIO_AT, bytes(i * i % 251 for i in range(SECTOR)))
+        self.flash.cells.put(NETWORK_AT, CREDENTIALS)
+        self.flash.cells.put(LOG_AT + 2 * SECTOR, bytes(i * 7 % 251 for i in range(SECTOR)))
+        if self.scenario.journal_full:
+            self._crowd()
+
+    def _crowd(self) -> None:
+        """Records of an earlier day fill the sector that is to grow."""
+        log = Log(self.chip.log())
+        for i in range(38):
+            log.put("reason", bytes((i,)) * 90)
+
+    def trust(self, public: list[bytes], private: Any) -> None:
+        """The board trusts `public`; releases are signed with `private` from now on."""
+        self.chip.keys, self.key = public, private
+
+    def package(self, n: int) -> bytes:
+        """Release `n`: apps[n], or the last one once more."""
+        if n not in self.packages:
+            s = self.scenario
+            data = packed(self.apps[min(n, len(self.apps) - 1)], n, s.rbl)
+            plain = list(pieces(data, s.chunk))
+            deflate = s.compress == "deflate"
+            travel = [deflated(piece) for piece in plain] if deflate else plain
+            part = Part(FIRMWARE, "firmware", data, travel, ("inflate",) * deflate, WBITS if deflate else 0)
+            head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
+            self.packages[n] = assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
+        return self.packages[n]
+
+    def spare(self, n: int) -> bytes | None:
+        """No release is a delta."""
+        return None
+
+    def power_on(self, cause: str) -> bool:
+        """Through the loader, which may write; False where it starts nothing."""
+        self.cause = CAUSES[cause]
+        self.runs = False
+        return bool(self.chip.boot().starts)
+
+    def board(self) -> Any:
+        """What `Board()` gives in boot.py, and then once more in main.py."""
+        dog = Board._dog
+        board = self.chip.run(self.cause)
+        if self.runs:
+            Board._dog = dog
+        self.runs = True
+        return board
+
+    def started(self) -> int:
+        """The flash offset that the loader started."""
+        return APP_AT
+
+    def intact(self) -> str:
+        """What of the board's secrets is gone, "" if nothing is."""
+        seen = self.flash.cells.get(NETWORK_AT, len(CREDENTIALS))
+        return "" if seen == CREDENTIALS else f"the network's sector begins with {seen!r}"
