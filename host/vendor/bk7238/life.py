@@ -36,8 +36,8 @@ KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
 # Code is 17/16 of its logical size in flash; a partition of it begins and ends with a sector.
 CODE = 0x10000
 APP_AT, CODE_SIZE = 0x11000, 0x11000
-DOWNLOAD_AT, DOWNLOAD_SIZE = 0x22000, 0x5000
-RADIO_AT, NETWORK_AT, LOG_AT, END = 0x27000, 0x28000, 0x29000, 0x2C000
+DOWNLOAD_AT, DOWNLOAD_SIZE = 0x22000, 0x8000
+RADIO_AT, NETWORK_AT, LOG_AT, END = 0x2A000, 0x2B000, 0x2C000, 0x2F000
 CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
 # What an image may do here, and the geometries: nothing goes back, and SPI NOR of this family takes single bytes.
 VERDICTS = ("healthy", "unhealthy", "dies")
@@ -50,7 +50,7 @@ DOWNLOAD_WEAR, APP_WEAR, LOG_WEAR = 8, 4, 20
 class Bk7238(Scenario):
     """Builds of one BK7238: how its packages are compressed, what its eFuse scrambles with."""
 
-    sizes: tuple[int, ...] = (9001, 12007, 10007)
+    sizes: tuple[int, ...] = (21001, 27003, 23019)
     rbl: str = "none"
     scrambler: tuple[int, ...] = ()
     journal_full: bool = False
@@ -80,10 +80,10 @@ def _scenarios() -> dict[str, Bk7238]:
         Bk7238("unhealthy", verdict="unhealthy"),
         Bk7238("dies", verdict="dies"),
         Bk7238("journal-full", journal_full=True),
-        Bk7238("gzip", sizes=(20011, 24007, 22003), rbl="gzip"),
-        Bk7238("lzma", rbl="lzma"),
+        Bk7238("gzip", sizes=(5003, 7001, 6011), rbl="gzip"),
+        Bk7238("lzma", sizes=(9001, 12007, 10007), rbl="lzma"),
         Bk7238("scrambled", scrambler=(0x510FB093, 0xA3CBEADC, 0x5993A17E, 0xC7ADEB03)),
-        Bk7238("deflate", sizes=(8176, 12289, 9999), chunk=8192, compress="deflate"),
+        Bk7238("deflate", sizes=(16385, 24001, 20999), chunk=8192, compress="deflate"),
         Bk7238("locked", locked=True, chunk=8192, compress="deflate"),
     ]
     return {s.name: s for s in found}
@@ -91,7 +91,7 @@ def _scenarios() -> dict[str, Bk7238]:
 
 SCENARIOS: dict[str, Bk7238] = _scenarios()
 EXHAUSTIVE = ("update", "unhealthy")
-QUICK = ("update", "unhealthy", "dies", "journal-full")
+QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
 ROOMY = "deflate"
 HUNT = ()
 
