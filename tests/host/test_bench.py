@@ -17,7 +17,6 @@ from host.bench import chart, erases, material, memory, page, peers, sizes, spee
 from host.bench.__main__ import GROUPS, number, table
 from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from host.bench.packages import Pair, part
-from host.flash import modules
 from host.pack import WBITS, Options
 
 
@@ -62,7 +61,7 @@ def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
     built = {path.relative_to(stuff.mpy).with_suffix(".py").as_posix() for path in stuff.mpy.rglob("*.mpy")}
     loops = {"small.py", "race.py", "laps.py"}
-    assert built == {p.relative_to(material.ROOT).as_posix() for p in modules("esp32")} | loops
+    assert built == {p.relative_to(material.ROOT).as_posix() for p in material.shipped()} | loops
     assert not list(stuff.mpy.rglob("*.py"))
 
 
@@ -176,11 +175,38 @@ def test_a_peer_that_cannot_be_installed_says_so_in_its_row(tmp_path, monkeypatc
 
     seen = travel.theirs(small_pair(), peers.Peer("gone", missing, missing))
     assert isnan(seen.percent) and "cannot be installed" in seen.missing and not list(tmp_path.iterdir())
+    # pip is not asked again; without a network that takes it long.
+    monkeypatch.setattr(peers, "pip", None)
+    assert travel.theirs(small_pair(), peers.Peer("gone", missing, missing)) == seen
     row = travel.figure("gone", [seen, seen])
     assert isnan(row.value) and row.note == seen.missing
     words = [e.text for e in ElementTree.fromstring(chart.draw([row], ["a", "b"])).findall(".//{*}text")]
     assert seen.missing in words
     assert "| gone | - | - | - |" in page.travel([row])
+
+
+def test_without_the_second_pair_the_first_is_measured_and_the_rest_says_why(stuff, monkeypatch):
+    def missing(*_, **__):
+        raise peers.Missing("no second pair")
+
+    monkeypatch.setattr(peers, "installed", missing)
+    monkeypatch.setattr(travel, "OURS", travel.OURS[:1])
+    found = {one.name: one for one in travel.measure(stuff)}
+    assert found[travel.OURS[0].name].value > 50 and found["xz -9e"].value > 50
+    assert found[f"the {travel.SECOND} pair"].note == found["bsdiff4"].note == "no second pair"
+    assert isnan(list(found.values())[-1].value) and not isnan(next(iter(found.values())).value)
+
+
+def test_a_peer_that_is_installed_and_does_not_load_is_missing_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "requirements", lambda group: ["nosuchmodule>=1"])
+    monkeypatch.setattr(peers, "installed", lambda requirement: tmp_path)
+    with pytest.raises(peers.Missing, match="does not load here"):
+        peers.module("nosuchmodule")
+
+
+def test_pip_that_never_ends_is_a_reason_too(monkeypatch):
+    monkeypatch.setattr(peers, "PATIENCE", 0.01)
+    assert "took more than" in peers.pip("--version")
 
 
 def test_no_requirement_of_the_bench_is_installed_for_anything_else():
@@ -269,6 +295,6 @@ def test_tables_are_put_where_their_marks_are_and_nowhere_else():
 
 
 def test_every_stage_with_a_bar_is_one_that_a_board_may_do_without():
-    there = {path.stem for path in modules("esp32")}
-    assert set(sizes.STAGES) <= set(sizes.OPTIONAL) <= there
+    assert set(sizes.STAGES) <= set(sizes.OPTIONAL)
+    assert not {path.stem for path in sizes.core()} & set(sizes.OPTIONAL)
     assert {one.name for one in sizes.optional()} == {f"optional: {stem}" for stem in sizes.OPTIONAL}
