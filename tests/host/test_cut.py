@@ -40,13 +40,15 @@ def explorer():
 
 def test_no_cut_leaves_a_device_dead(quick):
     assert quick
-    for result in quick.values():
+    for layout, result in quick.items():
         tally = result.tally
+        # A loader that begins again from the start leaves fewer states of its own behind.
+        share = getattr(life_of(layout), "SHARE", 8)
         assert tally.bad == [], [f"{b.ident} {b.text}" for b in tally.bad]
         assert len(tally.marks) >= STATES
         assert max(tally.depths) >= 5, "cuts in cuts in cuts were tried"
         for name in CATEGORIES:
-            assert tally.categories()[name] >= len(tally.marks) / 8, tally.categories()
+            assert tally.categories()[name] >= len(tally.marks) / share, tally.categories()
         ends = tally.ends()
         assert set(ends) == set(OUTCOMES) and min(ends.values()) > 100, ends
         assert sum(ends.values()) == sum(tally.depths.values()) >= len(tally.marks)
@@ -71,9 +73,10 @@ def test_every_layout_of_the_device_is_in_the_campaign():
         life = life_of(name)
         assert set(life.QUICK) | set(life.EXHAUSTIVE) | set(life.HUNT) | {life.ROOMY} <= set(life.SCENARIOS)
         stories = life.SCENARIOS.values()
-        assert {s.verdict for s in stories} == set(explore_verdicts())
-        assert {s.erase_size for s in stories} >= {4096, 65536}
-        assert {s.prog_size for s in stories} >= {1, 4, 16, 256}
+        # What a layout's loader cannot do, and what its chip does not have, it says in its own words.
+        assert {s.verdict for s in stories} == set(getattr(life, "VERDICTS", explore_verdicts()))
+        assert {s.erase_size for s in stories} >= set(getattr(life, "ERASES", (4096, 65536)))
+        assert {s.prog_size for s in stories} >= set(getattr(life, "UNITS", (1, 4, 16, 256)))
 
 
 def explore_verdicts():

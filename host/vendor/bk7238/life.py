@@ -42,6 +42,9 @@ CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
 # What an image may do here, and the geometries: nothing goes back, and SPI NOR of this family takes single bytes.
 VERDICTS = ("healthy", "unhealthy", "dies")
 ERASES, UNITS = (4096,), (1,)
+# One state in so many, at least, is of each category of cuts: this loader begins again from the start, and recovers in
+# few steps.
+SHARE = 24
 # In one life: the header's sector is erased by each of two updates, by the loader's mark, and where a cut took it.
 DOWNLOAD_WEAR, APP_WEAR, LOG_WEAR = 8, 4, 20
 
