@@ -14,7 +14,7 @@ from struct import pack, unpack
 
 from cryptolib import aes
 
-from device.layout.bk7238 import coded, loader, rbl
+from device.layout.bk7238 import coded, loader, rbl, scramble
 from device.layout.bk7238.unpack import UNPACKS, Body
 from device.stream import pull
 from host.sim.flash import SimFlash
@@ -241,7 +241,7 @@ def beken_cipher(case):
     n = int(case["plain"][8:-1])
     data = bytearray(payload(n))
     if coded.scrambles(key):
-        coded.scramble(data, case["addr"], key)
+        scramble.scramble(data, case["addr"], key)
     return differs({"vendor_encrypt_n_hex": hexlify(data).decode()}, case)
 
 

@@ -7,6 +7,7 @@ erase: FORMAT.md names each such rule.
 """
 
 from binascii import crc32
+from gc import collect
 
 from device.errors import OtaError
 from device.layout.bk7238 import coded, rbl
@@ -55,6 +56,8 @@ def boot(options):
     if options.parts:
         code, why = _wants(options)
         if code == DONE:
+            # What is made from here on must lie low in the heap: an inflater's window is one piece of 32 KiB.
+            collect()
             code, broken = _install(options)
             why = "installed" if code == DONE else "the install failed: %d" % code
     starts = app is not None and not broken and _whole(app, options.feed)
@@ -194,12 +197,14 @@ class _Copier:
         if head.compression not in UNPACKS:
             return ALGORITHM
         try:
+            self.view = memoryview(bytearray(1024))
             unpacker = Unpacker(self.download, head, self.options.secret)
-            buf = bytearray(rbl.PIECE)
-            code = self._pass(unpacker, buf, self._look if custom else self._pass_over)
+            code = self._pass(unpacker, self._look if custom else self._pass_over)
             if code == DONE:
                 self._clear()
-                code = self._pass(unpacker, buf, self._put)
+                # The inflater's window of the first pass makes room for that of the second.
+                collect()
+                code = self._pass(unpacker, self._put)
             return code
         except MemoryError:
             return MEMORY
@@ -208,17 +213,17 @@ class _Copier:
         except _Stop as e:
             return e.args[0]
 
-    def _pass(self, unpacker, buf, use):
+    def _pass(self, unpacker, use):
         """Decode it all, hand each piece to `use`; judge hash and length at the end."""
         fnv = rbl.Fnv()
-        view = memoryview(buf)
+        view = self.view
         total = 0
         most = self.head.raw
         try:
             src = unpacker.open()
             # One piece more than there should be, to find out that there is more.
             while total <= most:
-                n = pull(src, view[: min(rbl.PIECE, max(1, most - total))])
+                n = pull(src, view[: min(len(view), max(1, most - total))])
                 if not n:
                     break
                 if total < most:

@@ -7,7 +7,8 @@ although nothing can go back: a verdict says why, and lets the next release in. 
 from struct import calcsize, unpack
 
 from device.errors import NotNow, OtaError
-from device.layout.bk7238 import NO_WAY_BACK, rbl
+from device.layout.bk7238 import rbl
+from device.layout.bk7238.layout import NO_WAY_BACK
 from device.store.flash import Region
 from device.store.journal import trial
 from device.store.writer import digest

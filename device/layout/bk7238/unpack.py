@@ -89,11 +89,7 @@ class Unpacker:
             self.lzma.begin(head[0], ENDLESS)
             return self.lzma
         if self.head.compression == rbl.GZIP:
-            from gc import collect
-
             from deflate import GZIP, DeflateIO
 
-            # The window of the pass before.
-            collect()
             return DeflateIO(src, GZIP)
         return src
