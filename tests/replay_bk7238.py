@@ -12,12 +12,11 @@ from binascii import a2b_base64, crc32, hexlify, unhexlify
 from hashlib import sha256
 from struct import pack, unpack
 
-from cryptolib import aes
-
 from device.layout.bk7238 import coded, loader, rbl, scramble
 from device.layout.bk7238.unpack import UNPACKS, Body
 from device.stream import pull
 from host.sim.flash import SimFlash
+from tests.rbl_maker import gzipped, linked, made, payload
 from tests.replay import open_cases
 
 # host.vendor itself is the PC's; these two of its modules run on the port as well.
@@ -59,16 +58,6 @@ def cases(path):
                 yield case
     if told:
         print("not replayed, for want of a package: %s" % ", ".join(told))
-
-
-def payload(n):
-    """What the vendor's tools were given: the generator that the file describes."""
-    x = 0x12345678
-    out = bytearray(n)
-    for i in range(n):
-        x = (x * 1664525 + 1013904223) & 0xFFFFFFFF
-        out[i] = (i >> 4) & 0xFF if i % 4 else x >> 24
-    return bytes(out)
 
 
 class Rom:
@@ -259,23 +248,6 @@ def number(words, after):
     return None
 
 
-def padded(data):
-    n = 16 - len(data) % 16
-    return data + bytes((n,)) * n
-
-
-def made(image, body, algo, pad=True):
-    """A package around compressed bytes."""
-    if pad or (algo & 15 == rbl.AES and len(body) % 16):
-        body = padded(body)
-    if algo & 15 == rbl.AES:
-        body = aes(rbl.KEY, 2, rbl.IV).encrypt(body)
-    fnv = rbl.Fnv()
-    fnv.update(image)
-    tail = (b"app", b"1.0.1", rbl.SERIAL, crc32(body), fnv.value, len(image), len(body))
-    return rbl.Header(rbl.MAGIC, algo, 1600000000, *tail), body
-
-
 def compressed(size, kind):
     """What the vendor's tool made of payload(size), without padding; None where the file has no such package."""
     for cipher in ("none", "aes"):
@@ -292,11 +264,6 @@ def adler(data):
         a = (a + c) % 65521
         b = (b + a) % 65521
     return b << 16 | a
-
-
-def linked(image, word):
-    """`image` with another word at 32, where a real application has an address."""
-    return image[:32] + pack("<I", word) + image[36:]
 
 
 def interleaved(image):
@@ -334,15 +301,6 @@ def foreign(name, words):
     if kind == "gzip":
         return payload(size), gzipped(payload(size)), algo
     return payload(size), payload(size), algo
-
-
-def gzipped(data):
-    """A gzip member of stored blocks (RFC 1951, 3.2.4; RFC 1952): any inflater takes it."""
-    body = b""
-    for i in range(0, len(data) or 1, 0x8000):
-        piece = data[i : i + 0x8000]
-        body += pack("<BHH", i + 0x8000 >= len(data), len(piece), len(piece) ^ 0xFFFF) + piece
-    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + body + pack("<II", crc32(data), len(data))
 
 
 def deflated(name, words):

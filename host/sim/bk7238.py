@@ -117,14 +117,15 @@ class Chip:
     def write_loader(self):
         """What stands for the loader: its table, where its image has it."""
         code = self.part(b"bootloader")
-        code.erase(0, code.size)
+        code.erase(TABLE_AT, code.size - TABLE_AT)
         entries = b"".join([self.theirs[name].encode() for name in (b"download", b"app", b"bootloader")])
         code.prog(TABLE_AT, entries)
 
     def write(self, image):
         """The application as a flashing tool writes it: no header behind it."""
         app = self.part(b"app")
-        app.erase(0, app.size)
+        app.erase(app.size - rbl.SIZE, rbl.SIZE)
+        app.erase(0, len(image))
         app.prog(0, image)
 
     def image(self, n):
