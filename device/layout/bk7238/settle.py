@@ -44,7 +44,6 @@ def settle(layout, cause):
         layout.give_up(record, "the loader refused the package")
     else:
         # A cut in the middle of writing the header, or a bit that turned over: fetch it again.
-        layout.journal.put("progress", b"")
         layout.journal.put("armed", b"")
     unstage(layout)
     return False
@@ -63,6 +62,7 @@ def _again(layout, record, cause):
 
 def unstage(layout):
     """Let the loader find nothing."""
+    layout.journal.put("progress", b"")
     if layout.front() != b"\xff" * rbl.SIZE:
         flash = layout.port.download
         flash.erase(0, flash.erase_size)
