@@ -219,6 +219,15 @@ def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
     assert "/device/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), Wishes())
 
 
+def test_lzma_comes_with_its_option_and_goes_without_it(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        for more, there in ((["--lzma"], True), ([], False)):
+            done = run(board, "--product", "lamp", "--json", *more)
+            assert done.returncode == 0, done.stderr
+            assert ("lzma" in json.loads(done.stdout)["status"]["stages"]) == there
+            assert ("/device/pipe/lzma.mpy" in on_board(board)) == there
+
+
 class Folder:
     """The REPL of a board that is no ESP32: the unix port, its root in a folder named flash."""
 
