@@ -12,7 +12,7 @@ from binascii import a2b_base64, crc32, hexlify, unhexlify
 from hashlib import sha256
 from struct import pack, unpack
 
-from device.layout.bk7238 import coded, loader, rbl, scramble
+from device.layout.bk7238 import coded, copier, loader, rbl, scramble
 from device.layout.bk7238.unpack import UNPACKS, Body
 from device.stream import pull
 from host.sim.flash import SimFlash
@@ -142,7 +142,7 @@ def read_back(package, head):
     if head.compression not in UNPACKS:
         return quick.unpack(plain(package, head), kind)
     got = copied(package)
-    return got["image"] if got["rc"] == loader.DONE and not got["bad"] else None
+    return got["image"] if got["rc"] == copier.DONE and not got["bad"] else None
 
 
 def vendor_packages(case):

@@ -3,7 +3,7 @@
 from device import shim
 from device.agent import Agent
 from device.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
-from device.layout.bk7238 import rbl, table
+from device.layout.bk7238 import copier, rbl, table
 from device.store.journal import trial
 from host.sim import bk7238 as sim
 from host.sim import soc
@@ -67,7 +67,7 @@ def refused(it, maker, cls, code, word=""):
     _, agent = run(boot(it), maker.bytes())
     assert isinstance(agent.error, cls) and agent.error.code == code, agent.error
     assert word in str(agent.error), agent.error
-    assert it.boot().code == sim.loader.NONE and it.image(len(OLD)) == before
+    assert it.boot().code == copier.NONE and it.image(len(OLD)) == before
     return agent.error
 
 
@@ -266,5 +266,5 @@ def test_a_header_that_does_not_stay_is_an_error_and_the_next_try_writes_it_agai
     _, agent = run(board, release(package(NEW), 1, 1).bytes())
     assert isinstance(agent.error, FlashError) and agent.error.code == "arm"
     del flash.prog
-    assert it.boot().code == sim.loader.NONE
+    assert it.boot().code == copier.NONE
     installed(it, package(NEW), 1, 1)

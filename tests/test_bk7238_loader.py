@@ -3,7 +3,7 @@
 The vendor's own results are in tests/replay_bk7238.py; here are the gates around the copier, and where it is safer.
 """
 
-from device.layout.bk7238 import loader, rbl
+from device.layout.bk7238 import copier, loader, rbl
 from host.sim import bk7238 as sim
 from host.sim.flash import PowerCut, SimFlash
 from tests.rbl_maker import application, gzipped, linked, made, package
@@ -41,13 +41,13 @@ def test_a_package_is_installed_its_header_saved_and_its_place_freed():
         staged = package(NEW, algo)
         it = chip(staged)
         got = it.boot()
-        assert (got.code, got.starts) == (loader.DONE, True), got.why
+        assert (got.code, got.starts) == (copier.DONE, True), got.why
         assert it.image(len(NEW)) == NEW
         assert loader.saved(it.part(b"app"))[0] == staged[: rbl.SIZE]
         assert loader.staged(it.part(b"download"))[1] is None
         it.flash.flash.trace = []
         again = it.boot()
-        assert again.code == loader.NONE and again.starts and not it.flash.flash.trace
+        assert again.code == copier.NONE and again.starts and not it.flash.flash.trace
 
 
 def test_a_chip_with_coefficients_runs_what_was_scrambled():
@@ -57,54 +57,54 @@ def test_a_chip_with_coefficients_runs_what_was_scrambled():
     it.write(OLD)
     assert it.boot().starts
     it.part(b"download").prog(0, package(NEW))
-    assert it.boot().code == loader.DONE and it.image(len(NEW)) == NEW
+    assert it.boot().code == copier.DONE and it.image(len(NEW)) == NEW
 
 
 def test_nothing_staged_or_a_torn_header_is_no_upgrade():
-    refuses(b"", loader.NONE, "nothing")
-    refuses(bytes((0,)) + package(NEW)[1:], loader.NONE, "nothing")
+    refuses(b"", copier.NONE, "nothing")
+    refuses(bytes((0,)) + package(NEW)[1:], copier.NONE, "nothing")
 
 
 def test_the_same_package_again_is_a_no_op_and_an_older_one_installs():
     it = chip(package(NEW))
-    assert it.boot().code == loader.DONE
+    assert it.boot().code == copier.DONE
     it.part(b"download").erase(0, 0x4000)
     it.part(b"download").prog(0, package(NEW))
     it.flash.flash.trace = []
     got = it.boot()
-    assert got.code == loader.NONE and "installed" in got.why and not it.flash.flash.trace
+    assert got.code == copier.NONE and "installed" in got.why and not it.flash.flash.trace
     it.part(b"download").erase(0, 0x4000)
     it.part(b"download").prog(0, package(OLD, version=b"0.9"))
-    assert it.boot().code == loader.DONE and it.image(len(OLD)) == OLD
+    assert it.boot().code == copier.DONE and it.image(len(OLD)) == OLD
 
 
 def test_the_bootloader_is_never_replaced_and_other_names_need_a_partition():
-    refuses(package(NEW, name=b"bootloader"), loader.CHECK, "bootloader")
-    refuses(package(NEW, name=b"nobody"), loader.GENERAL, "nobody")
-    refuses(package(NEW, name=b"download"), loader.GENERAL, "download")
+    refuses(package(NEW, name=b"bootloader"), copier.CHECK, "bootloader")
+    refuses(package(NEW, name=b"nobody"), copier.GENERAL, "nobody")
+    refuses(package(NEW, name=b"download"), copier.GENERAL, "download")
 
 
 def test_a_package_in_plain_is_refused():
-    refuses(package(NEW, 0), loader.CHECK, "encrypted")
+    refuses(package(NEW, 0), copier.CHECK, "encrypted")
 
 
 def test_a_wrong_body_crc_is_refused():
     staged = bytearray(package(NEW))
     staged[-1] ^= 1
-    refuses(bytes(staged), loader.CHECK, "CRC")
+    refuses(bytes(staged), copier.CHECK, "CRC")
 
 
 def test_sizes_below_the_loops_of_the_vendors_loader_are_refused_before_anything_is_read():
-    refuses(package(application(127)), loader.CHECK, "127")
-    refuses(package(NEW, body=16), loader.CHECK, "16 of body")
-    refuses(package(NEW, body=0xAE000), loader.CHECK)
-    assert chip(package(application(128))).boot().code == loader.DONE
+    refuses(package(application(127)), copier.CHECK, "127")
+    refuses(package(NEW, body=16), copier.CHECK, "16 of body")
+    refuses(package(NEW, body=0xAE000), copier.CHECK)
+    assert chip(package(application(128))).boot().code == copier.DONE
 
 
 def test_what_does_not_fit_the_application_or_cannot_be_decoded_is_refused():
-    refuses(package(NEW, raw=0x110000 - 95), loader.CHECK)
+    refuses(package(NEW, raw=0x110000 - 95), copier.CHECK)
     for algo in (rbl.QUICKLZ, rbl.FASTLZ):
-        refuses(package(NEW, algo | rbl.AES), loader.ALGORITHM)
+        refuses(package(NEW, algo | rbl.AES), copier.ALGORITHM)
 
 
 def test_a_size_that_lies_is_refused_in_the_first_pass():
@@ -113,17 +113,17 @@ def test_a_size_that_lies_is_refused_in_the_first_pass():
         fnv.update(NEW[: len(NEW) + more])
         for algo in (rbl.AES, rbl.AES | rbl.GZIP):
             it = chip(package(NEW, algo, raw=len(NEW) + more, hash=fnv.value))
-            assert it.boot().code in (loader.CHECK, loader.VERIFY) and not erased(it), more
+            assert it.boot().code in (copier.CHECK, copier.VERIFY) and not erased(it), more
 
 
 def test_a_wrong_hash_key_or_iv_is_refused_in_the_first_pass():
-    refuses(package(NEW, hash=1), loader.VERIFY)
+    refuses(package(NEW, hash=1), copier.VERIFY)
     for secret in ((b"F" * 32, rbl.IV), (rbl.KEY, b"F" * 16)):
         for algo in (rbl.AES, rbl.AES | rbl.GZIP):
             it = chip(package(NEW, algo))
             it.secret = secret
             got = it.boot()
-            assert got.code in (loader.VERIFY, loader.CHECK) and got.starts and not erased(it)
+            assert got.code in (copier.VERIFY, copier.CHECK) and got.starts and not erased(it)
 
 
 def test_an_image_with_crcs_or_linked_elsewhere_is_refused():
@@ -131,11 +131,11 @@ def test_an_image_with_crcs_or_linked_elsewhere_is_refused():
     flash.write(NEW)
     raw = bytearray(9010 // 32 * 34)
     flash.flash.read(0x11000, raw)
-    refuses(package(bytes(raw)), loader.VERIFY)
+    refuses(package(bytes(raw)), copier.VERIFY)
     for word in (0xFFFF, 0x120001, 0):
-        refuses(package(linked(NEW, word)), loader.VERIFY)
+        refuses(package(linked(NEW, word)), copier.VERIFY)
     for word in (0x10000, 0x120000):
-        assert chip(package(linked(NEW, word))).boot().code == loader.DONE
+        assert chip(package(linked(NEW, word))).boot().code == copier.DONE
 
 
 def test_padding_of_any_packer_is_read_as_the_vendors_loader_does():
@@ -143,11 +143,11 @@ def test_padding_of_any_packer_is_read_as_the_vendors_loader_does():
     image = application(4096, 3)[:-1] + b"\x55"
     head, body = made(image, image, rbl.AES, pad=False)
     it = chip(head.encode() + body)
-    assert it.boot().code == loader.DONE and it.image(4096) == image
+    assert it.boot().code == copier.DONE and it.image(4096) == image
     # It does look like it: the hash says no, as there.
     image = image[:-1] + b"\x01"
     head, body = made(image, image, rbl.AES, pad=False)
-    refuses(head.encode() + body, loader.VERIFY)
+    refuses(head.encode() + body, copier.VERIFY)
 
 
 def test_memory_that_does_not_suffice_and_parts_that_cannot_be_read_have_codes():
@@ -155,21 +155,21 @@ def test_memory_that_does_not_suffice_and_parts_that_cannot_be_read_have_codes()
     parts = {name: it.part(name) for name in it.theirs}
     head = loader.staged(parts[b"download"])[1]
     options = loader.Options(parts)
-    keep = loader.Unpacker
+    keep = copier.Unpacker
 
     def dry(*_):
         raise MemoryError
 
-    loader.Unpacker = dry
+    copier.Unpacker = dry
     try:
-        assert loader.copy(parts[b"download"], head, parts[b"app"], options) == (loader.MEMORY, False)
+        assert loader.copy(parts[b"download"], head, parts[b"app"], options) == (copier.MEMORY, False)
     finally:
-        loader.Unpacker = keep
+        copier.Unpacker = keep
     head.raw = 0xAF000
     head.body = 0xAE001
-    assert loader.copy(parts[b"download"], head, parts[b"app"], options) == (loader.READ, False)
-    assert loader.boot(loader.Options({})).code == loader.GENERAL
-    assert loader.boot(loader.Options({b"app": parts[b"app"]})).code == loader.CHECK
+    assert loader.copy(parts[b"download"], head, parts[b"app"], options) == (copier.READ, False)
+    assert loader.boot(loader.Options({})).code == copier.GENERAL
+    assert loader.boot(loader.Options({b"app": parts[b"app"]})).code == copier.CHECK
 
 
 def test_an_application_that_rotted_is_not_started():
@@ -211,16 +211,16 @@ def test_a_flash_that_fails_once_is_tried_again_and_one_that_fails_for_good_star
             it = chip(package(NEW))
             it.flash = Bad(it.flash.flash, op, (i,))
             got = it.boot()
-            assert (got.code, got.starts) == (loader.DONE, True), (op, i, got.why)
+            assert (got.code, got.starts) == (copier.DONE, True), (op, i, got.why)
             assert it.image(len(NEW)) == NEW
-    for op, code in (("erase", loader.ERASE), ("prog", loader.WRITE)):
+    for op, code in (("erase", copier.ERASE), ("prog", copier.WRITE)):
         it = chip(package(NEW))
         it.flash = Bad(it.flash.flash, op, range(1, 99))
         got = it.boot()
         assert (got.code, got.starts) == (code, False), (op, got.code)
         # The package is still there.
         it.flash = sim.Wire(it.flash.flash)
-        assert it.boot().code == loader.DONE and it.image(len(NEW)) == NEW
+        assert it.boot().code == copier.DONE and it.image(len(NEW)) == NEW
 
 
 def test_a_write_that_did_not_stay_is_found_on_the_read_back():
@@ -233,9 +233,9 @@ def test_a_write_that_did_not_stay_is_found_on_the_read_back():
 
     flash.prog = spoil
     got = it.boot()
-    assert (got.code, got.starts) == (loader.VERIFY, False)
+    assert (got.code, got.starts) == (copier.VERIFY, False)
     del flash.prog
-    assert it.boot().code == loader.DONE
+    assert it.boot().code == copier.DONE
 
 
 def test_a_cut_anywhere_in_an_install_ends_with_the_new_image():
@@ -263,5 +263,5 @@ def test_a_gzip_member_of_several_blocks_is_installed_whole():
     image = application(70001, 4)
     assert len(gzipped(image)) > 70001
     it = chip(package(image, rbl.AES | rbl.GZIP))
-    assert it.boot().code == loader.DONE and it.image(len(image)) == image
+    assert it.boot().code == copier.DONE and it.image(len(image)) == image
     assert isinstance(it.flash.flash, SimFlash)

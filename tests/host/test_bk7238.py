@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from device.errors import Refused
-from device.layout.bk7238 import loader, rbl, table
+from device.layout.bk7238 import copier, rbl, table
 from host import cli
 from host.inspect import explain
 from host.sim import bk7238 as sim
@@ -90,7 +90,7 @@ def test_the_formats_results_are_the_loaders():
     part = FORMAT.split("## Results")[1]
     codes = {int(n) for n in re.findall(r"^\| (-?\d+) \|", part, re.M)}
     names = "DONE NONE GENERAL CHECK ALGORITHM VERIFY MEMORY READ WRITE ERASE".split()
-    assert codes == {getattr(loader, name) for name in names}
+    assert codes == {getattr(copier, name) for name in names}
 
 
 def test_packages_are_the_vendors_to_the_byte_where_compressing_leaves_no_choice(vectors):
@@ -126,7 +126,7 @@ def test_our_packages_are_taken_by_the_loader_and_its_dry_run():
         it = sim.Chip({"product": "lamp"}, None)
         it.write_loader()
         it.part(b"download").prog(0, data)
-        assert it.boot().code == loader.DONE and it.image(len(app)) == app
+        assert it.boot().code == copier.DONE and it.image(len(app)) == app
         assert [wrong for _, wrong in verdict.checks_for(data) if wrong] == []
 
 
@@ -296,7 +296,7 @@ def test_the_loader_installs_on_the_heap_that_it_has(compress):
     data = packer.pack(app, options(compress))
     for more in (0, 3, 9):
         code, flash = heap.boot(data, heap.BARS[compress] + more)
-        assert code == loader.DONE
+        assert code == copier.DONE
         view = sim.Coded(sim.Wire(_rom(flash)), 0x10000, 0x110000)
         buf = bytearray(len(app))
         view.read(0, buf)
