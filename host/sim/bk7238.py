@@ -95,6 +95,7 @@ class Chip:
         self.log_at = log
         self.kept = {"RF": 0x1E0000, "network": 0x1E1000} if log == LOG else {"RF": 0, "network": 0}
         self.radio = (True, -60)
+        self.bare = False
         self.started = None
 
     def log(self):
@@ -112,6 +113,7 @@ class Chip:
         port.secret = self.secret
         port.scrambler = self.scrambler
         port.kept = self.kept
+        port.bare = self.bare
         return port
 
     def write_loader(self):

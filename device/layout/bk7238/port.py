@@ -25,6 +25,8 @@ class Port:
         self.scrambler = None
         self.kept = {"RF": 0, "network": 0}
         self.radio = radio
+        # Does this board take an RBL that nobody signed?
+        self.bare = False
         self._theirs = None
 
     @property

@@ -1,0 +1,84 @@
+"""A bare RBL: only where the wiring allows it, and with every check that a signed package has to pass."""
+
+from device.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
+from device.layout.bk7238 import bare, copier, rbl
+from device.store.journal import trial
+from host.sim import soc
+from tests import packages
+from tests.expect import raises
+from tests.rbl_maker import application, package
+from tests.test_bk7238_layout import OLD, boot, chip
+
+NEW = application(9001, 2)
+
+
+def take(board, data, dies=None):
+    for _ in bare.install(board, packages.Ram(data, dies)):
+        pass
+
+
+def test_a_board_whose_wiring_does_not_say_so_takes_none():
+    it = chip()
+    it.flash.flash.trace = []
+    raises(Refused, "unsigned", take, boot(it), package(NEW))
+    assert it.flash.flash.trace == []
+
+
+def allowing():
+    it = chip()
+    it.bare = True
+    return it
+
+
+def test_it_is_fetched_checked_armed_and_after_the_restart_runs_on_trial():
+    it = allowing()
+    board = boot(it)
+    try:
+        bare.http_ota(board, packages.Ram(package(NEW)))
+        raise AssertionError("no reset")
+    except soc.Reset:
+        pass
+    board = boot(it)
+    assert it.image(len(NEW)) == NEW and board.layout.on_trial()
+    board.layout.confirm()
+    # The header says 1.0.1.
+    assert board.layout.version() == packages.version(1, 0, 1)
+    raises(UpToDate, "current", take, boot(it), package(NEW))
+
+
+def test_what_is_wrong_is_found_before_the_restart_and_nothing_is_staged():
+    for data, cls, code in (
+        (package(NEW, 0), Refused, "rbl"),
+        (b"<html>" * 50, Refused, "rbl"),
+        (b"", Refused, "rbl"),
+        (package(NEW, hash=1), Corrupt, "image"),
+        (package(NEW)[:-1], LinkError, "short"),
+    ):
+        it = allowing()
+        raises(cls, code, take, boot(it), data)
+        assert it.boot().code == copier.NONE and it.image(len(OLD)) == OLD
+
+
+def test_a_line_that_is_lost_leaves_the_old_image_and_the_next_try_begins_again():
+    it = allowing()
+    raises(LinkError, "link", take, boot(it), package(NEW), 5000)
+    board = boot(it)
+    assert trial(board.journal) is None
+    take(board, package(NEW))
+    raises(NotNow, "trial", take, it.run(soc.SOFT), package(NEW))
+    assert it.boot().code == copier.DONE
+
+
+def test_a_link_with_nothing_on_offer_is_no_error_and_no_reset():
+    class Nothing:
+        def open(self):
+            return None
+
+    bare.http_ota(boot(allowing()), Nothing())
+
+
+def test_versions_that_are_no_numbers_count_as_none():
+    assert bare.number(b"1.0.1") == packages.version(1, 0, 1)
+    for text in (b"", b"1.x", b"1.2.3.4.5", b"70000"):
+        assert bare.number(text) == bytes(8)
+    assert bare.Bare(bytes(rbl.SIZE)).version == bytes(8)
