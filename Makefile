@@ -15,7 +15,7 @@ help:
 	@touch $@
 
 demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute
-	@$(BIN)/python -m host.demo
+	@$(BIN)/python -m host.demo $(filter-out esp32,$(LAYOUT))
 
 test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
 	@echo "tests on CPython:"

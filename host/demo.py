@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +201,7 @@ def running_app(board: VirtualBoard) -> str:
 def good_update(demo: Demo, board: VirtualBoard, new: bytes) -> None:
     """Fetch, a power cut in the middle, resume, trial, confirm."""
     slot = 0x190000
-    out.print(
-        "  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits."
-    )
+    out.print("  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits.")
     demo.steps.append(Step("fetch and write, first part", follow(demo, slot, new, 0.4), "40 %"))
     board.kill()
     out.print("  [bold red]Power cut[/]: the board's process is killed with SIGKILL in the middle. Power on again.")
@@ -294,6 +293,7 @@ if __name__ == "__main__":
     # A terminal that knows ASCII only gets a question mark for what it cannot show.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        main()
+        # A layout that has a story of its own tells that one.
+        import_module(f"host.vendor.{sys.argv[1]}.demo").main() if sys.argv[1:] else main()
     except KeyboardInterrupt:
         sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")

@@ -1,11 +1,12 @@
 """Replay a file of recorded cases through the code under test: `python tests/replay.py VENDOR FILE`.
 
 Prints the first differences and `agree N differ M`; the exit status is 1 where they differ or nothing was replayed.
-VENDOR names a module tests/replay_VENDOR.py, which has `replay(case) -> None or a sentence`. Where it has `SAFER`, a
-dict of rules, `replay` may give (rule,) too: the code under test refuses what the vendor's would regret, and the last
-line is `agree N safer K differ M`. Where it has `cases(path)` it finds the cases by itself. Runs on both interpreters,
-from .json or .json.gz. It reads a case at a time, so that a small heap does for any file. It translates, and computes
-nothing of the format under test.
+VENDOR names a module tests/replay_VENDOR.py, which has `replay(case) -> None or a sentence`. Runs on both
+interpreters, from .json or .json.gz. It reads a case at a time, so that a small heap does for any file. It
+translates, and computes nothing of the format under test.
+
+A module may bring `cases(file)` for a file that is more than a list, and `SAFER`, names of rules by which this project
+refuses what the vendor takes: `replay` answers one of them where it applied, and they are counted apart.
 """
 
 import json
@@ -100,21 +101,22 @@ def vendor(name):
     return __import__("tests.replay_" + name, None, None, ("replay",))
 
 
-def run(module, found, safer=None):
-    """(agree, differ, the first differences) over the cases; rules by which the code was safer go to the list."""
-    agree = differ = 0
+def run(module, found):
+    """(agree, safer, differ, the first differences) over the cases."""
+    agree = safer = differ = 0
     shown = []
     for i, case in enumerate(found):
         text = module.replay(case)
         if text is None:
             agree += 1
-        elif isinstance(text, tuple) and text[0] in module.SAFER:
-            safer.append(text[0])
-        else:
-            differ += 1
-            if len(shown) < SHOWN:
-                shown.append("case %d (%s): %s" % (i, case.get("op"), text))
-    return agree, differ, shown
+            continue
+        if text in getattr(module, "SAFER", ()):
+            safer += 1
+            continue
+        differ += 1
+        if len(shown) < SHOWN:
+            shown.append("case %d (%s): %s" % (i, case.get("op") or case.get("id") or case.get("name"), text))
+    return agree, safer, differ, shown
 
 
 def main(args):
@@ -122,13 +124,18 @@ def main(args):
         print("usage: replay.py VENDOR FILE")
         return 2
     module = vendor(args[0])
-    found = module.cases(args[1]) if hasattr(module, "cases") else cases(args[1])
-    safer = []
-    agree, differ, shown = run(module, found, safer)
+    if hasattr(module, "cases"):
+        with open_cases(args[1]) as file:
+            found = module.cases(file)
+    else:
+        found = cases(args[1])
+    agree, safer, differ, shown = run(module, found)
     for line in shown:
         print(line)
-    middle = "safer %d " % len(safer) if hasattr(module, "SAFER") else ""
-    print("agree %d %sdiffer %d" % (agree, middle, differ))
+    if hasattr(module, "SAFER"):
+        print("agree %d safer %d differ %d" % (agree, safer, differ))
+    else:
+        print("agree %d differ %d" % (agree, differ))
     return 1 if differ or not agree else 0
 
 

@@ -17,7 +17,6 @@ from device.layout.bk7238.unpack import UNPACKS, Body
 from device.stream import pull
 from host.sim.flash import SimFlash
 from tests.rbl_maker import gzipped, linked, made, payload
-from tests.replay import open_cases
 
 # host.vendor itself is the PC's; these two of its modules run on the port as well.
 sys.path.append(__file__.rpartition("/tests/")[0] + "/host/vendor/bk7238")
@@ -39,10 +38,13 @@ SPARE = 0x8000
 PACKAGES = {}
 
 
-def cases(path):
+def cases(file):
     """Every case of a file, section by section; packages first."""
-    with open_cases(path) as file:
-        data = json.load(file)
+    return found_in(json.load(file))
+
+
+def found_in(data):
+    """The same of what was in the file."""
     for case in data.get("vendor_packages", ()):
         PACKAGES[case["size"], case["compress"], case["crypt"]] = case
     told = []
@@ -385,7 +387,7 @@ def bootloader_oracle_results(case):
     if text and not got["dest_erased"] and got["rc"] < 0:
         for rule in SAFER:
             if SAFER[rule](head, image, case):
-                return (rule,)
+                return rule
     return text
 
 
@@ -406,5 +408,5 @@ OPS = {
 
 
 def replay(case):
-    """None where the code does what the case recorded, (rule,) where it is safer, else what differs."""
+    """None where the code does what the case recorded, a rule where it is safer, else what differs."""
     return OPS[case["op"]](case)
