@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -43,8 +45,12 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     shorten(made, seed)
     show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
-    show.note(f"Looking for {len(bugs.MUTANTS)} seeded bugs; this takes another minute or two.")
-    made.verdicts = mutants.hunt_all(bugs.MUTANTS, layout, settings.workers)
+    # A layout with bugs of its own has them beside this file; another one's would only survive.
+    own = (Path(__file__).parent / f"{layout}_bugs.py").is_file()
+    seeded = import_module(f"host.sim.cut.{layout}_bugs") if own else bugs
+    show.note(f"Looking for {len(seeded.MUTANTS)} seeded bugs; this takes another minute or two.")
+    hunt_all = seeded.hunt_all if own else partial(mutants.hunt_all, bugs.MUTANTS, layout)
+    made.verdicts = list(hunt_all(settings.workers))
     made.seconds = time.monotonic() - began
     return made
 

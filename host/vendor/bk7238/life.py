@@ -93,7 +93,7 @@ def _scenarios() -> dict[str, Bk7238]:
 
 
 SCENARIOS: dict[str, Bk7238] = _scenarios()
-EXHAUSTIVE = ("update", "unhealthy")
+EXHAUSTIVE = ("update",)
 QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
 ROOMY = "deflate"
 HUNT = ()
