@@ -72,10 +72,10 @@ def hunt(mutant: Mutant) -> str:
     from host.sim.cut.rig import life_of
 
     quick = life_of(NAME).QUICK
-    found = mutants._by_test(mutant.test) or mutants._cuts(NAME, quick[:1], 0) or mutants._cuts(NAME, quick[:2], 900)
+    found = mutants._by_test(mutant.test) or mutants._cuts(NAME, quick[:2], 0)
     if found:
         return found
-    bad = faults.campaign(NAME, ["update", "unhealthy"], 20, 0).bad
+    bad = faults.campaign(NAME, ["update"], 24, 0).bad
     return f"{bad[0].ident} {bad[0].text}" if bad else ""
 
 

@@ -49,6 +49,10 @@ SHARE = 24
 DOWNLOAD_WEAR, APP_WEAR, LOG_WEAR = 8, 4, 20
 
 
+# Two sectors of package each.
+SMALL = (4999, 6007, 5003)
+
+
 @dataclass(frozen=True)
 class Bk7238(Scenario):
     """Builds of one BK7238: how its packages are compressed, what its eFuse scrambles with."""
@@ -80,6 +84,8 @@ def packed(app: bytes, n: int, compress: str) -> bytes:
 def _scenarios() -> dict[str, Bk7238]:
     found = [
         Bk7238("update"),
+        Bk7238("smallest", sizes=SMALL),
+        Bk7238("smallest-unhealthy", sizes=SMALL, verdict="unhealthy"),
         Bk7238("unhealthy", verdict="unhealthy"),
         Bk7238("dies", verdict="dies"),
         Bk7238("journal-full", journal_full=True),
@@ -93,7 +99,7 @@ def _scenarios() -> dict[str, Bk7238]:
 
 
 SCENARIOS: dict[str, Bk7238] = _scenarios()
-EXHAUSTIVE = ("update",)
+EXHAUSTIVE = ("smallest", "smallest-unhealthy")
 QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
 ROOMY = "deflate"
 HUNT = ()
