@@ -168,7 +168,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     packing.tell(made, paths, as_json)
 
 
-@cli.command(short_help="Tell what a file is.")
+@cli.command(cls=Own, short_help="Tell what a file is.")
 @click.argument("file", type=FILE)
 @as_json
 def inspect(file: Path, as_json: bool) -> None:

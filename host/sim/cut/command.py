@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from host import show
-from host.sim.cut import bugs, campaign, faults, files_command, hostile, mutants, page, report
+from host.sim.cut import campaign, faults, files_command, hostile, mutants, page, report
 from host.sim.cut.explore import UNCUT
 from host.sim.cut.rig import FILES, Scenario, layouts, life_of, scenario_of
 
@@ -45,12 +43,8 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     shorten(made, seed)
     show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
-    # A layout with bugs of its own has them beside this file; another one's would only survive.
-    own = (Path(__file__).parent / f"{layout}_bugs.py").is_file()
-    seeded = import_module(f"host.sim.cut.{layout}_bugs") if own else bugs
-    show.note(f"Looking for {len(seeded.MUTANTS)} seeded bugs; this takes another minute or two.")
-    hunt_all = seeded.hunt_all if own else partial(mutants.hunt_all, bugs.MUTANTS, layout)
-    made.verdicts = list(hunt_all(settings.workers))
+    show.note(f"Looking for {len(mutants.bugs_of(layout).MUTANTS)} seeded bugs; this takes another minute or two.")
+    made.verdicts = mutants.hunt_all(layout, settings.workers)
     made.seconds = time.monotonic() - began
     return made
 

@@ -202,7 +202,7 @@ class Life:
     def _bad_runs(self, layout: Any, trial: Any, i: int) -> None:
         if self.memory.lost:
             return
-        if trial is None and not getattr(self.rig, "retreats", True):
+        if trial is None and not self.rig.retreats:
             # It stays, for there is no other, and must not pass for good.
             if layout.version() is not None:
                 raise Bad("confirmed", f"image {i} is not healthy, and its version counts as confirmed")
@@ -287,7 +287,8 @@ class Life:
         if i == last and isinstance(error, UpToDate):
             return True
         if getattr(error, "code", "") == "failed":
-            # The publisher hears of it and offers another release.
+            # The publisher hears of it, once, and offers another release.
+            agent.error = None
             self.memory = replace(self.memory, release=self.memory.release + 1)
             self._offer(i, link)
         return False
