@@ -100,6 +100,11 @@ def scrambles(c):
     return c is not None and 0 < c[3] >> 24 < 0xFF and c[3] & 15 != 15
 
 
+def _erased(block):
+    """No block of code has fewer than two bytes that are not FF, and a cell behind the code may be worn."""
+    return bytes(block).count(b"\xff") > 32
+
+
 class Coded:
     """`size` logical bytes from logical `start` of a Flash, which takes bytes whatever the unit of its sectors.
 
@@ -164,14 +169,17 @@ class Coded:
             self.flash.prog(at, self.raw[: n * 17 // 16])
 
     def clean(self, feed):
-        """Is every CRC right, from the front up to the first KiB that is erased?"""
-        blank = b"\xff" * len(self.raw)
+        """Is every CRC right, from the front up to the first block that is erased?"""
         for off in range(0, self.size, _MOST):
             self.flash.read(self._at(off, _MOST), self.raw)
-            if self.raw == blank:
-                break
             if gather(TABLE, self.raw, self.plain, _MOST // 32):
-                return False
+                n = 0
+                while n < _MOST // 32 and not _erased(self.raw[34 * n : 34 * n + 34]):
+                    n += 1
+                if gather(TABLE, self.raw, self.plain, n):
+                    return False
+            if _erased(self.raw[-34:]):
+                break
             feed()
         return True
 

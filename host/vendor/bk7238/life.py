@@ -10,27 +10,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 from device.board import Board
 from device.errors import Refused
-from device.layout.bk7238 import coded, rbl, table
+from device.layout.bk7238 import coded, copier, loader, rbl, scramble, table
 from device.layout.bk7238.log import Log
-from host.assemble import Head, Part, assemble, pieces
-from host.choose import WBITS, deflated
-from host.encrypt import lock
-from host.format import FIRMWARE
-from host.pack import version_bytes
 from host.sim import bk7238 as sim
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.releases import PRODUCT, SECRET, Releases
 from host.sim.cut.rig import Area, Scenario
 from host.vendor.bk7238 import packer
 
-PRODUCT = "campaign"
 TRIALS = 3
-SECRET = sha256(b"a device key").digest()
 CREDENTIALS = b"network and secret"
 KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
 # Code is 17/16 of its logical size in flash; a partition of it begins and ends with a sector.
@@ -102,7 +95,11 @@ SCENARIOS: dict[str, Bk7238] = _scenarios()
 EXHAUSTIVE = ("smallest", "smallest-unhealthy")
 QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
 ROOMY = "deflate"
-HUNT = ()
+# More of them, for seeded bugs; and those that are played with faults.
+HUNT: tuple[str, ...] = ("gzip",)
+FAULTY = ("update", "unhealthy", "journal-full")
+# Distinct states that a full campaign tries.
+STATES = 20500
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Bk7238:
@@ -111,11 +108,22 @@ def own(firmware: bytes, table_file: bytes | None) -> Bk7238:
 
 
 def quicken() -> None:
-    """Remember what the slow loops gave: a campaign asks for the same blocks again and again."""
+    """Remember what the slow loops gave: a campaign asks for the same blocks again and again.
+
+    And leave the collector alone: what this process holds is no board's heap.
+    """
     if hasattr(coded, "quick"):
         return
     gather, spread, fnv = coded.gather, coded.spread, rbl._fnv
     coded.quick = True
+    loader.collect = copier.collect = int
+    mix = scramble.scramble
+
+    @lru_cache(maxsize=65536)
+    def mixed(data: bytes, addr: int, coefficients: tuple[int, ...]) -> bytes:
+        out = bytearray(data)
+        mix(out, addr, coefficients)
+        return bytes(out)
 
     @lru_cache(maxsize=65536)
     def gathered(data: bytes, blocks: int) -> tuple[bytes, int]:
@@ -146,19 +154,24 @@ def quicken() -> None:
     def quick_fnv(half: Any, buf: Any, n: int) -> None:
         half[0], half[1] = hashed(half[0], half[1], bytes(buf[:n]))
 
-    coded.gather, coded.spread, rbl._fnv = quick_gather, quick_spread, quick_fnv
+    def quick_mix(buf: Any, addr: int, coefficients: Any) -> None:
+        buf[:] = mixed(bytes(buf), addr, tuple(coefficients))
+
+    coded.gather, coded.spread, rbl._fnv, scramble.scramble = quick_gather, quick_spread, quick_fnv, quick_mix
 
 
-class Rig:
+class Rig(Releases):
     """One BK7238: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
 
     layout = "bk7238"
     trials = TRIALS
+    # The loader overwrites the image that ran.
     retreats = False
 
     def __init__(self, scenario: Bk7238) -> None:
+        super().__init__(scenario)
         quicken()
-        self.scenario = s = scenario
+        s = scenario
         line = 251 if s.rbl == "none" else 4001
         self.apps = [raw(size, i + 1, line) for i, size in enumerate(s.sizes)]
         self.flash = CutFlash(END)
@@ -172,12 +185,10 @@ class Rig:
         self.chip.kept = {"RF": RADIO_AT, "network": NETWORK_AT}
         self.chip.scrambler = s.scrambler or None
         self.chip.secrets = [SECRET] if s.locked else []
-        self.packages: dict[int, bytes] = {}
-        self.key: Any = None
         self.areas = [
             Area("app", APP_AT, CODE_SIZE, APP_WEAR, "slot", True),
             Area("download", DOWNLOAD_AT, DOWNLOAD_SIZE, DOWNLOAD_WEAR, "slot", False),
-            Area("log", LOG_AT, 2 * SECTOR, LOG_WEAR, "journal", False),
+            Area("log", LOG_AT, 2 * SECTOR, LOG_WEAR, "log", False),
             Area("loader", 0, CODE_SIZE, 0, "other", False),
         ]
         self.images = [self._coded(app) for app in self.apps]
@@ -208,22 +219,9 @@ class Rig:
         """The board trusts `public`; releases are signed with `private` from now on."""
         self.chip.keys, self.key = public, private
 
-    def package(self, n: int) -> bytes:
-        """Release `n`: apps[n], or the last one once more."""
-        if n not in self.packages:
-            s = self.scenario
-            data = packed(self.apps[min(n, len(self.apps) - 1)], n, s.rbl)
-            plain = list(pieces(data, s.chunk))
-            deflate = s.compress == "deflate"
-            travel = [deflated(piece) for piece in plain] if deflate else plain
-            part = Part(FIRMWARE, "firmware", data, travel, ("inflate",) * deflate, WBITS if deflate else 0)
-            head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
-            self.packages[n] = assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
-        return self.packages[n]
-
-    def spare(self, n: int) -> bytes | None:
-        """No release is a delta."""
-        return None
+    def installed(self, n: int) -> bytes:
+        """Release `n` as a package brings it: an RBL of apps[n], or of the last one with a newer version."""
+        return packed(self.apps[min(n, len(self.apps) - 1)], n, self.scenario.rbl)
 
     def power_on(self, cause: str) -> bool:
         """Through the loader, which may write; False where it starts nothing."""
