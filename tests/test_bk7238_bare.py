@@ -1,13 +1,13 @@
 """A bare RBL: only where the wiring allows it, and with every check that a signed package has to pass."""
 
 from device.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
-from device.layout.bk7238 import bare, copier, rbl
+from device.layout.bk7238 import bare, copier, fetch, rbl
 from device.store.journal import trial
 from host.sim import soc
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, package
-from tests.test_bk7238_layout import OLD, boot, chip
+from tests.test_bk7238_layout import OLD, boot, chip, release
 
 NEW = application(9001, 2)
 
@@ -34,7 +34,7 @@ def test_it_is_fetched_checked_armed_and_after_the_restart_runs_on_trial():
     it = allowing()
     board = boot(it)
     try:
-        bare.http_ota(board, packages.Ram(package(NEW)))
+        fetch.http_ota(board, packages.Ram(package(NEW)))
         raise AssertionError("no reset")
     except soc.Reset:
         pass
@@ -74,7 +74,33 @@ def test_a_link_with_nothing_on_offer_is_no_error_and_no_reset():
         def open(self):
             return None
 
-    bare.http_ota(boot(allowing()), Nothing())
+    fetch.http_ota(boot(allowing()), Nothing())
+
+
+def test_http_ota_takes_a_signed_package_on_any_board_and_says_how_far_it_is():
+    it = chip()
+    told = []
+    try:
+        fetch.http_ota(boot(it), packages.Ram(release(package(NEW), 1, 1).bytes()), lambda *done: told.append(done))
+        raise AssertionError("no reset")
+    except soc.Reset:
+        pass
+    assert told[-1][0] == told[-1][1] > 9000 and len(told) > 2
+    assert boot(it).layout.on_trial() and it.image(len(NEW)) == NEW
+
+
+def test_how_a_bare_download_ended_is_told():
+    it = allowing()
+    board = boot(it)
+    raises(LinkError, "link", take, board, package(NEW), 5000)
+    assert board.layout.status()["findings"][-1] == "last download: stopped, begins again"
+    raises(Corrupt, "image", take, board, package(NEW, hash=1))
+    assert "last download: refused before the restart: hash: " in boot(it).layout.status()["findings"][-1]
+    take(board, package(NEW))
+    assert board.layout.status()["findings"][-1] == "last download: complete, armed"
+    board = boot(it)
+    board.layout.confirm()
+    assert board.layout.status()["findings"][-1] == "last download: installed"
 
 
 def test_versions_that_are_no_numbers_count_as_none():

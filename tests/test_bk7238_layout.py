@@ -186,6 +186,11 @@ def test_status_says_what_the_vendors_page_asks_about():
     while agent.step() == "busy":
         pass
     assert "stopped, goes on at byte" in board.layout.status()["findings"][-1]
+    for staged, word in ((package(NEW, hash=1), "hash: "), (package(NEW, 0), "algorithm: ")):
+        run(boot(it), release(staged, 1, 1).bytes())
+        # Over a restart too.
+        told = boot(it).layout.status()["findings"][-1]
+        assert told.startswith("last download: refused before the restart: " + word), told
     board = installed(it, package(NEW), 1, 1)
     status = board.layout.status()
     assert status["findings"][-1] == "last download: installed"

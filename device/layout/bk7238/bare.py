@@ -10,6 +10,7 @@ from struct import pack
 
 from device.errors import LinkError, Refused
 from device.layout.bk7238 import rbl
+from device.layout.bk7238.layout import PROGRESS
 from device.store.records import FIRMWARE
 from device.store.writer import digest, put
 from device.stream import pull
@@ -69,7 +70,8 @@ def _fetch(board, src):
     package = Bare(buf[: rbl.SIZE])
     layout.admit(package, buf[:n])
     target = layout.target(package)
-    board.journal.put("progress", b"")
+    # There is no place to go on from: it would begin again.
+    board.journal.put("progress", pack(PROGRESS, package.id, b"", package.size, 0))
     done = 0
     while True:
         n = min(n, package.size - done)
@@ -79,19 +81,8 @@ def _fetch(board, src):
             done += n
             yield done, package.size
         if done == package.size:
+            board.journal.put("progress", pack(PROGRESS, package.id, b"", 0, done))
             return package
         n = pull(src, view[: min(4096, package.size - done)])
         if not n:
             raise LinkError("short", "the RBL ends after %d of %d bytes" % (done, package.size))
-
-
-def http_ota(board, link):
-    """The vendor's command: fetch it all, look at it all, restart into the loader."""
-    job = install(board, link)
-    while True:
-        try:
-            next(job)
-        except StopIteration as e:
-            if e.value:
-                board.reset()
-            return

@@ -7,10 +7,13 @@ The image that runs is known by its header, which the loader leaves behind it.
 
 from device.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from device.layout.bk7238 import checks, rbl
+from device.layout.bk7238.log import MOST
 from device.store.flash import Region
 from device.store.journal import trial
 from device.store.records import FIRMWARE, Records
 
+# The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
+PROGRESS = "<8s32sII"
 NO_WAY_BACK = "the loader keeps no image before this one: install the older version, it takes any"
 
 
@@ -92,10 +95,20 @@ class Layout(Records):
             if wrong and name == "new":
                 raise UpToDate("current", wrong)
             if wrong:
-                raise Refused("rbl", "%s: %s" % (name, wrong))
+                raise self.refused(Refused, "rbl", name, wrong)
         size = rbl.SIZE + rbl.Header.decode(head[: rbl.SIZE]).body
         if size != part.size:
-            raise Refused("rbl", "sizes: an RBL of %d bytes in a component of %d" % (size, part.size))
+            wrong = "an RBL of %d bytes in a component of %d" % (size, part.size)
+            raise self.refused(Refused, "rbl", "sizes", wrong)
+        if self.journal.last("ended"):
+            self.journal.put("ended", b"")
+
+    def refused(self, cls, code, name, wrong):
+        """The error that says so; `status` tells it after a restart too."""
+        text = "%s: %s" % (name, wrong)
+        if self.journal.last("ended") != text.encode()[:MOST]:
+            self.keep("ended", text.encode()[:MOST])
+        return cls(code, text)
 
     def check(self, part):
         """The dry run: would the loader install what is in the target, to the last byte?"""
@@ -105,7 +118,7 @@ class Layout(Records):
         self.admit(part, data)
         for name, wrong in checks.late(flash, rbl.Header.decode(data), self.where(), self.port.feed):
             if wrong:
-                raise Corrupt("image", "%s: %s" % (name, wrong))
+                raise self.refused(Corrupt, "image", name, wrong)
 
     def arm(self, package):
         """Make the loader believe; the last and the smallest write of an update."""

@@ -8,14 +8,11 @@ from struct import calcsize, unpack
 
 from device.errors import NotNow, OtaError
 from device.layout.bk7238 import rbl
-from device.layout.bk7238.layout import NO_WAY_BACK
+from device.layout.bk7238.layout import NO_WAY_BACK, PROGRESS
 from device.store.flash import Region
 from device.store.journal import trial
 from device.store.writer import digest
 from device.version import text
-
-# The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
-PROGRESS = "<8s32sII"
 
 
 class _Whole:
@@ -142,6 +139,10 @@ def _blank(flash):
 
 def _ended(layout):
     """How the last download ended."""
+    wrong = layout.journal.last("ended")
+    if wrong:
+        # The journal may have cut it inside a character.
+        return "refused before the restart: " + repr(wrong)[2:-1]
     data = layout.journal.last("progress")
     if not data or len(data) < calcsize(PROGRESS):
         return "none is known"
@@ -150,4 +151,6 @@ def _ended(layout):
         record = layout.record(tag)
         if record and record.id == key:
             return words % layout.reason(key) if "%" in words else words
-    return "stopped, goes on at byte %d" % at if length else "complete, not armed"
+    if length:
+        return "stopped, goes on at byte %d" % at if at else "stopped, begins again"
+    return "complete, not armed"
