@@ -1,10 +1,15 @@
-"""One BK7238 inside one process: flash, the loader of layout/bk7238, and the shipped `device.board.Board` on them.
+"""A BK7238: as one process for tests and campaigns, and what a virtual board on the unix port needs of it.
 
-`power_on` runs the loader and gives the Board of what it starts; nothing else survives from one run to the next but the
-flash. The clock stands still until somebody moves it. Runs on both interpreters.
+A Chip has flash, the loader of layout/bk7238, and the shipped `device.board.Board` on them. `power_on` runs the loader
+and gives the Board of what it starts; nothing else survives from one run to the next but the flash. The clock stands
+still until somebody moves it. Runs on both interpreters. A virtual board's loader is `load`, in a process of its own;
+its program finds the chip in the module `chip`.
 """
 
+import json
+import select
 import sys
+import time
 
 from device.board import Board
 from device.errors import FlashError
@@ -22,6 +27,8 @@ SIZE = 0x200000
 LOG = 0x1E2000
 # Where the entries stand in the loader's image of 0x10000 bytes.
 TABLE_AT = 0xFF00
+# Degrees of a chip at work, and of one that nobody should call healthy.
+WARM, TOO_HOT = 41, 131
 
 
 class Wire:
@@ -152,3 +159,75 @@ class Chip:
         sys.modules["machine"] = soc._Machine(cause)
         Board._dog = None
         return ChipBoard(self)
+
+
+def leash():
+    """Ends this process as soon as the one that started it is gone: the power cut takes the loader too."""
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLIN)
+
+    def feed():
+        if poll.poll(0):
+            sys.exit(1)
+
+    return feed
+
+
+class Slow(Wire):
+    """A program takes its time, as on a chip."""
+
+    def prog(self, off, buf):
+        time.sleep(0.001)
+        super().prog(off, buf)
+
+
+def load(path, size):
+    """The loader's turn on a board's flash file, with the table in its own image; prints its Result as JSON."""
+    flash = SimFlash(size, prog_size=1, path=path)
+    flash.trace = None
+    wire = Slow(flash)
+    rows = table.find(Coded(wire, 0, 0x10000), bytearray(1024))
+    parts = {}
+    for name in rows:
+        row = rows[name]
+        parts[name] = (Coded if row.code else Region)(wire, row.offset, row.size)
+    got = loader.boot(loader.Options(parts, feed=leash()))
+    flash.close()
+    print(json.dumps({"code": got.code, "why": got.why, "starts": got.starts}))
+
+
+class ChipModule:
+    """Module `chip` of a virtual board: the raw flash, the eFuse, a thermometer. Offsets and bytes; OSError."""
+
+    SIZE = SIZE
+
+    def __init__(self, flash, healthy):
+        self._flash = flash
+        self._healthy = healthy
+
+    def _do(self, call, off, what, n):
+        if off < 0 or off + n > self.SIZE:
+            raise OSError(22)
+        call(off, what)
+
+    def flash_read(self, off, buf):
+        self._do(self._flash.read, off, memoryview(buf), len(buf))
+
+    def flash_write(self, off, buf):
+        self._do(self._flash.prog, off, bytes(buf), len(buf))
+
+    def flash_erase(self, off):
+        self._do(self._flash.erase, off, SECTOR, SECTOR)
+
+    def efuse(self):
+        """The scrambler's four words; most chips have none."""
+        return 0, 0, 0, 0
+
+    def temperature(self):
+        return WARM if self._healthy else TOO_HOT
+
+
+def modules(wire, flash, config):
+    """What a program on a BK7238 can import and the unix port cannot give."""
+    flash.prog_size = 1
+    return {"chip": ChipModule(flash, config["behaviour"] != "unhealthy")}

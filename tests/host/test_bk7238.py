@@ -16,7 +16,9 @@ from device.layout.bk7238 import copier, rbl, table
 from host import cli
 from host.inspect import explain
 from host.sim import bk7238 as sim
-from host.vendor.bk7238 import demo, heap, packer, prepare, quick, verdict
+from host.sim.board import VirtualBoard, create_for, mpota_files
+from host.sim.flash import SimFlash
+from host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
 from tests.rbl_maker import application, package, payload
 
@@ -289,11 +291,49 @@ def test_a_loader_code_and_a_broken_package_are_explained(app):
     assert not cut.ok and "5 bytes are missing" in cut.text
 
 
-def test_the_demo_tells_its_story(monkeypatch, capsys):
-    monkeypatch.setattr(demo, "IMAGE", 60001)
+def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirms(monkeypatch, capsys):
+    """The demo, with a smaller application: shipped files on the unix port, behind a pty, with a loader of its own."""
+    monkeypatch.setattr(demo, "IMAGE", 90001)
     demo.main()
-    told = capsys.readouterr().out
-    assert "another key" in told and "power cut" in told and "version 1.0.2 runs" in told and "tables" in told
+    told, noted = capsys.readouterr()
+    for line in (
+        "decode      the body does not decode",
+        "armed: version 1.0.1 waits for the reset",
+        "power cut in the loader's install",
+        "power on: [loader] installed (0)",
+        "version 1.0.1 runs, byte for byte",
+        "Refused: a bare RBL is not signed",
+        "version 1.0.2 runs, byte for byte",
+        "the loader's and the application's agree",
+        "RF sector at 0x1e0000        written",
+        "last download                installed",
+    ):
+        assert line in told, line
+    assert "mpota: the board says: decode: " in noted
+
+
+def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing_rotten(tmp_path):
+    app, new = application(5003, 1), application(9001, 2)
+    settings = {"product": "plug", "layout": "bk7238", "bare": True}
+    files = mpota_files(settings, layout="bk7238") | {"/app.py": demo.APP}
+    flash = create_for("bk7238", tmp_path / "b.bin", app, files)
+    (tmp_path / "x.rbl").write_bytes(packer.pack(new, options("gzip")))
+    server = demo.shelf(tmp_path)
+    with VirtualBoard(flash) as board:
+        line = demo.Line(board.port)
+        # boot.py may not have come to it yet.
+        line.type(f'from wiring import http_ota; http_ota("http://127.0.0.1:{server.server_address[1]}/x.rbl")')
+        assert "[loader] installed (0)" in line.until("[loader]")
+        line.close()
+        board.wait("reset", image="app", cause=2)
+    server.shutdown()
+    server.server_close()
+    assert demo.machine_image(flash, len(new)) == new
+    with SimFlash(machine.SIZE, path=str(flash)).cells.file as file:
+        file.seek(0x11000 + 100)
+        file.write(b"\0")
+    with VirtualBoard(flash) as board:
+        board.wait("reset", image=None)
 
 
 @pytest.mark.parametrize("compress", ["none", "gzip", "lzma"])

@@ -72,8 +72,8 @@ def late(flash, head, place, feed):
     try:
         unpacker = Unpacker(flash, head, place.secret)
         n, seen = _decode(unpacker, head.raw, first, feed)
-    except (OSError, ValueError, EOFError) as e:
-        told = "the body does not decode (%r): another key, or not what the header says" % e
+    except (OSError, ValueError, EOFError):
+        told = "the body does not decode: another key or IV, or not what the header says"
     yield "decode", told
     if told:
         return

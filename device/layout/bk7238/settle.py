@@ -14,6 +14,8 @@ from device.store.journal import trial
 from device.store.writer import digest
 from device.version import text
 
+BLANK = {"RF": "blank, not calibrated", "network": "blank, nothing is kept"}
+
 
 class _Whole:
     """Stands for the component that a record is of."""
@@ -100,6 +102,7 @@ def status(layout):
     return {
         "layout": layout.NAME,
         "running": "app",
+        "takes": "RBL packages, no files",
         "version": version and text(version),
         "rbl": head and head.version.decode(),
         "floor": text(layout.floor()),
@@ -123,7 +126,7 @@ def findings(layout):
     for name, off in sorted(port.kept.items()):
         if off:
             blank = _blank(Region(port.flash, off, port.flash.erase_size))
-            found.append("%s sector at 0x%x: %s" % (name, off, "blank, not calibrated" if blank else "written"))
+            found.append("%s sector at 0x%x: %s" % (name, off, BLANK[name] if blank else "written"))
     found.append("last download: " + _ended(layout))
     return found
 
