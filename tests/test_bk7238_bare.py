@@ -1,6 +1,7 @@
 """A bare RBL: only where the wiring allows it, and with every check that a signed package has to pass."""
 
 from device.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
+from device.installer import install
 from device.layout.bk7238 import bare, copier, fetch, rbl
 from device.store.journal import trial
 from host.sim import soc
@@ -34,7 +35,7 @@ def test_it_is_fetched_checked_armed_and_after_the_restart_runs_on_trial():
     it = allowing()
     board = boot(it)
     try:
-        fetch.http_ota(board, packages.Ram(package(NEW)))
+        fetch.http_ota(board, packages.Ram(package(NEW)), install)
         raise AssertionError("no reset")
     except soc.Reset:
         pass
@@ -74,14 +75,15 @@ def test_a_link_with_nothing_on_offer_is_no_error_and_no_reset():
         def open(self):
             return None
 
-    fetch.http_ota(boot(allowing()), Nothing())
+    fetch.http_ota(boot(allowing()), Nothing(), install)
 
 
 def test_http_ota_takes_a_signed_package_on_any_board_and_says_how_far_it_is():
     it = chip()
     told = []
     try:
-        fetch.http_ota(boot(it), packages.Ram(release(package(NEW), 1, 1).bytes()), lambda *done: told.append(done))
+        link = packages.Ram(release(package(NEW), 1, 1).bytes())
+        fetch.http_ota(boot(it), link, install, lambda *done: told.append(done))
         raise AssertionError("no reset")
     except soc.Reset:
         pass

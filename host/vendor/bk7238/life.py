@@ -37,7 +37,7 @@ VERDICTS = ("healthy", "unhealthy", "dies")
 ERASES, UNITS = (4096,), (1,)
 # One state in so many, at least, is of each category of cuts: this loader begins again from the start, and recovers in
 # few steps.
-SHARE = 24
+SHARE = 14
 # In one life: the header's sector is erased by each of two updates, by the loader's mark, and where a cut took it.
 DOWNLOAD_WEAR, APP_WEAR, LOG_WEAR = 8, 4, 20
 
@@ -97,7 +97,7 @@ QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
 ROOMY = "deflate"
 # More of them, for seeded bugs; and those that are played with faults.
 HUNT: tuple[str, ...] = ("gzip",)
-FAULTY = ("update", "unhealthy", "journal-full")
+FAULTY = ("update", "unhealthy", "dies", "journal-full", "deflate")
 # Distinct states that a full campaign tries.
 STATES = 20500
 

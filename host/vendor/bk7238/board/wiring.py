@@ -8,9 +8,11 @@ import chip
 
 from device import board
 from device.errors import FlashError
+from device.installer import install
 from device.layout.bk7238 import fetch, table
 from device.layout.bk7238.log import Log
 from device.layout.bk7238.port import Port
+from device.link.http import Http
 from device.store.flash import Region
 
 SECTOR = 4096
@@ -75,14 +77,24 @@ class Board(board.Board):
 board.Board = Board
 
 
+class Url(Http):
+    """A Link to one file at a URL."""
+
+    def __init__(self, url):
+        super().__init__(url, "", "", None)
+
+    def open(self, at=0):
+        return self.fetch(self.manifest, at)
+
+
 def http_ota(url):
     """The vendor's command, for a person at the console: fetch a package or an RBL, check it, restart."""
     here = Board()
-    link = fetch.Url(url)
+    link = Url(url)
     link.feed = here.feed
     here.connect()
     here.watch()
     try:
-        fetch.http_ota(here, link, lambda done, size: print("%d of %d bytes" % (done, size), end="\r"))
+        fetch.http_ota(here, link, install, lambda done, size: print("%d of %d bytes" % (done, size), end="\r"))
     finally:
         here.relax()
