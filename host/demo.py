@@ -240,6 +240,7 @@ def summary(demo: Demo, seconds: float) -> None:
         shown.add_column(column, justify=side)  # type: ignore[arg-type]
     for step in demo.steps:
         shown.add_row(step.what, f"{step.seconds:.2f}", step.number)
+    shown.add_row("drawing flashes, starting boards", f"{seconds - sum(step.seconds for step in demo.steps):.2f}")
     shown.add_row("in all", f"{seconds:.2f}")
     out.print(shown)
 
@@ -270,7 +271,7 @@ def play(demo: Demo) -> None:
         good_update(demo, board, new)
         demo.map("flash after", "ota_1")
         act(3, "A bad release: it boots, but it is not well")
-        release(demo, old, "1.2.0", key, new)
+        demo.timed("package 1.2.0 and its delta", lambda: release(demo, old, "1.2.0", key, new))
         bad_update(demo, board, old)
         demo.map("flash after the retreat", "ota_1")
 
