@@ -290,11 +290,21 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def story(layout: str = "") -> Callable[[], None]:
+    """The demo of a layout that has one of its own, else this one."""
+    if not layout:
+        return main
+    known = sorted(path.parent.name for path in (Path(__file__).parent / "vendor").glob("*/demo.py"))
+    if layout not in known:
+        sys.exit(f"mpota: there is no demo of {layout!r}, only of {', '.join(['esp32', *known])}")
+    told: Callable[[], None] = import_module(f"host.vendor.{layout}.demo").main
+    return told
+
+
 if __name__ == "__main__":
     # A terminal that knows ASCII only gets a question mark for what it cannot show.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        # A layout that has a story of its own tells that one.
-        import_module(f"host.vendor.{sys.argv[1]}.demo").main() if sys.argv[1:] else main()
+        story(*sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")
