@@ -181,6 +181,16 @@ def test_an_application_that_rotted_is_not_started():
         assert not it.boot().starts
 
 
+def test_an_application_that_came_by_wire_over_an_old_header_is_started():
+    it = chip(package(NEW))
+    assert it.boot().code == copier.DONE
+    # A flashing tool erases what it writes, not the header far behind it.
+    app = it.part(b"app")
+    app.erase(0, len(OLD))
+    app.prog(0, OLD)
+    assert loader.saved(app)[1] is not None and it.boot().starts and it.image(len(OLD)) == OLD
+
+
 class Bad(sim.Wire):
     """A flash of which some operations fail, or do nothing."""
 
@@ -195,6 +205,10 @@ class Bad(sim.Wire):
             self.n += 1
             if self.n in self.numbers:
                 raise sim.FlashError("flash", "worn")
+
+    def read(self, off, buf):
+        self._fails("read")
+        super().read(off, buf)
 
     def prog(self, off, buf):
         self._fails("prog")
@@ -221,6 +235,20 @@ def test_a_flash_that_fails_once_is_tried_again_and_one_that_fails_for_good_star
         # The package is still there.
         it.flash = sim.Wire(it.flash.flash)
         assert it.boot().code == copier.DONE and it.image(len(NEW)) == NEW
+
+
+def test_a_flash_that_cannot_be_read_starts_nothing_and_never_ends_the_loader():
+    clean = chip(package(NEW))
+    clean.flash = Bad(clean.flash.flash, "read", ())
+    assert clean.boot().code == copier.DONE
+    assert clean.flash.n > 30
+    for i in range(1, clean.flash.n + 1, 3):
+        it = chip(package(NEW))
+        it.flash = Bad(it.flash.flash, "read", range(i, 999))
+        got = it.boot()
+        assert (got.code, got.starts) == (copier.READ, False), (i, got.code)
+        it.flash = sim.Wire(it.flash.flash)
+        assert it.boot().starts and it.image(len(NEW)) == NEW, i
 
 
 def test_a_write_that_did_not_stay_is_found_on_the_read_back():

@@ -72,7 +72,7 @@ def late(flash, head, place, feed):
     try:
         unpacker = Unpacker(flash, head, place.secret)
         n, seen = _decode(unpacker, head.raw, first, feed)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, IndexError):
         told = "the body does not decode: another key or IV, or not what the header says"
     yield "decode", told
     if told:
@@ -124,6 +124,6 @@ def _decode(unpacker, most, first, feed):
     # What ends right there may be followed by anything, as in the loader; more image it must not be.
     try:
         total += pull(src, view[:1])
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, IndexError):
         pass
     return total, fnv.value

@@ -11,7 +11,7 @@ from gc import collect
 
 from device.errors import OtaError
 from device.layout.bk7238 import rbl
-from device.layout.bk7238.copier import CHECK, DONE, GENERAL, NONE, VERIFY, WRITE, Copier, copy
+from device.layout.bk7238.copier import CHECK, DONE, GENERAL, NONE, READ, VERIFY, WRITE, Copier, copy
 
 # How often an install is tried over when the flash did not take it.
 TRIES = 3
@@ -46,14 +46,17 @@ def boot(options):
     """At reset: install what is staged, say what came of it."""
     app = options.parts.get(b"app")
     code, why, broken = GENERAL, "there is no partition table", False
-    if options.parts:
-        code, why = _wants(options)
-        if code == DONE:
-            # What is made from here on must lie low in the heap: an inflater's window is one piece of 32 KiB.
-            collect()
-            code, broken = _install(options)
-            why = "installed" if code == DONE else "the install failed: %d" % code
-    starts = app is not None and not broken and _whole(app, options.feed)
+    try:
+        if options.parts:
+            code, why = _wants(options)
+            if code == DONE:
+                # What is made from here on must lie low in the heap: an inflater's window is one piece of 32 KiB.
+                collect()
+                code, broken = _install(options)
+                why = "installed" if code == DONE else "the install failed: %d" % code
+        starts = app is not None and not broken and _whole(app, options.feed)
+    except (OSError, OtaError) as e:
+        code, why, starts = READ, "the flash cannot be read: %s" % e, False
     return Result(code, why, starts)
 
 
@@ -162,10 +165,10 @@ def _matches(part, head, feed):
 
 
 def _whole(app, feed):
-    """May the application start? Of one without a header, which came over a wire, only the CRCs in it are known."""
+    """May the application start? Of one that came over a wire, over an old header or none, the CRCs alone are known."""
     head = saved(app)[1]
-    if head is not None:
-        return head.raw <= app.size - rbl.SIZE and _matches(app, head, feed)
+    if head is not None and head.raw <= app.size - rbl.SIZE and _matches(app, head, feed):
+        return True
     return app.clean(feed)
 
 

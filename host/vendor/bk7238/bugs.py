@@ -22,7 +22,7 @@ MUTANTS = [
     Mutant("leave out the first pass", COPIER, "self._pass(unpacker, self._look if custom else self._pass_over)",
            "DONE",
            LOADS + "a_wrong_hash_key_or_iv_is_refused_in_the_first_pass"),
-    Mutant("start an application that rotted", LOADER, "app.size - rbl.SIZE and _matches(app, head, feed)", "app.size",
+    Mutant("start an application that rotted", LOADER, "    return app.clean(feed)\n", "    return True\n",
            LOADS + "an_application_that_rotted_is_not_started"),
     Mutant("start a torn application", LOADER, "app is not None and not broken and", "app is not None and 1 or",
            LOADS + "a_flash_that_fails_once_is_tried_again_and_one_that_fails_for_good_starts_nothing"),
