@@ -284,6 +284,10 @@ def test_a_loader_code_and_a_broken_package_are_explained(app):
     assert explain(raw).kind == "BK72xx loader" and "3 partitions" in explain(raw).text
     code = bytes(it.flash.flash.cells.get(0x11000, 9000 // 32 * 34))
     assert explain(code).kind == "BK72xx code"
+    it.part(b"download").prog(0, package(application(9000)))
+    assert it.boot().code == copier.DONE
+    dump = explain(bytes(it.flash.flash.cells.get(0, sim.SIZE)))
+    assert dump.kind == "flash dump" and dump.facts["headers"] == {"app": "app 1.0.1, none, aes", "download": "none"}
     broken = bytearray(package(application(500)))
     broken[30] ^= 1
     assert not explain(bytes(broken)).ok
