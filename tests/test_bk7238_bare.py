@@ -3,11 +3,13 @@
 from device.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
 from device.installer import install
 from device.layout.bk7238 import bare, copier, fetch, rbl
+from device.link.file import File
 from device.store.journal import trial
 from host.sim import soc
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, package
+from tests.scratch import Scratch
 from tests.test_bk7238_layout import OLD, boot, chip, release
 
 NEW = application(9001, 2)
@@ -34,11 +36,7 @@ def allowing():
 def test_it_is_fetched_checked_armed_and_after_the_restart_runs_on_trial():
     it = allowing()
     board = boot(it)
-    try:
-        fetch.http_ota(board, packages.Ram(package(NEW)), install)
-        raise AssertionError("no reset")
-    except soc.Reset:
-        pass
+    raises_reset(fetch.http_ota, board, packages.Ram(package(NEW)), install)
     board = boot(it)
     assert it.image(len(NEW)) == NEW and board.layout.on_trial()
     board.layout.confirm()
@@ -81,14 +79,27 @@ def test_a_link_with_nothing_on_offer_is_no_error_and_no_reset():
 def test_http_ota_takes_a_signed_package_on_any_board_and_says_how_far_it_is():
     it = chip()
     told = []
-    try:
-        link = packages.Ram(release(package(NEW), 1, 1).bytes())
-        fetch.http_ota(boot(it), link, install, lambda *done: told.append(done))
-        raise AssertionError("no reset")
-    except soc.Reset:
-        pass
+    link = packages.Ram(release(package(NEW), 1, 1).bytes())
+    raises_reset(fetch.http_ota, boot(it), link, install, lambda *done: told.append(done))
     assert told[-1][0] == told[-1][1] > 9000 and len(told) > 2
     assert boot(it).layout.on_trial() and it.image(len(NEW)) == NEW
+
+
+def test_a_package_in_a_file_is_taken_too():
+    for it, data in ((chip(), release(package(NEW), 1, 1).bytes()), (allowing(), package(NEW))):
+        with Scratch() as root:
+            with open(root + "/x", "wb") as f:
+                f.write(data)
+            raises_reset(fetch.http_ota, boot(it), File(root + "/x"), install)
+        assert boot(it).layout.on_trial() and it.image(len(NEW)) == NEW
+
+
+def raises_reset(call, *args):
+    try:
+        call(*args)
+    except soc.Reset:
+        return
+    raise AssertionError("no reset")
 
 
 def test_how_a_bare_download_ended_is_told():

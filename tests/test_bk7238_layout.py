@@ -7,6 +7,7 @@ from device.layout.bk7238 import copier, rbl, table
 from device.store.journal import trial
 from host.sim import bk7238 as sim
 from host.sim import soc
+from host.sim.flash import SimFlash
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, linked, package
@@ -82,6 +83,20 @@ def test_an_update_is_fetched_judged_armed_installed_and_confirmed():
     assert installed(it, package(NEWER), 1, 2).layout.version() == packages.version(1, 2)
     _, agent = run(boot(it), release(package(NEWER), 1, 2).bytes())
     assert isinstance(agent.error, UpToDate)
+
+
+def test_a_chip_of_4_mib_updates_by_its_own_table():
+    size = 0x400000
+    it = sim.Chip(SETTINGS, None, SimFlash(size, prog_size=1), table.entries(size), table.RADIO[size] + 0x2000)
+    it.flash.flash.trace = None
+    it.write_loader()
+    it.write(OLD)
+    # Past what an application of 2 MiB chips may have.
+    staged = package(linked(NEW, 0x200000))
+    assert installed(it, staged, 1, 1).layout.header() == staged[: rbl.SIZE]
+    head = bytearray(32)
+    it.flash.read(0x286000 - 3 * 34, head)
+    assert head == staged[:32]
 
 
 def test_the_header_is_the_last_thing_written_and_one_program():

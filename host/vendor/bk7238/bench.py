@@ -44,7 +44,7 @@ def measure(_: Material) -> list[Figure]:
         )
         for kind, bar in heap.BARS.items()
     ]
-    times = []
+    times: list[float] = []
     while len(times) < RUNS:
         began = time.perf_counter()
         release("lzma", 1 << 20)

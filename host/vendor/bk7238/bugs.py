@@ -6,7 +6,7 @@ from host.sim.cut.bugs import Mutant
 
 HOME = "device.layout.bk7238."
 LOADER, COPIER, LAYOUT, SETTLE, LOG = (HOME + name for name in ("loader", "copier", "layout", "settle", "log"))
-CODED = HOME + "coded"
+CODED, BARE = HOME + "coded", HOME + "bare"
 LOADS, LAYS = "tests.test_bk7238_loader:test_", "tests.test_bk7238_layout:test_"
 CODEC = "tests.test_bk7238_codec:test_"
 ARMED = '        self.journal.put("armed", self.fresh(package, 1).encode())\n'
@@ -43,6 +43,10 @@ MUTANTS = [
            LAYS + "the_header_is_the_last_thing_written_and_one_program"),
     Mutant("make no dry run", LAYOUT, "in checks.late(flash, rbl.Header.decode(data), self.where(), self.port.feed):",
            "in ():", LAYS + "what_only_the_body_shows_is_found_before_the_restart"),
+    Mutant("update in spite of another table", LAYOUT, "        if wrong:\n            raise Refused(\"table\", wrong)",
+           "        if False:\n            pass", LAYS + "tables_that_disagree_are_named_and_no_update_begins"),
+    Mutant("take what nobody signed", BARE, "    if not layout.port.bare:", "    if False:",
+           "tests.test_bk7238_bare:test_a_board_whose_wiring_does_not_say_so_takes_none"),
     Mutant("write over a torn header", LAYOUT, "                    self._clear(flash)\n",
            "                    pass\n"),
     Mutant("forget which image was confirmed", LAYOUT, '            self.journal.put("header", self.header())\n', "",
