@@ -177,7 +177,7 @@ class Slow(Wire):
     """A program takes its time, as on a chip."""
 
     def prog(self, off, buf):
-        time.sleep(0.001)
+        time.sleep(0.002)
         super().prog(off, buf)
 
 

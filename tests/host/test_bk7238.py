@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = ROOT / "tests" / "vectors" / "bk7238.json.gz"
 FORMAT = (ROOT / "device" / "layout" / "bk7238" / "FORMAT.md").read_text()
 KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
+# Real processes behind a pty can lose a race on a busy machine.
+REAL = pytest.mark.flaky(reruns=1)
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +297,7 @@ def test_a_loader_code_and_a_broken_package_are_explained(app):
     assert not cut.ok and "5 bytes are missing" in cut.text
 
 
+@REAL
 def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirms(monkeypatch, capsys):
     """The demo, with a smaller application: shipped files on the unix port, behind a pty, with a loader of its own."""
     monkeypatch.setattr(demo, "IMAGE", 90001)
@@ -310,12 +313,14 @@ def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirm
         "version 1.0.2 runs, byte for byte",
         "the loader's and the application's agree",
         "RF sector at 0x1e0000        written",
+        "Wi-Fi                        joined, -50 dBm",
         "last download                installed",
     ):
         assert line in told, line
     assert "mpota: the board says: decode: " in noted
 
 
+@REAL
 def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing_rotten(tmp_path):
     app, new = application(5003, 1), application(9001, 2)
     settings = {"product": "plug", "layout": "bk7238", "bare": True}

@@ -96,11 +96,11 @@ class Demo:
             return int(e.code or 0)
         return 0
 
-    def workshop(self) -> None:
-        """A plug with its first application, flashed by wire, and a key that it trusts."""
+    def workshop(self, url: str) -> None:
+        """A plug with its first application, flashed by wire, a key that it trusts, a manifest that is not there yet."""
         keys.generate(self.folder / "release.pem")
         public = keys.load_public(self.folder / "release.pub")
-        settings = {"product": PRODUCT, "layout": "bk7238"}
+        settings = {"product": PRODUCT, "layout": "bk7238", "manifest": f"{url}/manifest.json"}
         files = mpota_files(settings, {"release": public}, "bk7238") | {"/app.py": APP}
         create_for("bk7238", self.flash, self.apps[0], files)
         for n in (1, 2):
@@ -219,7 +219,7 @@ def fetched(demo: Demo, board: VirtualBoard, url: str) -> None:
 
 def play(demo: Demo, url: str) -> None:
     """The story."""
-    demo.workshop()
+    demo.workshop(url)
     packed(demo)
     with VirtualBoard(demo.flash) as board:
         pushed(demo, board)
