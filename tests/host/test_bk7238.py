@@ -345,6 +345,16 @@ def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing
         board.wait("reset", image=None)
 
 
+@REAL
+def test_host_board_makes_a_board_and_starts_it_again(tmp_path):
+    command = [sys.executable, "-m", "host", "board", "--layout", "bk7238", "--flash", str(tmp_path / "b.bin")]
+    for _ in range(2):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            told = process.stdout.readline() + process.stdout.readline()
+            process.terminate()
+        assert "The board is at" in told and "app starts (fine)" in told, told
+
+
 @pytest.mark.parametrize("compress", ["none", "gzip", "lzma"])
 def test_the_loader_installs_on_the_heap_that_it_has(compress):
     """On sizes above it too: one lucky size would be no answer."""

@@ -97,7 +97,7 @@ class Demo:
         return 0
 
     def workshop(self, url: str) -> None:
-        """A plug with its first application, flashed by wire, a key that it trusts, a manifest that is not there yet."""
+        """A plug with its first application, flashed by wire, a key that it trusts, a manifest that is not there."""
         keys.generate(self.folder / "release.pem")
         public = keys.load_public(self.folder / "release.pub")
         settings = {"product": PRODUCT, "layout": "bk7238", "manifest": f"{url}/manifest.json"}
