@@ -39,6 +39,9 @@ APP_AT = 0x11000
 out = Console(highlight=False, soft_wrap=True)
 
 
+PROMPT = ">>> "
+
+
 class Line:
     """The board's console, from where a client left it."""
 
@@ -49,7 +52,7 @@ class Line:
     def type(self, line: str) -> None:
         """Ctrl-C to the prompt, then this line."""
         os.write(self.fd, b"\r\x03")
-        self.until(">>> ")
+        self.until(PROMPT)
         os.write(self.fd, line.encode() + b"\r")
 
     def until(self, mark: str, timeout: float = 30) -> str:
@@ -58,7 +61,7 @@ class Line:
         while time.monotonic() < end:
             at = self.seen.find(mark)
             stop = self.seen.find("\n", at + len(mark))
-            if at >= 0 and (stop >= 0 or mark.endswith(" ")):
+            if at >= 0 and (stop >= 0 or mark == PROMPT):
                 stop = stop if stop >= 0 else len(self.seen)
                 told, self.seen = self.seen[:stop], self.seen[stop:]
                 return told
@@ -173,9 +176,11 @@ def machine_image(path: Path, n: int) -> bytes:
 
 def packed(demo: Demo) -> None:
     """Act 1 and 2: what the loader will say, before any reboot."""
+    out.print()
     out.rule("1. The vendor's packer, its letters; and what its loader will say", align="left")
     demo.rbl(1, "ota.rbl")
     demo.host("verify", "--layout", "bk7238", "ota.rbl")
+    out.print()
     out.rule("2. Another IV: an update that 'succeeds', and nothing changes", align="left")
     demo.rbl(1, "other.rbl", "F" * 16)
     if demo.host("verify", "--layout", "bk7238", "other.rbl") != 5:
@@ -184,6 +189,7 @@ def packed(demo: Demo) -> None:
 
 def pushed(demo: Demo, board: VirtualBoard) -> None:
     """Act 3: over the serial line; the wrong one, then the right one with a power cut."""
+    out.print()
     out.rule("3. Signed, and pushed over the serial line", align="left")
     board.wait("reset", image="app")
     if demo.host("push", demo.sign(1, "other.rbl"), "--port", board.port) != 5:
@@ -204,6 +210,7 @@ def pushed(demo: Demo, board: VirtualBoard) -> None:
 
 def fetched(demo: Demo, board: VirtualBoard, url: str) -> None:
     """Act 4: the vendor's own command at the board's console."""
+    out.print()
     out.rule("4. http_ota URL, at the board's console", align="left")
     demo.rbl(2, "next.rbl")
     demo.sign(2, "next.rbl")
@@ -224,6 +231,7 @@ def play(demo: Demo, url: str) -> None:
     with VirtualBoard(demo.flash) as board:
         pushed(demo, board)
         fetched(demo, board, url)
+        out.print()
         out.rule("5. What the board says of itself", align="left")
         demo.host("status", "--port", board.port)
 
@@ -250,4 +258,5 @@ def main() -> None:
         finally:
             server.shutdown()
             server.server_close()
+    out.print()
     out.rule(f"{time.monotonic() - began:.1f} s", align="left")
