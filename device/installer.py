@@ -41,6 +41,7 @@ def install(board, link, keys):
             src.close()
             chunks.src = src = _reopen(link, chunks.at)
         yield from write(board, package, chunks)
+        chunks = None  # the read-back may have its room
         for part in package.components:
             prove(board, part, buf)
     except FlashError:
