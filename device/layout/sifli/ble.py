@@ -18,8 +18,8 @@ MAKER = b"\x01\x00\x20\xc4\x00\x91"
 # 0x30 units of 625 us.
 INTERVAL_US = 30000
 MOST = 64
-# Enough for a record of 512 in one value.
-WANTED_MTU = const(576)
+# An attribute has 512 bytes at most, whatever MTU is agreed on (Core specification 5.4, volume 3, part F, 3.2.9).
+MOST_MTU = 515
 
 _READ, _NO_RESPONSE, _WRITE, _NOTIFY = const(2), const(4), const(8), const(16)
 _CONNECT, _DISCONNECT, _WRITTEN, _MTU = const(1), const(2), const(3), const(21)
@@ -40,12 +40,12 @@ class Ble:
         self.mtu = MTU
         self.values = []
         ble.active(True)
-        ble.config(mtu=WANTED_MTU)
+        ble.config(mtu=MOST_MTU)
         ble.irq(self._irq)
         data = (UUID(DATA), _WRITE | _NO_RESPONSE | _NOTIFY)
         service = (UUID(SERVICE), (data, (UUID(CONFIG), _READ | _WRITE)))
         self.handle = ble.gatts_register_services((service,))[0][0]
-        ble.gatts_set_buffer(self.handle, WANTED_MTU)
+        ble.gatts_set_buffer(self.handle, MOST_MTU - 3)
         self.advertise()
 
     def advertise(self):
@@ -67,7 +67,7 @@ class Ble:
             self.conn = None
             self.advertise()
         elif event == _MTU:
-            self.mtu = data[1]
+            self.mtu = min(data[1], MOST_MTU)
         elif event == _WRITTEN and data[1] == self.handle and len(self.values) < MOST:
             self.values.append(bytes(self.ble.gatts_read(self.handle)))
 

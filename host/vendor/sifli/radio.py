@@ -61,7 +61,7 @@ async def _talk(phone: Phone, air: Air, step: Callable[[int, int], None]) -> Non
     while air.up and not phone.hang_up and phone.phase != "failed":
         message = phone.take()
         while message is not None:
-            for value in framing.encode(message, air.mtu):
+            for value in framing.encode(message, min(air.mtu, ble.MOST_MTU)):
                 await air.write(value)
             message = phone.take()
         try:
