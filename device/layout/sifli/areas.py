@@ -16,6 +16,10 @@ from device.store.writer import digest
 from device.version import text
 
 
+def _label(slot):
+    return "area %d" % slot if slot >= 0 else "in place"
+
+
 class Layout(Records):
     """`port` is the board's Chip (chip.py), with root, protected and feed() of the board."""
 
@@ -139,10 +143,13 @@ class Layout(Records):
         failure = self.failure()
         version = self.version()
         runs = self.on_trial() is not None
+        goes = record if record and record.slot != record.back else wanted(self.journal)
         return {
             "layout": self.NAME,
             "slots": [{"label": "area %d" % i, "size": area.size} for i, area in enumerate(self.port.slots)],
-            "running": "area %d" % self.port.running if self.port.running >= 0 else "in place",
+            "running": _label(self.port.running),
+            "boots": _label(goes.slot if goes else self.port.running),
+            "state": "armed or on trial" if record else "confirmed" if goes else "as it came",
             "version": version and text(version),
             "floor": text(self.floor()),
             "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},

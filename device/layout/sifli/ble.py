@@ -32,6 +32,8 @@ def _field(kind, data):
 class Ble:
     """A link (desk.py) over `ble`, a bluetooth.BLE; `UUID` is bluetooth.UUID."""
 
+    deaf = False
+
     def __init__(self, ble, UUID):
         self.ble = ble
         self.came = 0

@@ -32,8 +32,10 @@ class Desk:
         busy = False
         value = link.read() if link else None
         if link and (not link.up or link.came != self.seen):
-            # Another phone, or the same one anew.
+            # Another phone, or the same one anew; it has to come again where this one's going ends the program.
             self._over()
+            if self.session.leave:
+                link.drop()
         elif value is not None:
             busy = True
             message = self.parts.feed(value)
@@ -97,8 +99,16 @@ class Desk:
                 board.pause()
             board.feed()
             if session.leave and self.link is None:
-                began = board.ticks_ms()
-                while board.since(began) < LINGER_MS:
-                    board.pause()
+                self._leave()
                 return True
         return False
+
+    def _leave(self):
+        """What is still under way from a phone that has gone must not reach the program that starts next."""
+        board = self.board
+        began = board.ticks_ms()
+        while board.since(began) < LINGER_MS:
+            for link in self.links:
+                link.deaf = True
+                link.read()
+            board.pause()

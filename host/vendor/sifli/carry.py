@@ -29,6 +29,8 @@ SNIPPET = b"import wiring\nwiring.phone()"
 # A chip that restarts, installs or is asked twice is there again by then.
 PATIENCE_S = 30.0
 ANSWER_S = 0.4
+# A chip that has dropped the link is its other program by then.
+AGAIN_S = 0.4
 
 
 class Wire(Protocol):
@@ -136,8 +138,10 @@ class Link:
         self.wire.write(HELLO)
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            if b"" in self.values(0.05):
-                return True
+            said = self.values(0.05).count(b"")
+            if said:
+                # Twice: an answer, and an end right behind it.
+                return said == 1
         return False
 
 
@@ -145,7 +149,7 @@ def prompt(wire: Wire) -> bool:
     """Start the phone's side of the user program from its MicroPython prompt. False where there is none."""
     for text, answer in ((b"\r\x03", b""), (b"\r\x01", b"raw REPL; CTRL-B to exit\r\n>"), (SNIPPET + b"\x04", b"OK")):
         wire.write(text)
-        seen, end = b"", time.monotonic() + 2
+        seen, end = b"", time.monotonic() + 1
         while answer not in seen or not answer:
             more = wire.read(0.2)
             seen += more
@@ -176,11 +180,11 @@ def connect(open_wire: Callable[[], Wire], baud: int, patience_s: float = PATIEN
 
 
 def _raise(link: Link) -> bool:
-    """A chip that did not answer may be in the middle of a frame, or at a prompt."""
+    """A chip that did not answer may be at a prompt, or in the middle of a frame."""
+    if not isinstance(link.wire, TcpWire) and prompt(link.wire):
+        return link.greet(3.0)
     link.wire.write(FILL)
-    if link.greet(ANSWER_S):
-        return True
-    return not isinstance(link.wire, TcpWire) and prompt(link.wire) and link.greet(3.0)
+    return link.greet(ANSWER_S)
 
 
 class Drive:
@@ -234,7 +238,8 @@ class Drive:
             wait = self._write(link)
             for value in link.values(wait):
                 if not value:
-                    return self._said()
+                    self._said()
+                    return time.sleep(AGAIN_S)
                 message = self.parts.feed(value)
                 if message is not None:
                     self.phone.feed(bytes(message))

@@ -16,6 +16,7 @@ from device.errors import OtaError, Refused
 from device.layout.sifli import loader
 from device.layout.sifli.chip import Chip
 from device.store.flash import Region
+from device.store.pair import encode
 from host.sim.flash import SimFlash
 from host.sim.machine import Started
 from host.vendor.sifli import workshop
@@ -89,7 +90,7 @@ def make(flash: SimFlash, firmware: bytes, keys: workshop.Keys | None = None) ->
 
 
 def files() -> dict[str, bytes]:
-    """The wiring, both programs, and the map."""
+    """The wiring, both programs, the map, and the name of a Wi-Fi."""
     boot = (ROOT / "boot.py").read_text()
     shipped = "from device.board import Board\n"
     if boot.count(shipped) != 1:
@@ -99,6 +100,7 @@ def files() -> dict[str, bytes]:
         **found,
         "/boot.py": boot.replace(shipped, "from wiring import Board\n").encode(),
         "/memory_map.json": json.dumps(PLACES).encode(),
+        "/mpota/wifia": encode(1, {"ssid": b"any"}),
     }
 
 

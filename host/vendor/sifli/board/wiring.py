@@ -39,7 +39,7 @@ def admits(fw):
     return fw >= x * 1000000 + y * 1000 + z
 
 
-def links(board, console=False):
+def links(board, console=False, tcp=True):
     """The links that phones come by: the console's line, and a TCP port where the settings name one."""
     from device.layout.sifli import line
 
@@ -51,10 +51,11 @@ def links(board, console=False):
 
         kbd_intr(-1)
         found.append(line.Line(sys.stdin.buffer, sys.stdout.buffer))
-    port = board.setting("phone_port", 0, 65535)
+    port = tcp and board.setting("phone_port", 0, 65535)
     if port:
         import socket
 
+        board.connect()
         server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(socket.getaddrinfo("0.0.0.0", port)[0][-1])
@@ -64,10 +65,10 @@ def links(board, console=False):
     return found
 
 
-def desk(board, manager=False, why="", console=False):
+def desk(board, manager=False, why="", **given):
     """Where a phone is served; `why` as the loader says it."""
     gate = Gate(lambda found: True, admits)
-    return Desk(Session(board.port(), gate, board, manager, why), links(board, console), board)
+    return Desk(Session(board.port(), gate, board, manager, why), links(board, **given), board)
 
 
 def phone():
@@ -75,7 +76,8 @@ def phone():
     from micropython import kbd_intr
 
     board = Board()
-    at = desk(board, console=True)
+    # main.py, which was interrupted, holds the port.
+    at = desk(board, console=True, tcp=False)
     began = board.ticks_ms()
     try:
         if at.stay(lambda: at.link is None and board.since(began) > 10000):
