@@ -73,10 +73,10 @@ def table_bytes(places, public=PUBLIC, apart=True):
     return table.encode({boot: place, hcpu: place}, public, {boot: head, hcpu: head}, cores, BASE)
 
 
-def flash(places, public=PUBLIC, apart=True, prog_size=4):
+def flash(places, public=PUBLIC, apart=True, prog_size=4, size=SIZE):
     """A flash with a table."""
     end = max([at + n for at, n in [places["font"], places["user"], places["upgrade"][-1]]])
-    found = SimFlash(max(SIZE, end - BASE), prog_size=prog_size)
+    found = SimFlash(max(size, end - BASE), prog_size=prog_size)
     found.trace = None
     data = table_bytes(places, public, apart)
     found.prog(0, data + b"\xff" * (-len(data) % prog_size))

@@ -91,6 +91,12 @@ def test_each_check_has_its_code_and_writes_nothing():
     refused(g.PARAMETER, At(), maker.Package([]))
     refused(g.NO_SPACE, At(), maker.Package([(5, 0, RES)]))
     refused(g.NO_SPACE, At(), maker.Package([(3, 0, maker.payload(0x8001))]))
+    places = maker.places()
+    places["res"] = (places["res"][0], 0x110000)
+    many = maker.Package([(3, 0, RES)], block=16)
+    many.control.images[0].length = 65536 * 16
+    many.packet = maker.control.write(many.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), maker.sign)
+    refused(g.NO_SPACE, At(places=places, memory=maker.flash(places, size=0x200000)), many)
     refused(g.USER_REJECT, At(gate=Gate(lambda found: False)))
     asked = []
     refused(g.USER_REJECT, At(gate=Gate(lambda found: asked.append(found.fw))))
@@ -132,6 +138,29 @@ def test_a_key_in_the_table_that_the_efuses_do_not_name_refuses():
     other = b"\xd7" + maker.N.to_bytes(256, "big")[1:]
     for public in (maker.signed.encode(other), b"\xff" * 294):
         refused(g.CONTROL_INVALID, At(places=places, memory=maker.flash(places, public)))
+
+
+def test_a_package_of_the_tables_own_key_is_refused_where_the_efuses_name_another():
+    # A prime does for a modulus: whoever knows that it is one can sign.
+    n = 2**2048 - 1557
+    low, high, a, b = n - 1, 65537, 0, 1
+    while high > 1:
+        q = low // high
+        low, high, a, b = high, low - q * high, b, a - q * b
+
+    def sign(data):
+        block = int.from_bytes(maker.signed.block(maker.sha256(data).digest()), "big")
+        return pow(block, b % (n - 1), n).to_bytes(256, "big")
+
+    forged = maker.Package([(3, 0, RES)], 1002000)
+    forged.packet = maker.control.write(forged.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), sign)
+    places = maker.places()
+    strange = maker.signed.encode(n.to_bytes(256, "big"))
+    at = At(places=places, memory=maker.flash(places, strange))
+    refused(g.CONTROL_INVALID, at, forged)
+    # It is the eFuses that stand against it, and nothing else.
+    data = maker.control.content(forged.packet, maker.ROOT, maker.signed.key_hash(maker.PUBLIC))
+    assert maker.signed.verify(strange, forged.packet[-256:], maker.sha256(data).digest())
 
 
 def test_another_uid_loses_what_was_kept_and_nothing_else():
@@ -258,6 +287,17 @@ def test_an_image_is_started_as_the_control_packet_says_or_not_at_all():
         assert at.ask(m.START, *fields) == [(m.START_RSP, (g.PARAMETER, 1, 0))]
         assert at.chip.flash.digest() == before
         assert at.start(FILES, 3) == [(m.START_RSP, (0, 1, 0))]
+
+
+def test_an_image_that_was_started_is_started_again_by_the_same_words_alone():
+    at = At().begin(FILES)
+    assert at.start(FILES, 3, 4) == [(m.START_RSP, (0, 1, 0))]
+    assert at.start(FILES, 3, 4) == [(m.START_RSP, (0, 1, 0))]
+    size, n = sum([len(r) for r in FILES.records[3]]), len(FILES.records[3])
+    for fields in ((size, n, 5, 3), (size, n + 1, 4, 3), (size + 1, n, 4, 3)):
+        assert at.ask(m.START, *fields) == [(m.START_RSP, (g.UNEXPECTED, 1, 0))]
+    assert len(at.packets(FILES, 3)) == 5
+    assert at.start(FILES, 3, 4) == [(m.START_RSP, (g.UNEXPECTED, 1, 0))]
 
 
 def test_responses_come_at_their_interval_and_at_the_end():
@@ -445,6 +485,28 @@ def test_resources_that_do_not_come_keep_the_manager_until_they_do():
     assert at.heard() == [(m.FINISH_IND, (0,))] and at.session.leave
     assert loader.boot(maker.chip(memory=at.chip.flash)).name == loader.USER
     assert maker.held(at.chip.place(3), len(RES)) == RES
+
+
+def test_another_package_without_the_resource_that_is_half_written_leaves_the_manager_there():
+    at = At().begin(FILES)
+    at.start(FILES, 3)
+    at.packets(FILES, 3, 1, 9)
+    at.session.lost()
+    at = At(chip=maker.chip(memory=at.chip.flash)).begin(CODE)
+    assert at.send(CODE, 0) == [(m.END_RSP, (0,))]
+    at.ask(m.FINISH, 0)
+    at.session.work()
+    assert at.heard() == [(m.FINISH_IND, (0,))]
+    chip = maker.chip(memory=at.chip.flash)
+    assert maker.held(chip.user, len(NEW)) == NEW
+    start = loader.boot(chip)
+    assert (start.name, start.why) == (loader.MANAGER, "force")
+    at = At(chip=maker.chip(memory=at.chip.flash)).begin(FILES)
+    assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
+    at.ask(m.FINISH, 0)
+    at.session.work()
+    chip = maker.chip(memory=at.chip.flash)
+    assert loader.boot(chip).name == loader.USER and maker.held(chip.place(3), len(RES)) == RES
 
 
 def test_a_resumed_image_repeats_what_it_was_started_with():

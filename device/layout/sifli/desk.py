@@ -29,15 +29,16 @@ class Desk:
     def turn(self):
         """What can be done now. True while there is more to do at once."""
         link = self._phone()
-        busy = False
-        value = link.read() if link else None
+        value = None
         if link and (not link.up or link.came != self.seen):
             # Another phone, or the same one anew; it has to come again where this one's going ends the program.
             self._over()
             if self.session.leave:
                 link.drop()
-        elif value is not None:
-            busy = True
+        elif link:
+            value = link.read()
+        busy = value is not None
+        if busy:
             message = self.parts.feed(value)
             if message is not None:
                 self.session.feed(message)

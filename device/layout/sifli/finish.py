@@ -47,7 +47,19 @@ def finish(chip, buf):
     image = up.control.image(control.HCPU)
     if image:
         _arm(up, image, buf)
-    progress.forget(chip)
+    _end(chip, up)
+
+
+def _end(chip, up):
+    """Over; but what an earlier upgrade left half written, and this one did not bring, still keeps the manager."""
+    left = up.now.force
+    for image in up.control.images:
+        left &= ~(1 << image.id)
+    if not left:
+        return progress.forget(chip)
+    now = progress.Progress()
+    now.state, now.force = progress.FORCE_UPDATE, left
+    progress.save(chip, now)
 
 
 def _write(chip, com, want, place, buf):

@@ -5,7 +5,7 @@ replaced, no image comes twice, and an encrypted user program needs a flash tabl
 """
 
 from device.errors import Refused
-from device.layout.sifli import control, progress, table
+from device.layout.sifli import control, progress, table, wire
 
 OK, GENERAL, PARAMETER, NO_SPACE, NOT_READY, HW_VER, SDK_VER, FW_VER, FW_INVALID, CONTROL_INVALID, ONGOING = range(11)
 USER_REJECT, UNEXPECTED, INDEX_ERROR, UPDATING, MISS_PACKET, FLASH = range(11, 17)
@@ -60,7 +60,8 @@ def _room(chip, found):
         place = chip.place(image.id)
         if place == 0 or image.id in seen:
             return PARAMETER
-        if place is None or image.length > place.size:
+        # A packet's number has two bytes.
+        if place is None or image.length > place.size or wire.count(image.length, found.block) > 0xFFFF:
             return NO_SPACE
         # The loader decrypts by the key in the flash table, so the table has to take it.
         if image.id == control.HCPU and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):

@@ -63,7 +63,8 @@ def manage(chip):
             finish(chip, buf)
         except (OtaError, OSError):
             return _force(chip, now)
-    return "" if settle(chip, buf) else _force(chip, now)
+        now = progress.load(chip)
+    return "" if settle(chip, buf) and not now.force else _force(chip, now)
 
 
 def _force(chip, now):

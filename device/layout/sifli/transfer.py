@@ -26,6 +26,7 @@ class Transfer:
         self.timer = None
         self.good = self.since = self.retries = self.seen = self.total = 0
         self.answered = False
+        self.asked = None
         self.state = p.IDLE
 
     def _arm(self, kind, ms):
@@ -45,7 +46,7 @@ class Transfer:
             if not self.manager or self.state not in (p.PREPARE_START, p.TRAN_START) or self.up.image:
                 result = g.UNEXPECTED
                 # The same question once more: the answer was lost.
-                if self.up.image and self.up.image.id == image and not self.good:
+                if self.up.image and not self.good and fields == self.asked:
                     result = g.OK
             else:
                 result, skip = self.up.start(image, length, total, every)
@@ -53,6 +54,7 @@ class Transfer:
             result = g.FLASH
         if not result:
             self.state = p.TRAN_START
+            self.asked = fields
             self.total = total
             self.good = self.up.now.packets
             self.since = self.retries = 0

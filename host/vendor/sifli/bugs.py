@@ -83,7 +83,7 @@ MUTANTS = [
         CHIP,
         "if signed.key_hash(der) != self.nonce:",
         "if der is None:",
-        PHONE + "a_key_in_the_table_that_the_efuses_do_not_name_refuses",
+        PHONE + "a_package_of_the_tables_own_key_is_refused_where_the_efuses_name_another",
     ),
     Mutant(
         "take development keys",

@@ -1,6 +1,6 @@
 """A SiFli chip as a virtual board: two programs on one flash, and the chip's own step, which starts the manager.
 
-The user program is MicroPython with the board's files; the manager is another program of the same flash, manager.py.
+The user program is MicroPython with the board's files; the manager is another program of the same flash, ota.py.
 What a program's image holds does not run: it tells which one is meant. The keys are those in build/keys, made there
 where they are not; the last sector of the file stands for the eFuses.
 """
@@ -80,7 +80,7 @@ def make(flash: SimFlash, firmware: bytes, keys: workshop.Keys | None = None) ->
         raise Refused("size", f"a program of {len(firmware):,} bytes, compressed {len(kept):,}, has no place")
     for off, data in (
         (0, workshop.table_bytes(PLACES["manager"], keys.public, BASE)),
-        (MANAGER - BASE, b"the OTA manager: manager.py"),
+        (MANAGER - BASE, b"the OTA manager: ota.py"),
         (PLACES["user"][0] - BASE, firmware),
         (PLACES["upgrade"][0][0] - BASE, kept),
         (EFUSES, workshop.efuse(keys, UID)),
@@ -124,7 +124,7 @@ def boot(flash: SimFlash, options: Any, cause: int, before: Started | None) -> S
     if address != MANAGER:
         return Started(None, b"boot error: nothing at %08x" % address)
     said = b"SFBL: jump to 0x%08x" % address
-    return Started("manager", said, address - BASE, program="/manager.py")
+    return Started("manager", said, address - BASE, program="/ota.py")
 
 
 def enter(flash: SimFlash) -> Started:

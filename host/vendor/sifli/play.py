@@ -131,7 +131,7 @@ def push(
     else:
         from host.vendor.sifli import radio
 
-        radio.play(phone, way.ble or "", note, told)
+        radio.by_bluetooth(phone, way.ble or "", note, told)
     if not phone.done:
         raise _why(phone)
     return Said(phone, time.monotonic() - began)

@@ -1,6 +1,6 @@
 """The phone's end over Bluetooth: any radio that connects, writes without a response and hears notifications.
 
-`play` uses the computer's own by `bleak`, which is not installed unless asked for: pip install bleak.
+`by_bluetooth` uses the computer's own by `bleak`, which is not installed unless asked for: pip install bleak.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class Air(Protocol):
 
     values: asyncio.Queue[bytes]
     mtu: int
-    up: bool
+
+    @property
+    def up(self) -> bool: ...
 
     async def connect(self) -> None: ...
 
@@ -114,7 +116,7 @@ class Bleak:
             await self.client.disconnect()
 
 
-def play(phone: Phone, who: str, note: Callable[[str], None], step: Callable[[int, int], None]) -> None:
+def by_bluetooth(phone: Phone, who: str, note: Callable[[str], None], step: Callable[[int, int], None]) -> None:
     """Push over the computer's Bluetooth."""
     try:
         import bleak  # noqa: F401

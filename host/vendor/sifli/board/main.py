@@ -1,4 +1,5 @@
-# The user program: the application's turn, updates, and phones that want to begin an upgrade.
+"""The user program: the application's turn, updates, and phones that want to begin an upgrade."""
+
 import os
 
 from wiring import Board, desk

@@ -1,4 +1,5 @@
-# The wiring of a SiFli board: its flash by a memory map, its eFuses, its links to phones. Yours to change.
+"""The wiring of a SiFli board: its flash by a memory map, its eFuses, its links to phones. Yours to change."""
+
 import json
 
 import chip

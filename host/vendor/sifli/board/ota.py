@@ -1,4 +1,5 @@
-# The OTA manager: what the chip starts at every reset. It installs what waits, and starts the user program or stays.
+"""The OTA manager, which the chip starts at every reset: it installs what waits and starts the user program, or stays."""
+
 import chip
 from wiring import Board, desk
 
