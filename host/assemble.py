@@ -1,6 +1,7 @@
 """Puts components together into a package: encrypted or not, the chain of chunks, the signed header.
 
-What travels is decided by pack.py. The bytes are those of device/pipe/FORMAT.md; the device's own constants say where each field lies.
+What travels is decided by pack.py. The bytes are those of device/pipe/FORMAT.md; the device's own constants say where
+each field lies.
 """
 
 from __future__ import annotations
