@@ -89,12 +89,12 @@ def _scenarios() -> dict[str, Sifli]:
 SCENARIOS: dict[str, Sifli] = _scenarios()
 EXHAUSTIVE = ("update", "unhealthy", "hang")
 # What `make test` and the search for seeded bugs go through.
-QUICK = ("update", "unhealthy", "hang-behind", "journal-full", "noise-hang")
+QUICK = ("update", "deflate", "unhealthy", "hang-behind", "journal-full-hang", "dies", "noise-hang")
 ROOMY = "deflate"
 # More of them, for seeded bugs.
 HUNT = ("hang", "update-shared-table", "unit-256", "erase-64k")
 # Those that are played with faults; between them they have every way out of a trial.
-FAULTY = ("update", "unhealthy", "update-shared-table", "hang", "dies", "no-link", "journal-full", "locked")
+FAULTY = ("update", "unhealthy", "hang-behind", "dies", "no-link", "update-shared-table", "journal-full", "locked")
 # Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
 STATES = 20500
 SHARE = 8

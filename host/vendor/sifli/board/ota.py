@@ -1,4 +1,4 @@
-"""The OTA manager, which the chip starts at every reset: it installs what waits and starts the user program, or stays."""
+"""The OTA manager, which the chip starts at every reset: it installs what waits, starts the user program, or stays."""
 
 import chip
 from wiring import Board, desk
