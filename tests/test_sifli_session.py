@@ -1,6 +1,6 @@
 """A chip's session: every row of the vendor's order of checks, and everything that a phone may send wrong."""
 
-from device.layout.sifli import gate as g
+from device.layout.sifli import codes as g
 from device.layout.sifli import loader, table
 from device.layout.sifli import messages as m
 from device.layout.sifli import progress as p

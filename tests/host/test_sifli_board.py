@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import time
 
 import pytest
@@ -13,6 +14,9 @@ from host.sim.board import VirtualBoard, create_for, mpota_files
 from host.sim.flash import SimFlash
 from host.vendor.sifli import bench, demo, machine, play, workshop
 from tests.host.command import call
+
+# Real processes behind a pty can lose a race on a busy machine.
+pytestmark = pytest.mark.flaky(reruns=1)
 
 OLD, NEW = workshop.program(20000, 1), workshop.program(24000, 2)
 RES = workshop.program(60000, 3)
@@ -150,6 +154,13 @@ def test_bytes_on_a_paced_line_are_nearly_all_the_images_and_a_lost_packet_costs
     assert clean.wire <= 1.01, "the line is paced"
     # Each loss is one packet in a hundred and what was under way behind it.
     assert bad.sent < clean.sent * 1.1
+
+
+def test_bluetooth_without_its_package_says_what_to_install(monkeypatch, tmp_path, keys, capsys):
+    up = pack(tmp_path, keys, ("res", RES, 0, 3))
+    monkeypatch.setitem(sys.modules, "bleak", None)
+    assert call("push", "--layout", "sifli", up, "--ble", "SIFLI_APP-f0f1") == 4
+    assert "pip install bleak" in capsys.readouterr().err
 
 
 def test_image_files_are_known_by_the_vendors_names(tmp_path, keys):

@@ -75,6 +75,16 @@ class Control:
                 return image
         return None
 
+    def staging(self, id, sector):
+        """Where in its area a compressed image lies, the user program first; for None, the bytes that all need."""
+        at = 0
+        for image in sorted(self.images, key=lambda i: i.id):
+            if image.flags & COMPRESS:
+                if image.id == id:
+                    return at
+                at += (image.length + sector - 1) // sector * sector
+        return at
+
     def same(self):
         """A digest of all that a resumed upgrade must have in common with the one before it: all but the lengths."""
         h = sha256(struct.pack(HEAD, self.dfu, self.hw, self.sdk, self.fw, self.key, 0, self.block, len(self.images)))

@@ -10,8 +10,8 @@ from struct import pack
 from device.errors import Corrupt, FlashError, OtaError
 from device.layout.sifli import control, page, progress
 from device.layout.sifli.chip import User, known, moved
+from device.layout.sifli.codes import FLASH, FW_INVALID, OK
 from device.layout.sifli.com import Com, Stored
-from device.layout.sifli.gate import FLASH, FW_INVALID, OK
 from device.layout.sifli.install import run, survey
 from device.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from device.store.records import Records

@@ -6,9 +6,20 @@ replaced, no image comes twice, and an encrypted user program needs a flash tabl
 
 from device.errors import Refused
 from device.layout.sifli import control, progress, table, wire
+from device.layout.sifli.codes import (
+    CONTROL_INVALID,
+    FW_VER,
+    GENERAL,
+    NO_SPACE,
+    NOT_READY,
+    OK,
+    ONGOING,
+    PARAMETER,
+    SDK_VER,
+    UNEXPECTED,
+    USER_REJECT,
+)
 
-OK, GENERAL, PARAMETER, NO_SPACE, NOT_READY, HW_VER, SDK_VER, FW_VER, FW_INVALID, CONTROL_INVALID, ONGOING = range(11)
-USER_REJECT, UNEXPECTED, INDEX_ERROR, UPDATING, MISS_PACKET, FLASH = range(11, 17)
 RESULTS = {"control-hash": GENERAL, "control-signature": CONTROL_INVALID, "control-fields": CONTROL_INVALID}
 # A chip that does not know its SDK's version says so, and takes any.
 ANY_SDK = 0xFFFFFFFF
@@ -68,17 +79,6 @@ def _room(chip, found):
             return USER_REJECT
         seen.append(image.id)
     slot = chip.free()
-    if staging(found, None, chip.flash.erase_size) > chip.slots[slot].size:
+    if found.staging(None, chip.flash.erase_size) > chip.slots[slot].size:
         return NO_SPACE
     return OK if seen else PARAMETER
-
-
-def staging(found, id, sector):
-    """Where in its area a compressed image lies, the user program first; for None, the bytes that all of them need."""
-    at = 0
-    for image in sorted(found.images, key=lambda i: i.id):
-        if image.flags & control.COMPRESS:
-            if image.id == id:
-                return at
-            at += (image.length + sector - 1) // sector * sector
-    return at

@@ -15,6 +15,7 @@ from device.errors import FlashError
 
 MAGIC = b"SFJ1"
 HEAD_SIZE = 12
+_BLANK = b"\xff" * 64
 
 
 def encode(tag, data):
@@ -31,7 +32,17 @@ def decode(data, at):
     end = mid + data[at + 1]
     if end + 4 > len(data) or pack("<I", crc32(data[at:end])) != data[end : end + 4]:
         return None
-    return data[at + 2 : mid].decode(), data[mid:end], end + 4
+    return bytes(data[at + 2 : mid]).decode(), bytes(data[mid:end]), end + 4
+
+
+def _used(view):
+    """Bytes of a sector in front of what is erased at its end."""
+    n = len(view)
+    while n > 63 and view[n - 64 : n] == _BLANK:
+        n -= 64
+    while n and view[n - 1] == 255:
+        n -= 1
+    return n
 
 
 class Log:
@@ -46,22 +57,21 @@ class Log:
         self.records = {}
         # Where the next record goes; the sector's end: into a fresh one.
         self.at = self.size
+        view = memoryview(bytearray(self.size))
         for i in (0, 1):
-            self._load(i)
+            self._load(i, view)
 
     def _up(self, n):
         return (n + self.unit - 1) // self.unit * self.unit
 
-    def _load(self, i):
-        data = bytearray(self.size)
+    def _load(self, i, data):
         self.flash.read(i * self.size, data)
-        data = bytes(data)
         magic, number, crc = unpack("<4sII", data[:HEAD_SIZE])
         if magic != MAGIC or crc != crc32(data[:8]) or number <= self.number:
             return
         self.sector, self.number, self.records = i, number, {}
         at = end = self._up(HEAD_SIZE)
-        last = len(data.rstrip(b"\xff"))
+        last = _used(data)
         while at < last:
             found = decode(data, at)
             if found:

@@ -9,9 +9,10 @@ record says ends it. Whatever comes, nothing is written outside the image that w
 """
 
 from device.errors import Corrupt, OtaError
-from device.layout.sifli import gate as g
+from device.layout.sifli import codes as g
 from device.layout.sifli import messages as m
 from device.layout.sifli import progress as p
+from device.layout.sifli.gate import judge
 from device.layout.sifli.transfer import Transfer
 from device.store.journal import trial
 
@@ -82,7 +83,7 @@ class Session(Transfer):
         state = self.state
         if not self.manager and trial(self.chip.journal):
             state = p.UPDATING
-        result, found = g.judge(self.chip, self.gate, packet, state, id == m.INIT and begun)
+        result, found = judge(self.chip, self.gate, packet, state, id == m.INIT and begun)
         again = not result and begun and self.up.matches(found)
         if not result and id == m.RESUME and not again:
             result = g.PARAMETER if begun else g.GENERAL

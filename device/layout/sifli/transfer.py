@@ -5,7 +5,7 @@ it is heard again. A response stands for what is stored, and only then.
 """
 
 from device.errors import OtaError
-from device.layout.sifli import gate as g
+from device.layout.sifli import codes as g
 from device.layout.sifli import messages as m
 from device.layout.sifli import progress as p
 from device.layout.sifli import upgrade as u

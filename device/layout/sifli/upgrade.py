@@ -7,7 +7,7 @@ one that is written in place makes the manager stay until it is whole.
 
 from device.errors import Corrupt, FlashError
 from device.layout.sifli import control, page, progress, signed, wire
-from device.layout.sifli.gate import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER, staging
+from device.layout.sifli.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
 from device.store.flash import Region
 from device.store.writer import digest, put
 
@@ -73,7 +73,7 @@ class Upgrade:
         if not image.flags & control.COMPRESS:
             return self.chip.place(image.id)
         area = self.chip.slots[self.now.slot]
-        at = staging(self.control, image.id, self.chip.flash.erase_size)
+        at = self.control.staging(image.id, self.chip.flash.erase_size)
         return Region(area, at, area.size - at)
 
     def start(self, id, length, total, every):
