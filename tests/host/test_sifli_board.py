@@ -1,7 +1,9 @@
 """Upgrades of a real board: MicroPython's unix port with the shipped modules, two programs, a pty and TCP."""
 
 import json
+import os
 import socket
+import subprocess
 import sys
 import time
 
@@ -135,6 +137,20 @@ def test_the_program_on_a_pty_and_a_program_of_the_wrong_kind(board, tmp_path, k
 def _last_json(capsys):
     out = capsys.readouterr().out
     return out[out.index("{") :]
+
+
+def test_a_board_of_the_command_line_is_made_with_its_keys_and_starts_again(tmp_path, keys):
+    app = tmp_path / "app.bin"
+    app.write_bytes(OLD)
+    command = [sys.executable, "-m", "host", "board", "--layout", "sifli", "--flash", "watch.bin"]
+    env = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTHONUNBUFFERED": "1"}
+    for more in (["--firmware", "app.bin"], []):
+        with subprocess.Popen([*command, *more], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as board:
+            said = [board.stdout.readline() for _ in range(3)]
+            board.terminate()
+        assert "The board is at" in said[0] and "manager starts" in said[1] and "user starts" in said[2]
+    assert workshop.keys(tmp_path / "build/keys").root == look(tmp_path / "watch.bin", lambda chip: chip.root_key)
+    assert (tmp_path / "build/keys" / workshop.SIGNING_KEY).stat().st_mode & 0o77 == 0
 
 
 def test_a_port_where_nobody_answers_says_so(monkeypatch, tmp_path, keys, capsys):

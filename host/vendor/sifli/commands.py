@@ -97,7 +97,7 @@ def _read(path: str) -> bytes:
 @click.option("--id", "ids", metavar="NAME=ID", multiple=True, help="An image whose name says no id: clock=8.")
 @click.option("--every", type=click.IntRange(1, 255), default=20, show_default=True, help="Packets a response.")
 @click.option("--restart", is_flag=True, help="Forget an upgrade under way, in place of going on with it.")
-@click.option("--older", is_flag=True, help="The older messages, 0 to 17, which chips of before 2024 know.")
+@click.option("--older", is_flag=True, help="The older messages, 0 to 17, which older chips know.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
     """Play the phone: send FOLDER's control packet and images to a chip. Pushing again goes on."""

@@ -13,6 +13,9 @@ from device.layout.sifli import com, control, offline, signed, table, wire
 from host.report import Report, Table
 from host.rom import Rom
 
+# More than any table and its chip's calibration.
+DUMP = 1 << 17
+
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, if they are anything of a SiFli chip's."""
@@ -40,10 +43,11 @@ def _table(data: bytes) -> Report | None:
     der = table.public_key(rom)
     key = signed.key_hash(der).hex() if signed.modulus(der) else None
     can = "is rewritten by an upgrade" if table.writable(rom, table.IMG_HCPU2) else "shares its sector, so it stays"
-    facts: dict[str, object] = {"kind": "flash table", "key": key, "places": len(rows), "headers": len(heads)}
+    kind, what = ("flash dump", "the flash of a SiFli chip") if len(data) >= DUMP else ("flash table", "a flash table")
+    facts: dict[str, object] = {"kind": kind, "key": key, "places": len(rows), "headers": len(heads)}
     return Report(
-        "flash table",
-        f"a SiFli flash table; upgrades signed by key {key or 'none'}; the user program's header {can}",
+        kind,
+        f"{what}; upgrades signed by key {key or 'none'}; the user program's header {can}",
         facts,
         [
             Table("places", ("flash id", "at", "bytes", "runs at"), rows),
