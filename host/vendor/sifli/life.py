@@ -14,7 +14,7 @@ from typing import Any
 
 from device.board import Board
 from device.errors import OtaError, Refused
-from device.layout.sifli import install, loader, signed
+from device.layout.sifli import finish, install, loader, signed
 from device.layout.sifli.chip import Chip
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
@@ -115,7 +115,7 @@ class Rig(Releases):
     def __init__(self, s: Sifli) -> None:
         super().__init__(s)
         # As explore.py says of the installer's.
-        loader.collect = install.collect = int
+        finish.collect = install.collect = loader.collect = int
         self.images = list(s.images) or [noisy(size, i + 1) for i, size in enumerate(s.sizes)]
         names = ["user", "area 0", "area 1"]
         row = names if s.user_first else names[1:] + names[:1]
