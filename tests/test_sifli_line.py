@@ -57,6 +57,33 @@ def test_a_length_that_does_not_fit_is_no_frame():
     assert fed(line.encode(bytes(80)) + line.encode(b"ok"), frames) == [b"ok"] and frames.bad
 
 
+class Streams:
+    """Sockets of a phone that goes, reads nothing, or breaks."""
+
+    def __init__(self, takes=None, breaks=False):
+        self.takes, self.breaks, self.closed = takes, breaks, False
+
+    def write(self, data):
+        if self.breaks:
+            raise OSError(104)
+        return self.takes
+
+    def close(self):
+        self.closed = True
+
+
+class Bare(line.Line):
+    def open(self, rx, tx=None):
+        self.rx, self.tx = rx, tx or rx
+
+
+def test_a_phone_that_does_not_read_or_breaks_is_lost_and_holds_up_nobody():
+    for streams in (Streams(None), Streams(0), Streams(breaks=True)):
+        link = Bare(streams)
+        link.up = True
+        assert link.write(b"value") and not link.up
+
+
 class Phone:
     """A link whose other end is this test."""
 

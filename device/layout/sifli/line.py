@@ -121,11 +121,16 @@ class Line:
         return None
 
     def write(self, value):
-        """Send a value; True where it is on its way."""
+        """Send a value; True where it is on its way, or nobody is there any more who would take it."""
         data = encode(value)
-        while data:
-            n = self.tx.write(data)
-            data = data[n or 0 :]
+        try:
+            while data:
+                n = self.tx.write(data)
+                if not n:
+                    raise OSError(11)
+                data = data[n:]
+        except OSError:
+            self.lost()
         return True
 
     def drop(self):
@@ -144,50 +149,42 @@ class Tcp(Line):
 
     def __init__(self, server):
         self.server = server
+        self.door = select.poll()
+        self.door.register(server, select.POLLIN)
         super().__init__(server)
 
-    def read(self):
-        """As Line; a phone that comes takes the place of one before."""
-        if self._server_ready():
-            self._leave()
-            sock = self.server.accept()[0]
-            sock.setblocking(False)
-            self.frames.have, self.frames.need = 0, 4
-            self.open(sock)
-        try:
-            return None if self.rx is self.server else super().read()
-        except OSError:
-            return self._leave()
-
-    def _server_ready(self):
-        poll = select.poll()
-        poll.register(self.server, select.POLLIN)
-        return poll.poll(0)
-
     def open(self, rx, tx=None):
-        """A phone's connection, or none: the server's own."""
+        """A phone's connection, or none: the server itself."""
         self.rx = self.tx = rx
         if rx is not self.server:
             self.poll.register(rx, select.POLLIN)
 
-    def _leave(self):
+    def read(self):
+        """As Line; a phone that comes takes the place of one before."""
+        try:
+            if self.door.poll(0):
+                self.lost()
+                sock = self.server.accept()[0]
+                sock.setblocking(False)
+                self.frames.have, self.frames.need = 0, 4
+                self.open(sock)
+            return None if self.rx is self.server else super().read()
+        except OSError:
+            return self.lost()
+
+    def write(self, value):
+        """As Line: a phone that does not read is none."""
+        return self.rx is self.server or super().write(value)
+
+    def drop(self):
+        """The chip ends the connection."""
+        super().drop()
+        self.lost()
+
+    def lost(self):
+        """The connection is over."""
+        self.up = False
         if self.rx is not self.server:
             self.poll.unregister(self.rx)
             self.rx.close()
             self.rx = self.server
-        self.up = False
-
-    def write(self, value):
-        """As Line, to a phone that may be gone."""
-        try:
-            return self.rx is self.server or super().write(value)
-        except OSError:
-            self._leave()
-            return True
-
-    def drop(self):
-        super().drop()
-        self._leave()
-
-    def lost(self):
-        self._leave()
