@@ -104,7 +104,7 @@ def status(layout):
         "running": "app",
         "takes": "RBL packages, no files",
         "version": version and text(version),
-        "rbl": head and head.version.decode(),
+        "rbl": head and repr(head.version)[2:-1],
         "floor": text(layout.floor()),
         "trial": record
         and {"version": text(record.version), "trials": record.trials, "runs": layout.on_trial() is not None},
