@@ -194,7 +194,10 @@ def test_a_row_that_the_loaders_table_has_not_or_has_otherwise_is_named():
     row = it.rows[b"download"]
     raw = dict(it.rows)
     raw[b"download"] = table.Entry(b"download", table.CODE, row.offset, row.size)
-    for theirs, words in ((missing, "the loader has none, the application 0x132000"), (raw, "only one of them with CRCs")):
+    for theirs, words in (
+        (missing, "the loader has none, the application 0x132000"),
+        (raw, "only one of them with CRCs"),
+    ):
         code = it.part(b"bootloader")
         code.erase(sim.TABLE_AT, code.size - sim.TABLE_AT)
         code.prog(sim.TABLE_AT, b"".join([theirs[name].encode() for name in theirs]))

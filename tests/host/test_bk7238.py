@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import random
 import re
 import struct
 import subprocess
@@ -189,6 +190,8 @@ def test_fastlz_of_both_levels_is_read():
         lambda: quick.quicklz(bytes((0x49, 20, 9)) + bytes(30)),
         lambda: quick.quicklz(bytes((0x4D, 20, 30)) + b"\xff\xff\xff\xff" + bytes(30)),
         lambda: quick.fastlz(b"\x60abc"),
+        lambda: quick.unpack(b"\0\0\0\x00", "fastlz"),
+        lambda: quick.fastlz(b"\x20a\xe0" + b"\xff" * 300 + b"\0\0"),
     ],
 )
 def test_broken_blocks_are_errors(call):
@@ -263,6 +266,102 @@ def test_a_window_that_the_loaders_heap_is_not_known_to_hold_is_named():
     assert [name for name, wrong in found if wrong] == ["window"]
 
 
+def test_a_distance_beyond_the_window_that_is_said_is_refused_as_the_vendors_decoder_does():
+    noise = bytes(random.Random(7).randbytes(4000))
+    app = application(1000) + noise + application(5000, 2) + noise
+    data = packer.pack(app, options("lzma", "none"))
+    body = bytearray(replay_bk7238.plain(data, rbl.Header.decode(data[:96])))
+    for window, failed in ((16384, []), (9003, []), (4096, ["decode"]), (0, ["decode"])):
+        body[1:5] = struct.pack("<I", window)
+        made, sealed = replay_bk7238.made(app, bytes(body), 0x402)
+        staged = made.encode() + sealed
+        assert [name for name, wrong in verdict.checks_for(staged) if wrong] == failed, window
+        it = sim.Chip({"product": "lamp"}, None)
+        it.write_loader()
+        it.part(b"download").prog(0, staged)
+        assert it.boot().code == (copier.VERIFY if failed else copier.DONE)
+
+
+def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(app, tmp_path, capsys):
+    before = app.read_bytes()
+    given = ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]
+    assert run(*given, "-o", app) == 3 and app.read_bytes() == before
+    assert "a name of its own" in capsys.readouterr().err
+    out = tmp_path / "x.rbl"
+    for more in (["-s", "none", "-k", "short"], ["-s", "aes", "-i", "é" * 16], ["-c", "zip"], ["-p", ""]):
+        assert run(*given, *more, "-o", out) == 3 and not out.exists(), more
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    # Without the input the vendor's letters are the vendor's still.
+    assert run("pack", "--layout", "bk7238", "-v", "1", "-o", out) == 2
+    assert "Missing option '-f'" in capsys.readouterr().err
+    # An argument is bytes, as for the vendor's tool.
+    assert run("pack", "--layout", "bk7238", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
+    assert rbl.Header.decode(out.read_bytes()[:96]).version == b"1\xff\x1b"
+    assert "app 1\\xff\\x1b" in explain(out.read_bytes()).text
+
+
+def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
+    out = vendors(app)
+    run("keygen", tmp_path / "k.pem")
+    signed = tmp_path / "x.mpota"
+    given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
+    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    capsys.readouterr()
+    assert run("verify", "--layout", "bk7238", signed, "--key", tmp_path / "k.pub") == 3
+    assert "without --layout" in capsys.readouterr().err
+    assert run("verify", "--layout", "bk7238", out, "--running", app) == 3
+    assert "is no RBL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip", "lzma"])
+def test_a_package_under_a_key_of_ones_own_is_signed_and_verify_does_not_claim_to_have_seen_it(
+    compress, app, tmp_path, capsys
+):
+    out = vendors(app, "-c", compress, "-k", "K" * 32)
+    run("keygen", tmp_path / "k.pem")
+    signed = tmp_path / "x.mpota"
+    given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
+    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    assert "does not open with the vendor's key" in capsys.readouterr().err
+    assert run("verify", signed, "--key", tmp_path / "k.pub") == 0
+    said = capsys.readouterr().out
+    assert "does not open with the vendor's key" in said and "the bootloader takes it" not in said
+
+
+def test_inspect_reads_every_package_of_the_vendors_tools_to_its_image(vectors):
+    kinds = set()
+    for case in vectors["vendor_packages"]:
+        report = explain(base64.b64decode(case["package_b64"]))
+        assert report.facts["image"] == f"{case['size']:,} bytes, whole: length and FNV-1a are right", case["size"]
+        kinds.add((case["compress"], case["crypt"]))
+    assert len(kinds) == 8
+    fast = bytes((3,)) + b"abcd" + bytes((0xE0, 0, 3))
+    made, body = replay_bk7238.made(b"abcdabcdabcda", struct.pack(">I", len(fast)) + fast, rbl.FASTLZ)
+    assert "whole" in explain(made.encode() + body).facts["image"]
+
+
+def test_inspect_says_why_an_image_cannot_be_seen():
+    app = application(5000)
+    good = packer.pack(app, options("lzma", "none"))
+    lzma = replay_bk7238.plain(good, rbl.Header.decode(good[:96]))
+    for stream, algo, words in (
+        (b"\0\0\0\x09abc", rbl.QUICKLZ, "a block of 9 bytes"),
+        (struct.pack(">I", 0), rbl.FASTLZ, "ends in the middle"),
+        (struct.pack(">I", 3) + b"\x4d\x10\x20", rbl.QUICKLZ, "not seen"),
+        (b"a web page" * 5, rbl.GZIP, "not seen"),
+        (lzma[:1] + b"\xff" * 4 + lzma[5:], rbl.LZMA, "not seen"),
+        (lzma[:60], rbl.LZMA, "another one than"),
+        (app + b"x", 0, "more bytes"),
+        (app[:-1], 0, "4,999 bytes, another one"),
+        (app, 0x700, "0x700"),
+    ):
+        head, body = replay_bk7238.made(app, stream, algo)
+        assert words in explain(head.encode() + body).facts["image"], words
+    wide = replay_bk7238.made(app, app, 0)
+    wide[0].raw = wide[0].body = 0xFFFFFFFF
+    assert not explain(wide[0].encode() + wide[1]).ok
+
+
 def test_an_rbl_is_signed_into_a_package_and_nothing_else_is(app, tmp_path, capsys):
     out = vendors(app)
     assert run("keygen", tmp_path / "k.pem") == 0
@@ -290,6 +389,10 @@ def test_a_loader_code_and_a_broken_package_are_explained(app):
     assert it.boot().code == copier.DONE
     dump = explain(bytes(it.flash.flash.cells.get(0, sim.SIZE)))
     assert dump.kind == "flash dump" and dump.facts["headers"] == {"app": "app 1.0.1, none, aes", "download": "none"}
+    it.theirs[b"app"] = table.Entry(b"app", table.CODE, 0x7FFFFFFF, 0xFFFFFFFF)
+    it.write_loader()
+    astray = explain(bytes(it.flash.flash.cells.get(0, sim.SIZE)))
+    assert astray.facts["headers"] == {"app": "none", "download": "none"}
     broken = bytearray(package(application(500)))
     broken[30] ^= 1
     assert not explain(bytes(broken)).ok

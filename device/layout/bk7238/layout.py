@@ -64,7 +64,7 @@ class Layout(Records):
             if row is None or row != mine:
                 seen = "0x%x+0x%x" % (row.offset, row.size) if row else "none"
                 words = "%s: the loader has %s, the application 0x%x+0x%x%s; flash a loader with this table"
-                crc = row and row.flash != mine.flash and ", only one of them with CRCs between" or ""
+                crc = ", only one of them with CRCs between" if row and row.flash != mine.flash else ""
                 return words % (name.decode(), seen, mine.offset, mine.size, crc)
         return ""
 
