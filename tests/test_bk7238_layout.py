@@ -283,7 +283,9 @@ def test_trials_are_counted_and_used_up_they_end_the_trial():
     it = chip()
     assert run(boot(it), release(package(NEW), 1, 1).bytes())[0] == "reset"
     for left in (2, 1, 0):
-        assert boot(it, soc.WDT).layout.on_trial().trials == left
+        layout = boot(it, soc.WDT).layout
+        assert layout.on_trial().trials == left
+        assert layout.status()["findings"][-1] == "last download: installed, on trial"
     board = boot(it, soc.WDT)
     assert not board.layout.on_trial()
     assert board.layout.status()["failed"]["reason"] == "watchdog"
@@ -293,7 +295,7 @@ def test_by_hand_there_is_no_way_back_but_an_update_that_waits_is_dropped():
     it = chip()
     board = boot(it)
     error = raises(NotNow, "rollback", board.layout.rollback, "by hand")
-    assert "older version" in str(error)
+    assert "as a newer version" in str(error)
     assert run(board, release(package(NEW), 1, 1).bytes())[0] == "reset"
     board = it.run(soc.SOFT)
     raises(NotNow, "staged", board.layout.confirm)

@@ -14,7 +14,7 @@ from device.store.records import FIRMWARE, Records
 
 # The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
 PROGRESS = "<8s32sII"
-NO_WAY_BACK = "the loader keeps no image before this one: install the older version, it takes any"
+NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 
 class Held(Region):

@@ -153,7 +153,9 @@ def _ended(layout):
     for tag, words in (("failed", "given up: %s"), ("running", "installed"), ("armed", "complete, armed")):
         record = layout.record(tag)
         if record and record.id == key:
-            return words % layout.reason(key) if "%" in words else words
+            if "%" in words:
+                return words % layout.reason(key)
+            return "installed, on trial" if tag == "armed" and layout.on_trial() else words
     if length:
         return "stopped, goes on at byte %d" % at if at else "stopped, begins again"
     return "complete, not armed"
