@@ -300,6 +300,19 @@ def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(ap
     assert "app 1\\xff\\x1b" in explain(out.read_bytes()).text
 
 
+def test_without_a_name_the_package_has_the_applications_as_the_vendors_packer_gives_it(app, capsys):
+    assert run("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-p", "app") == 0
+    assert rbl.Header.decode((app.parent / "app.rbl").read_bytes()[:96]).algo == 0
+    assert run("pack", "--layout", "bk7238", "-f", app.parent / "app.rbl", "-v", "1") == 3
+    for word in ("-h", "--help"):
+        capsys.readouterr()
+        assert run("pack", "--layout", "bk7238", word) == 0
+        said = capsys.readouterr().out
+        assert [
+            letter for letter in ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-o") if f"  {letter}, --" not in said
+        ] == []
+
+
 def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
     out = vendors(app)
     run("keygen", tmp_path / "k.pem")
