@@ -390,6 +390,30 @@ def test_an_rbl_is_signed_into_a_package_and_nothing_else_is(app, tmp_path, caps
     assert "vendor's key" in prepare.prepare(another)[1][0]
 
 
+def test_what_no_board_of_this_family_takes_is_not_packed(app, tmp_path, capsys):
+    out = vendors(app)
+    folder = tmp_path / "lamp"
+    folder.mkdir()
+    (folder / "app.py").write_text("")
+    given = ["pack", out, "--layout", "bk7238", "--unsigned", "--product", "x", "--version", "1", "-o", tmp_path / "x"]
+    for more, words in ((["--app", folder], "firmware alone"), (["--resource", f"a={app}"], "firmware alone")):
+        assert run(*given, *more) == 3 and words in capsys.readouterr().err
+    assert run(*given, "--base", out) == 3 and "no --base" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_virtual_board_is_made_of_an_application_and_of_nothing_else(app, tmp_path):
+    assert machine.firmware(app) == app.read_bytes()
+    most = 0x110000 - rbl.SIZE
+    files = {"page": b"<html>", "rbl": package(application(500)), "empty": b"", "big": application(most + 1)}
+    for name, data in files.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        flash = tmp_path / f"{name}.flash"
+        assert run("board", "--layout", "bk7238", "--flash", flash, "--firmware", path) == 3, name
+        assert not flash.exists()
+
+
 def test_a_loader_code_and_a_broken_package_are_explained(app):
     it = sim.Chip({"product": "lamp"}, None)
     it.write_loader()

@@ -10,6 +10,9 @@ from device.errors import Refused
 from device.layout.bk7238 import rbl
 from host.vendor.bk7238 import verdict
 
+# What a package holds is that RBL: there is no place for files, and none for what a delta would stand on.
+ALONE = True
+
 
 def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
     """The RBL, notes, and its facts. Refused where no loader of this family would install it."""
