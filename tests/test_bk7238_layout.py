@@ -266,6 +266,17 @@ def test_status_says_what_the_vendors_page_asks_about():
     assert (status["version"], status["rbl"], status["can go back"]) == ("1.1.0", "1.0.1", False)
 
 
+def test_a_radio_that_fails_does_not_take_the_status_away():
+    board = boot(chip())
+
+    def broken():
+        raise OSError(5)
+
+    board.layout.port.radio = broken
+    found = board.layout.status()["findings"]
+    assert len(found) == 5 and found[1].startswith("Wi-Fi: the radio does not answer, OSError(5")
+
+
 def test_an_image_that_is_not_wanted_stays_says_why_and_lets_the_next_one_in():
     it = chip()
     assert run(boot(it), release(package(NEW), 1, 1).bytes())[0] == "reset"

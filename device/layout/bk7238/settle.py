@@ -120,9 +120,12 @@ def findings(layout):
     port = layout.port
     found = [layout.mismatch() or "partition tables: the loader's and the application's agree"]
     if port.radio:
-        joined, signal = port.radio()
-        words = "Wi-Fi: joined" if joined else "Wi-Fi: not joined"
-        found.append(words if signal is None else "%s, %d dBm" % (words, signal))
+        try:
+            joined, signal = port.radio()
+            words = "Wi-Fi: joined" if joined else "Wi-Fi: not joined"
+            found.append(words if signal is None else "%s, %d dBm" % (words, signal))
+        except OSError as e:
+            found.append("Wi-Fi: the radio does not answer, %r" % e)
     for name, off in sorted(port.kept.items()):
         if off:
             blank = _blank(Region(port.flash, off, port.flash.erase_size))
