@@ -8,12 +8,13 @@ import re
 import struct
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
 
 from device.errors import Refused
-from device.layout.bk7238 import copier, rbl, table
+from device.layout.bk7238 import coded, copier, rbl, table
 from host import cli
 from host.inspect import explain
 from host.sim import bk7238 as sim
@@ -21,6 +22,7 @@ from host.sim.board import VirtualBoard, create_for, mpota_files
 from host.sim.flash import SimFlash
 from host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
+from tests.host import viper32
 from tests.rbl_maker import application, package, payload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -313,6 +315,35 @@ def test_of_whatever_is_damaged_the_dry_run_says_what_the_loader_does():
         assert got.code == copier.DONE or "erase" not in {op for op, _, _ in it.flash.flash.trace}
         codes.add(got.code)
     assert codes >= {copier.DONE, copier.VERIFY, copier.CHECK}
+
+
+def test_on_the_chips_integers_of_32_bits_sums_and_blocks_are_the_same():
+    """Noise, and what carries furthest: all ones after a sum that is nearly all ones."""
+    r = random.Random(8)
+    for module in (coded, rbl):
+        names = viper32.load(Path(module.__file__), 32)
+        for data in [r.randbytes(n) for n in (0, 1, 320, 999)] + [b"\xff" * 640, bytes(640)]:
+            if module is rbl:
+                for start in ((0x9DC5, 0x811C), (0xFFFF, 0xFFFF), (0, 0xFFFF)):
+                    seen, want = names["Fnv"](), rbl.Fnv()
+                    seen.half[:] = want.half[:] = array("H", start)
+                    seen.update(data)
+                    want.update(data)
+                    assert seen.value == want.value
+                continue
+            assert names["crc16"](coded.TABLE, data, len(data)) == coded.crc16(coded.TABLE, data, len(data))
+            n = len(data) // 32
+            raws = bytearray(34 * n), bytearray(34 * n)
+            for raw, spread in zip(raws, (names["spread"], coded.spread), strict=True):
+                spread(coded.TABLE, data, raw, n)
+            assert raws[0] == raws[1]
+            if n > 1:
+                raws[0][40] ^= 4
+            back = bytearray(32 * n), bytearray(32 * n)
+            bads = [
+                f(coded.TABLE, raws[0], out, n) for f, out in zip((names["gather"], coded.gather), back, strict=True)
+            ]
+            assert back[0] == back[1] and bads == [int(n > 1)] * 2
 
 
 def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(app, tmp_path, capsys):
