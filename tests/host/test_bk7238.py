@@ -388,6 +388,8 @@ def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
     assert "without --layout" in capsys.readouterr().err
     assert run("verify", "--layout", "bk7238", out, "--running", app) == 3
     assert "is no RBL" in capsys.readouterr().err
+    assert run("verify", out, "--key", tmp_path / "k.pub") == 3
+    assert "no package but an RBL package" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("compress", ["none", "gzip", "lzma"])
