@@ -55,9 +55,7 @@ class Control:
 
     def encode(self):
         """The 256 bytes of a page that is sealed."""
-        head = pack(
-            FMT, self.status, self.slot, self.order, self.kind, self.size, self.version, self.boot, self.digest
-        )
+        head = pack(FMT, self.status, self.slot, self.order, self.kind, self.size, self.version, self.boot, self.digest)
         return head + MAGIC + seal(head) + b"\xff" * (HEAD - 56)
 
     def pristine(self):
