@@ -25,6 +25,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+PATH = click.Path(exists=True, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
@@ -90,7 +91,19 @@ def keygen_device(path: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("firmware", type=FILE)
+@click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
+@click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
+@click.option("--app", type=FOLDER, help="The folder of your application's files.")
+@click.option("--resource", "resources", metavar="NAME=FILE", multiple=True, help="A large file of the application.")
+@click.option(
+    "--mpy", metavar="ARCH", help="Compile Python to .mpy: xtensawin, armv6m ..., or none for bytecode alone."
+)
+@click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@click.option("--port", help="A board to ask for its --mpy and --mpy-version.")
+@click.option(
+    "--base", "bases", type=PATH, multiple=True, help="What boards run now: firmware, folder or package; adds a delta."
+)
+@click.option("--device-key", "device_keys", type=FILE, multiple=True, help="Opens a base that is encrypted.")
 @click.option("--key", type=FILE, help="The private key that signs.")
 @click.option("--unsigned", is_flag=True, help="Do not sign; only a board wired to take unsigned packages takes it.")
 @click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
@@ -103,39 +116,55 @@ def keygen_device(path: Path, as_json: bool) -> None:
     show_default=True,
     help="Chunk size in KiB.",
 )
-@click.option("--compress", type=click.Choice(["deflate", "none"]), default="deflate", show_default=True)
+@click.option(
+    "--compress",
+    type=click.Choice(["auto", "none", "deflate", "lzma"]),
+    default="auto",
+    show_default=True,
+    help="auto: for each component whatever is smallest.",
+)
+@click.option(
+    "--decodes", default="", help="What auto may use: +lzma is what `flash` gives a board and LZMA, -xtensa is less."
+)
 @click.option(
     "--encrypt-for", type=FILE, multiple=True, help="A device key; only boards that hold one given here can read it."
 )
-@click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default.")
+@click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default. A delta adds -from-BASE.")
 @as_json
-def pack(firmware: Path, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
-    """Sign FIRMWARE (an application or a merged image) into a package."""
-    from host import encrypt, keys, show
-    from host.inspect import chunk_note
+def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Sign FIRMWARE, the application of --app, or both into a package, and a delta for each --base."""
+    from host import encrypt, packing
+    from host.choose import DECODES, decoders
     from host.pack import Options
-    from host.pack import pack as make
 
     if (key is None) != unsigned:
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
-    given["chunk"] = int(given["chunk"]) * 1024
-    given["encrypt_for"] = tuple(encrypt.load(path) for path in given["encrypt_for"])
-    packed = make(firmware.read_bytes(), Options(**given), keys.load_private(key) if key else None)
-    path = out or Path(f"{given['product']}-{given['version']}.mpota")
-    path.write_bytes(packed.data)
-    notes = packed.notes + [line for line in [chunk_note(given["chunk"])] if line]
-    for line in notes:
-        show.note(line)
-    if as_json:
-        show.facts({"file": str(path), **packed.facts, "notes": notes})
-        return
-    image = int(str(packed.facts["image"]))
-    show.out.print(f"{path}  {len(packed.data):,} bytes, {len(packed.data) / image:.1%} of the image's {image:,}")
-    show.out.print(
-        f"package {packed.facts['id']}, {'signed by key ' + str(packed.facts['key']) if key else 'unsigned'}"
+    if image and given["firmware"]:
+        raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
+    if given["port"]:
+        arch, given["mpy_version"] = packing.ask_board(given["port"])
+        given["mpy"] = given["mpy"] or arch
+    inputs = packing.Inputs(
+        image or given["firmware"],
+        given["app"],
+        packing.resources(given["resources"]),
+        given["bases"],
+        given["device_keys"],
+        given["mpy"] or "",
+        given["mpy_version"],
     )
-    if packed.encrypted_for:
-        show.out.print(f"encrypted for device key {', '.join(packed.encrypted_for)}")
+    options = Options(
+        given["product"],
+        given["version"],
+        given["layout"],
+        int(given["chunk"]) * 1024,
+        given["compress"],
+        encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
+        decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
+    )
+    made = packing.make(inputs, options, key)
+    paths = packing.write(made, out or Path(f"{options.product}-{options.version}.mpota"))
+    packing.tell(made, paths, as_json)
 
 
 @cli.command()
@@ -157,16 +186,28 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
 @click.option("--product", help="The board's product.")
 @click.option("--device-key", "device_keys", type=FILE, multiple=True, help="A device key that the board holds.")
+@click.option("--base", "olds", type=PATH, multiple=True, help="What the board runs: firmware, folder or package.")
 @as_json
 def verify(
-    file: Path, key_files: tuple[Path, ...], product: str | None, device_keys: tuple[Path, ...], as_json: bool
+    file: Path,
+    key_files: tuple[Path, ...],
+    product: str | None,
+    device_keys: tuple[Path, ...],
+    olds: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
-    """Check FILE as a board does: signature, every chunk, and the image inside."""
-    from host import encrypt, keys, show
-    from host.inspect import judge
+    """Check FILE as a board does: signature, every chunk, the image and the files inside."""
+    from host import bases, encrypt, keys, show
+    from host.inspect import package_facts, want_package
+    from host.verify import Held, judge
 
+    data = file.read_bytes()
+    want_package(data)
     secrets = [encrypt.load(path) for path in device_keys]
-    report = judge(file.read_bytes(), [keys.load_public(path) for path in key_files], product, secrets)
+    layout = str(package_facts(data)["layout"]) if olds else ""
+    held = [bases.load(path, layout, None, secrets).contents for path in olds]
+    trusted = [keys.load_public(path) for path in key_files]
+    report = judge(data, Held(trusted, product, secrets, held if olds else None))
     show.report(report, as_json)
     if report.facts.get("note") and not as_json:
         show.note(str(report.facts["note"]))
@@ -324,9 +365,7 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 @click.option("--image", type=FILE, help="Sample the update to a firmware of your own instead.")
 @click.option("--table", type=FILE, help="With --image: your partition table, binary.")
 @click.option("--replay", metavar="ID", help="One state again, by the name that a report gave it.")
-@click.option(
-    "--processes", type=click.IntRange(0), default=0, help="Kill a virtual board in so many updates instead."
-)
+@click.option("--processes", type=click.IntRange(0), default=0, help="Kill a virtual board in so many updates instead.")
 @click.option("--page", type=OUT, help="Write the map of the cuts, for a browser.")
 @as_json
 def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:

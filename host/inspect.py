@@ -1,27 +1,26 @@
-"""What a file is, and whether a board would take it: packages here, images and tables in the vendors' inspectors.
+"""What a file is: packages here, images and tables in the vendors' inspectors.
 
-`explain` tells what can be read without a key; `judge` holds a package to a key and decodes every chunk with the very
-code of the board, then hands the image inside to the vendor's check.
+`explain` tells what can be read without a key; `content` decodes a component with the very code of the board. Whether a
+board would take a package is for verify.py to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
 from device.errors import Corrupt, LinkError, OtaError, Refused
-from device.pipe import decrypt, trust
-from host import format as fmt
+from device.pipe import lzma, trust
 from device.pipe.package import Chunks, Component, Package
 from device.version import text
-from host import encrypt
+from host import app, encrypt, lzma_chunk
+from host import format as fmt
 from host.report import Report, Table
-from host.vendor import prepare
 
-KINDS = {fmt.FIRMWARE: "firmware"}
+KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
 HEADER = 4096  # the board's buffer
 CHUNK = 16384  # the largest that a board takes whose settings say nothing
 
@@ -100,8 +99,16 @@ def chunk_note(chunk: int) -> str:
 
 
 def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
-    """The header of a package, proven by `keys`, or merely read where they are None."""
-    return Package.read(BytesIO(data), keys, bytearray(HEADER))
+    """The header of a package, proven by `keys`, or merely read where they are None.
+
+    Its LZMA is decoded by the standard library: the device's code is slow here.
+    """
+    kept = lzma.stage
+    lzma_chunk.use_standard_library()
+    try:
+        return Package.read(BytesIO(data), keys, bytearray(HEADER))
+    finally:
+        lzma.stage = kept
 
 
 def start_of(package: Package, i: int) -> int:
@@ -142,6 +149,7 @@ def package_facts(data: bytes) -> dict[str, object]:
                 "stages": _stages(part),
                 "chunks": -(-part.size // package.chunk),
                 "sha256": part.sha.hex(),
+                "base": {"size": part.base_size, "sha256": part.base_sha.hex()} if part.base_size else None,
             }
             for part in package.components
         ],
@@ -168,87 +176,68 @@ def _explain_package(data: bytes) -> Report:
             " ".join(_stages(part)) or "raw",
             str(-(-part.size // package.chunk)),
             part.sha.hex()[:16],
+            f"{part.base_size:,}, {part.base_sha.hex()[:16]}" if part.base_size else "",
         )
         for part in package.components
     ]
-    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins")
-    what = f"an mpota package: {facts['product']} {facts['version']} for {facts['layout']}"
+    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins", "stands on")
+    delta = any(part.base_size for part in package.components)
+    kind = "a delta, an mpota package" if delta else "an mpota package"
+    what = f"{kind}: {facts['product']} {facts['version']} for {facts['layout']}"
     missing = start_of(package, len(package.components)) - len(data)
     if missing > 0:
         what += f", and its last {missing:,} bytes are missing"
-    return Report(
-        "package", what, facts, [Table("package", ("what", "value"), lines), Table("", columns, parts)], missing <= 0
-    )
+    tables = [Table("package", ("what", "value"), lines), Table("", columns, parts)]
+    found = [] if missing > 0 else listed(package, data)
+    if found:
+        facts["files"] = [row.__dict__ for row in found]
+        tables.append(files_table(found))
+    return Report("package", what, facts, tables, missing <= 0)
 
 
-def judge(
-    data: bytes, keys: list[bytes], product: str | None = None, device_keys: Sequence[bytes] | None = None
-) -> Report:
-    """Whether the signature, every chunk and the image inside are right, in the order in which a board looks.
-
-    `device_keys` are those that the board holds; without any an encrypted package is not looked into.
-    """
-    want_package(data)
-    lines: list[tuple[str, ...]] = []
-    facts: dict[str, object] = {"checks": lines}
-    try:
-        for line in _checks(data, keys, product, device_keys or ()):
-            lines.append(line)
-        facts["note"] = chunk_note(read_package(data).chunk)
-    except OtaError as e:
-        # A link that ends in the middle may go on; a file that does has lost its end.
-        kind = Corrupt if isinstance(e, LinkError) else type(e)
-        lines.append((e.code, f"no: {e}"))
-        facts |= {"ok": False, "code": e.code, "class": kind.__name__, "error": str(e)}
-        said = str(e) if e.code in ("extra", "sealed") else f"a board says: {e}"
-        return Report("verdict", said, facts, [Table("", ("check", "result"), lines)], ok=False)
-    facts["ok"] = True
-    said = "a board that trusts this key takes it"
-    return Report("verdict", said, facts, [Table("", ("check", "result"), lines)])
-
-
-def _checks(
-    data: bytes, keys: list[bytes], product: str | None, device_keys: Sequence[bytes]
-) -> Iterator[tuple[str, str]]:
-    package = read_package(data, keys)
-    yield "signature", f"right, by key {data[8:16].hex()}"
-    if package.recipients:
-        _unlock(data, package, device_keys)
-        yield "encryption", f"one of {package.recipients} device keys is here"
-    if product is not None and package.product != product:
-        raise Refused("product", f"the package is for product {package.product!r}, this board is {product!r}")
-    yield "for", f"{package.product} {text(package.version)}, layout {package.layout}"
-    src = BytesIO(data)
-    buf = bytearray(4096)
+def listed(package: Package, data: bytes) -> list[app.Row]:
+    """The files that a package brings; none where nobody can read them without a key or a base."""
     for i, part in enumerate(package.components):
-        src.seek(start_of(package, i))
-        content = _decode(package, i, src, buf)
-        yield "chunks", f"{-(-part.size // package.chunk)} of {part.name} are right, {part.size:,} bytes"
-        if sha256(content).digest() != part.sha:
-            raise Refused("readback", f"{part.name} decodes to other bytes than were signed")
-        yield "SHA-256", f"of {part.name} is right"
-        if part.kind == fmt.FIRMWARE:
-            whole, _, seen = prepare(package.layout, content)
-            if len(whole) != len(content):
-                raise Refused("image", f"{part.name} has {len(content):,} bytes and the image inside {len(whole):,}")
-            yield "image", f"the bootloader takes it: {', '.join(f'{k} {v}' for k, v in seen.items())}"
-    if src.tell() != len(data):
-        n = len(data) - src.tell()
-        unread = "a board never reads them, but nobody signed them: copy the file again"
-        raise Corrupt("extra", f"{n:,} bytes follow the last chunk; {unread}")
+        if part.kind == fmt.FILES and not part.base_size and not package.recipients:
+            try:
+                return app.rows(decode(package, i, data))
+            except OtaError:
+                return []  # `verify` says what is wrong
+    return []
 
 
-def _unlock(data: bytes, package: Package, device_keys: Sequence[bytes]) -> None:
-    if not device_keys:
-        ids = recipients(data, package)
-        names = " or ".join(ids[:4]) + (f" or {len(ids) - 4} more" if len(ids) > 4 else "")
-        raise Refused("sealed", f"the package is encrypted for device key {names}; --device-key FILE looks into it")
-    decrypt.unlock(package, list(device_keys), bytearray(data[:HEADER]))
+def files_table(found: Sequence[app.Row]) -> Table:
+    """Paths and sizes."""
+    rows = [(row.path, f"{row.size:,}", "resource" if row.apart else "") for row in found]
+    return Table("files", ("path", "bytes", ""), rows)
 
 
-def _decode(package: Package, i: int, src: BytesIO, buf: bytearray) -> bytes:
+def content(package: Package, i: int, data: bytes) -> bytes:
+    """The bytes of component `i`, which are those that were signed."""
+    found = decode(package, i, data)
+    part = package.components[i]
+    if sha256(found).digest() != part.sha:
+        raise Refused("readback", f"{part.name} decodes to other bytes than were signed")
+    return found
+
+
+def proven(package: Package, i: int, data: bytes) -> None:
+    """Raise unless every stored chunk of component `i` is the one that was promised."""
+    chunks = Chunks(package, i, _at(package, i, data), bytearray(4096))
+    while chunks.index * package.chunk < package.components[i].size:
+        chunks.load()
+
+
+def _at(package: Package, i: int, data: bytes) -> BytesIO:
+    """The package, standing where component `i` begins."""
+    src = BytesIO(data)
+    src.seek(start_of(package, i))
+    return src
+
+
+def decode(package: Package, i: int, data: bytes) -> bytes:
     """All bytes of component `i`, chunk by chunk as a board decodes them."""
-    chunks = Chunks(package, i, src, buf)
+    chunks = Chunks(package, i, _at(package, i, data), bytearray(4096))
     out = bytearray()
     piece = bytearray(4096)
     while len(out) < package.components[i].size:

@@ -36,12 +36,13 @@ def say(text):
 
 def wanted():
     # type: () -> dict[str, list[str]]
-    """The requirements of pyproject.toml: one list for each extra, and "run" for what the command line needs."""
+    """The requirements of pyproject.toml: a list for each extra but the bench's, and "run" for the command line."""
     import tomllib  # absent before Python 3.11, which `main` refuses first
 
     with open("pyproject.toml", "rb") as f:
         project = tomllib.load(f)["project"]
-    lists = dict(project["optional-dependencies"])
+    extras = project["optional-dependencies"]
+    lists = {name: extras[name] for name in extras if not name.startswith("bench")}
     lists["run"] = project["dependencies"]
     return lists
 

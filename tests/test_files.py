@@ -77,6 +77,38 @@ def test_files_are_taken_tried_confirmed_and_the_old_ones_go():
         assert runs(plain) == APP and files_of(root + "/mpota/2") == {}
 
 
+def test_what_is_armed_is_not_confirmed_before_it_runs():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        board = plain.power_on()
+        take(board, files(TWO, (1, 2, 0)).bytes())
+        raises(NotNow, "staged", board.layout.confirm)
+        assert runs(plain) == APP
+        plain.power_on("reset").layout.confirm()
+        assert runs(plain) == TWO
+
+
+def _cut():
+    raise FlashError("cut", "the power goes")
+
+
+def test_a_confirm_that_a_cut_stopped_is_finished_at_the_next_boot():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        board = plain.power_on("reset")
+        board.layout.place().free = _cut
+        raises(FlashError, "cut", board.layout.confirm)
+        assert "app.py" in files_of(root + "/mpota/1")
+        Agent(plain.power_on(), [], None)
+        assert runs(plain) == TWO and files_of(root + "/mpota/1") == {}
+        before = files_of(root)
+        Agent(plain.power_on(), [], None)
+        assert files_of(root) == before
+
+
 def test_an_ordinary_boot_writes_nothing():
     with Scratch() as root:
         plain = Plain(root, SETTINGS)
@@ -144,8 +176,6 @@ def test_what_runs_is_known_until_somebody_changes_it():
         assert plain.power_on().layout.version() is None
         os.remove(root + "/mpota/1/app.py")
         assert plain.power_on().layout.version() is None
-        # The journal says that this package was written already; what it says is held to the files.
-        raises(FlashError, "tree", take, plain.power_on(), files(APP).bytes())
         take(plain.power_on(), files(APP).bytes())
         plain.power_on("reset")
         assert runs(plain) == APP

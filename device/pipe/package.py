@@ -153,19 +153,18 @@ class Chunks:
     def load(self):
         """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
         ram = self.ram
-        self.stored = n = self.length
-        if not _LINK_SIZE < n <= self.chunk + _SLACK:
-            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, n))
+        self.stored = self.length
+        if not _LINK_SIZE < self.length <= self.chunk + _SLACK:
+            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, self.length))
         h = sha256()
         ram.seek(0)
-        piece = memoryview(self.buf)
-        while n:
-            piece = piece[:n]
+        view = memoryview(self.buf)
+        for n in range(self.length, 0, -len(view)):
+            piece = view[:n]
             if pull(self.src, piece) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)
-            n -= len(piece)
         if h.digest() != self.sha:
             raise Corrupt("chunk", "chunk %d is not the one that was signed" % self.index)
         ram.seek(0)
@@ -183,8 +182,7 @@ class Chunks:
         """Decode bytes of the chunk that was loaded; 0 at its end, which must be the end of its stored bytes too."""
         if not self.left:
             return 0
-        if len(buf) > self.left:
-            buf = memoryview(buf)[: self.left]
+        buf = memoryview(buf)[: self.left]
         try:
             if not self.decoder:
                 self.decoder = self.ram

@@ -11,8 +11,6 @@ from struct import pack
 from device.errors import Refused
 
 MAGIC = b"MPFL"
-# What becomes of the magic before the files of a tree are removed.
-STALE = b"mpfl"
 # Magic, files, bytes of the list with this head, bytes of all files: 14 bytes.
 HEAD = "<4sHII"
 HEAD_SIZE = 14

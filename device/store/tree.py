@@ -9,7 +9,7 @@ import os
 from struct import unpack
 
 from device.errors import FlashError, Refused
-from device.store.listing import ENTRY, ENTRY_SIZE, HEAD, HEAD_SIZE, LIST, MAGIC, STALE, judge
+from device.store.listing import ENTRY, ENTRY_SIZE, HEAD, HEAD_SIZE, LIST, MAGIC, judge
 
 
 def folders(path):
@@ -156,11 +156,9 @@ class Tree:
 
     def free(self):
         """Remove every file that the list names, then the list; what others put there stays."""
-        path = self.path + "/" + LIST
         if not self.head()[2]:
             return
-        with open(path, "r+b") as f:
-            f.write(STALE)
+        # The list goes last, and nothing is written into it: on FAT a torn sector would take the names with it.
         try:
             for name, _, _ in self.entries():
                 _remove(self.path + "/" + name)
@@ -168,7 +166,7 @@ class Tree:
         except Refused:
             pass  # nobody can read the rest of it
         self.rows = None
-        _remove(path)
+        _remove(self.path + "/" + LIST)
 
     def _empty(self, name):
         """Remove the folders above a file that is gone, as far as they are empty."""

@@ -43,7 +43,8 @@ class Trees:
         elif part.kind != FILES:
             raise Refused("kind", "components of kind %d are not for this board" % part.kind)
         # What an earlier update left there goes before anything comes.
-        new.size = room_of(new.path)[1] + self.new.there()
+        _, _, end, whole = self.new.head()
+        new.size = room_of(new.path)[1] + end + whole
         return new
 
     def running(self, part):

@@ -20,12 +20,10 @@ def put(flash, off, buf, n):
 def digest(flash, size, buf, feed):
     """SHA-256 (32 bytes) of the first `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
     h = sha256()
-    off = 0
-    while off < size:
-        if size - off < len(buf):
-            buf = memoryview(buf)[: size - off]
-        flash.read(off, buf)
-        h.update(buf)
-        off += len(buf)
+    view = memoryview(buf)
+    for off in range(0, size, len(buf)):
+        piece = view[: size - off]
+        flash.read(off, piece)
+        h.update(piece)
         feed()
     return h.digest()

@@ -1,5 +1,6 @@
-"""`python -m host.bench [--json] [GROUP...]`: measures, shows a table or JSON, and keeps the JSON in build/bench.json.
+"""`python -m host.bench [--json] [--keep] [GROUP...]`: measures, and shows tables or JSON.
 
+The JSON, the chart and the README's tables come to build/bench.*; `--keep` puts the last two into the README.
 Exit status 1 where a figure misses its bar.
 """
 
@@ -11,22 +12,26 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from math import isnan
 
 import click
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from host import show
-from host.bench import erases, memory, push, sizes, speed
+from host.bench import erases, memory, page, push, sizes, speed, stages, travel
 from host.bench.figure import Figure
 from host.bench.material import FOLDER, Material
 
 Group = tuple[str, Callable[[Material], list[Figure]]]
 GROUPS: dict[str, Group] = {
     "sizes": ("Bytes of .mpy", sizes.measure),
+    "travel": ("What travels, in % of the image, the smallest first", travel.measure),
     "memory": ("Least heap of the unix port that completes the update", memory.measure),
     "speed": ("Speed, times the peer's", speed.measure),
+    "stages": ("The pipeline on the unix port, in turns", stages.measure),
     "erases": ("Sectors erased on the simulated ESP32", erases.measure),
     "push": ("Serial link", push.measure),
 }
@@ -48,7 +53,9 @@ def machine(material: Material) -> dict[str, object]:
 
 
 def number(value: float) -> str:
-    """Three figures of a fraction, all of a whole number."""
+    """Three figures of a fraction, all of a whole number, a dash where there is none."""
+    if isnan(value):
+        return "-"
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -58,7 +65,7 @@ def table(title: str, figures: list[Figure]) -> Table:
     """A group for a person."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     for column in ("what", "seen", "bar", "", "how"):
-        shown.add_column(column, justify="right" if column in ("seen", "bar") else "left")
+        shown.add_column(column, justify="right" if column in ("seen", "bar") else "left", no_wrap=column == "what")
     for one in figures:
         word, style = MARKS[one.ok]
         bar = f"{one.rule} {number(one.bar)}" if one.rule else ""
@@ -81,20 +88,23 @@ def run(names: list[str]) -> tuple[dict[str, object], dict[str, list[Figure]]]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--keep", is_flag=True, help="Put chart and tables into the README.")
 @click.argument("groups", nargs=-1, type=click.Choice(list(GROUPS)))
-def main(as_json: bool, groups: tuple[str, ...]) -> None:
+def main(as_json: bool, keep: bool, groups: tuple[str, ...]) -> None:
     """Measure all figures, or those of some GROUPS."""
     facts, found = run(list(groups or GROUPS))
     whole = {"machine": facts, **{name: [one.as_json() for one in rows] for name, rows in found.items()}}
     FOLDER.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
+    page.write(found, FOLDER.parent, keep)
     missed = [one.name for rows in found.values() for one in rows if one.ok is False]
     if as_json:
         show.facts(whole)
     else:
+        paper = show.out if show.out.is_terminal else Console(highlight=False, width=show.PIPED)
         show.out.print(", ".join(f"{key} {value}" for key, value in facts.items()), style="dim")
         for name, rows in found.items():
             show.out.print()
-            show.out.print(table(GROUPS[name][0], rows))
+            paper.print(table(GROUPS[name][0], rows))
         bars = sum(one.ok is not None for rows in found.values() for one in rows)
         show.out.print(f"\n{bars - len(missed)} of {bars} bars met", style="bold red" if missed else "bold green")
     sys.exit(1 if missed else 0)

@@ -16,8 +16,7 @@ from device.layout.esp32 import table
 from device.link.file import File
 from host.bench.figure import AT_MOST, EXACTLY, Figure
 from host.bench.material import PRODUCT, Material, Offer
-from host.bench.memory import DEFLATE_CHUNK, RAW_CHUNK
-from host.pack import Options
+from host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK, RAW_CHUNK
 from host.sim import soc
 from host.sim.tables import TABLES
 
@@ -89,7 +88,7 @@ def figures(material: Material, offer: Offer) -> list[Figure]:
         raise OtaError("bench", "the slot does not hold the image")
     journal = update[JOURNAL] + loader[JOURNAL] + confirm[JOURNAL]
     # A record a chunk is what a resume costs, so the bar is that of the chunks that `pack` makes by itself.
-    bar = (AT_MOST, JOURNAL_BAR) if offer.chunk == Options.chunk else ("", 0)
+    bar = (AT_MOST, JOURNAL_BAR) if offer.chunk == DEFAULT_CHUNK else ("", 0)
     words = offer.words
     return [
         Figure(
@@ -110,5 +109,5 @@ def figures(material: Material, offer: Offer) -> list[Figure]:
 
 def measure(material: Material) -> list[Figure]:
     """As packages are by default, and in the chunks of the heap's bars: smaller chunks make more records."""
-    offers = [("deflate", 16384), ("deflate", DEFLATE_CHUNK), ("none", RAW_CHUNK)]
-    return [one for compress, chunk in offers for one in figures(material, material.offer(compress, chunk))]
+    offers = [("deflate", DEFAULT_CHUNK), ("deflate", DEFLATE_CHUNK), ("raw", RAW_CHUNK)]
+    return [one for kind, chunk in offers for one in figures(material, material.offer(kind, chunk))]

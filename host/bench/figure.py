@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from math import isnan
 from statistics import median
 from typing import Any
 
@@ -17,7 +18,10 @@ HOLDS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass
 class Figure:
-    """`rule` and `bar` say what is wanted, "" where the value only informs; `facts` is what stands behind it."""
+    """`rule` and `bar` say what is wanted, "" where the value only informs; `facts` is what stands behind it.
+
+    A value that could not be measured is not a number, and meets no bar.
+    """
 
     name: str
     value: float
@@ -34,7 +38,8 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, with the verdict."""
-        return {**asdict(self), "ok": self.ok}
+        seen = None if isnan(self.value) else self.value
+        return {**asdict(self), "value": seen, "ok": self.ok}
 
 
 def spread(samples: list[float]) -> dict[str, Any]:

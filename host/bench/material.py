@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from host import keys, pack
+from host import encrypt, keys
+from host.bench.packages import PRODUCT, WBITS, Pair, package, words
 from host.flash import ROOT, compile_mpy, modules
 from host.sim.board import native_arch, real_firmware
 from host.sim.supervisor import unix_port
@@ -21,22 +23,23 @@ from host.vendor import prepare
 
 FOLDER = ROOT / "build" / "bench"
 SLOT = 0x180000  # a slot of MicroPython's 4MiB-ota table
-PRODUCT = "bench"
-LOOPS = ("small", "race")
+LOOPS = ("small", "race", "laps")
+__all__ = ["PRODUCT", "WBITS", "Material", "Offer"]
 
 
 @dataclass
 class Offer:
-    """A package in the folder."""
+    """A package in the folder; `kind` is one of packages.py, `seconds` what making it took, the plan included."""
 
-    compress: str
+    kind: str
     chunk: int
     path: Path
+    seconds: float
 
     @property
     def words(self) -> str:
         """The kind and the size of its chunks."""
-        return f"{'raw' if self.compress == 'none' else self.compress} {self.chunk // 1024} KiB"
+        return words(self.kind, self.chunk)
 
 
 class Material:
@@ -44,11 +47,22 @@ class Material:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
+        self.offers: dict[str, Offer] = {}
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.key = keys.generate(folder / "key.pem")
         self.public = keys.public_bytes(self.key)
+        self.secret = encrypt.content_key()
+        (folder / "device.key").write_bytes(self.secret)
+        self.erase()
+
+    def erase(self) -> None:
+        """A blank slot: what is in it afterwards was written afterwards."""
         self.slot.write_bytes(b"\xff" * SLOT)
+
+    def runs(self, pair: Pair) -> None:
+        """Put the old image of a pair where the loops find the running one."""
+        (self.folder / "old.bin").write_bytes(pair.old)
 
     @property
     def slot(self) -> Path:
@@ -56,20 +70,32 @@ class Material:
         return self.folder / "slot.bin"
 
     @cached_property
+    def pair(self) -> Pair:
+        """The two firmwares of the ESP32, of which the older one runs from now on."""
+        images = [bytes(prepare("esp32", real_firmware(name).read_bytes())[0]) for name in ("0608", "0831")]
+        pair = Pair("ESP32", images[0], images[1])
+        self.runs(pair)
+        return pair
+
+    @property
     def old(self) -> bytes:
-        return prepare("esp32", real_firmware("0608").read_bytes())[0]
+        return self.pair.old
 
-    @cached_property
+    @property
     def new(self) -> bytes:
-        return prepare("esp32", real_firmware("0831").read_bytes())[0]
+        return self.pair.new
 
-    def offer(self, compress: str, chunk: int) -> Offer:
-        """The signed package of `new`, packed once."""
-        path = self.folder / f"{compress}-{chunk}.mpota"
-        if not path.exists():
-            options = pack.Options(PRODUCT, "2.0.0", chunk=chunk, compress=compress)
-            path.write_bytes(pack.pack(self.new, options, self.key).data)
-        return Offer(compress, chunk, path)
+    def offer(self, kind: str, chunk: int, pair: Pair | None = None) -> Offer:
+        """The signed package of a pair's new image, put together once."""
+        pair = pair or self.pair
+        path = self.folder / f"{pair.name} {kind} {chunk}.mpota".replace(" + ", "+").replace(" ", "-")
+        if path.name not in self.offers:
+            which = (chunk, kind.startswith("predicted"))
+            planned = pair.seconds.get(which, 0) if "delta" in kind else 0
+            began = time.perf_counter()
+            path.write_bytes(package(pair, kind, chunk, self.key, self.secret))
+            self.offers[path.name] = Offer(kind, chunk, path, planned + time.perf_counter() - began)
+        return self.offers[path.name]
 
     @cached_property
     def bare(self) -> Path:
@@ -82,7 +108,7 @@ class Material:
     def stream(self) -> Path:
         """The bytes of `new` as one deflate stream, with the window that packages have."""
         path = self.folder / "new.deflate"
-        deflate = zlib.compressobj(9, zlib.DEFLATED, -pack.WBITS, 9)
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -WBITS, 9)
         path.write_bytes(deflate.compress(self.new) + deflate.flush())
         return path
 

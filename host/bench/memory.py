@@ -16,9 +16,22 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from host.bench.figure import AT_MOST, Figure
 from host.bench.material import PRODUCT, Material, Offer
 
-RAW_CHUNK, DEFLATE_CHUNK = 4096, 8192
+# DEFAULT_CHUNK is what `pack` takes when it is not told.
+RAW_CHUNK, DEFLATE_CHUNK, DEFAULT_CHUNK = 4096, 8192, 16384
 # Unsigned, the same way: micropython-esp32-ota by glenn20 needs 41 and 74 KB.
-BARS = {("none", RAW_CHUNK): 41, ("deflate", DEFLATE_CHUNK): 52}
+BARS = {("raw", RAW_CHUNK): 41, ("deflate", DEFLATE_CHUNK): 52, ("delta + deflate + AES", DEFLATE_CHUNK): 64}
+# What is measured at which chunks; HTTP beside the bars of the full image.
+KINDS = {
+    "raw": (4096, 8192, 16384),
+    "deflate": (4096, 8192, 16384),
+    "deflate + AES": (8192, 16384),
+    "delta + deflate": (8192, 16384),
+    "delta + deflate + AES": (8192, 16384),
+    "predicted delta + deflate": (8192, 16384),
+    "predicted delta + deflate + AES": (8192, 16384),
+    "LZMA": (8192, 16384, 65536),
+    "predicted delta + LZMA": (8192, 16384, 65536),
+}
 HTTP_MORE = 10
 LOW, HIGH = 16, 256
 SURE = 6
@@ -35,6 +48,7 @@ print(gc.mem_alloc() - before)
 
 def completes(material: Material, source: str, chunk: int, heap: int) -> bool:
     """Does the update end on `heap` KiB? RuntimeError where it fails of anything but memory."""
+    material.erase()
     done = material.port(f"import small; small.run({source!r}, {chunk})", f"{heap}k")
     if done.returncode == 0 and done.stdout.endswith("armed\n"):
         if material.slot.read_bytes()[: len(material.new)] != material.new:
@@ -106,7 +120,7 @@ def figure(material: Material, offer: Offer, bar: int = 0) -> Figure:
         AT_MOST if bar else "",
         bar,
         f"imports {imports:.1f}, peak {need - imports:.1f}",
-        {"imports": imports, "peak": need - imports, "package": offer.path.stat().st_size},
+        {"imports": imports, "peak": need - imports, "package": offer.path.stat().st_size, "image": len(material.new)},
     )
 
 
@@ -131,13 +145,13 @@ def layout(material: Material) -> Figure:
 
 
 def measure(material: Material) -> list[Figure]:
-    """Raw and deflate at every chunk size, then HTTP where there is a bar."""
+    """Every kind at its chunk sizes, then HTTP beside raw and deflate where there is a bar."""
     found, web_found = [], []
-    for compress in ("none", "deflate"):
-        for chunk in (4096, 8192, 16384):
-            offer = material.offer(compress, chunk)
-            bar = BARS.get((compress, chunk), 0)
+    for kind, chunks in KINDS.items():
+        for chunk in chunks:
+            offer = material.offer(kind, chunk)
+            bar = BARS.get((kind, chunk), 0)
             found.append(figure(material, offer, bar))
-            if bar:
+            if bar and kind in ("raw", "deflate"):
                 web_found.append(over_http(material, offer, int(found[-1].value)))
     return [*found, *web_found, layout(material)]

@@ -18,6 +18,8 @@ OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "p
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
+# Stages that a board may do without, and their bars; 0 where there is none.
+STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
 BOOT = "import sys, device.shim, device.board, device.store.journal; print(*[m for m in sys.modules if 'device' in m])"
 
 
@@ -39,6 +41,16 @@ def mpy(paths: list[Path]) -> dict[str, int]:
     return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
+def optional() -> list[Figure]:
+    """What a board may do without: the stages beside their bars, the stores."""
+    files = {Path(name).stem: size for name, size in mpy([p for p in modules("esp32") if p.stem in OPTIONAL]).items()}
+    bars = [(stem, STAGES.get(stem, 0)) for stem in (*STAGES, *sorted(files.keys() - STAGES))]
+    return [
+        Figure(f"optional: {stem}", files[stem], "B", AT_MOST if bar else "", bar, "not in the core")
+        for stem, bar in bars
+    ]
+
+
 def measure(material: Material) -> list[Figure]:
     """Each file of the core, then the sums."""
     files, boot = mpy(core()), mpy(at_boot(material))
@@ -50,4 +62,5 @@ def measure(material: Material) -> list[Figure]:
         Figure("device core", sum(files.values()), "B", AT_MOST, CORE_BYTES, f"{len(files)} files"),
         Figure("an ordinary boot", sum(boot.values()), "B", AT_MOST, BOOT_BYTES, names, {"files": boot}),
         Figure("the shim of it", shim, "B", AT_MOST, SHIM_BYTES),
+        *optional(),
     ]

@@ -49,6 +49,13 @@ class Small:
     def floor(self):
         return bytes(8)
 
+    def running(self, part):
+        return Small(open("old.bin", "rb"), 0)
+
+    def secrets(self):
+        with open("device.key", "rb") as f:
+            return [f.read()]
+
     def say(self, *_):
         return None
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from statistics import median
 
 from host.bench.figure import AT_LEAST, Figure, spread
-from host.bench.material import Material, Offer
-from host.bench.memory import DEFLATE_CHUNK, RAW_CHUNK
-from host.pack import WBITS
+from host.bench.material import WBITS, Material, Offer
+from host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK, RAW_CHUNK
 
 # A raw round takes a twentieth of a second, a loop over DeflateIO half of one.
-ROUNDS = {"none": 41, "deflate": 9}
+ROUNDS = {"raw": 41, "deflate": 9}
 RAW_BAR, DEFLATE_BAR = 0.7, 3.5
 # Near what an ESP32 without PSRAM has, so that the collector works as often as it does there.
 HEAP = "128k"
@@ -21,7 +20,7 @@ HEAP = "128k"
 
 def race(material: Material, offer: Offer, rounds: int) -> tuple[list[float], list[float], list[float]]:
     """Milliseconds of (install without its signature, signature, loop), a round each."""
-    raw = offer.compress == "none"
+    raw = offer.kind == "raw"
     peer, wbits = (material.bare, 0) if raw else (material.stream, WBITS)
     code = f"import race; race.run({offer.path.name!r}, {offer.chunk}, {peer.name!r}, {wbits}, {rounds})"
     lines = [[int(word) / 1000 for word in line.split()] for line in material.told(code, HEAP).splitlines()]
@@ -32,9 +31,9 @@ def race(material: Material, offer: Offer, rounds: int) -> tuple[list[float], li
 
 def figure(material: Material, offer: Offer, bar: float) -> Figure:
     """How many times as fast as the loop."""
-    ours, signature, loop = race(material, offer, ROUNDS[offer.compress])
+    ours, signature, loop = race(material, offer, ROUNDS[offer.kind])
     mb = len(material.new) / 1000
-    raw = offer.compress == "none"
+    raw = offer.kind == "raw"
     return Figure(
         f"{offer.words}: beside {'a loop' if raw else 'DeflateIO on a file'}",
         median(loop) / median(ours),
@@ -48,8 +47,8 @@ def figure(material: Material, offer: Offer, bar: float) -> Figure:
 
 def measure(material: Material) -> list[Figure]:
     """The chunk sizes of the heap's bars, and the default of `pack` beside them."""
-    pairs = [("none", RAW_CHUNK, RAW_BAR), ("none", 16384, 0), ("deflate", DEFLATE_CHUNK, DEFLATE_BAR)]
-    pairs.append(("deflate", 16384, 0))
-    found = [figure(material, material.offer(compress, chunk), bar) for compress, chunk, bar in pairs]
+    pairs = [("raw", RAW_CHUNK, RAW_BAR), ("raw", DEFAULT_CHUNK, 0), ("deflate", DEFLATE_CHUNK, DEFLATE_BAR)]
+    pairs.append(("deflate", DEFAULT_CHUNK, 0))
+    found = [figure(material, material.offer(kind, chunk), bar) for kind, chunk, bar in pairs]
     signature = found[0].facts["signature_ms"]["median"]
     return [*found, Figure("the signature, taken off each", signature, "ms")]

@@ -96,5 +96,5 @@ class Plain:
         shim.boot(lambda: self.board(why))
         if shim.folder:
             # Only this process remembers the path; a board starts with a new one.
-            sys.path[:] = sys.path[2:]
+            del sys.path[0]
         return self.board(why)

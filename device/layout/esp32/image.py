@@ -49,27 +49,29 @@ def judge(buf, chip, size=0):
         raise Refused("chip", "an image for %s, this board is %s" % (chip_name(chip_of(buf)), chip_name(chip)))
 
 
-def walk(flash):
+def walk(flash, size=0):
     """The length of the image at the start of `flash`, in at most 17 small reads of its headers.
 
-    Raises Corrupt where the headers do not hang together or leave `flash`; says nothing of the data between them.
+    Raises Corrupt where the headers do not hang together or leave the first `size` bytes of `flash`, all of them
+    by default; says nothing of the data between them.
     """
     buf = bytearray(HEAD)
     flash.read(0, buf)
     if buf[0] != 0xE9 or not 0 < buf[1] <= 16:  # ESP_IMAGE_MAX_SEGMENTS
         raise Corrupt("image", "an image starts with e9 and 1..16, this with %02x %d" % (buf[0], buf[1]))
+    size = size or flash.size
     off = HEAD
     head = memoryview(buf)[:8]
     tail = 32 if buf[23] == 1 else 0
     for _ in range(buf[1]):
         n = 3
-        if off + 8 <= flash.size:
+        if off + 8 <= size:
             flash.read(off, head)
             n = int.from_bytes(head[4:], "little")
         if n & 3 or n >= 1 << 24:  # SIXTEEN_MB of esp_image_format.c
             raise Corrupt("image", "no segment at 0x%x, or one of %d bytes" % (off, n))
         off += 8 + n
     off = (off | 15) + 1 + tail  # the checksum is the last byte of a 16-byte line
-    if off > flash.size:
-        raise Corrupt("image", "an image of %d bytes in %d" % (off, flash.size))
+    if off > size:
+        raise Corrupt("image", "an image of %d bytes in %d" % (off, size))
     return off

@@ -22,6 +22,8 @@ class Layout(Records):
     """`port` is the Board: root, protected, feed(). There is one slot, 0, which is the board itself."""
 
     NAME = "files"
+    # Was it this run that armed? Then what is armed does not run yet.
+    staged = False
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
@@ -49,6 +51,7 @@ class Layout(Records):
         """The last and the smallest write of an update."""
         self.journal.put("reason", b"")
         self.journal.put("armed", self.fresh(package, 0).encode())
+        self.staged = True
 
     def settle(self, cause):
         """At a boot: count it, or give the tree up. Never asks for a reset, since the tree is chosen after it."""
@@ -65,7 +68,10 @@ class Layout(Records):
         """The tree that runs is good."""
         record = trial(self.journal)
         if record:
+            if self.staged:
+                raise NotNow("staged", "armed: restart, or `rollback`")
             self.kept(record)
+            self.journal.put("progress", b"")
 
     def retreat(self, why):
         """From the next boot on the tree before this one runs."""
@@ -81,7 +87,11 @@ class Layout(Records):
         self.retreat(why)
 
     def heal(self):
-        """There is nothing that could name another one."""
+        """Where a cut stopped a confirm, the application before goes now."""
+        record = self.record("running")
+        if record and (self.journal.last("progress") or b"")[:8] == record.id:
+            self.place().free()
+            self.journal.put("progress", b"")
 
     def status(self):
         """A dict of facts, ready for JSON; versions as text, None where unknown."""
