@@ -145,6 +145,10 @@ class Layout(Records):
 
     def put_armed(self, record, n, name):
         """The record, then what the bootloader reads."""
+        try:
+            self.port.files.remove(database.OLD)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
         self.journal.put("armed", record.encode())
         self.stage(record, n, name)
 

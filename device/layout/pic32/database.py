@@ -13,6 +13,8 @@ from binascii import crc32, hexlify, unhexlify
 
 NAME = "image_database.csv"
 NEW = "image_database.new"
+# What the database was when the last image in it was given up: why the factory image runs.
+OLD = "image_database.old"
 # Rows that the service keeps are five at most; who has more than fit in here has none of ours.
 MOST = 2048
 _NUMBER, _TEXT = 30, 100  # most characters of a field that the vendor's parser takes
@@ -148,7 +150,15 @@ def _head(text):
     return b"%08x\n" % crc32(text)
 
 
-def drop(files):
-    """No database any more: the factory image comes next."""
+def told(files):
+    """The whole rows of the database before the factory image took over."""
+    return [r for r in parse(_text(files.get(OLD, MOST) or b"")) if r.whole]
+
+
+def drop(files, rows=()):
+    """No database any more: the factory image comes next. `rows` say why."""
+    files.remove(OLD)
+    if rows:
+        files.put(OLD, encode(rows).encode())
     files.remove(NEW)
     files.remove(NAME)

@@ -181,7 +181,7 @@ class _Loader:
             return self.last()
         try:
             if rows is not None and not self.skipped:
-                database.drop(self.store)
+                database.drop(self.store, rows)
             self.program(FACTORY_FILE)
         except (OSError, FlashError) as e:
             self.did.append("factory: %r" % e)

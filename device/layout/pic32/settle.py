@@ -60,7 +60,8 @@ def _again(layout, record, why):
     """Another image runs: the update was cut short, the loader refused it, or it used up its boots."""
     rows = layout.rows()
     row = _row(layout, rows, record)
-    if row and row.status not in (DOWNLOADED, VALID):
+    gone = _row(layout, database.told(layout.port.files), record)
+    if gone or row and row.status not in (DOWNLOADED, VALID):
         layout.give_up(record, why)
         return False
     if not record.trials:
@@ -173,7 +174,7 @@ def status(layout):
         "layout": layout.NAME,
         "running": "image %d" % database.number(page.version) if page and layout.port.running else "factory image",
         "page": page and control.NAMES.get(page.status, "%02x" % page.status),
-        "images": [_told(row) for row in layout.rows()],
+        "images": [_told(row) for row in layout.rows() or database.told(layout.port.files)],
         "version": version and text(version),
         "floor": text(layout.floor()),
         "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},

@@ -12,7 +12,7 @@ from typing import Any
 
 from device.board import Board
 from device.layout import pic32
-from device.layout.pic32 import control, database, loader
+from device.layout.pic32 import database, loader
 from device.store.flash import Region
 from device.store.pair import FileJournal
 from host import format as fmt
@@ -49,7 +49,7 @@ def image(size: int, seed: int) -> bytes:
 def code(size: int, seed: int) -> bytes:
     """`size` bytes that repeat with the prime period 251."""
     line = bytes((seed * 7919 + 1) * (i + 1) ** 2 >> 3 & 0xFF for i in range(251))
-    return (sha256(b"%d" % seed).digest() + line * (size // 251 + 1))[:size]
+    return (sha256(b"%d %d" % (seed, size)).digest() + line * (size // 251 + 1))[:size]
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,3 @@ class Rig:
         """What of the store is gone that is no image."""
         name, data = KEPT
         return "" if self.disk.get(name, 99) == data else f"{name} is gone"
-
-
-__all__ = ["SCENARIOS", "Rig", "control", "image"]
