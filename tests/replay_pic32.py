@@ -1,14 +1,14 @@
-"""Boots that the vendor's bootloader did, replayed through ours: the control page, the database and what was programmed.
+"""Boots that the vendor's bootloader did, replayed through ours: the control page, the database, what was programmed.
 
-A case gives the page before, the rows and the state of each file; the outcome is judged by the page, the first code byte
-in flash, the rows, and how it ended. Where the vendor's own outcome loses a device, a predicate over the case's input
-and the vendor's outcome says so by name; ours must then have ended well.
+A case gives the page before, the rows and the state of each file; the outcome is judged by the page, the first byte of
+code in flash, the rows, and how it ended. Where the vendor's own outcome loses a device, a predicate over the case's
+input and the vendor's outcome says so by name; ours must then have ended well.
 """
 
 import json
 from hashlib import sha256
 
-from device.layout.pic32 import control, database, loader
+from device.layout.pic32 import control, database, golden, loader
 from host.sim.flash import SimFlash
 from host.sim.pic32 import Shelf
 
@@ -54,7 +54,7 @@ def shelf(case):
     store.put(database.NAME, "\n".join(rows).encode())
     if case["factory"]:
         whole = build(control.VALID).encode() + fill(FACTORY)
-        store.put(loader.FACTORY_FILE, whole + b"\xff" * (SLOT - len(whole)))
+        store.put(golden.FACTORY_FILE, whole + b"\xff" * (SLOT - len(whole)))
     return store
 
 
@@ -114,7 +114,9 @@ def row_deleted(case, got):
 def missing_file(case, got):
     """The vendor goes to the factory image where the best file is missing; here the next in rank starts."""
     gone = [row for row in case["rows"] if row[4] == "missing"]
-    return gone and case["out"]["app_fill"] == FACTORY and got["end"] == "JUMP" and got["app_fill"] not in (FACTORY, OLD)
+    return (
+        gone and case["out"]["app_fill"] == FACTORY and got["end"] == "JUMP" and got["app_fill"] not in (FACTORY, OLD)
+    )
 
 
 def other_status(case, got):

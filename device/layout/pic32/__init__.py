@@ -5,16 +5,19 @@ disabled, and a row says valid before the page does; settle() finishes a pair th
 boots of a trial; nothing here erases anything but files that no row names.
 """
 
+from struct import pack
+
 from device.errors import FlashError, NotNow, Refused
 from device.layout.pic32 import control, database, files
-from device.layout.pic32.control import DISABLED, DOWNLOADED, FACTORY, PAGE, VALID
-from device.layout.pic32.loader import FACTORY_FILE, TRIES, Programmed
+from device.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, VALID
+from device.layout.pic32.golden import FACTORY_FILE
+from device.layout.pic32.loader import TRIES
+from device.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
 from device.store.flash import Region
 from device.store.records import FIRMWARE, Records
 
-# The rows that the store keeps beside the factory image, and where the slot lies since release 3.7.
-IMAGES = 2
-BASE, SLOT = 0x20000, 0xDF000
+# The signature of the factory image, which its owner puts there.
+SIGN = "factory_image_sign.txt"
 STAGED = "an image waits for its restart"
 
 
@@ -28,46 +31,6 @@ def make(board):
     return Layout(port, board.journal, board.setting("trials", TRIES, 7))
 
 
-def ident(version):
-    """What the journal calls an image by: a number of one byte, 0 for the factory image."""
-    return database.number(version) % 120 + 1
-
-
-class Port:
-    """The slot `flash`, control page first; `files`, the store; what runs, as a number of the journal."""
-
-    images = IMAGES
-    address = 0xB0000000 + BASE + PAGE
-
-    def __init__(self, board, flash, store):
-        self.flash = flash
-        self.files = store
-        self.feed = board.feed
-        self.root = board.root
-        self.protected = board.protected
-        page = control.read(flash)
-        self.version = page.version if page else 0
-        self.running = 0 if page is None or page.kind == FACTORY else ident(self.version)
-
-    def row(self, rows):
-        """The row of the image that runs, None for the factory image."""
-        return find(rows, self.version) if self.running else None
-
-    @property
-    def current(self):
-        """The image that runs, as it was before it got its page."""
-        row = self.row(database.load(self.files) or ())
-        return Programmed(self.flash, self.files, row.name if row else FACTORY_FILE)
-
-
-def find(rows, version):
-    """The last whole row of a version."""
-    for row in rows[::-1]:
-        if row.whole and row.version == version:
-            return row
-    return None
-
-
 class Layout(Records):
     """Decides what boots."""
 
@@ -79,6 +42,7 @@ class Layout(Records):
         page = control.read(self.port.flash)
         if page and page.status == DISABLED:
             raise NotNow("staged", STAGED)
+        self.tidy(self.free())
 
     def rows(self):
         """The rows of the database that are whole."""
@@ -136,6 +100,12 @@ class Layout(Records):
         n = self.following()
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
 
+    def take(self, name, n, sha, size):
+        """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
+        record = self.new(sha[:8], sha, pack(">4H", n, 0, 0, 0), size, ident(database.coded(n)))
+        self.journal.put("reason", b"")
+        self.put_armed(record, n, name)
+
     def following(self):
         """The number of the next image that has none of its own: above all others."""
         n = max([database.number(v) for v in [self.port.version] + [row.version for row in self.rows()]]) + 1
@@ -154,7 +124,8 @@ class Layout(Records):
 
     def stage(self, record, n, name):
         """The row first, then the control page: without the row the page would lead to an older image."""
-        rows = self.rows()
+        # Of two rows with one number the bootloader takes the first.
+        rows = [r for r in self.rows() if r.version != database.coded(n)]
         new = database.row(name, n, record.sha)
         if len(rows) < self.port.images:
             rows.append(new)
@@ -167,13 +138,21 @@ class Layout(Records):
         """Which row is missed least: one that will not run, then the oldest; never the one that runs."""
         return row is self.port.row([row]), row.status in (DOWNLOADED, VALID), row.version
 
-    def tidy(self, *spared):
-        """Remove image files that no row names."""
-        names = [row.name for row in self.rows()]
-        names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE]
-        for name in self.port.files.names():
-            if name.endswith((".bin", "_sign.txt")) and name not in names and name not in spared:
-                self.port.files.remove(name)
+    def tidy(self, spared=""):
+        """Remove image files that no row names: what a cut or a newer row has left of them."""
+        rows = self.rows()
+        if self.port.running and self.port.row(rows) is None:
+            # A database that has lost the image that runs says nothing of the others.
+            return
+        names = [row.name for row in rows]
+        names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
+        store = self.port.files
+        try:
+            for name in store.names():
+                if name not in names and (name.endswith(".bin") or name.endswith("_sign.txt")):
+                    store.remove(name)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
 
     def confirm(self):
         """The image that runs is good: its row says so, then its page, then the journal."""
@@ -195,17 +174,3 @@ class Layout(Records):
 
         call = getattr(settle, name)
         return lambda *args: call(self, *args)
-
-
-def judge(head, size, address):
-    """Refuse what is no .bin for this slot, by its first bytes."""
-    give = "; give the .bin that `pack --layout pic32` makes"
-    start = bytes(head[:64])
-    if start[:1] == b":":
-        raise Refused("hex", "an Intel HEX file" + give)
-    if len(head) < PAGE or size <= PAGE:
-        raise Refused("tiny", "%d bytes, a control page has %d" % (size, PAGE) + give)
-    page = control.Control.decode(head)
-    if page is None or page.boot != address:
-        seen = "no control page" if page is None else "an image for 0x%x" % page.boot
-        raise Refused("address", "%s, this board starts at 0x%x" % (seen, address) + give)

@@ -1,12 +1,12 @@
-"""The boot control page of a PIC32MZW1, which is also the head of every .bin: which image lies behind it, and may it run.
+"""The boot control page of a PIC32MZW1, also the head of every .bin: which image lies behind it, and may it run.
 
     0 status u8   1 slot u8   2 order u8   3 type u8   4 bytes of the .bin u32   8 version u32   12 boot address u32
     16 SHA-256 of the .bin 32   48 reserved 208: "MPO1" and a CRC-32 of bytes 3..47 where we wrote it, zeros in a build
     256 filled up to 4096
 
-Status and order only ever lose bits: FF blank, FE downloaded, FC not confirmed yet, F8 valid, F0 disabled; each zero bit
-of order is a boot that an unconfirmed image has had. An erase that was cut sets bits, which the CRC, or the zeros of a
-build, do not survive: such a page is as good as blank.
+Status and order only ever lose bits: FF blank, FE downloaded, FC not confirmed yet, F8 valid, F0 disabled; each zero
+bit of order is a boot that an unconfirmed image has had. An erase that was cut sets bits, which the CRC, or the zeros
+of a build, do not survive: such a page is as good as blank.
 """
 
 from binascii import crc32

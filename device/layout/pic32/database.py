@@ -1,12 +1,12 @@
 """The image database ota/image_database.csv, byte for byte as the vendor's parser reads it.
 
-    name,status,version,type,digest        e.g. app2.bin,FE,2,0x01,64 hex digits; rows parted by \\n, none after the last
+    name,status,version,type,digest        app2.bin,FE,2,0x01,64 hex digits; \\n between rows, none at the end
 
 Status is read as hex, and so is the version, which is written in decimal: the number 10 is the text "10" and reads as
-0x10 here, in the control page and in the vendor's code. number() and text_of() are the one way between the two.
+0x10 here, in the control page and in the vendor's code. number() and coded() are the one way between the two.
 
-A change goes into image_database.new first, with its CRC-32 in front, then over the database, then the .new goes: while a
-whole .new is there, it is the database.
+A change goes into image_database.new first, with its CRC-32 in front, then over the database, then the .new goes:
+while a whole .new is there, it is the database.
 """
 
 from binascii import crc32, hexlify, unhexlify

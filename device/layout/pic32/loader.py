@@ -1,24 +1,19 @@
 """The bootloader of a PIC32MZW1: starts the image in program flash, or ranks those of the store and programs the best.
 
 Entry, ranking and what is written are the vendor's; where that loses a device this one differs, and FORMAT.md numbers
-each case. Its order is what makes it safe: a file is proven before anything is erased, the control page goes first and
-comes back last, so a page that is there says that what lies behind it is whole. It never loops on anything outside.
+each case. Its order is what makes it safe: a file is proven before anything is erased, the control page goes first
+and comes back last, so a page that is there says that what lies behind it is whole. It never loops on anything
+outside.
 """
-
-from collections import namedtuple
 
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
+from device.layout.pic32.golden import Boot, Golden
 from device.store.writer import digest
 from device.stream import pull
 
-FACTORY_FILE = "factory_reset.bin"
-FACTORY_DIGEST = "factory_image_digest.txt"
 TRIES = 3
-
-# Where the processor goes, None for nowhere; the version that runs, as the page has it; what was done, in words.
-Boot = namedtuple("Boot", ("address", "version", "did"))
 
 
 class Options:
@@ -43,7 +38,7 @@ class Programmed:
         (self.flash if off >= PAGE else self.head).read(off, buf)
 
 
-class _Loader:
+class _Loader(Golden):
     def __init__(self, flash, store, options):
         self.flash = flash
         self.store = store
@@ -173,60 +168,6 @@ class _Loader:
     def page(self, page):
         """The page, blank in its status: that comes after."""
         self.flash.prog(0, page.encode())
-
-    def factory(self, rows):
-        """Nothing in the store may run: the image that the device came with."""
-        head = self.golden()
-        if head is None:
-            return self.last()
-        try:
-            if rows is not None and not self.skipped:
-                database.drop(self.store, rows)
-            self.program(FACTORY_FILE)
-        except (OSError, FlashError) as e:
-            self.did.append("factory: %r" % e)
-            return Boot(None, None, self.did)
-        head.status = BLANK
-        self.page(head)
-        control.clear(self.flash, 0, VALID)
-        return self.jump(head.version)
-
-    def golden(self):
-        """The Control in front of the factory image, None where it is not there or not whole."""
-        head = Control.decode(self.store.get(FACTORY_FILE, control.HEAD) or b"\xff" * 256)
-        if head is None or (head.status, head.kind) != (VALID, FACTORY):
-            return None
-        sha, n = files.digest(self.store, FACTORY_FILE, self.buf)
-        wanted = self.store.get(FACTORY_DIGEST, 32)
-        if n != self.flash.size or (wanted and sha != wanted):
-            return None
-        return head if self.signed("factory_image.bin", sha) else None
-
-    def last(self):
-        """There is no other image. A page with a status says that all of one lies behind it."""
-        if self.control is None or self.control.status == BLANK:
-            return Boot(None, None, self.did + ["no image"])
-        self.did.append("no other image")
-        return self.jump()
-
-    def backup(self):
-        """The first boot of a device: keep what it came with, then say so. A cut repeats it."""
-        self.did.append("keeps the factory image")
-        store, buf = self.store, self.buf
-        database.drop(store)
-        store.remove(FACTORY_DIGEST)
-        for name in store.names():
-            if name.endswith(".bin"):
-                store.remove(name)
-        with store.open(FACTORY_FILE, "wb") as f:
-            for off in range(0, self.flash.size, PAGE):
-                self.options.feed()
-                self.flash.read(off, buf)
-                if not off:
-                    buf[0] = VALID
-                f.write(buf)
-        store.put(FACTORY_DIGEST, files.digest(store, FACTORY_FILE, buf)[0])
-        control.validate(self.flash)
 
 
 def boot(flash, store, options=None):

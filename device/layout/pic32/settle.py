@@ -1,13 +1,14 @@
 """What a boot does with a trial that is open, and how an image is left.
 
-The bootloader counts the boots of an image that is not confirmed and goes down its ranking; what is here sees to it that
-journal, database and control page say the same after a cut. A reset is asked for only where it changes what boots, and
-each time costs the update one of its trials.
+The bootloader counts the boots of an image that is not confirmed and goes down its ranking; what is here sees to it
+that journal, database and control page say the same after a cut. A reset is asked for only where it changes what
+boots, and each time costs the update one of its trials.
 """
 
 from device.errors import NotNow
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import DISABLED, DOWNLOADED, FACTORY, VALID
+from device.layout.pic32.port import ident
 from device.store.journal import trial
 from device.version import text
 
@@ -45,15 +46,9 @@ def _count(layout, record, why):
 
 def _row(layout, rows, record):
     for row in rows:
-        if row.digest == record.sha and _is(row, record):
+        if row.digest == record.sha and ident(row.version) == record.slot:
             return row
     return None
-
-
-def _is(row, record):
-    from device.layout.pic32 import ident
-
-    return ident(row.version) == record.slot
 
 
 def _again(layout, record, why):
@@ -61,7 +56,7 @@ def _again(layout, record, why):
     rows = layout.rows()
     row = _row(layout, rows, record)
     gone = _row(layout, database.told(layout.port.files), record)
-    if gone or row and row.status not in (DOWNLOADED, VALID):
+    if gone or (row and row.status not in (DOWNLOADED, VALID)):
         layout.give_up(record, why)
         return False
     if not record.trials:
@@ -85,7 +80,7 @@ def _again(layout, record, why):
 def number(layout, record):
     """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
     n = layout.following()
-    while n <= 999 and (n % 120 + 1) != record.slot:
+    while n <= 999 and ident(database.coded(n)) != record.slot:
         n += 1
     return n
 
@@ -122,7 +117,7 @@ def leave(layout):
 
 
 def rollback(layout, why):
-    """By hand: end a trial, drop an update that waits for its restart, or leave the image that runs for the next one."""
+    """By hand: end a trial, drop an update that waits for its restart, or leave what runs for the next best."""
     record = trial(layout.journal)
     if record:
         if record.slot == layout.port.running:

@@ -1,8 +1,9 @@
-"""The external flash of a board in a power campaign: a file system whose directory changes whole, over strict NOR flash.
+"""A board's external flash in a power campaign: a file system whose directory changes whole, over strict NOR.
 
-The directory is one sector, written in turn to two, with a number and a CRC; a file's blocks are written to free sectors
-before the directory names them. A file that is opened for writing anew is empty from then on, as on FAT, and what was
-written to it counts when it is closed. What FAT itself does at each block is tried with the port's own VfsFat, in tests.
+The directory is one sector, written in turn to two, with a number and a CRC; a file's blocks are written to free
+sectors before the directory names them. A file that is opened for writing anew is empty from then on, as on FAT, and
+what was written to it counts when it is closed. What FAT itself does at each block is tried with the port's own
+VfsFat, in tests.
 """
 
 from __future__ import annotations

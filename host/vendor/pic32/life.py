@@ -1,7 +1,8 @@
 """A PIC32MZW1 for power campaigns: a slot in program flash, an external flash with a file system, and its bootloader.
 
-The campaign starts boards from it and never looks inside. Real are the shipped board, layout, installer and bootloader.
-Where the factory image is none of a scenario's images, a board that starts it breaks the promise: a better one was there.
+The campaign starts boards from it and never looks inside. Real are the shipped board, layout, installer and
+bootloader. Where the factory image is none of a scenario's images, a board that starts it breaks the promise: a
+better one was there.
 """
 
 from __future__ import annotations
@@ -161,9 +162,9 @@ class Rig:
     def _fill(self) -> None:
         """As it leaves the workshop: the factory image in store, and the first image in the slot and maybe in a row."""
         s = self.scenario
-        golden = self.images[0] if s.factory else code(4800, 77)
+        given = self.images[0] if s.factory else code(4800, 77)
         self.disk.put(*KEPT)
-        self.disk.put(loader.FACTORY_FILE, factory(golden, ADDRESS, s.slot_size))
+        self.disk.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
         if not s.factory:
             data = binary(self.images[0], ADDRESS)
             self.disk.put("first.bin", data)

@@ -1,0 +1,102 @@
+"""The vendor's manifest: {"ota": [{"Version": 2, "URL": "", "Digest": "64 hex", "EraseVer": false, "Signature": ""}]}
+
+Keys count whatever their case, as in the vendor's parser. The highest version wins; `last_entry` gives the vendor's
+rule, under which nothing but the last element of "ota" is looked at. An entry that is wrong is left out, and said to
+be so.
+"""
+
+from binascii import unhexlify
+from json import loads
+
+from device.errors import Refused
+from device.stream import pull
+
+MOST = 8192  # bytes a manifest may have unless it is set otherwise
+URL = 256
+NUMBERS = 999  # three decimal digits are what a row of the database takes
+
+
+class Entry:
+    """One image on offer, or one to be erased."""
+
+    def __init__(self, number, url, digest, signature):
+        self.number = number
+        self.url = url
+        self.digest = digest
+        self.signature = signature
+
+
+class Manifest:
+    """`offer`: the Entry to take, or None; `erase`: numbers to erase; `wrong`: a sentence for each entry left out."""
+
+    def __init__(self, entries, last_entry=False):
+        self.offer = None
+        self.erase = []
+        self.wrong = []
+        for i in range(len(entries) - 1 if last_entry else 0, len(entries)):
+            try:
+                self._take(_lower(entries[i]))
+            except ValueError as e:
+                self.wrong.append("entry %d: %s" % (i + 1, e))
+
+    def _take(self, fields):
+        n = _field(fields, "version", int)
+        if isinstance(n, bool) or not 0 < n <= NUMBERS:
+            raise ValueError("Version is %r, wanted 1 to %d" % (n, NUMBERS))
+        if _field(fields, "erasever", bool, False):
+            self.erase.append(n)
+            return
+        url = _field(fields, "url", str)
+        if len(url) > URL or (url[:7] != "http://" and url[:8] != "https://"):
+            raise ValueError("URL is %r, wanted http or https and at most %d characters" % (url[:40], URL))
+        try:
+            digest = unhexlify(_field(fields, "digest", str)[:64].encode())
+        except ValueError:
+            digest = b""
+        if len(digest) != 32:
+            raise ValueError("Digest is no SHA-256 of 64 hex digits")
+        signature = _field(fields, "signature", str, "")
+        if self.offer is None or n > self.offer.number:
+            self.offer = Entry(n, url, digest, signature)
+
+
+def _lower(entry):
+    if not isinstance(entry, dict):
+        raise ValueError("is %s, wanted an object" % type(entry).__name__)
+    found = {}
+    for key in entry:
+        low = key.lower()
+        if low in found:
+            raise ValueError("two fields are called %s" % low)
+        found[low] = entry[key]
+    return found
+
+
+def _field(fields, name, kind, default=None):
+    value = fields.get(name, default)
+    if value is None:
+        raise ValueError("%s is missing" % name)
+    if not isinstance(value, kind):
+        raise ValueError("%s is %s, wanted %s" % (name, type(value).__name__, kind.__name__))
+    return value
+
+
+def parse(text, last_entry=False):
+    """The Manifest in bytes of JSON; Refused where it is none."""
+    try:
+        found = _lower(loads(text))
+    except ValueError as e:
+        raise Refused("manifest", "no manifest: %s" % e)
+    entries = found.get("ota")
+    if not isinstance(entries, list):
+        raise Refused("manifest", 'no manifest: it has no list called "ota"')
+    return Manifest(entries, last_entry)
+
+
+def read(src, most=MOST, last_entry=False):
+    """The Manifest that `src` brings; Refused above `most` bytes, of which no more is read."""
+    buf = bytearray(most + 1)
+    n = pull(src, buf)
+    if n > most:
+        raise Refused("manifest", "the manifest has more than %d bytes" % most)
+    return parse(memoryview(buf)[:n], last_entry)

@@ -1,0 +1,154 @@
+"""The vendor's update service: asks a manifest, brings the best image into the store, and makes the loader choose it.
+
+`step()` is one bounded step; it answers "idle", "busy", "trial", or "reset" when the board has to be reset now.
+Events and control messages have the vendor's numbers. `fetch(url)` gives a Source, the HTTP link's. What becomes of
+an image is the layout's: this is one more front door to it.
+"""
+
+from device.errors import OtaError, Refused
+from device.layout.pic32 import manifest
+from device.layout.pic32.download import Download
+from device.layout.pic32.events import (
+    CHECK,
+    FACTORY_RESET,
+    FACTORY_RESET_SUCCESS,
+    FAILURE,
+    INITIATE,
+    REGISTER,
+    RESET,
+    ROLLBACK,
+    ROLLBACK_SUCCESS,
+    SUCCESS,
+    TRIGGER_FAILED,
+)
+
+TRIAL_MS = 600000
+
+
+class Service(Download):
+    """`self_test()` judges an image on trial: True confirms, False goes back, None is not yet."""
+
+    auto_update = True
+    auto_reset = True
+    period_ms = 60000  # 0 asks only when told to
+    last_entry = False
+    enforce_tls = False
+    most = manifest.MOST
+    key = None  # x and y of the public key that signs images; None asks for no signature
+
+    def __init__(self, board, fetch, url, self_test=None):
+        self.board = board
+        self.layout = board.layout
+        self.fetch = fetch
+        self.url = url
+        self.self_test = self_test or (lambda: True)
+        self.callback = self.job = self.offer = self.error = None
+        self.done = self.reset = False
+        self.progress = 0
+        self.trial = self.layout.on_trial()
+        self.began = self.due = board.ticks_ms()
+        self.ask = bool(self.period_ms)
+        try:
+            if not self.trial:
+                self.layout.tidy()
+        except OtaError as e:
+            self.error = e
+
+    def control(self, message, given=None):
+        """A control message; SUCCESS, or FAILURE where it cannot be done now."""
+        if message == REGISTER:
+            self.callback = given
+            return SUCCESS
+        if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
+            return FAILURE
+        return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
+
+    def set_parameters(self, url, number, digest, signature=""):
+        """An image without a manifest: INITIATE takes it next."""
+        one = {"Version": number, "URL": url, "Digest": digest, "Signature": signature}
+        found = manifest.Manifest([one])
+        if found.offer is None:
+            raise Refused("manifest", found.wrong[0])
+        self.offer = found.offer
+
+    def step(self):
+        """One bounded step."""
+        self.board.feed()
+        if self.trial:
+            return self._judge()
+        if self.reset:
+            return "reset"
+        if self.job is None:
+            if not self.period_ms or self.done or not (self.ask or self.board.since(self.due) >= self.period_ms):
+                return "idle"
+            self._check_now()
+        try:
+            next(self.job)
+            return "busy"
+        except StopIteration:
+            self.job = None
+        self.ask = False
+        self.due = self.board.ticks_ms()
+        return "reset" if self.reset else "idle"
+
+    def _tell(self, event):
+        if self.callback:
+            self.callback(event)
+
+    def _fail(self, event, error):
+        self.error = error
+        self._tell(event)
+
+    # What control messages do.
+
+    def _check_now(self):
+        self.job = self._check()
+        return SUCCESS
+
+    def _initiate(self):
+        if self.offer is None:
+            self._tell(TRIGGER_FAILED)
+            return FAILURE
+        self.job = self._update(self.offer)
+        return SUCCESS
+
+    def _reset(self):
+        self.reset = self.done
+        return SUCCESS if self.done else FAILURE
+
+    def _factory(self):
+        return self._leave(self.layout.factory_reset, FACTORY_RESET_SUCCESS)
+
+    def _back(self):
+        return self._leave(lambda: self.layout.rollback("rollback"), ROLLBACK_SUCCESS)
+
+    def _leave(self, call, event):
+        try:
+            call()
+        except (OSError, OtaError) as e:
+            self._fail(event + 1, e)
+            return FAILURE
+        self.done = True
+        self._tell(event)
+        return SUCCESS
+
+    # What step() goes through.
+
+    def _judge(self):
+        try:
+            verdict, why = self.self_test(), "self-test"
+        except Exception as e:
+            verdict, why = False, repr(e)
+        if verdict is None:
+            if self.board.since(self.began) < self.board.setting("trial_ms", TRIAL_MS, 432000000):
+                return "trial"
+            why = "no verdict"
+        self.trial = None
+        if verdict:
+            self.layout.confirm()
+            self.layout.tidy()
+            self.board.relax()
+            return "idle"
+        self.layout.retreat(why)
+        self.reset = True
+        return "reset"
