@@ -13,7 +13,7 @@ from typing import Any
 
 from device.board import Board
 from device.layout import pic32
-from device.layout.pic32 import database, loader
+from device.layout.pic32 import database, golden, loader
 from device.store.flash import Region
 from device.store.pair import FileJournal
 from host import format as fmt
