@@ -55,10 +55,6 @@ def install(board, link, keys):
 
 def admit(board, package, buf):
     """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
-    if package.recipients:
-        from device.pipe.decrypt import unlock
-
-        unlock(package, board.secrets(), buf)
     layout = board.layout
     _same("product", package.product, board.product)
     _same("layout", package.layout, layout.NAME)
@@ -75,6 +71,11 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    if package.recipients:
+        from device.pipe.decrypt import unlock
+
+        # While `buf` still holds the header.
+        unlock(package, board.secrets(), buf)
     _room(board, package.components, buf)
 
 

@@ -10,4 +10,4 @@ if sys.implementation.name != "micropython":
         import traceback
 
         # MicroPython has it in sys.
-        sys.print_exception = traceback.print_exception
+        vars(sys)["print_exception"] = traceback.print_exception

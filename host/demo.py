@@ -1,5 +1,5 @@
-"""The main job, as `make demo` shows it: real firmware, a virtual ESP32, a signed package over HTTP, a power cut, a
-confirm; then a bad update that goes back by itself.
+"""The main job, as `make demo` shows it: real firmware and an application in one signed update, as a delta over HTTP to
+a virtual ESP32, with a power cut in the middle; then a bad update that goes back by itself.
 
 Nothing here takes part in the update: it makes the package and the board, serves a folder, pulls the plug once, and
 draws what lies in the flash. What the board does, it does by the files that `make flash` puts on a real one.
@@ -20,23 +20,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import serial
 from aiohttp import web
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.rule import Rule
 from rich.table import Table
 
-from host import flashmap, keys
+from host import app, bases, flashmap, keys
+from host.format import FIRMWARE
 from host.inspect import package_facts
-from host.pack import Options, pack
-from host.serve import add_entry, application
+from host.pack import Options, goods, packages
+from host.serve import application, write_manifest
 from host.sim.board import VirtualBoard, create, mpota_files, real_firmware
 from host.vendor import prepare
 
 PRODUCT = "etboard"
-# The application on the board: its health is the chip's temperature, which a sick image's board gets wrong.
-APP = b"""\
+# The application: its health is the chip's temperature, which a sick image's board gets wrong.
+APP = """\
 import esp32
+
+VERSION = "{}"
 
 def step():
     pass
@@ -139,22 +143,30 @@ def prepare_board(demo: Demo, key: Path) -> tuple[bytes, bytes]:
         "poll_ms": 500,
         "wdt_ms": 5000,
     }
-    files = mpota_files(settings, {"release": keys.load_public(key)}) | {"/app.py": APP}
+    files = mpota_files(settings, {"release": keys.load_public(key)}) | {"/app.py": APP.format("1.0.0").encode()}
     create(demo.flash, old, "4MiB-ota", files, {"wifi": {"ssid": "workshop", "psk": "secret"}})
     return old, new
 
 
-def release(demo: Demo, firmware: bytes, version: str, key: Path) -> Path:
-    """Sign a package and put it on the shelf: the newest in the manifest."""
-    packed = pack(firmware, Options(PRODUCT, version), keys.load_private(key))
-    path = demo.shop.folder / f"{PRODUCT}-{version}.mpota"
-    path.write_bytes(packed.data)
-    for note in packed.notes:
-        out.print(f"  {note}", style="dim")
-    share = len(packed.data) / int(str(packed.facts["image"]))
-    out.print(f"  {path.name}: {len(packed.data):,} bytes, {share:.1%} of the image, signed by {packed.facts['key']}")
-    add_entry(demo.shop.folder, {**package_facts(packed.data), "file": path.name})
-    return path
+def release(demo: Demo, firmware: bytes, version: str, key: Path, old: bytes) -> list[Path]:
+    """Sign firmware and application as one package, and as a delta to `old`; both go on the shelf."""
+    folder = demo.folder / f"application-{version}"
+    folder.mkdir()
+    (folder / "app.py").write_text(APP.format(version))
+    (folder / "page.html").write_text(f"<h1>{PRODUCT} {version}</h1>\n" * 50)
+    given = goods("esp32", firmware, app.tree(folder, {}))
+    base = bases.plain(Path("what runs"), (FIRMWARE, ""), old)
+    paths = []
+    for packed in packages(given, Options(PRODUCT, version), keys.load_private(key), [base]):
+        path = demo.shop.folder / f"{PRODUCT}-{version}{'-delta' if packed.base else ''}.mpota"
+        path.write_bytes(packed.data)
+        share = len(packed.data) / int(str(packed.facts["image"]))
+        out.print(f"  {path.name}: {len(packed.data):,} bytes, {share:.1%} of what is installed")
+        paths.append(path)
+    entries = [{**package_facts(path.read_bytes()), "file": path.name} for path in paths]
+    write_manifest(demo.shop.folder, entries)
+    out.print(f"  signed by {packed.facts['key']}; firmware and application files, one signature and one flip")
+    return paths
 
 
 def follow(demo: Demo, slot: int, image: bytes, until: float) -> float:
@@ -177,10 +189,20 @@ def follow(demo: Demo, slot: int, image: bytes, until: float) -> float:
     return time.monotonic() - began
 
 
+def running_app(board: VirtualBoard) -> str:
+    """Which application the board imports, asked over its REPL; then main.py goes on, after a soft reset."""
+    told = board.run("import app\nprint(app.__file__, 'of version', app.VERSION)").strip()
+    with serial.Serial(board.port) as line:
+        line.write(b"\r\x02\x04")
+    return told
+
+
 def good_update(demo: Demo, board: VirtualBoard, new: bytes) -> None:
     """Fetch, a power cut in the middle, resume, trial, confirm."""
     slot = 0x190000
-    out.print("  The board finds version 1.1.0 in the manifest and fetches it.")
+    out.print(
+        "  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits."
+    )
     demo.steps.append(Step("fetch and write, first part", follow(demo, slot, new, 0.4), "40 %"))
     board.kill()
     out.print("  [bold red]Power cut[/]: the board's process is killed with SIGKILL in the middle. Power on again.")
@@ -194,7 +216,7 @@ def good_update(demo: Demo, board: VirtualBoard, new: bytes) -> None:
     started = board.wait("reset", image="ota_1")
     out.print(f"  reset: the loader starts [bold]{started['image']}[/]")
     said = demo.shop.wait("confirmed")
-    out.print(f"  [green]healthy and confirmed[/]: {said['text']}")
+    out.print(f"  [green]healthy and confirmed[/]: {said['text']}, with {running_app(board)}")
     demo.steps.append(Step("read back, arm, reset, trial, confirm", time.monotonic() - began))
 
 
@@ -208,6 +230,7 @@ def bad_update(demo: Demo, board: VirtualBoard, sick: bytes) -> None:
     out.print("  its health check says no: retreat; reset: the loader starts [bold]ota_1[/] again")
     said = demo.shop.wait("failed")
     out.print(f"  [yellow]the board says why[/]: {said['text']}")
+    out.print(f"  the old firmware runs again, and with it {running_app(board)}")
     demo.steps.append(Step("bad update and retreat", time.monotonic() - began))
 
 
@@ -237,15 +260,18 @@ def play(demo: Demo) -> None:
     out.print("  a virtual ESP32: 4 MiB of flash, MicroPython's OTA table, the real firmware 0608 of a product on sale")
     out.print("  Xtensa code cannot run here: a slot's bytes are checked, written and chosen as on the")
     out.print("  chip, and what then executes is MicroPython's unix port with the board's files.")
-    path = demo.timed("package 1.1.0", lambda: release(demo, real_firmware("0831").read_bytes(), "1.1.0", key))
-    demo.steps[-1].number = f"{path.stat().st_size:,} bytes"
+    out.print("  Version 1.1.0 is the next real release, 0831, and the application that belongs to it:")
+    paths = demo.timed(
+        "package 1.1.0 and its delta", lambda: release(demo, real_firmware("0831").read_bytes(), "1.1.0", key, old)
+    )
+    demo.steps[-1].number = f"{paths[-1].stat().st_size:,} bytes"
     demo.map("flash before", "ota_0")
     with VirtualBoard(demo.flash) as board:
         act(2, "The update, and a power cut in the middle of it")
         good_update(demo, board, new)
         demo.map("flash after", "ota_1")
         act(3, "A bad release: it boots, but it is not well")
-        release(demo, old, "1.2.0", key)
+        release(demo, old, "1.2.0", key, new)
         bad_update(demo, board, old)
         demo.map("flash after the retreat", "ota_1")
 

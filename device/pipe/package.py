@@ -128,7 +128,9 @@ class Chunks:
         self.package = package
         self.chunk = package.chunk
         self.key = package.key
-        # The room of a stored chunk, taken once: a fragmented heap cannot stop the update later.
+        # The room of a stored chunk, taken once, where the proof of a base left garbage: a fragmented heap cannot stop
+        # the update later.
+        collect()
         self.ram = BytesIO()
         self.ram.seek(min(self.chunk + _SLACK, package.size - package.end) - 1)
         self.ram.write(b"\0")

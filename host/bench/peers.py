@@ -23,7 +23,12 @@ import hdiffpatch
 
 from host.flash import ROOT
 
-FOLDER = ROOT / "build" / "peers"
+# Compiled parts are for one Python.
+FOLDER = ROOT / "build" / "peers" / str(sys.implementation.cache_tag)
+# Seconds that pip gets for one requirement; detools is compiled.
+PATIENCE = 120
+# What pip said of a requirement is not asked twice in a run.
+failed: dict[str, str] = {}
 XZ = 9 | lzma.PRESET_EXTREME
 
 
@@ -50,20 +55,31 @@ def requirements(group: str) -> list[str]:
 def installed(requirement: str, folder: Path = FOLDER, alone: bool = False) -> Path:
     """Its folder, made where it is not there yet; `alone` leaves out what it depends on. Missing with pip's reason."""
     place = folder / requirement.replace(">=", "-").replace("==", "-")
-    if place.is_dir():
-        return place
-    rough = place.with_name(place.name + ".part")
-    shutil.rmtree(rough, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(rough)]
-    done = subprocess.run(
-        [*command, *(["--no-deps"] if alone else []), requirement], capture_output=True, text=True, timeout=300
-    )
-    if done.returncode:
+    if requirement in failed:
+        raise Missing(failed[requirement])
+    if not place.is_dir():
+        rough = place.with_name(place.name + ".part")
         shutil.rmtree(rough, ignore_errors=True)
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-        raise Missing(f"{requirement} cannot be installed: {lines[-1].removeprefix('ERROR:').strip()}")
-    rough.rename(place)
+        reason = pip("--target", str(rough), *(["--no-deps"] if alone else []), requirement)
+        if reason:
+            shutil.rmtree(rough, ignore_errors=True)
+            failed[requirement] = f"{requirement} cannot be installed: {reason}"
+            raise Missing(failed[requirement])
+        rough.rename(place)
     return place
+
+
+def pip(*args: str) -> str:
+    """Why pip did not install; "" when it did."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"pip took more than {PATIENCE} s"
+    if not done.returncode:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+    return lines[-1].removeprefix("ERROR:").strip()
 
 
 def module(name: str) -> Any:
@@ -72,7 +88,10 @@ def module(name: str) -> Any:
     place = str(installed(wanted))
     if place not in sys.path:
         sys.path.append(place)
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        raise Missing(f"{wanted} does not load here: {e}") from None
 
 
 def detools(compression: str) -> Peer:

@@ -44,7 +44,7 @@ def _blank(old: bytes, new: bytes) -> bytes:
 # What is in a sector of FAT when the power goes while it is written: the front, the back, or only erased.
 TEARS = (("half", _half), ("back", _back), ("blank", _blank))
 # Operation -> the shapes of a cut inside it; the others leave what was there or what was to come.
-SHAPES = {"sector": [name for name, _ in TEARS], "rename on FAT": ["both"]}
+SHAPES = {"sector": [name for name, _ in TEARS], "rename-fat": ["both"]}
 
 
 class _Os:
@@ -312,10 +312,10 @@ class File:
         return len(buf)
 
     def close(self):
-        self.disk.alive(self.run)
-        if not self.closed:
+        if self.writes and not self.closed:
+            self.disk.alive(self.run)
             self.flush()
-            self.closed = True
+        self.closed = True
 
 
 class LittleFile(File):
@@ -424,7 +424,7 @@ class Fat(Disk):
             self.files.update(files)
             self.dirs.update(dirs)
 
-        self.do("rename on FAT", old, change, (("both", both),))
+        self.do("rename-fat", old, change, (("both", both),))
 
 
 class Stand:

@@ -176,11 +176,38 @@ def test_a_peer_that_cannot_be_installed_says_so_in_its_row(tmp_path, monkeypatc
 
     seen = travel.theirs(small_pair(), peers.Peer("gone", missing, missing))
     assert isnan(seen.percent) and "cannot be installed" in seen.missing and not list(tmp_path.iterdir())
+    # pip is not asked again; without a network that takes it long.
+    monkeypatch.setattr(peers, "pip", None)
+    assert travel.theirs(small_pair(), peers.Peer("gone", missing, missing)) == seen
     row = travel.figure("gone", [seen, seen])
     assert isnan(row.value) and row.note == seen.missing
     words = [e.text for e in ElementTree.fromstring(chart.draw([row], ["a", "b"])).findall(".//{*}text")]
     assert seen.missing in words
     assert "| gone | - | - | - |" in page.travel([row])
+
+
+def test_without_the_second_pair_the_first_is_measured_and_the_rest_says_why(stuff, monkeypatch):
+    def missing(*_, **__):
+        raise peers.Missing("no second pair")
+
+    monkeypatch.setattr(peers, "installed", missing)
+    monkeypatch.setattr(travel, "OURS", travel.OURS[:1])
+    found = {one.name: one for one in travel.measure(stuff)}
+    assert found[travel.OURS[0].name].value > 50 and found["xz -9e"].value > 50
+    assert found[f"the {travel.SECOND} pair"].note == found["bsdiff4"].note == "no second pair"
+    assert isnan(list(found.values())[-1].value) and not isnan(next(iter(found.values())).value)
+
+
+def test_a_peer_that_is_installed_and_does_not_load_is_missing_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "requirements", lambda group: ["nosuchmodule>=1"])
+    monkeypatch.setattr(peers, "installed", lambda requirement: tmp_path)
+    with pytest.raises(peers.Missing, match="does not load here"):
+        peers.module("nosuchmodule")
+
+
+def test_pip_that_never_ends_is_a_reason_too(monkeypatch):
+    monkeypatch.setattr(peers, "PATIENCE", 0.01)
+    assert "took more than" in peers.pip("--version")
 
 
 def test_no_requirement_of_the_bench_is_installed_for_anything_else():

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from host import show
-from host.sim.cut import bugs, campaign, faults, hostile, mutants, page, report
+from host.sim.cut import bugs, campaign, faults, files_command, hostile, mutants, page, report
 from host.sim.cut.explore import UNCUT
-from host.sim.cut.rig import Scenario, layouts, life_of, scenario_of
+from host.sim.cut.rig import FILES, Scenario, layouts, life_of, scenario_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
 SAMPLED = 300
@@ -22,7 +22,7 @@ SHOWN = 5
 def chosen(layout: str) -> str:
     """The layout, which must be one of the device's."""
     if layout not in layouts():
-        raise wrong("layout", f"{layout!r} is no layout; there are {', '.join(layouts())}")
+        raise wrong("layout", f"{layout!r} is no layout; there are {', '.join([*layouts(), FILES])}")
     return layout
 
 
@@ -33,6 +33,8 @@ def wrong(option: str, text: str) -> click.BadParameter:
 
 def run(layout: str, depth: int, seed: int) -> report.Report:
     """Everything, without options."""
+    if layout == FILES:
+        return files_command.run(depth, seed)
     began = time.monotonic()
     settings = campaign.full(chosen(layout), depth, seed)
     how_long = {1: "some seconds", 2: "some minutes"}.get(depth, "many hours: nothing is left out so deep")
@@ -68,6 +70,8 @@ def replay(
     layout: str, ident: str, seed: int, image: Path | None = None, table: Path | None = None
 ) -> tuple[report.Report, list[str]]:
     """One state again, and the map of the flash when the power returned; `image`, `table` where it is of `sample`."""
+    if layout == FILES:
+        return files_command.replay(ident, seed)
     name, _, path = ident.partition(":")
     stories: dict[str, Scenario] = dict(life_of(chosen(layout)).SCENARIOS)
     if image:

@@ -119,7 +119,7 @@ class Life:
             if after is None:
                 self.oracle.after()
                 if not self.memory.lost:
-                    self.oracle.end()
+                    self._end()
                 return
             cause = after
             self.recovering = False
@@ -129,13 +129,8 @@ class Life:
     def _session(self, cause: str) -> str | None:
         """One power-on to the next: why it comes, None at rest."""
         try:
-            if not self.rig.power_on(cause):
-                self.oracle.no_boot()
-                return None
-            i = self.oracle.started(self.memory.confirmed)
-            self.boots.append(i)
-            self._boot()
-            return self._main(i)
+            i = self._begin(cause)
+            return None if i is None else self._main(i)
         except Reset:
             return "reset"
         except Abort as e:
@@ -144,6 +139,20 @@ class Life:
             raise
         except Violation as e:
             raise Bad("nor", str(e)) from e
+
+    def _begin(self, cause: str) -> int | None:
+        """Through the loader and boot.py: the image that runs, None where nothing starts."""
+        if not self.rig.power_on(cause):
+            self.oracle.no_boot()
+            return None
+        i = self.oracle.started(self.memory.confirmed)
+        self.boots.append(i)
+        self._boot()
+        return i
+
+    def _end(self) -> None:
+        """At rest."""
+        self.oracle.end()
 
     def _boot(self) -> None:
         """boot.py."""

@@ -144,8 +144,7 @@ class Explorer:
     def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = 10) -> None:
         self.rig: Rig = life_of(layout).Rig(scenario)
         self.flash = self.rig.flash
-        self.oracle = Oracle(self.rig)
-        self.life = Life(self.rig, self.oracle, self._rest)
+        self.oracle, self.life = self._judged()
         self.seed = seed
         self.enough = enough
         # False while another process walks the same way and tells of it.
@@ -161,6 +160,11 @@ class Explorer:
         self.found: list[Case] = []
         self.kinds: dict[int, str] = {}
         self.torn_at = ("", 0)
+
+    def _judged(self) -> tuple[Oracle, Life]:
+        """Who judges this rig, and who drives it."""
+        oracle = Oracle(self.rig)
+        return oracle, Life(self.rig, oracle, self._rest)
 
     @property
     def name(self) -> str:
@@ -201,7 +205,7 @@ class Explorer:
         return len(self.tally.bad) >= self.enough
 
     def _rest(self, cause: str, memory: Memory) -> bool:
-        key = (mark(self.flash.cells.sectors), cause, memory)
+        key = (mark(self.flash.shot()), cause, memory)
         self.hit = self.shown.get(key)
         if self.hit is None and self.chooser is None:
             self.hit = self.good.get(key)

@@ -24,6 +24,8 @@ from typing import Any, Protocol
 from host.sim.cut.cells import CutFlash
 
 ROOT = Path(__file__).resolve().parents[3]
+# The layout whose boards have only a file system: files.py is its campaign.
+FILES = "files"
 # What an image may do once it runs on trial.
 VERDICTS = ("healthy", "unhealthy", "hangs", "dies", "no-link")
 
@@ -84,8 +86,8 @@ class Rig(Protocol):
 
 
 def layouts() -> list[str]:
-    """Every layout of the device; one that has no life.py fails when it is asked for."""
-    return sorted(p.parent.name for p in (ROOT / "device" / "layout").glob("*/__init__.py"))
+    """Every layout with flash of its own; one that has no life.py fails when it is asked for."""
+    return sorted({p.parent.name for p in (ROOT / "device" / "layout").glob("*/__init__.py")} - {FILES})
 
 
 def life_of(layout: str) -> Any:

@@ -1,0 +1,128 @@
+"""The seeded bugs of application files, and the hunt for them: a patch in a module while it is imported, as in mutants.py.
+Where `test` is given it is the story that shows the bug soonest.
+
+    python -m host.sim.cut.files_bugs NAME    prints what found one, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from host.sim.cut.bugs import ARM, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, RECORDS, SHIM, Mutant
+from host.sim.cut.mutants import PATIENCE, ROOT, Verdict, seed
+
+TREE, TREES, PAIR, LAYOUT = "device.store.tree", "device.store.trees", "device.store.pair", "device.layout.files"
+SETTLE, CHIP = "device.layout.esp32.settle", "device.layout.esp32"
+ENTRIES = "            for name, _, _ in self.entries():\n"
+# From the read-back to the switch.
+BLOCK = PROVE + (
+    "    except FlashError:\n"
+    "        # What was written does not stand: from the beginning, next time.\n"
+    '        board.journal.put("progress", b"")\n'
+    "        raise\n    finally:\n        src.close()\n"
+) + ARM
+KEPT = '        self.journal.put("running", record.encode())\n'
+
+MUTANTS = [
+    # The order of an update.
+    Mutant("arm before check", INSTALLER, BLOCK, "    " + ARM + BLOCK.replace(ARM, "")),
+    Mutant("skip the read-back", INSTALLER, "if seen != part.sha:", "if part.sha is None:"),
+    Mutant("do not look at the files before arming", TREES, "            self.new.check()\n", ""),
+    Mutant("make no empty files", TREE, "if not size and not apart:", "if False:"),
+    Mutant("do not copy what is protected", TREES, "for own in self.protected:", "for own in ():"),
+    Mutant(
+        "copy the folders of what is protected without their files", TREES,
+        "for name in os.listdir(src):", "for name in ():",
+    ),
+    # Where the bytes go.
+    Mutant("write into the tree that runs", TREES, "self.next = 2 if now == 1 else 1", "self.next = now or 1"),
+    Mutant("leave what an earlier update left", TREE, "        self.free()\n        block", "        block"),
+    Mutant("forget to close a file", TREE, 'with open(path, mode if at or mode == "rb" else "wb") as f:',
+           'if f := open(path, mode if at or mode == "rb" else "wb"):'),
+    Mutant("truncate at every write", TREE, 'mode if at or mode == "rb" else "wb"', 'mode if mode == "rb" else "wb"'),
+    Mutant("count no resource in the room", TREES, "+ end + whole", "+ self.new.there()"),
+    # Resume.
+    Mutant(
+        "resume one byte too far", INSTALLER, "done = min(chunks.index * chunks.chunk, part.size)",
+        "done = min(chunks.index * chunks.chunk + bool(chunks.index), part.size)",
+    ),
+    Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
+    Mutant(
+        "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'
+    ),
+    # What goes when.
+    Mutant("free before the confirm", RECORDS, KEPT, "        self.place().free()\n" + KEPT),
+    Mutant("free what runs", TREES, "        self.new.free()\n", "        self.old.free()\n"),
+    Mutant("free nothing", RECORDS, "if record.tree & 15 != record.tree >> 4:", "if not record.tree:"),
+    Mutant("remove the list first", TREE, ENTRIES,
+           '            for name, _, _ in [*self.entries(), _remove(self.path + "/" + LIST)][:-1]:\n'),
+    Mutant("write into the list before it is freed", TREE, "        try:\n" + ENTRIES,
+           '        with open(self.path + "/" + LIST, "r+b") as f:\n            f.write(b"mpfl")\n        try:\n' + ENTRIES),
+    Mutant("do not finish a confirm that a cut stopped", LAYOUT, "            self.place().free()\n", ""),
+    # The journal in two files.
+    Mutant("write to the journal's newer file", PAIR, 'name = "ab"[number & 1]', 'name = "ab"[number >> 1 & 1]'),
+    Mutant("no CRC in the journal", PAIR, " or crc32(body, crc32(data[:10])) != crc", ""),
+    Mutant("count no records of the journal", PAIR, "number = self.number + 1", "number = self.number or 1"),
+    Mutant("believe the journal's older file", PAIR, "if found and found[0] > self.number:", "if found:"),
+    # Trials.
+    Mutant("count a trial after it", LAYOUT, '            if self.keep("armed", record.encode()):\n', "            if True:\n"),
+    Mutant("forget to give up", LAYOUT, "        if record:\n            self.give_up(record, cause)\n", ""),
+    Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
+    Mutant("a boot that writes", SHIM, "        _enter(board)\n    except",
+           '        board.journal.put("progress", b"")\n        _enter(board)\n    except'),
+    # Firmware and files.
+    Mutant("switch the files whatever firmware runs", JOURNAL, "(armed == failed or not on_trial())", "armed == failed",
+           "both-soft"),
+    Mutant("keep the new files after a retreat", JOURNAL, "(armed == failed or not on_trial())", "not armed"),
+    Mutant("arm the firmware alone", RECORDS, "record.tree = self.place().next | record.tree & 0xF0", "pass"),
+]  # fmt: skip
+
+
+def hunt(story: str = "") -> str:
+    """What finds the bug that is in, "" if nothing does; `story` is asked first, then what is quick."""
+    from dataclasses import replace
+
+    from host.sim.cut import files
+    from host.vendor.files import life
+
+    alone = [name for name, s in life.SCENARIOS.items() if not s.chip]
+    chips = [name for name, s in life.SCENARIOS.items() if s.chip]
+    first = files.Settings((), 1, first=True)
+    searches = [((story,), 1)] if story else []
+    for names, depth in (*searches, (alone, 1), (life.DEEP, 2), (chips, 1), (life.DEEP, 3), (alone, 2)):
+        bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
+        if bad:
+            return f"{bad[0].ident} {bad[0].text}"
+    return ""
+
+
+def try_one(mutant: Mutant) -> Verdict:
+    """Hunt one mutant in a process of its own."""
+    command = [sys.executable, "-B", "-m", "host.sim.cut.files_bugs", mutant.name]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Verdict(mutant.name, f"no end after {PATIENCE} s")
+    if done.returncode:
+        return Verdict(mutant.name, done.stderr.strip()[-300:], True)
+    return Verdict(mutant.name, json.loads(done.stdout.splitlines()[-1])["found"])
+
+
+def hunt_all(mutants: Sequence[Mutant], workers: int) -> list[Verdict]:
+    """Every mutant, on so many processes at a time; the good code is what the campaign itself goes through."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(try_one, mutants))
+
+
+def main(name: str) -> None:
+    mutant = next(m for m in [CONTROL, *MUTANTS] if m.name == name)
+    seed(mutant)
+    print(json.dumps({"name": name, "found": hunt(mutant.test)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
