@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from device.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from host.vendor.command import Own
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
 EXIT: dict[type[OtaError], int] = {Refused: 3, LinkError: 4, Corrupt: 5, FlashError: 6, NotNow: 7, UpToDate: 0}
@@ -90,7 +91,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     show.note(f"`python -m host flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
-@cli.command()
+@cli.command(cls=Own)
 @click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
 @click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
 @click.option("--app", type=FOLDER, help="The folder of your application's files.")
@@ -167,7 +168,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     packing.tell(made, paths, as_json)
 
 
-@cli.command()
+@cli.command(cls=Own)
 @click.argument("file", type=FILE)
 @as_json
 def inspect(file: Path, as_json: bool) -> None:
@@ -181,7 +182,7 @@ def inspect(file: Path, as_json: bool) -> None:
         sys.exit(EXIT[Corrupt])
 
 
-@cli.command()
+@cli.command(cls=Own)
 @click.argument("file", type=FILE)
 @click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
 @click.option("--product", help="The board's product.")

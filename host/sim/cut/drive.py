@@ -282,7 +282,8 @@ class Life:
         if i == last and isinstance(error, UpToDate):
             return True
         if getattr(error, "code", "") == "failed":
-            # The publisher hears of it and offers another release.
+            # The publisher hears of it, once, and offers another release.
+            agent.error = None
             self.memory = replace(self.memory, release=self.memory.release + 1)
             self._offer(i, link)
         return False
