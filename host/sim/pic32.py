@@ -1,55 +1,137 @@
-"""What stands behind a virtual PIC32MZW1: its image store in RAM, for both interpreters.
+"""A virtual PIC32MZW1 inside one process, for both interpreters: program flash, an image store, the shipped Board.
 
-Shelf has the methods of device/layout/pic32/files.Folder, and nothing of its own that a file system would not have: a
-file that is opened for writing is empty at once, and holds what was written when it is closed.
+Shelf is a store in RAM with the methods of device/layout/pic32/files.Folder, and nothing of its own that a file system
+would not have: a file that is opened for writing is empty at once, and holds what was written when it is closed.
+Nothing survives from one power-on to the next but the flash and the store.
 """
 
 from io import BytesIO
 
+from device import shim
+from device.board import Board
+from device.layout.pic32 import loader, make
+from device.layout.pic32.golden import Options
+from device.store.flash import Region
+from device.store.pair import FileJournal
+from host.sim.plain import PlainBoard, Reset
+
 
 class _File(BytesIO):
-    def __init__(self, shelf, name, data, mode):
+    def __init__(self, shelf: "Shelf", name: str, data: bytes, how: str) -> None:
         super().__init__(data)
         self.shelf = shelf
         self.name = name
-        self.mode = mode
+        self.how = how
 
-    def __enter__(self):
+    def __enter__(self) -> "_File":
         return self
 
-    def __exit__(self, *_):
-        if self.mode != "rb":
+    def __exit__(self, *_: object) -> None:
+        if self.how != "rb":
             self.shelf.files[self.name] = self.getvalue()
 
 
 class Shelf:
     """Files by name. `capacity` is the bytes that all of them may have."""
 
-    def __init__(self, capacity=1 << 22):
-        self.files = {}
+    def __init__(self, capacity: int = 1 << 22) -> None:
+        self.files: dict[str, bytes] = {}
         self.capacity = capacity
 
-    def open(self, name, mode):
+    def open(self, name: str, mode: str) -> _File:
         if mode == "wb":
             self.files[name] = b""
         elif name not in self.files:
             raise OSError(2)
         return _File(self, name, self.files[name], mode)
 
-    def remove(self, name):
+    def remove(self, name: str) -> None:
         self.files.pop(name, None)
 
-    def size(self, name):
+    def size(self, name: str) -> int | None:
         return len(self.files[name]) if name in self.files else None
 
-    def names(self):
+    def names(self) -> list[str]:
         return list(self.files)
 
-    def room(self):
+    def room(self) -> int:
         return self.capacity - sum([len(data) for data in self.files.values()])
 
-    def get(self, name, most):
+    def get(self, name: str, most: int) -> bytes | None:
         return self.files[name][:most] if name in self.files else None
 
-    def put(self, name, data):
+    def put(self, name: str, data: bytes) -> None:
         self.files[name] = bytes(data)
+
+
+class StoreJournal(FileJournal):
+    """The journal's two files, in the store."""
+
+    def __init__(self, store: Shelf, path: str) -> None:
+        self.store = store
+        super().__init__(path)
+
+    def _read(self, name: str) -> bytes:
+        return self.store.get(self.path + name, 512) or b""
+
+    def _write(self, name: str, image: bytes) -> None:
+        name = self.path + name
+        with self.store.open(name, "wb" if self.store.size(name) is None else "r+b") as f:
+            f.write(image)
+
+
+class ChipBoard(PlainBoard):
+    """The shipped Board over a flash and a store. `chip` has them, and settings, keys and root."""
+
+    def __init__(self, chip, why) -> None:
+        self.store = chip.store
+        self.program = chip.flash
+        super().__init__(chip, why)
+
+    def _memory(self, name: str) -> StoreJournal:
+        return StoreJournal(self.store, name)
+
+    @property
+    def layout(self):
+        if self._layout is None:
+            self._layout = make(self)
+        return self._layout
+
+
+class Chip:
+    """`flash` is the program flash, `store` what its external flash holds; `base` and `slot` say where images start."""
+
+    root = "/nowhere"
+
+    def __init__(self, flash, store, settings, keys=None) -> None:
+        self.flash = flash
+        self.store = store
+        self.settings = {"base": 0x20000, "slot": 0xDF000, "layout": "pic32"}
+        self.settings.update(settings)
+        self.keys = keys
+        self.options = Options(self.settings["base"])
+        self.boots = []
+
+    def load(self):
+        """What the bootloader does; its Boot."""
+        slot = Region(self.flash, self.settings["base"], self.settings["slot"])
+        self.boots.append(loader.boot(slot, self.store, self.options))
+        return self.boots[-1]
+
+    def power_on(self, why: str = "power"):
+        """The bootloader, then boot.py with the resets that it asks for; the Board that main.py makes, None without."""
+        for _ in range(9):
+            if self.load().address is None:
+                return None
+            try:
+                shim.boot(lambda why=why: ChipBoard(self, why))
+            except Reset:
+                why = "reset"
+                continue
+            if shim.error is not None:
+                raise AssertionError(repr(shim.error))
+            dog = Board._dog
+            board = ChipBoard(self, why)
+            Board._dog = dog
+            return board
+        raise AssertionError("the board resets for ever")

@@ -25,7 +25,41 @@ from device.stream import pull
 
 
 class Download:
-    """The part of the service that a check or an update goes through, step by step."""
+    """What a service is made with, and what its checks and updates go through, step by step."""
+
+    auto_update = True
+    auto_reset = True
+    period_ms = 60000  # 0 asks only when told to
+    last_entry = False
+    enforce_tls = False
+    most = manifest.MOST
+    key = None  # x and y of the public key that signs images; None asks for no signature
+
+    def __init__(self, board, fetch, url, self_test=None):
+        self.board = board
+        self.layout = board.layout
+        self.fetch = fetch
+        self.url = url
+        self.self_test = self_test or (lambda: True)
+        self.callback = self.job = self.offer = self.error = None
+        self.done = self.reset = False
+        self.progress = 0
+        self.trial = self.layout.on_trial()
+        self.began = self.due = board.ticks_ms()
+        self.ask = bool(self.period_ms)
+        try:
+            if not self.trial:
+                self.layout.tidy()
+        except OtaError as e:
+            self.error = e
+
+    def _tell(self, event):
+        if self.callback:
+            self.callback(event)
+
+    def _fail(self, event, error):
+        self.error = error
+        self._tell(event)
 
     def _name(self, offer):
         """The file's name as the vendor makes it, unless a row has it already: a good image is not written over."""

@@ -1,20 +1,99 @@
-"""The factory image: what a device comes with, kept at its first boot, started where nothing in the store may run."""
+"""Program flash under the bootloader of a PIC32MZW1, and the factory image, which is kept at a device's first boot.
+
+The control page goes before the first sector changes and comes back after the last one was read back.
+"""
 
 from collections import namedtuple
 
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, FACTORY, PAGE, VALID, Control
+from device.stream import pull
 
 FACTORY_FILE = "factory_reset.bin"
 FACTORY_DIGEST = "factory_image_digest.txt"
+TRIES = 3
 
 # Where the processor goes, None for nowhere; the version that runs, as the page has it; what was done, in words.
 Boot = namedtuple("Boot", ("address", "version", "did"))
 
 
-class Golden:
-    """The part of the bootloader that knows the factory image."""
+class Options:
+    """How this bootloader was built: where the slot lies, boots of an unconfirmed image, the public key that signs."""
+
+    def __init__(self, base=0x20000, tries=TRIES, key=None, feed=None):
+        self.address = 0xB0000000 + base + PAGE
+        self.tries = tries
+        self.key = key
+        self.feed = feed or (lambda: None)
+
+
+class Programmed:
+    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
+
+    def __init__(self, flash, store, name):
+        self.flash = flash
+        self.head = files.Stored(store, name, PAGE)
+        self.size = flash.size
+
+    def read(self, off, buf):
+        (self.flash if off >= PAGE else self.head).read(off, buf)
+
+
+class Programmer:
+    """One boot: what may be in the slot, and what was done to it."""
+
+    def __init__(self, flash, store, options):
+        self.flash = flash
+        self.store = store
+        self.options = options
+        self.buf = bytearray(PAGE)
+        self.did = []
+        self.skipped = []
+        self.control = control.read(flash)
+        # A page that names another place was not written for this slot.
+        if self.control and (self.control.boot ^ options.address) & 0x1FFFFFFF:
+            self.control = None
+
+    def jump(self, version=None):
+        return Boot(self.options.address, self.control.version if version is None else version, self.did)
+
+    def signed(self, name, sha):
+        """Is there a signature of the bootloader's key over the digest? Without a key none is asked for."""
+        if self.options.key is None:
+            return True
+        from device.layout.pic32 import p256
+
+        text = self.store.get(name.rpartition(".")[0] + "_sign.txt", 96)
+        return text is not None and p256.verify_text(self.options.key, text, sha)
+
+    def program(self, name):
+        """The page goes, then each sector that differs is written."""
+        self.did.append("programs " + name)
+        flash, buf = self.flash, self.buf
+        seen = bytearray(PAGE)
+        flash.read(0, seen)
+        if seen != b"\xff" * PAGE:
+            flash.erase(0, PAGE)
+        self.control = None
+        with self.store.open(name, "rb") as f:
+            f.seek(PAGE)
+            off = PAGE
+            while n := pull(f, buf):
+                self.options.feed()
+                buf[n:] = b"\xff" * (PAGE - n)
+                flash.read(off, seen)
+                if seen != buf:
+                    flash.erase(off, PAGE)
+                    flash.prog(off, buf)
+                    flash.read(off, seen)
+                    if seen != buf:
+                        raise FlashError("readback", "0x%x does not hold %s" % (off, name))
+                off += PAGE
+
+    def page(self, page):
+        """The page, blank in its status: that comes after."""
+        self.flash.prog(0, page.encode())
 
     def factory(self, rows):
         """Nothing in the store may run: the image that the device came with."""
@@ -46,7 +125,8 @@ class Golden:
 
     def last(self):
         """There is no other image. A page with a status says that all of one lies behind it."""
-        if self.control is None or self.control.status == BLANK:
+        page = self.control
+        if page is None or (page.status == BLANK and not page.pristine()):
             return Boot(None, None, self.did + ["no image"])
         self.did.append("no other image")
         return self.jump()

@@ -9,50 +9,12 @@ outside.
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
-from device.layout.pic32.golden import Boot, Golden
+from device.layout.pic32.golden import Options, Programmed, Programmer
 from device.store.writer import digest
-from device.stream import pull
-
-TRIES = 3
 
 
-class Options:
-    """How this bootloader was built: where the slot lies, boots of an unconfirmed image, the public key that signs."""
-
-    def __init__(self, base=0x20000, tries=TRIES, key=None, feed=None):
-        self.address = 0xB0000000 + base + PAGE
-        self.tries = tries
-        self.key = key
-        self.feed = feed or (lambda: None)
-
-
-class Programmed:
-    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
-
-    def __init__(self, flash, store, name):
-        self.flash = flash
-        self.head = files.Stored(store, name, PAGE)
-        self.size = flash.size
-
-    def read(self, off, buf):
-        (self.flash if off >= PAGE else self.head).read(off, buf)
-
-
-class _Loader(Golden):
-    def __init__(self, flash, store, options):
-        self.flash = flash
-        self.store = store
-        self.options = options
-        self.buf = bytearray(PAGE)
-        self.did = []
-        self.skipped = []
-        self.control = control.read(flash)
-        # A page that names another place was not written for this slot.
-        if self.control and (self.control.boot ^ options.address) & 0x1FFFFFFF:
-            self.control = None
-
-    def jump(self, version=None):
-        return Boot(self.options.address, self.control.version if version is None else version, self.did)
+class _Loader(Programmer):
+    """Entry and ranking."""
 
     def boot(self):
         """The vendor's entry decision."""
@@ -114,15 +76,6 @@ class _Loader(Golden):
         self.same = page is not None and page.status == UNBOOTED and page.version == row.version and self.lies(row)
         return not (self.same and row.status == DOWNLOADED and page.tries() >= self.options.tries)
 
-    def signed(self, name, sha):
-        """Is there a signature of the bootloader's key over the digest? Without a key none is asked for."""
-        if self.options.key is None:
-            return True
-        from device.layout.pic32 import p256
-
-        text = self.store.get(name.rpartition(".")[0] + "_sign.txt", 96)
-        return text is not None and p256.verify_text(self.options.key, text, sha)
-
     def lies(self, row):
         """Does the slot hold all of this image?"""
         whole = Programmed(self.flash, self.store, row.name)
@@ -140,34 +93,6 @@ class _Loader(Golden):
         if row.status == DOWNLOADED:
             control.count(self.flash, control.read(self.flash))
         return self.jump(row.version)
-
-    def program(self, name):
-        """The page goes, then each sector that differs is written."""
-        self.did.append("programs " + name)
-        flash, buf = self.flash, self.buf
-        seen = bytearray(PAGE)
-        flash.read(0, seen)
-        if seen != b"\xff" * PAGE:
-            flash.erase(0, PAGE)
-        self.control = None
-        with self.store.open(name, "rb") as f:
-            f.seek(PAGE)
-            off = PAGE
-            while n := pull(f, buf):
-                self.options.feed()
-                buf[n:] = b"\xff" * (PAGE - n)
-                flash.read(off, seen)
-                if seen != buf:
-                    flash.erase(off, PAGE)
-                    flash.prog(off, buf)
-                    flash.read(off, seen)
-                    if seen != buf:
-                        raise FlashError("readback", "0x%x does not hold %s" % (off, name))
-                off += PAGE
-
-    def page(self, page):
-        """The page, blank in its status: that comes after."""
-        self.flash.prog(0, page.encode())
 
 
 def boot(flash, store, options=None):

@@ -28,32 +28,6 @@ TRIAL_MS = 600000
 class Service(Download):
     """`self_test()` judges an image on trial: True confirms, False goes back, None is not yet."""
 
-    auto_update = True
-    auto_reset = True
-    period_ms = 60000  # 0 asks only when told to
-    last_entry = False
-    enforce_tls = False
-    most = manifest.MOST
-    key = None  # x and y of the public key that signs images; None asks for no signature
-
-    def __init__(self, board, fetch, url, self_test=None):
-        self.board = board
-        self.layout = board.layout
-        self.fetch = fetch
-        self.url = url
-        self.self_test = self_test or (lambda: True)
-        self.callback = self.job = self.offer = self.error = None
-        self.done = self.reset = False
-        self.progress = 0
-        self.trial = self.layout.on_trial()
-        self.began = self.due = board.ticks_ms()
-        self.ask = bool(self.period_ms)
-        try:
-            if not self.trial:
-                self.layout.tidy()
-        except OtaError as e:
-            self.error = e
-
     def control(self, message, given=None):
         """A control message; SUCCESS, or FAILURE where it cannot be done now."""
         if message == REGISTER:
@@ -83,21 +57,13 @@ class Service(Download):
                 return "idle"
             self._check_now()
         try:
-            next(self.job)
+            next(self.job)  # type: ignore[arg-type]
             return "busy"
         except StopIteration:
             self.job = None
         self.ask = False
         self.due = self.board.ticks_ms()
         return "reset" if self.reset else "idle"
-
-    def _tell(self, event):
-        if self.callback:
-            self.callback(event)
-
-    def _fail(self, event, error):
-        self.error = error
-        self._tell(event)
 
     # What control messages do.
 

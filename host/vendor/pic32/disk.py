@@ -21,14 +21,14 @@ MAGIC = b"DISK"
 class _File(BytesIO):
     def __init__(self, disk: Disk, name: str, mode: str) -> None:
         super().__init__(disk.content(name))
-        self.disk, self.name, self.mode = disk, name, mode
+        self.disk, self.name, self.how = disk, name, mode
 
     def __enter__(self) -> _File:
         return self
 
     def __exit__(self, kind: Any, *_: object) -> None:
         # Without power nothing is closed.
-        if self.mode != "rb" and kind is None:
+        if self.how != "rb" and kind is None:
             self.disk.store(self.name, self.getvalue())
 
 

@@ -12,10 +12,8 @@ from hashlib import sha256
 from typing import Any
 
 from device.board import Board
-from device.layout import pic32
 from device.layout.pic32 import database, golden, loader
 from device.store.flash import Region
-from device.store.pair import FileJournal
 from host import format as fmt
 from host.assemble import Head, Part, assemble, pieces
 from host.choose import WBITS, deflated
@@ -25,13 +23,14 @@ from host.pack import version_bytes
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
 from host.sim.cut.rig import Area, Scenario
-from host.sim.plain import PlainBoard
+from host.sim.pic32 import ChipBoard
 from host.vendor.pic32.binfile import PAGE, binary, factory
 from host.vendor.pic32.disk import Disk
 
 PRODUCT = "campaign"
 TRIALS = 3
-BASE = 0x20000
+# In place of the bootloader there is one sector.
+BASE = SECTOR
 ADDRESS = 0xB0000000 + BASE + PAGE
 SECRET = sha256(b"a device key").digest()
 KEPT = ("diary.txt", b"nobody's business")
@@ -89,41 +88,12 @@ ROOMY = "row-deflate"
 HUNT = ("row-hang", "golden")
 
 
-class DiskJournal(FileJournal):
-    """The journal's two files, on the disk."""
-
-    def __init__(self, disk: Disk, path: str) -> None:
-        self.disk = disk
-        super().__init__(path)
-
-    def _read(self, name: str) -> bytes:
-        return self.disk.get(self.path + name, 512) or b""
-
-    def _write(self, name: str, data: bytes) -> None:
-        name = self.path + name
-        with self.disk.open(name, "wb" if self.disk.size(name) is None else "r+b") as f:
-            f.write(data)
-
-
-class CampaignBoard(PlainBoard):
+class CampaignBoard(ChipBoard):
     """The shipped Board over the two flashes."""
 
     def __init__(self, rig: Rig, why: str) -> None:
-        self.disk = rig.disk
         self.secret = [SECRET] if rig.scenario.locked else []
         super().__init__(rig, why)
-        self.program = Region(rig.flash, 0, rig.scenario.slot_size)
-        self.store = rig.disk
-
-    def _memory(self, name: str) -> DiskJournal:
-        return DiskJournal(self.disk, name)
-
-    @property
-    def layout(self) -> Any:
-        if self._layout is None:
-            port = pic32.Port(self, self.program, self.store)
-            self._layout = pic32.Layout(port, self.journal, TRIALS)
-        return self._layout
 
     def secrets(self) -> list[bytes]:
         return self.secret
@@ -142,34 +112,35 @@ class Rig:
     def __init__(self, scenario: Pic32) -> None:
         self.scenario = s = scenario
         self.images = list(s.images) or [code(size, i + 1) for i, size in enumerate(s.sizes)]
-        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": "pic32"}
+        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "base": BASE, "slot": s.slot_size}
         self.keys: Any = None
         self.key: Any = None
         self.packages: dict[int, bytes] = {}
-        slot, disk = s.slot_size, DISK_SECTORS * SECTOR
-        self.flash = CutFlash(slot + disk, s.prog_size, [(0, PAGE)], [(slot, disk)])
+        code, self.end, disk = BASE + PAGE, BASE + s.slot_size, DISK_SECTORS * SECTOR
+        self.flash = CutFlash(self.end + disk, s.prog_size, [(BASE, PAGE)], [(self.end, disk)])
+        self.slot = Region(self.flash, BASE, s.slot_size)
         self.areas = [
-            Area("page", 0, PAGE, WEAR, "other", False),
-            Area("slot", PAGE, slot - PAGE, WEAR, "slot", True),
-            Area("disk", slot, disk, DISK_WEAR, "other", False),
+            Area("page", BASE, PAGE, WEAR, "other", False),
+            Area("slot", code, self.end - code, WEAR, "slot", True),
+            Area("disk", self.end, disk, DISK_WEAR, "other", False),
         ]
-        self.disk = self._mount()
+        self.store = self._mount()
         self._fill()
 
     def _mount(self) -> Disk:
-        return Disk(self.flash, self.scenario.slot_size, DISK_SECTORS * SECTOR)
+        return Disk(self.flash, self.end, DISK_SECTORS * SECTOR)
 
     def _fill(self) -> None:
         """As it leaves the workshop: the factory image in store, and the first image in the slot and maybe in a row."""
         s = self.scenario
         given = self.images[0] if s.factory else code(4800, 77)
-        self.disk.put(*KEPT)
-        self.disk.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
+        self.store.put(*KEPT)
+        self.store.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
         if not s.factory:
             data = binary(self.images[0], ADDRESS)
-            self.disk.put("first.bin", data)
+            self.store.put("first.bin", data)
             row = database.row("first.bin", 2, sha256(data).digest(), "f8")
-            self.disk.put(database.NAME, database.encode([row]).encode())
+            self.store.put(database.NAME, database.encode([row]).encode())
         # The workshop lets the bootloader program it.
         self.power_on("power")
 
@@ -207,9 +178,8 @@ class Rig:
         """Through the loader, which may write; False where it starts nothing."""
         self.cause = cause
         self.runs = False
-        self.disk = self._mount()
-        slot = Region(self.flash, 0, self.scenario.slot_size)
-        self.boot = loader.boot(slot, self.disk, loader.Options(BASE, TRIALS))
+        self.store = self._mount()
+        self.boot = loader.boot(self.slot, self.store, golden.Options(BASE, TRIALS))
         return self.boot.address is not None
 
     def board(self) -> Any:
@@ -223,9 +193,9 @@ class Rig:
 
     def started(self) -> int:
         """The flash offset that the loader started."""
-        return PAGE
+        return BASE + PAGE
 
     def intact(self) -> str:
         """What of the store is gone that is no image."""
         name, data = KEPT
-        return "" if self.disk.get(name, 99) == data else f"{name} is gone"
+        return "" if self.store.get(name, 99) == data else f"{name} is gone"
