@@ -116,12 +116,12 @@ class Rig:
         self.keys: Any = None
         self.key: Any = None
         self.packages: dict[int, bytes] = {}
-        code, self.end, disk = BASE + PAGE, BASE + s.slot_size, DISK_SECTORS * SECTOR
+        start, self.end, disk = BASE + PAGE, BASE + s.slot_size, DISK_SECTORS * SECTOR
         self.flash = CutFlash(self.end + disk, s.prog_size, [(BASE, PAGE)], [(self.end, disk)])
         self.slot = Region(self.flash, BASE, s.slot_size)
         self.areas = [
             Area("page", BASE, PAGE, WEAR, "other", False),
-            Area("slot", code, self.end - code, WEAR, "slot", True),
+            Area("slot", start, self.end - start, WEAR, "slot", True),
             Area("disk", self.end, disk, DISK_WEAR, "other", False),
         ]
         self.store = self._mount()
