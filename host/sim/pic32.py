@@ -17,6 +17,9 @@ from host.sim.plain import PlainBoard, Reset
 
 
 class _File(BytesIO):
+    # Told before a close changes the file.
+    before = None
+
     def __init__(self, shelf: "Shelf", name: str, data: bytes, how: str) -> None:
         super().__init__(data)
         self.shelf = shelf
@@ -28,6 +31,8 @@ class _File(BytesIO):
 
     def __exit__(self, *_: object) -> None:
         if self.how != "rb":
+            if self.before:
+                self.before(self.name, self.getvalue())
             self.shelf.files[self.name] = self.getvalue()
 
 

@@ -33,7 +33,7 @@ class Manifest:
         self.offer = None
         self.erase = []
         self.wrong = []
-        for i in range(len(entries) - 1 if last_entry else 0, len(entries)):
+        for i in range(max(0, len(entries) - 1) if last_entry else 0, len(entries)):
             try:
                 self._take(_lower(entries[i]))
             except ValueError as e:
@@ -41,7 +41,7 @@ class Manifest:
 
     def _take(self, fields):
         n = _field(fields, "version", int)
-        if isinstance(n, bool) or not 0 < n <= NUMBERS:
+        if not 0 < n <= NUMBERS:
             raise ValueError("Version is %r, wanted 1 to %d" % (n, NUMBERS))
         if _field(fields, "erasever", bool, False):
             self.erase.append(n)
@@ -76,7 +76,8 @@ def _field(fields, name, kind, default=None):
     value = fields.get(name, default)
     if value is None:
         raise ValueError("%s is missing" % name)
-    if not isinstance(value, kind):
+    # True is an int to Python, and no number to the vendor.
+    if not isinstance(value, kind) or isinstance(value, bool) > (kind is bool):
         raise ValueError("%s is %s, wanted %s" % (name, type(value).__name__, kind.__name__))
     return value
 
@@ -99,4 +100,4 @@ def read(src, most=MOST, last_entry=False):
     n = pull(src, buf)
     if n > most:
         raise Refused("manifest", "the manifest has more than %d bytes" % most)
-    return parse(memoryview(buf)[:n], last_entry)
+    return parse(bytes(memoryview(buf)[:n]), last_entry)
