@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from device.layout.pic32 import control, database, golden
 from device.layout.pic32.control import PAGE
+from device.store.flash import Region
 from host.sim.flash import PowerCut, SimFlash
 from host.sim.pic32 import Chip, Shelf
 
@@ -79,6 +80,11 @@ def chip(rows=(), settings=None, factory=True):
     made = Chip(flash, store, given)
     store.ops = 0
     return made
+
+
+def slot(c):
+    """The slot, as the bootloader and the layout see it."""
+    return Region(c.flash, BASE, SLOT)
 
 
 def page(c):

@@ -49,8 +49,9 @@ class Manifest:
         url = _field(fields, "url", str)
         if len(url) > URL or (url[:7] != "http://" and url[:8] != "https://"):
             raise ValueError("URL is %r, wanted http or https and at most %d characters" % (url[:40], URL))
+        text = _field(fields, "digest", str)
         try:
-            digest = unhexlify(_field(fields, "digest", str)[:64].encode())
+            digest = unhexlify(text[:64].encode())
         except ValueError:
             digest = b""
         if len(digest) != 32:
