@@ -144,7 +144,7 @@ def _cuts(c, call, what, places):
     while True:
         for at in places:
             if not _cut(c, call, what, n, at):
-                assert n > 2, "there was nothing to cut"
+                assert n > 1, "there was nothing to cut"
                 return
             yield "%s, operation %d, %s" % (type(what).__name__, n, at)
         n += 1

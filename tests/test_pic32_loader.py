@@ -269,6 +269,11 @@ class Deaf:
             raise OSError(5)
         return self.store.get(name, most)
 
+    def put(self, name, data):
+        if name in self.names:
+            raise OSError(28)
+        self.store.put(name, data)
+
 
 def test_without_its_store_a_device_starts_what_lies_in_its_flash():
     c = running(("a.bin", 2, "f8", A))

@@ -98,6 +98,8 @@ class Layout(Records):
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
+        # A row names the file now: whoever begins this package again writes another one.
+        self.journal.put("progress", b"")
 
     def take(self, name, n, sha, size):
         """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
