@@ -55,13 +55,17 @@ def load(text: bytes, name: str = "the file") -> IntelHex:
     return found
 
 
+def has(found: IntelHex, address: int) -> bool:
+    """Is there a byte? (`in` would look through all addresses there are.)"""
+    return any(low <= address < high for low, high in found.segments())
+
+
 def binary(found: IntelHex, slot: Slot) -> bytes:
     """The .bin: from the slot's start to the highest byte in it."""
-    used = [a for low, high in found.segments() for a in (low, high - 1) if slot.start <= a < slot.start + slot.size]
-    inside = [a for a in used if a >= slot.start]
-    if slot.start not in found or not inside:
+    ends = [min(high, slot.start + slot.size) for low, high in found.segments() if low < slot.start + slot.size]
+    if not has(found, slot.start):
         raise Refused("slot", f"nothing lies at 0x{slot.start:08x}: another --release, --start or --size?")
-    end = max(min(high, slot.start + slot.size) for low, high in found.segments() if low < slot.start + slot.size)
+    end = max(ends)
     found.padding = 0xFF
     return bytes(found.tobinarray(start=slot.start, size=end - slot.start))
 
@@ -74,7 +78,8 @@ def factory(found: IntelHex, slot: Slot) -> bytes:
 
 def conflicts(boot: IntelHex, app: IntelHex) -> tuple[list[int], list[int]]:
     """Addresses where both have bytes that differ: those of configuration words, and others."""
-    differ = [a for a in app.addresses() if a in boot and boot[a] != app[a]] if len(app) else []
+    one, two = boot.todict(), app.todict()
+    differ = sorted(a for a in two if isinstance(a, int) and a in one and one[a] != two[a])
     return [a for a in differ if a in FUSES], [a for a in differ if a not in FUSES]
 
 

@@ -28,7 +28,7 @@ def _from_hex(text: bytes) -> tuple[str, bytes]:
     found = hexfile.load(text)
     for release in LAYOUTS:
         slot = hexfile.slot_of(release)
-        if slot.start in found:
+        if hexfile.has(found, slot.start):
             data = hexfile.binary(found, slot)
             page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\0"))
             if page and page.boot == slot.address:
