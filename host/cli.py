@@ -222,21 +222,13 @@ def verify(
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def serve(folder: Path, host: str, port: int) -> None:
     """Offer the packages of FOLDER over HTTP: writes manifest.json and serves both, until Ctrl-C."""
-    from host import show
-    from host.inspect import package_facts
-
-    entries = []
-    for path in sorted(folder.glob("*.mpota")):
-        try:
-            facts = package_facts(path.read_bytes())
-        except OtaError as e:
-            raise type(e)(e.code, f"{path} is no whole package: {e}") from e
-        entries.append({**{k: facts[k] for k in ("product", "layout", "version", "size", "id")}, "file": path.name})
-    if not entries:
-        raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
     from host import serve as server
+    from host import show
 
+    entries, notes = server.offers(folder)
     server.write_manifest(folder, entries)
+    for line in notes:
+        show.note(line)
     for entry in entries:
         show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
     for url in server.urls(host, port):
@@ -246,32 +238,21 @@ def serve(folder: Path, host: str, port: int) -> None:
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @port_option
 @click.option("--baud", type=int, default=115200, show_default=True)
 @as_json
-def push(file: Path, port: str, baud: int, as_json: bool) -> None:
-    """Install the package FILE on the board at PORT. Ctrl-C stops; pushing again resumes."""
-    from host import show
-    from host.inspect import read_package, want_whole
-    from host.push.errors import PushError
-    from host.push.serial import Sender
-    from host.push.serial import push as send
+def push(files: tuple[Path, ...], port: str, baud: int, as_json: bool) -> None:
+    """Install a package on the board at PORT. Ctrl-C stops; pushing again resumes.
 
-    data = file.read_bytes()
-    want_whole(data)
-    package = read_package(data)
-    with show.progress(f"push {file.name}", package.components[0].size, package.chunk) as step:
-        try:
-            said = send(port, Sender(data, on_update=step), baud, PUSH)
-        except PushError as e:
-            if e.code in ("port", "silent") and step.began:
-                raise LinkError(e.code, f"the link was lost ({e}); push again, it goes on where it was") from e
-            raise LinkError(e.code, str(e)) from e
-    if said is None:
-        raise LinkError("silent", "the board gave no report; push again to resume")
+    Of several FILES, deltas and the full package of one version, the smallest that the board takes.
+    """
+    from host import show
+    from host.push import several
+
+    said = several.push(files, lambda one: send(one, port, baud), show.note)
     if as_json:
-        show.facts({"code": said.code, "text": said.text})
+        show.facts({"code": said.code, "text": said.text, "file": str(said.file)})
     elif status_of(said.code) == 0:
         show.out.print(f"{said.code}: {said.text}")
         if said.code == "armed":
@@ -279,6 +260,25 @@ def push(file: Path, port: str, baud: int, as_json: bool) -> None:
     else:
         show.note(f"mpota: the board says: {said.text}")
     sys.exit(status_of(said.code))
+
+
+def send(one: Any, port: str, baud: int) -> Any:
+    """One package over the console; the board's report."""
+    from host import show
+    from host.push.errors import PushError
+    from host.push.serial import Sender
+    from host.push.serial import push as speak
+
+    with show.progress(f"push {one.file.name}", one.installed, one.chunk) as step:
+        try:
+            said = speak(port, Sender(one.data, on_update=step), baud, PUSH)
+        except PushError as e:
+            if e.code in ("port", "silent") and step.began:
+                raise LinkError(e.code, f"the link was lost ({e}); push again, it goes on where it was") from e
+            raise LinkError(e.code, str(e)) from e
+    if said is None:
+        raise LinkError("silent", "the board gave no report; push again to resume")
+    return said
 
 
 NEXT = """the board restarts now and runs the new firmware on trial
@@ -408,6 +408,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 )
 @click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
 @layout_option
+@click.option("--lzma", is_flag=True, help="Put the decoder of LZMA on it too: smaller packages, more heap.")
 @click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
 @as_json
 def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
@@ -418,8 +419,10 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from host.status import read
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    if settings and given["layout"] != "esp32":
+        settings["layout"] = given["layout"]
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
-    wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"])
+    wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
@@ -437,9 +440,9 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         else:
             with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
                 flasher.apply(repl, plan, step)
+            repl.restart()
             if given["wifi"]:
                 flasher.set_wifi(repl, given["wifi"], psk)
-            repl.restart()
             if secrets:
                 held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
             after = read(repl)

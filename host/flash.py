@@ -24,6 +24,10 @@ from host.report import Table
 ROOT = Path(__file__).resolve().parent.parent
 # The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one.
 LEFT_OFF = ("loader", "verify", "table", "flash")
+# What only boards of one layout need: ESP32 partitions, and a journal for those that have no NVS.
+FOR_LAYOUT = {"device/port.py": "esp32", "device/store/pair.py": "files"}
+# Takes more heap than most boards have to spare; a package says when it needs it.
+LZMA = "device/pipe/lzma.py"
 SOURCES = ("boot.py", "main.py")
 RECORD = "/device/files.json"
 SETTINGS = "/mpota.json"
@@ -34,17 +38,28 @@ ARCHES = (
 )
 BLOCK = 4096  # littlefs gives every file a block of its own
 
-ASK_FACTS = """
-import gc, json, os, sys
-gc.collect()
-s = os.statvfs("/")
-i = sys.implementation
-print(json.dumps({"mpy": getattr(i, "_mpy", 0), "version": ".".join(str(n) for n in i.version[:3]),
- "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "platform": sys.platform}))
+# Where boot.py lies: the root on most ports. The current folder may be the application's.
+HOME = """
+import os, sys
+home = ([path for path in sys.path if path.split("/")[-1] in ("sd", "flash")] + [""])[0]
 """
 
-ASK_FILES = """
-import binascii, hashlib, json, os
+ASK_FACTS = (
+    HOME
+    + """
+import gc, json
+gc.collect()
+s = os.statvfs(home or "/")
+i = sys.implementation
+print(json.dumps({"mpy": getattr(i, "_mpy", 0), "version": ".".join(str(n) for n in i.version[:3]),
+ "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "home": home}))
+"""
+)
+
+ASK_FILES = (
+    HOME
+    + """
+import binascii, hashlib, json
 buf = bytearray(512)
 def digest(path):
     h = hashlib.sha256()
@@ -56,51 +71,60 @@ def digest(path):
             h.update(memoryview(buf)[:n])
 def walk(folder, out):
     try:
-        names = os.listdir(folder or "/")
+        names = os.listdir(home + folder or "/")
     except OSError:
         return
     for name in names:
         path = folder + "/" + name
-        if os.stat(path)[0] & 0x4000:
+        if os.stat(home + path)[0] & 0x4000:
             if deep:
                 walk(path, out)
         else:
-            out[path] = [os.stat(path)[6], digest(path)]
+            out[path] = [os.stat(home + path)[6], digest(home + path)]
 out = {}
 for folder, deep in (("", False), ("/device", True), ("/keys", False)):
     walk(folder, out)
 print(json.dumps(out))
 """
+)
 
-READ = "with open({path!r}, 'rb') as f:\n import json\n print(json.dumps(f.read().decode()))"
+READ = HOME + "with open(home + {path!r}, 'rb') as f:\n import json\n print(json.dumps(f.read().decode()))"
 
-FOLDERS = """
-import os
+FOLDERS = (
+    HOME
+    + """
 for path in {paths!r}:
     try:
-        os.mkdir(path)
+        os.mkdir(home + path)
     except OSError:
         pass
 """
+)
 
-RENAME = """
-import os
+RENAME = (
+    HOME
+    + """
 for path in {paths!r}:
-    os.rename(path + ".new", path)
+    os.rename(home + path + ".new", home + path)
 for path in {stale!r}:
-    os.remove(path)
+    os.remove(home + path)
 """
+)
 
 
 @dataclass
 class Facts:
-    """What the board says about itself: .mpy version "6.3", native architecture ("" for none), free bytes."""
+    """What the board says about itself: .mpy version "6.3", native architecture ("" for none), free bytes.
+
+    `home` is the folder that boot.py lies in, "" for the root.
+    """
 
     machine: str
     version: str
     mpy: str
     arch: str
     free: int
+    home: str = ""
 
 
 @dataclass
@@ -134,12 +158,13 @@ class Plan:
 
 @dataclass
 class Wishes:
-    """What the caller gave: settings for a new board, the public key's bytes and name, the layout, force."""
+    """What the caller gave: settings for a new board, public keys by name, the layout, force, LZMA's decoder too."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     layout: str = "esp32"
     force: bool = False
+    lzma: bool = False
 
 
 def digest(data: bytes) -> str:
@@ -201,12 +226,14 @@ def _compiler(version: str) -> Path:
     return Path(found[0])
 
 
-def modules(layout: str) -> list[Path]:
+def modules(layout: str, lzma: bool = False) -> list[Path]:
     """The device modules that a board of this layout carries: no loader, no other vendor's folder, no empty file."""
     found = []
     for path in sorted((ROOT / "device").rglob("*.py")):
-        parts = path.relative_to(ROOT).parts
+        name = path.relative_to(ROOT).as_posix()
+        parts = name.split("/")
         other = parts[1] == "layout" and len(parts) > 3 and parts[2] != layout
+        other = other or FOR_LAYOUT.get(name, layout) != layout or (name == LZMA and not lzma)
         if path.stem not in LEFT_OFF and not other and path.stat().st_size:
             found.append(path)
     return found
@@ -221,18 +248,24 @@ def ask_facts(repl: console.Repl) -> Facts:
     arch = mpy >> 10 & 0x0F
     name = ARCHES[arch] if arch < len(ARCHES) else ""
     # Bits 8 and 9 are the native sub-version, which bytecode files of version 6 carry as 6.N.
-    return Facts(said["machine"], said["version"], f"{mpy & 0xFF}.{mpy >> 8 & 3}", name, said["free"])
+    return Facts(said["machine"], said["version"], f"{mpy & 0xFF}.{mpy >> 8 & 3}", name, said["free"], said["home"])
 
 
-def wanted(facts: Facts, layout: str) -> dict[str, bytes]:
+def wanted(facts: Facts, wishes: Wishes) -> dict[str, bytes]:
     """Path on the board -> content, of everything that is mpota's."""
     files = {}
-    for path in modules(layout):
-        name = "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix()
-        files[name] = compile_mpy(path, facts.arch, facts.mpy)
+    for path in modules(wishes.layout, wishes.lzma):
+        if facts.arch or not native(path):
+            name = "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix()
+            files[name] = compile_mpy(path, facts.arch, facts.mpy)
     for name in SOURCES:
         files["/" + name] = (ROOT / name).read_bytes()
     return files
+
+
+def native(path: Path) -> bool:
+    """Is there native code in a module? A board that cannot run it goes without: no delta, no LZMA."""
+    return b"\n@micropython.viper" in path.read_bytes()
 
 
 def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
@@ -241,7 +274,7 @@ def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
     there: dict[str, list[Any]] = console.ask(repl, ASK_FILES)
     ours = _ours(repl, there)
     plan = Plan(facts)
-    files = wanted(facts, wishes.layout)
+    files = wanted(facts, wishes)
     for path, data in files.items():
         plan.changes.append(_judge(repl, path, data, there, ours, wishes.force))
     plan.changes += _stale(files, there, ours)
@@ -395,22 +428,30 @@ def as_facts(plan: Plan) -> dict[str, object]:
     return {"board": vars(plan.facts), "files": lines}
 
 
+# Where `Board.connect` looks: NVS, or on a board without it two files, which the board's own code writes.
 WIFI = """
-from esp32 import NVS
-nvs = NVS("wifi")
-nvs.set_blob("ssid", {ssid!r})
 try:
-    nvs.erase_key("psk")
-except OSError:
-    pass
-if {psk!r}:
-    nvs.set_blob("psk", {psk!r})
-nvs.commit()
+    from esp32 import NVS
+except ImportError:
+    from device.board import Board
+    memory = Board()._memory("wifi")
+    memory.put("ssid", {ssid!r})
+    memory.put("psk", {psk!r})
+else:
+    nvs = NVS("wifi")
+    nvs.set_blob("ssid", {ssid!r})
+    try:
+        nvs.erase_key("psk")
+    except OSError:
+        pass
+    if {psk!r}:
+        nvs.set_blob("psk", {psk!r})
+    nvs.commit()
 """
 
 
 def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None:
-    """Put the Wi-Fi's name and password into NVS, where no package and no file reaches them."""
+    """Put the Wi-Fi's name and password where no package reaches them."""
     if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
         raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
     repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
@@ -462,7 +503,7 @@ def apply(
     folders = sorted({parent.as_posix() for c in todo for parent in Path(c.path).parents if parent.as_posix() != "/"})
     repl.run(FOLDERS.format(paths=folders))
     for change in todo:
-        console.put(repl, change.path + ".new", change.data)
+        console.put(repl, plan.facts.home + change.path + ".new", change.data)
         done += len(change.data)
         step(done, total)
     there = console.ask(repl, ASK_FILES)

@@ -34,6 +34,9 @@ class Inputs:
 
     def compiler(self) -> Compiler | None:
         """What makes .mpy of Python, if anything does."""
+        known = (BYTECODE, *flash.ARCHES[1:])
+        if self.mpy and self.mpy not in known:
+            raise Refused("mpy", f"--mpy {self.mpy!r}, known are {', '.join(known)}; --port asks a board")
         arch = "" if self.mpy == BYTECODE else self.mpy
         return (lambda source, name: flash.compile_source(source, name, arch, self.mpy_version)) if self.mpy else None
 

@@ -9,13 +9,15 @@ it names are served: the folder may hold the private key. What boards POST to /r
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from device.errors import OtaError, Refused
 from device.link.http import MANIFEST, encode
+from host.inspect import package_facts
 
 NAME = "manifest.json"
 # Bytes of a report that are read; a board's has a few dozen.
@@ -26,11 +28,64 @@ FIELDS = ("product", "layout", "version", "file", "size", "id")
 Log = Callable[[str], None]
 
 
+def offers(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """An entry for each package of `folder` and what a person should know of them; an OtaError where one is broken."""
+    found = []
+    for path in sorted(folder.glob("*.mpota")):
+        try:
+            found.append({**package_facts(path.read_bytes()), "file": path.name})
+        except OtaError as e:
+            raise type(e)(e.code, f"{path} is no whole package: {e}") from e
+    if not found:
+        raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
+    notes = [note for group in _versions(found) for note in _doubts(group)]
+    rows, more = fitting([_entry(one) for one in found])
+    return rows, notes + more
+
+
+def fitting(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """As many of the entries as a manifest holds: all, or else the newest version of each product alone."""
+    if len(manifest(rows)) < MANIFEST:
+        return rows, []
+    newest: dict[tuple[str, str], bytes] = {}
+    for row in rows:
+        key = row["product"], row["layout"]
+        newest[key] = max(newest.get(key, b""), _version(row))
+    kept = [row for row in rows if _version(row) == newest[row["product"], row["layout"]]]
+    size = len(manifest(kept))
+    if size >= MANIFEST:
+        words = f"{len(kept)} packages make a manifest of {size} bytes and a board reads {MANIFEST - 1}"
+        raise Refused("manifest", f"{words}: take some deltas or products out of the folder")
+    left = len(rows) - len(kept)
+    return kept, [f"a board reads {MANIFEST - 1} bytes of a manifest: left {left} packages of older versions out of it"]
+
+
+def _version(row: Mapping[str, Any]) -> bytes:
+    return bytes(encode(row["version"]))
+
+
+def _versions(found: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Packages of one product, layout and version together."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in found:
+        groups.setdefault((one["product"], one["layout"], one["version"]), []).append(one)
+    return list(groups.values())
+
+
+def _doubts(group: list[dict[str, Any]]) -> Iterator[str]:
+    """What looks wrong with the packages of one version."""
+    name = f"{group[0]['product']} {group[0]['version']}"
+    if all(any(part["base"] for part in one["components"]) for one in group):
+        yield f"{name} has deltas and no full package: a board that runs something else cannot take it"
+    held = {tuple((part["kind"], part["name"], part["sha256"]) for part in one["components"]) for one in group}
+    if len(held) > 1:
+        files = ", ".join(one["file"] for one in group)
+        yield f"{name} is not the same in every package ({files}): give what differs another version"
+
+
 def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
     """Write `folder`/manifest.json with these entries, newest first. ValueError for what a board would refuse."""
-    rows = [_entry(entry) for entry in entries]
-    rows.sort(key=lambda row: (row["product"], row["layout"], bytes(encode(row["version"]))), reverse=True)
-    data = (json.dumps({"mpota": 1, "packages": rows}, indent=1) + "\n").encode()
+    data = manifest([_entry(entry) for entry in entries])
     if len(data) >= MANIFEST:
         raise ValueError(f"the manifest has {len(data)} bytes and a board reads {MANIFEST - 1}: offer fewer packages")
     path = folder / NAME
@@ -38,6 +93,14 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
     fresh.write_bytes(data)
     os.replace(fresh, path)
     return path
+
+
+def manifest(rows: list[dict[str, Any]]) -> bytes:
+    """The manifest's text: a line for each package, the newest first, of one version the smallest."""
+    rows = sorted(rows, key=lambda row: -row["size"])
+    rows.sort(key=lambda row: (row["product"], row["layout"], _version(row)))
+    lines = ",\n ".join(json.dumps(row) for row in reversed(rows))
+    return f'{{"mpota": 1, "packages": [\n {lines}\n]}}\n'.encode()
 
 
 def read_manifest(folder: Path) -> list[dict[str, Any]]:

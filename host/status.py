@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from host.format import STAGES
 from host.repl import Ampy, Mpremote, ask, open_board
 from host.report import Report, Table
 
@@ -26,7 +27,11 @@ def ask_status(port: str, tool: str) -> Report:
 
 def read(repl: Mpremote | Ampy) -> Report:
     """The status of a board whose REPL is open."""
-    facts: dict[str, Any] = ask(repl, STATUS)
+    return as_report(ask(repl, STATUS))
+
+
+def as_report(facts: dict[str, Any]) -> Report:
+    """What the board said, in words."""
     return Report("status", _sentence(facts), facts, [Table("", ("what", "value"), list(_lines(facts).items()))])
 
 
@@ -57,21 +62,46 @@ def _sentence(facts: dict[str, Any]) -> str:
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The facts worth a line each, in words."""
-    state = facts["state"] or "no otadata entry"
     lines = {
         "product": facts.get("product") or "not set: give the board its /mpota.json",
         "running": f"{facts['running']}, {_named(facts['version'])}",
-        "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",
-        "slots": ", ".join(f"{s['label']} of {s['size']:,} bytes" for s in facts["slots"]) or "none",
+        **_slots(facts),
         "takes versions": f"{facts['floor']} and newer" if facts["floor"] != NONE else "all",
     }
+    if "stages" in facts:
+        lines["decodes"] = _decodes(facts["stages"])
+    if "tree" in facts:
+        lines["application"] = facts["tree"] or "where its owner put it; no package brought one"
     if facts["trial"]:
         n = facts["trial"]["trials"]
         lines["on trial"] = f"{_named(facts['trial']['version'])}, {n} more {'boots' if n != 1 else 'boot'} left"
     if facts["failed"]:
         lines["given up"] = f"{_named(facts['failed']['version'])}: {facts['failed']['reason']}"
+    if facts.get("rescue"):
+        lines["rescue"] = f"the next start runs no application: {facts['rescue']}"
+    elif facts.get("failed_starts"):
+        n = facts["failed_starts"]["number"]
+        lines["failed starts"] = f"{n}, the last one of {facts['failed_starts']['reason']}"
     if facts["updates"]:
         lines["no update"] = facts["updates"]
     if facts.get("boot_error"):
         lines["boot.py"] = f"met {facts['boot_error']}"
     return lines
+
+
+def _slots(facts: dict[str, Any]) -> dict[str, str]:
+    """Of a board that takes firmware."""
+    if "slots" not in facts:
+        return {"takes": "application files, no firmware"}
+    state = facts["state"] or "no otadata entry"
+    return {
+        "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",
+        "slots": ", ".join(f"{s['label']} of {s['size']:,} bytes" for s in facts["slots"]) or "none",
+    }
+
+
+def _decodes(stages: list[str]) -> str:
+    """The stages that a package may have, as `pack --decodes` takes them."""
+    known = ",".join(stages) or "nothing"
+    missing = [name for name in STAGES.values() if name not in stages]
+    return known + (f" (not {', '.join(missing)})" if missing else "")

@@ -11,8 +11,8 @@ from cryptolib import aes
 
 from device.errors import Corrupt, OtaError, Refused
 from device.pipe import decrypt
-from host import format as fmt
 from device.pipe.package import Chunks, Package
+from host import format as fmt
 from host.sim import soc
 from tests.expect import raises
 from tests.firmware import image

@@ -120,6 +120,14 @@ def test_pitfall_10_an_image_longer_than_its_slot_is_refused_with_both_lengths()
     raises(Corrupt, "image", verify.verify, Rom(data[:-1]))
 
 
+def test_an_image_longer_than_what_the_package_brought_is_refused():
+    data = maker.image()
+    rom = Rom(data, 8192)
+    assert image.walk(rom, len(data)) == len(data)
+    text = str(raises(Corrupt, "image", image.walk, rom, len(data) - 1))
+    assert "%d bytes in %d" % (len(data), len(data) - 1) in text
+
+
 def test_headers_that_do_not_hang_together_are_refused():
     data = maker.image()
 

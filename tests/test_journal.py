@@ -98,3 +98,9 @@ def test_the_floor_is_the_higher_of_what_was_put_and_what_was_confirmed():
     assert floor() == version(1, 2)
     j.put("floor", b"torn")
     assert floor() == version(1, 1)
+
+
+def test_a_reason_that_the_journal_cut_inside_a_character_is_text():
+    j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
+    j.put("reason", b"identity" + b"x" + b"\xc3\xa9" * 100)
+    assert Records(None, j, 3).reason(b"identity") == "x" + "\\xc3\\xa9" * 59 + "\\xc3"

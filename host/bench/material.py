@@ -27,6 +27,11 @@ LOOPS = ("small", "race", "laps")
 __all__ = ["PRODUCT", "WBITS", "Material", "Offer"]
 
 
+def shipped() -> list[Path]:
+    """The modules of an ESP32 that has every stage."""
+    return sorted({*modules("esp32"), ROOT / "device" / "pipe" / "lzma.py"})
+
+
 @dataclass
 class Offer:
     """A package in the folder; `kind` is one of packages.py, `seconds` what making it took, the plan included."""
@@ -117,7 +122,7 @@ class Material:
         """The device's modules and the loops of the bench, compiled for this machine's port."""
         folder = self.folder / "mpy"
         arch = native_arch()
-        for path in modules("esp32"):
+        for path in shipped():
             out = folder / path.relative_to(ROOT).with_suffix(".mpy")
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(compile_mpy(path, arch))

@@ -43,7 +43,8 @@ def mpy(paths: list[Path]) -> dict[str, int]:
 
 def optional() -> list[Figure]:
     """What a board may do without: the stages beside their bars, the stores."""
-    files = {Path(name).stem: size for name, size in mpy([p for p in modules("esp32") if p.stem in OPTIONAL]).items()}
+    there = [path for path in sorted((ROOT / "device").rglob("*.py")) if path.stem in OPTIONAL]
+    files = {Path(name).stem: size for name, size in mpy(there).items()}
     bars = [(stem, STAGES.get(stem, 0)) for stem in (*STAGES, *sorted(files.keys() - STAGES))]
     return [
         Figure(f"optional: {stem}", files[stem], "B", AT_MOST if bar else "", bar, "not in the core")

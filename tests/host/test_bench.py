@@ -17,7 +17,6 @@ from host.bench import chart, erases, material, memory, page, peers, sizes, spee
 from host.bench.__main__ import GROUPS, number, table
 from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from host.bench.packages import Pair, part
-from host.flash import modules
 from host.pack import WBITS, Options
 
 
@@ -62,7 +61,7 @@ def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
     built = {path.relative_to(stuff.mpy).with_suffix(".py").as_posix() for path in stuff.mpy.rglob("*.mpy")}
     loops = {"small.py", "race.py", "laps.py"}
-    assert built == {p.relative_to(material.ROOT).as_posix() for p in modules("esp32")} | loops
+    assert built == {p.relative_to(material.ROOT).as_posix() for p in material.shipped()} | loops
     assert not list(stuff.mpy.rglob("*.py"))
 
 
@@ -296,6 +295,6 @@ def test_tables_are_put_where_their_marks_are_and_nowhere_else():
 
 
 def test_every_stage_with_a_bar_is_one_that_a_board_may_do_without():
-    there = {path.stem for path in modules("esp32")}
-    assert set(sizes.STAGES) <= set(sizes.OPTIONAL) <= there
+    assert set(sizes.STAGES) <= set(sizes.OPTIONAL)
+    assert not {path.stem for path in sizes.core()} & set(sizes.OPTIONAL)
     assert {one.name for one in sizes.optional()} == {f"optional: {stem}" for stem in sizes.OPTIONAL}

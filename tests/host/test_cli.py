@@ -370,6 +370,26 @@ def test_push_status_confirm_and_rollback_on_a_board(capsys, folder, tmp_path):
         assert seen["running"] == "ota_0" and seen["failed"] == {"version": "1.2.3", "reason": "rolled back by hand"}
 
 
+def test_of_several_files_a_board_gets_the_smallest_that_fits(capsys, folder, tmp_path):
+    (tmp_path / "old.bin").write_bytes(image_maker.image(body=bytes(range(256)) * 299))
+    pack = ("pack", folder / "app.bin", *LAMP, "--key", folder / "release.pem", "-o", tmp_path / "p.mpota")
+    assert call(*pack, "--base", tmp_path / "old.bin") == 0
+    files = sorted(tmp_path.glob("*.mpota"))
+    assert len(files) == 2
+    trusted = {"release": keys.load_public(folder / "release.pub")}
+    # It runs something else than the delta stands on.
+    flash = create(tmp_path / "board.bin", image_maker.image(), files=mpota_files({"product": "lamp"}, trusted))
+    with VirtualBoard(flash) as board:
+        code, out, err = said(capsys, "push", *files, "--port", board.port, "--json")
+        assert code == 0, err
+        facts = json.loads(out)
+        assert facts["code"] == "armed" and facts["file"] == str(tmp_path / "p.mpota")
+        assert err.count("the board does not take") == 1 and "a delta to another firmware" in err
+        board.wait("reset", image="ota_1")
+        facts = json.loads(said(capsys, "status", "--port", board.port, "--json")[1])
+        assert {"inflate", "decrypt", "delta", "xtensa"} == set(facts["stages"])
+
+
 @pytest.mark.parametrize("tool", ["mpremote", "ampy"])
 def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp_path, tool):
     trusted = {"release": keys.load_public(folder / "release.pub")}

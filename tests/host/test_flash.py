@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from device.errors import LinkError, Refused
-from host import flash, repl
+from host import flash, repl, status
 from host.flash import ROOT, Facts, Plan, Wishes
+from host.push.bench import micropython
 from host.sim.board import VirtualBoard, create, native_arch
 from tests import image_maker
 
@@ -195,6 +196,99 @@ def test_a_board_without_room_is_refused_before_a_byte_is_written(tmp_path):
     plan = Plan(Facts("m", "1.29.0", "6.3", "", 4096), [flash.Change("/boot.py", "new", bytes(4097))])
     with pytest.raises(Refused, match="4096 bytes free and this needs 8192"):
         flash.check_room(plan)
+
+
+def names(layout, lzma=False):
+    return {path.relative_to(ROOT / "device").as_posix() for path in flash.modules(layout, lzma)}
+
+
+def test_a_board_gets_what_its_layout_needs_and_lzma_only_if_asked_for():
+    esp32, files = names("esp32"), names("files")
+    assert {"port.py", "layout/esp32/settle.py", "store/tree.py", "pipe/delta.py"} <= esp32
+    assert {"store/pair.py", "layout/files/__init__.py", "store/tree.py", "pipe/delta.py"} <= files
+    assert "store/pair.py" not in esp32 and "port.py" not in files
+    assert not [name for name in files if "esp32" in name] and not [name for name in esp32 if "layout/files" in name]
+    for layout in ("esp32", "files"):
+        assert names(layout, True) - names(layout) == {"pipe/lzma.py"}
+
+
+def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
+    got = flash.wanted(Facts("m", "1.24.0", "6.3", "", 4096), Wishes(lzma=True))
+    assert "/device/pipe/package.mpy" in got
+    assert {f"/device/pipe/{name}.mpy" for name in ("delta", "xtensa", "lzma")}.isdisjoint(got)
+    assert "/device/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), Wishes())
+
+
+def test_lzma_comes_with_its_option_and_goes_without_it(tmp_path, image):
+    with fresh(tmp_path, image) as board:
+        for more, there in ((["--lzma"], True), ([], False)):
+            done = run(board, "--product", "lamp", "--json", *more)
+            assert done.returncode == 0, done.stderr
+            assert ("lzma" in json.loads(done.stdout)["status"]["stages"]) == there
+            assert ("/device/pipe/lzma.mpy" in on_board(board)) == there
+
+
+class Folder:
+    """The REPL of a board that is no ESP32: the unix port, its root in a folder named flash."""
+
+    PIECE = 1024
+
+    def __init__(self, path):
+        self.home = path / "flash"
+        self.cwd = self.home / "app"
+        self.cwd.mkdir(parents=True)
+        self.lines = ""
+
+    def restart(self):
+        self.cwd = self.home
+
+    def run(self, code):
+        # What was said before stands, as in a REPL. The application has gone to a folder of its own.
+        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen']\n"
+        if code.startswith(("f=", "w(", "f.close")):
+            self.lines += code + "\n"
+            if not code.startswith("f.close"):
+                return b""
+            code, self.lines = self.lines, ""
+        done = subprocess.run([micropython(), "-c", before + code], cwd=self.cwd, capture_output=True)
+        assert done.returncode == 0, (code, done.stdout, done.stderr)
+        return done.stdout
+
+
+def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(tmp_path):
+    board = Folder(tmp_path)
+    settings = {"product": "lamp", "layout": "files"}
+    wishes = Wishes(settings, {"release": KEY}, "files")
+    flash.apply(board, flash.make_plan(board, wishes))
+    again = flash.make_plan(board, wishes)
+    assert not again.todo() and again.facts.home == str(board.home)
+    assert json.loads((board.home / "mpota.json").read_bytes()) == settings
+    assert (board.home / "keys/release.pub").read_bytes() == KEY and not list(board.home.rglob("*.new"))
+    board.restart()
+    facts = repl.ask(board, status.STATUS)
+    assert facts["layout"] == "files" and facts["product"] == "lamp"
+    report = status.as_report(facts)
+    lines = dict(report.tables[0].rows)
+    assert lines["takes"] == "application files, no firmware" and "not lzma" in lines["decodes"]
+    flash.set_wifi(board, "workshop", "it's secret")
+    read = "from device.board import Board\nprint([Board()._memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
+    assert eval(board.run(read)) == [b"workshop", b"it's secret"]
+
+
+def test_status_says_what_a_board_decodes_runs_and_is_saved_from():
+    facts = {
+        **{"running": "ota_0", "version": "1.2.3", "trial": None, "updates": None, "floor": "0.0.0", "failed": None},
+        **{"state": "valid", "boots": "ota_0", "slots": [], "product": "lamp"},
+    }
+    plain = dict(status.as_report(facts).tables[0].rows)
+    assert {"decodes", "application", "rescue", "failed starts"}.isdisjoint(plain)
+    starts = {"number": 2, "reason": "OSError(5,)"}
+    more = {"stages": ["inflate", "delta"], "tree": "/mpota/1", "rescue": None, "failed_starts": starts}
+    lines = dict(status.as_report({**facts, **more}).tables[0].rows)
+    assert lines["decodes"] == "inflate,delta (not decrypt, lzma, xtensa)" and lines["application"] == "/mpota/1"
+    assert lines["failed starts"] == "2, the last one of OSError(5,)" and "rescue" not in lines
+    lines = dict(status.as_report({**facts, **more, "tree": None, "rescue": "the pin is held"}).tables[0].rows)
+    assert "the pin is held" in lines["rescue"] and "owner" in lines["application"]
 
 
 def test_modules_are_compiled_for_the_version_and_architecture_asked_for():

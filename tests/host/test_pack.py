@@ -351,6 +351,8 @@ def test_what_cannot_be_packed_is_one_sentence(folder, tmp_path, capsys):
         ("decode no delta", [image, "--base", folder / "old.bin", "--decodes", "inflate"]),
         ("a delta travels compressed", [image, "--base", folder / "old.bin", "--compress", "none"]),
         ("'zip', known are inflate", [image, "--decodes", "+zip"]),
+        ("'z80', known are none, x86", ["--app", folder / "new", "--mpy", "z80"]),
+        ("mpy-cross writes 6.3", ["--app", folder / "new", "--mpy", "none", "--mpy-version", "9"]),
         ("do not fit in 4096", [word for n in range(26) for word in ("--resource", f"r{n}={image}")]),
     ):
         refusal(capsys, words, *packing(folder, "1.1.0", out, *more))

@@ -10,8 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from device.errors import Corrupt, LinkError, Refused
+from device.pipe.package import Package
 from device.stream import pull
-from host import serve
+from host import format as fmt
+from host import pack, serve
+from host.bases import Base
+from tests import image_maker
 from tests.host.servers import PACKAGE, SIZE, entry
 from tests.host.streams import Http
 
@@ -136,3 +141,73 @@ def test_entry_with_a_missing_field_is_not_written(tmp_path):
 def test_manifest_that_a_board_cannot_hold_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="4095"):
         serve.write_manifest(tmp_path, [entry(f"1.{i}.0") for i in range(60)])
+
+
+OLD = image_maker.image(body=b"an old one, " * 3000)
+NEW = image_maker.image(body=b"a new one, b" * 3000)
+BASES = [Base(name, name, {(fmt.FIRMWARE, ""): OLD[:-4] + name.encode()}) for name in ("old1", "old2")]
+
+
+def shelve(folder, version, firmware=NEW, olds=(), keep=("full", "delta"), product="lamp"):
+    """Packages of a version, as `pack` names them; says their sizes."""
+    made = pack.packages(pack.goods("esp32", firmware), pack.Options(product, version), None, list(olds))
+    assert len(made) == 1 + len(olds)
+    for one in made:
+        if ("delta" if one.base else "full") in keep:
+            tag = f"-from-{one.base.tag}" if one.base else ""
+            (folder / f"{product}-{version}{tag}.mpota").write_bytes(one.data)
+    return [len(one.data) for one in made]
+
+
+def test_deltas_and_the_full_package_stand_in_the_manifest_and_boards_ask_the_smallest_first(url, tmp_path):
+    sizes = shelve(tmp_path, "1.2.0", olds=BASES)
+    shelve(tmp_path, "1.1.0", OLD)
+    rows, notes = serve.offers(tmp_path)
+    assert not notes and len(rows) == 4
+    serve.write_manifest(tmp_path, rows)
+    link = Http(url + "manifest.json", "lamp", "esp32", lambda: None)
+    seen = []
+    while True:
+        seen.append(Package.read(link.open(), None, bytearray(4096)).size)
+        if not link.other():
+            break
+    link.close()
+    assert seen == sorted(sizes) and len(seen) == 3
+
+
+def test_a_version_with_deltas_alone_is_warned_of(tmp_path):
+    shelve(tmp_path, "1.2.0", olds=BASES, keep=("delta",))
+    rows, (note,) = serve.offers(tmp_path)
+    assert len(rows) == 2 and "lamp 1.2.0 has deltas and no full package" in note
+
+
+def test_packages_of_one_version_that_install_different_bytes_are_warned_of(tmp_path):
+    shelve(tmp_path, "1.2.0", olds=BASES[:1])
+    shelve(tmp_path, "1.2.0", OLD, keep=("full",))
+    _, (note,) = serve.offers(tmp_path)
+    assert "lamp-1.2.0.mpota" in note and "another version" in note
+
+
+def test_a_manifest_too_large_keeps_the_newest_versions_and_says_so(tmp_path):
+    rows = [
+        serve._entry(entry(f"1.{n}.0", f"lamp-{n}.mpota", product=name)) for n in range(20) for name in ("lamp", "pump")
+    ]
+    kept, (note,) = serve.fitting(rows)
+    assert [(row["product"], row["version"]) for row in kept] == [("lamp", "1.19.0"), ("pump", "1.19.0")]
+    assert "left 38 packages" in note
+    assert serve.fitting(kept) == (kept, [])
+    serve.write_manifest(tmp_path, kept)
+    many = [serve._entry(entry("1.0.0", f"from-{n:040}.mpota")) for n in range(40)]
+    with pytest.raises(Refused, match="40 packages make a manifest of"):
+        serve.fitting(many)
+
+
+def test_a_file_that_is_no_package_stops_the_shelf(tmp_path):
+    (tmp_path / "x.mpota").write_bytes(b"<html>")
+    with pytest.raises(Refused, match=r"x\.mpota is no whole package"):
+        serve.offers(tmp_path)
+    shelve(tmp_path, "1.2.0")
+    whole = (tmp_path / "lamp-1.2.0.mpota").read_bytes()
+    (tmp_path / "x.mpota").write_bytes(whole[:100])
+    with pytest.raises((LinkError, Corrupt), match=r"x\.mpota is no whole package"):
+        serve.offers(tmp_path)
