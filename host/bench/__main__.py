@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from host import show
-from host.bench import erases, memory, page, push, sizes, speed, stages, travel
+from host.bench import app_memory, erases, memory, page, push, sizes, speed, stages, travel
 from host.bench.figure import Figure
 from host.bench.material import FOLDER, Material
 
@@ -30,6 +30,7 @@ GROUPS: dict[str, Group] = {
     "sizes": ("Bytes of .mpy", sizes.measure),
     "travel": ("What travels, in % of the image, the smallest first", travel.measure),
     "memory": ("Least heap of the unix port that completes the update", memory.measure),
+    "application": ("Least heap of the unix port for application files alone", app_memory.measure),
     "speed": ("Speed, times the peer's", speed.measure),
     "stages": ("The pipeline on the unix port, in turns", stages.measure),
     "erases": ("Sectors erased on the simulated ESP32", erases.measure),

@@ -23,13 +23,13 @@ from host.vendor import prepare
 
 FOLDER = ROOT / "build" / "bench"
 SLOT = 0x180000  # a slot of MicroPython's 4MiB-ota table
-LOOPS = ("small", "race", "laps")
+LOOPS = ("small", "race", "laps", "app_board")
 __all__ = ["PRODUCT", "WBITS", "Material", "Offer"]
 
 
 def shipped() -> list[Path]:
-    """The modules of an ESP32 that has every stage."""
-    return sorted({*modules("esp32"), ROOT / "device" / "pipe" / "lzma.py"})
+    """The modules of an ESP32 that has every stage, and of a board that has files alone."""
+    return sorted({*modules("esp32"), *modules("files"), ROOT / "device" / "pipe" / "lzma.py"})
 
 
 @dataclass

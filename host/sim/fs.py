@@ -1,14 +1,14 @@
 """Models of LittleFS and FAT, operation by operation: what lies in the file system when the power goes in one of them.
 
-`disk.open` and `disk.os` stand in for `open` and `os` (`stand_in` puts them into modules). Only what changes the disk is
-an operation: counted in `ops`, shown to `watch`, and cut at `cut` = n, "before" or "after" it, or inside with one of its
+`disk.open` and `disk.os` stand in for `open` and `os` (Stand puts them into modules). Only what changes the disk is an
+operation: counted in `ops`, shown to `watch`, and cut at `cut` = n, "before" or "after" it, or inside with one of its
 shapes. From then on every call raises PowerCut and changes nothing, until `power_on()`; files that were open are gone.
 
 LittleFS: what a file held stays until close() or flush() puts the new content in its place, all of it; truncation waits
-too. rename, remove, mkdir are all or nothing, and rename replaces. FAT: a file is truncated when it is opened; bytes reach
-the disk sector by sector and in place, the length with close(); a sector may be torn; a name that is there is removed before
-another one takes it, and a rename is a new name and then the end of the old one. Names differ in more than case. The tables of FAT itself
-are taken as whole: what a torn one loses is not the updater's to save. Runs on both interpreters.
+too. rename, remove, mkdir are all or nothing, and rename replaces. FAT: a file is truncated when it is opened; bytes
+reach the disk sector by sector and in place, the length with close(); a sector may be torn; a name that is there is
+removed before another file takes it, and a rename is a new name and then the end of the old one; names differ in more
+than case. The tables of FAT itself are taken as whole: what a torn one loses is not the updater's to save.
 """
 
 from host.sim.flash import PowerCut
@@ -58,7 +58,17 @@ class _Os:
 
 
 class Disk:
-    """A file system of `blocks` blocks of `block` bytes; 0: as large as anybody wants."""
+    """A file system of `blocks` blocks of `block` bytes; 0: as large as anybody wants. LittleFs and Fat say the rest:
+
+    truncate(path) of a file that is opened to be written anew, renamed(old, new, change), and the class of a File.
+    """
+
+    NAME = ""
+    # Are bytes of a file written over where they lie?
+    IN_PLACE = False
+    # What opening a folder gives.
+    OPENS_FOLDER = EISDIR
+    File: type
 
     def __init__(self, blocks=0, block=4096):
         self.block = block
@@ -158,6 +168,12 @@ class Disk:
         if self.blocks and self.used() + (more + self.block - 1) // self.block > self.blocks:
             raise OSError(ENOSPC)
 
+    def truncate(self, path):
+        raise NotImplementedError
+
+    def renamed(self, old, new, change):
+        raise NotImplementedError
+
     # The functions of `os`.
 
     def open(self, path, mode="r", *_, **__):
@@ -220,7 +236,7 @@ class Disk:
         if old not in self.files and old not in self.dirs:
             raise OSError(ENOENT)
         self.above(there)
-        if there in self.dirs and there != old or there in self.files and old in self.dirs:
+        if (there in self.dirs and there != old) or (there in self.files and old in self.dirs):
             raise OSError(EEXIST)
         self.renamed(old, there, lambda: self.give(old, there))
 
@@ -246,7 +262,7 @@ class Disk:
 
 
 class File:
-    """An open file: what it will hold, and where the next byte goes."""
+    """An open file: what it will hold, and where the next byte goes. LittleFile and FatFile put and flush."""
 
     def __init__(self, disk, path, mode):
         self.disk = disk
@@ -385,8 +401,6 @@ class LittleFs(Disk):
     """LittleFS 2, as MicroPython's VfsLfs2."""
 
     NAME = "LittleFS"
-    IN_PLACE = False
-    OPENS_FOLDER = EISDIR
     File = LittleFile
 
     def truncate(self, path):

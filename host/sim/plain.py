@@ -83,8 +83,9 @@ class Plain:
 
     def forget(self) -> None:
         """A new run begins: no Python object of the one before is left."""
-        self.memories = {}
+        self.memories: dict[str, FileJournal] = {}
         Board._dog = None
+        shim.folder = ""
 
     def board(self, why: str) -> PlainBoard:
         """What `Board()` gives in boot.py, and once more in main.py."""

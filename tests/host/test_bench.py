@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host.bench import chart, erases, material, memory, page, peers, sizes, speed, stages, travel
+from host.bench import app_memory, chart, erases, material, memory, page, peers, sizes, speed, stages, travel
 from host.bench.__main__ import GROUPS, number, table
 from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from host.bench.packages import Pair, part
@@ -60,7 +60,7 @@ def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
 
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
     built = {path.relative_to(stuff.mpy).with_suffix(".py").as_posix() for path in stuff.mpy.rglob("*.mpy")}
-    loops = {"small.py", "race.py", "laps.py"}
+    loops = {"small.py", "race.py", "laps.py", "app_board.py"}
     assert built == {p.relative_to(material.ROOT).as_posix() for p in material.shipped()} | loops
     assert not list(stuff.mpy.rglob("*.py"))
 
@@ -103,11 +103,28 @@ def test_erases_are_told_region_by_region(stuff):
 
 
 def test_every_group_says_what_it_measures():
-    assert {"sizes", "travel", "memory", "speed", "stages", "erases", "push"} == set(GROUPS)
+    assert {"sizes", "travel", "memory", "application", "speed", "stages", "erases", "push"} == set(GROUPS)
 
 
 def test_what_pack_does_by_itself_is_what_is_measured():
     assert Options.chunk == memory.DEFAULT_CHUNK and WBITS == material.WBITS
+
+
+def test_an_application_needs_more_than_a_little_heap_and_every_byte_of_it(stuff, monkeypatch):
+    name = app_memory.package(stuff).name
+    for make in ("Small", "whole"):
+        assert app_memory.completes(stuff, make, name, app_memory.HIGH)
+        assert not app_memory.completes(stuff, make, name, app_memory.LOW)
+    real = stuff.port
+
+    def spoils(*args):
+        done = real(*args)
+        (stuff.folder / "app/mpota/1/page.html").write_bytes(b"another page")
+        return done
+
+    monkeypatch.setattr(stuff, "port", spoils)
+    with pytest.raises(RuntimeError, match="not what was sent"):
+        app_memory.completes(stuff, "Small", name, app_memory.HIGH)
 
 
 def test_an_update_that_writes_nothing_is_no_update(stuff, monkeypatch):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from device import installer
 from device.pipe import delta, package, trust, xtensa
-from device.store import records, trees
+from device.store import listing, pair, records, trees
 from device.store.journal import Record
 from host import encrypt
 from host import format as fmt
 from host.delta import HEAD_SHIFT
+from host.sim import fs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +91,14 @@ def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
     assert f"`{encrypt.LABEL.decode()}`" in text and "`mpota device key`" in text and "`mpota_keys`" in text
     most = (4096 - fmt.SIGNATURE - 72 - fmt.COMPONENT_SIZE) // fmt.RECIPIENT_SIZE
     assert f"room for {most} recipients" in text
+
+
+def test_the_page_of_application_files_has_the_sizes_of_the_code() -> None:
+    page = "device/store/FORMAT.md"
+    assert total(fields(page, "the file `.mpota`:")) == struct.calcsize(listing.HEAD) == listing.HEAD_SIZE
+    assert total(fields(page, "An entry:")) == struct.calcsize(listing.ENTRY) == listing.ENTRY_SIZE
+    assert total(fields(page, f"each {pair.SIZE} bytes:")) == struct.calcsize(pair.HEAD) == pair.HEAD_SIZE
+    text = (ROOT / page).read_text()
+    assert f"magic `{listing.MAGIC.decode()}`" in text and f"magic `{pair.MAGIC.decode()}`" in text
+    assert f"the file `{listing.LIST}`" in text and f"then 0 up to {pair.SIZE}" in text
+    assert f"sectors of {fs.SECTOR} bytes" in text

@@ -1,8 +1,8 @@
 """The power campaign of application files: every operation of the file system, and of a chip's flash beside it.
 
-Every single cut of every story, then every cut in the life after every cut, of some one deeper; no state is tried twice.
-Of boards with firmware too, whose flash has many more operations, cuts in cuts are those between operations, or tried at
-random. Each process tries its share.
+Every single cut of every story, then every cut in the life after every cut, of some one deeper; no state is tried
+twice. Of boards with firmware too, whose flash has many more operations, cuts in cuts are those between operations, or
+tried at random. Each process tries its share.
 """
 
 from __future__ import annotations
@@ -38,10 +38,16 @@ SHAPES: dict[str, list[str]] = {**{op: list(found) for op, found in shapes.SHAPE
 
 @dataclass(frozen=True)
 class Settings:
-    """What is tried. `wander`: states of each story with firmware that cuts in cuts try at random."""
+    """What is tried. `deep`: stories that go one deeper than `depth`.
+
+    `edges`: of these, with firmware, every cut between operations in the life after every such one. `wander`: states
+    of a story with firmware that are tried at random.
+    """
 
     scenarios: tuple[str, ...]
     depth: int = 2
+    deep: tuple[str, ...] = ()
+    edges: tuple[str, ...] = ()
     wander: int = 0
     seed: int = 0
     workers: int = 1
@@ -51,12 +57,14 @@ class Settings:
 
 def full(depth: int, seed: int, workers: int) -> Settings:
     """What `python -m host cut --layout files` does."""
-    return Settings(tuple(life.SCENARIOS), depth, WANDER, seed, workers)
+    if depth < 2:
+        return Settings(tuple(life.SCENARIOS), depth, seed=seed, workers=workers)
+    return Settings(tuple(life.SCENARIOS), depth, life.DEEP, life.EDGES, WANDER, seed, workers)
 
 
 def quick() -> Settings:
     """A campaign of seconds."""
-    return Settings(life.QUICK, 2, 100)
+    return Settings(life.QUICK)
 
 
 class FilesExplorer(Explorer):
@@ -77,7 +85,7 @@ class FilesExplorer(Explorer):
     def _torn(self, op: str, old: bytes, new: bytes, step: Step | None = None) -> bytes:
         return self.torn(step or self.step, op, old, new)
 
-    def _watch(self, op: str, where: Any, shapes: Any, leave: Any) -> None:  # type: ignore[override]
+    def _watch(self, op: str, where: Any, shapes: Any, leave: Any) -> None:
         number = self.flash.ops + 1
         phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
         if not self.case.path:
@@ -145,8 +153,8 @@ class Worker:
         explorer.tells = self.number == 0
         cases = self.unseen(explorer, explorer.run(explorer.start, every))
         deeper = name in life.EXHAUSTIVE
-        self.below(explorer, cases, s.depth + (s.depth > 1 and name in life.DEEP) if deeper else 1)
-        if s.depth > 1 and name in life.EDGES:
+        self.below(explorer, cases, s.depth + (name in s.deep) if deeper else 1)
+        if name in s.edges:
             self.edges(explorer, [case for case in cases if case.path[-1].shape in EDGES])
         explorer.tells = True
         if s.wander and not deeper:

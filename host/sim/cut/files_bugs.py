@@ -1,4 +1,5 @@
-"""The seeded bugs of application files, and the hunt for them: a patch in a module while it is imported, as in mutants.py.
+"""The seeded bugs of application files, and the hunt for them: patches in memory, as in mutants.py.
+
 Where `test` is given it is the story that shows the bug soonest.
 
     python -m host.sim.cut.files_bugs NAME    prints what found one, as JSON
@@ -19,12 +20,16 @@ TREE, TREES, PAIR, LAYOUT = "device.store.tree", "device.store.trees", "device.s
 SETTLE, CHIP = "device.layout.esp32.settle", "device.layout.esp32"
 ENTRIES = "            for name, _, _ in self.entries():\n"
 # From the read-back to the switch.
-BLOCK = PROVE + (
-    "    except FlashError:\n"
-    "        # What was written does not stand: from the beginning, next time.\n"
-    '        board.journal.put("progress", b"")\n'
-    "        raise\n    finally:\n        src.close()\n"
-) + ARM
+BLOCK = (
+    PROVE
+    + (
+        "    except FlashError:\n"
+        "        # What was written does not stand: from the beginning, next time.\n"
+        '        board.journal.put("progress", b"")\n'
+        "        raise\n    finally:\n        src.close()\n"
+    )
+    + ARM
+)
 KEPT = '        self.journal.put("running", record.encode())\n'
 
 MUTANTS = [
@@ -61,7 +66,8 @@ MUTANTS = [
     Mutant("remove the list first", TREE, ENTRIES,
            '            for name, _, _ in [*self.entries(), _remove(self.path + "/" + LIST)][:-1]:\n'),
     Mutant("write into the list before it is freed", TREE, "        try:\n" + ENTRIES,
-           '        with open(self.path + "/" + LIST, "r+b") as f:\n            f.write(b"mpfl")\n        try:\n' + ENTRIES),
+           '        with open(self.path + "/" + LIST, "r+b") as f:\n            f.write(b"mpfl")\n'
+           "        try:\n" + ENTRIES),
     Mutant("do not finish a confirm that a cut stopped", LAYOUT, "            self.place().free()\n", ""),
     # The journal in two files.
     Mutant("write to the journal's newer file", PAIR, 'name = "ab"[number & 1]', 'name = "ab"[number >> 1 & 1]'),
@@ -69,7 +75,8 @@ MUTANTS = [
     Mutant("count no records of the journal", PAIR, "number = self.number + 1", "number = self.number or 1"),
     Mutant("believe the journal's older file", PAIR, "if found and found[0] > self.number:", "if found:"),
     # Trials.
-    Mutant("count a trial after it", LAYOUT, '            if self.keep("armed", record.encode()):\n', "            if True:\n"),
+    Mutant("count a trial after it", LAYOUT,
+           '            if self.keep("armed", record.encode()):\n', "            if True:\n"),
     Mutant("forget to give up", LAYOUT, "        if record:\n            self.give_up(record, cause)\n", ""),
     Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
     Mutant("a boot that writes", SHIM, "        _enter(board)\n    except",
@@ -93,7 +100,7 @@ def hunt(story: str = "") -> str:
     chips = [name for name, s in life.SCENARIOS.items() if s.chip]
     first = files.Settings((), 1, first=True)
     searches = [((story,), 1)] if story else []
-    for names, depth in (*searches, (alone, 1), (life.DEEP, 2), (chips, 1), (life.DEEP, 3), (alone, 2)):
+    for names, depth in (*searches, (alone, 1), (life.DEEP, 3), (chips, 1), (alone, 2)):
         bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
         if bad:
             return f"{bad[0].ident} {bad[0].text}"

@@ -23,7 +23,9 @@ def run(depth: int, seed: int) -> report.Report:
     began = time.monotonic()
     workers = max(2, os.cpu_count() or 1)
     settings = files.full(depth, seed, workers)
-    show.note(f"Cutting the power in {len(settings.scenarios)} stories of application files; this takes a minute or two.")
+    show.note(
+        f"Cutting the power in {len(settings.scenarios)} stories of application files; this takes a minute or two."
+    )
     made = report.Report(FILES, files.run(settings), options=f" --seed {seed}" if seed else "")
     tally = made.result.tally
     tally.bad = [files.shorten(bad, seed) for bad in tally.bad[:SHOWN]] + tally.bad[SHOWN:]

@@ -9,8 +9,8 @@ from device.agent import Agent
 from device.errors import FlashError
 from host.sim.cut.drive import POLL_MS, Life, Memory, Offer
 from host.sim.cut.oracle import Bad
-from host.sim.soc import Reset as ChipReset
 from host.sim.plain import Reset
+from host.sim.soc import Reset as ChipReset
 
 # Boots at rest that must write nothing.
 ORDINARY = ("power", "reset")
@@ -24,6 +24,8 @@ class FilesLife(Life):
     folder = ""
     # Does an update wait for its reset?
     armed = False
+    # Has a cut left something that the device may find wrong? Did this life begin after one?
+    begun = cut = False
 
     def _session(self, cause: str) -> str | None:
         try:
@@ -59,7 +61,6 @@ class FilesLife(Life):
 
     def begin(self, memory: Memory, recovering: bool) -> None:
         super().begin(memory, recovering)
-        # Has a cut left something that the device may find wrong?
         self.begun = self.cut = recovering
         self.armed = False
 

@@ -57,7 +57,9 @@ class FilesOracle:
             raise Bad("folder", f"boot.py names the folder {folder!r}")
         if not folder:
             return 0
-        seen = {path[len(folder) + 1 :]: data for path, data in self.rig.disk.files.items() if path.startswith(folder + "/")}
+        seen = {
+            path[len(folder) + 1 :]: data for path, data in self.rig.disk.files.items() if path.startswith(folder + "/")
+        }
         seen.pop(life.LIST, None)
         for path in self.strangers:
             if path.startswith(folder + "/"):
@@ -103,7 +105,9 @@ class FilesOracle:
                 return
         other = f"{life.ROOT}/{2 if folder.endswith('1') else 1}"
         own = {f"{other}/{name}" for name in life.OWN}
-        left = [p for p in self.rig.disk.files if p.startswith(other + "/") and p not in self.strangers and p not in own]
+        left = [
+            p for p in self.rig.disk.files if p.startswith(other + "/") and p not in self.strangers and p not in own
+        ]
         if left:
             raise Bad("freed", f"after the confirm there is still {', '.join(sorted(left))}")
 
