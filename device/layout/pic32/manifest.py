@@ -29,15 +29,17 @@ class Entry:
 class Manifest:
     """`offer`: the Entry to take, or None; `erase`: numbers to erase; `wrong`: a sentence for each entry left out."""
 
-    def __init__(self, entries, last_entry=False):
+    def __init__(self, entries):
         self.offer = None
         self.erase = []
         self.wrong = []
-        for i in range(max(0, len(entries) - 1) if last_entry else 0, len(entries)):
+        n = 0
+        for entry in entries:
+            n += 1
             try:
-                self._take(_lower(entries[i]))
+                self._take(_lower(entry))
             except ValueError as e:
-                self.wrong.append("entry %d: %s" % (i + 1, e))
+                self.wrong.append("entry %d: %s" % (n, e))
 
     def _take(self, fields):
         n = _field(fields, "version", int)
@@ -62,6 +64,12 @@ class Manifest:
 
 
 def _lower(entry):
+    if isinstance(entry, (bytes, bytearray)):
+        try:
+            entry = loads(entry)
+        except ValueError as e:
+            # Not this entry alone: where it ends nobody knows.
+            raise SyntaxError(str(e))
     if not isinstance(entry, dict):
         raise ValueError("is %s, wanted an object" % type(entry).__name__)
     found = {}
@@ -83,16 +91,47 @@ def _field(fields, name, kind, default=None):
     return value
 
 
+def _pieces(text):
+    """[start, end) of each element of the list "ota"; None where there is no such list, or no end of it."""
+    depth = start = begin = 0
+    key, found = b"", None
+    quoted = escaped = False
+    for i, c in enumerate(text):
+        if quoted:
+            if c == 34 and not escaped:
+                quoted = False
+                key = bytes(text[begin:i]) if depth == 1 else key
+            escaped = c == 92 and not escaped
+        elif c == 34:
+            quoted = True
+            begin = i + 1
+        elif c in b"[{":
+            if not depth and c == 91:
+                return None
+            depth += 1
+            if c == 91 and depth == 2 and found is None and key.lower() == b"ota":
+                found = []
+                start = i + 1
+        elif found is not None and depth == 2 and c in b",]":
+            if c == 44 or found or text[start:i].strip():
+                found.append((start, i))
+            start = i + 1
+            if c == 93:
+                return found
+        elif c in b"]}":
+            depth -= 1
+    return None
+
+
 def parse(text, last_entry=False):
-    """The Manifest in bytes of JSON; Refused where it is none."""
-    try:
-        found = _lower(loads(text))
-    except ValueError as e:
-        raise Refused("manifest", "no manifest: %s" % e)
-    entries = found.get("ota")
-    if not isinstance(entries, list):
+    """The Manifest in bytes of JSON; Refused where it is none. One entry at a time is more than text."""
+    pieces = _pieces(text)
+    if pieces is None:
         raise Refused("manifest", 'no manifest: it has no list called "ota"')
-    return Manifest(entries, last_entry)
+    try:
+        return Manifest((text[a:b] for a, b in (pieces[-1:] if last_entry else pieces)))
+    except SyntaxError as e:
+        raise Refused("manifest", "no manifest: %s" % e)
 
 
 def read(src, most=MOST, last_entry=False):
