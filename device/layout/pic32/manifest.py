@@ -66,7 +66,7 @@ class Manifest:
 def _lower(entry):
     if isinstance(entry, (bytes, bytearray)):
         try:
-            entry = loads(entry)
+            entry = loads(entry)  # type: ignore[type-var]  # the stubs know no bytearray here
         except ValueError as e:
             # Not this entry alone: where it ends nobody knows.
             raise SyntaxError(str(e))
