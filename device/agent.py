@@ -102,10 +102,10 @@ class Agent:
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
-        if isinstance(error, Refused) and not self.trial and self.links[self.turn].other():
-            # It was due, so it still is.
+        if isinstance(error, (Refused, MemoryError)) and not self.trial and self.links[self.turn].other():
+            # It was due, so it still is; a delta takes more memory than the whole.
             self.job = None
-            return "idle"
+            return "busy"
         self._next(isinstance(error, LinkError) and _ASK_MS)
         self.error = error
         said = code, str(error)

@@ -80,7 +80,9 @@ class Board:
     def protected(self):
         """Paths in an application's folder that are this board's own."""
         paths = self.settings.get("protected")
-        return [str(path) for path in paths] if isinstance(paths, list) else []
+        found = [str(path).strip("/") for path in paths] if isinstance(paths, list) else []
+        # "", "." and ".." would be all of the folder, or none of it.
+        return [path for path in found if all(part.strip(".") for part in path.split("/"))]
 
     @property
     def product(self):

@@ -11,7 +11,7 @@ from device.errors import UpToDate
 def status():
     """A dict of facts, ready for JSON."""
     from device.pipe.package import STAGES
-    from device.runner import wanted
+    from device.runner import wanted, words
 
     board = Board()
     facts = board.layout.status()
@@ -19,7 +19,7 @@ def status():
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
     boots = board.journal.last("boots")
-    facts["failed_starts"] = boots and {"number": boots[0], "reason": boots[1:].decode()}
+    facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
     facts["product"] = board.product
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else None

@@ -9,6 +9,8 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
+from device import shim
+
 FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
@@ -23,8 +25,16 @@ def _exists(path):
         return False
 
 
+def words(boots):
+    """What ended the last start of a record `boots`, which may be cut inside a character."""
+    return repr(boots[1:])[2:-1]
+
+
 def wanted(board):
     """Why this board shall start without its application, or None. The same answer however often it is asked."""
+    if board.layout.on_trial():
+        # Nobody else can judge it, and a trial has its own way back.
+        return None
     if board.held():
         return "the pin is held"
     if _exists(board.home + "/" + FILE):
@@ -32,7 +42,7 @@ def wanted(board):
     boots = board.journal.last("boots")
     # Somebody who switched it off and on wants to see it try again.
     if boots and boots[0] >= STARTS and board.cause() != "power":
-        return "%d starts failed: %s" % (boots[0], boots[1:].decode())
+        return "%d starts failed: %s" % (boots[0], words(boots))
     return None
 
 
@@ -44,8 +54,12 @@ class Runner:
         self.agent = agent
         self.app = None
         self.began = board.ticks_ms()
-        if board.cause() == "watchdog" and not agent.trial:
-            self._count("the watchdog")
+        if not agent.trial:
+            if board.cause() == "watchdog":
+                self._count("the watchdog")
+        elif board.cause():
+            # Those before were of another version.
+            self._count(None)
         self.why = wanted(board)
         self._window()
         if not self.why:
@@ -79,12 +93,22 @@ class Runner:
             board.pause()
 
     def _start(self, application):
+        trial = self.agent.trial
+        if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
+            raise OSError("no list of its files")
         self.app = application()
         self.agent.health = getattr(self.app, "health", self.agent.health)
 
     def _try(self, call):
         try:
             call()
+        except SystemExit as e:
+            # A soft reset follows, and no trial counts those.
+            if self.agent.trial and self._count(repr(e)) >= STARTS:
+                self._count(None)
+                self.agent.failed(e)
+                self.board.reset()
+            raise
         except Exception as e:
             self.app = None
             if self.agent.failed(e):
@@ -97,12 +121,15 @@ class Runner:
         """Note one more start that failed, for this error; None forgets them all. Nothing is written twice."""
         journal = self.board.journal
         boots = journal.last("boots")
-        if error is None:
-            data = b""
-        else:
-            data = bytes((min((boots[0] if boots else 0) + 1, STARTS),)) + error.encode()[:100]
+        n = 0
+        data = b""
+        if error is not None:
+            n = min((boots[0] if boots else 0) + 1, STARTS)
+            # A journal in files has 498 bytes for all records at their longest.
+            data = bytes((n,)) + error.encode()[:60]
         if data != (boots or b""):
             try:
                 journal.put("boots", data)
             except Exception as e:
                 sys.print_exception(e)
+        return n

@@ -21,9 +21,12 @@ def boot(make):
     error = None
     try:
         board = make()
-        if trial(board.journal):
-            _settle(board)
-        _enter(board)
+        try:
+            if trial(board.journal):
+                _settle(board)
+        finally:
+            # Even so: an agent alone would keep an application that nobody saw run.
+            _enter(board)
     except Exception as e:
         error = e
 

@@ -151,8 +151,11 @@ def ordered(rows: list[Row]) -> list[Row]:
         raise Refused("files", f"{len(rows):,} files, a list has room for {MOST_FILES:,}")
     rows = sorted(rows, key=lambda row: lower(row.path))
     before = ""
+    folders = {lower(row.path[:i]): row.path for row in rows for i, c in enumerate(row.path) if c == "/"}
     for row in rows:
         low = lower(row.path)
+        if low in folders:
+            raise Refused("path", f"{row.path!r} is a file, and the folder of {folders[low]!r}: rename one")
         if low == before:
             raise Refused(
                 "path", f"{row.path!r} is there twice for a file system that tells no case, as FAT: rename one"

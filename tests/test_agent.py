@@ -192,6 +192,24 @@ def test_out_of_memory_is_an_error_like_others():
     assert agent.step() == "idle" and link.reports[0][0] == "MemoryError"
 
 
+def test_what_there_is_no_memory_for_makes_way_for_the_next_offer():
+    class Greedy(Ram):
+        def open(self, at=0):
+            if self.data is whole:
+                return Ram.open(self, at)
+            raise MemoryError
+
+        def other(self):
+            self.data = whole
+            return True
+
+    whole = Maker(NEW).bytes()
+    link = Greedy(b"a delta")
+    agent = Agent(boot(chip()), [link], None)
+    assert agent.step() == "busy" and link.reports == []
+    assert steps(agent) == "reset"
+
+
 def test_whatever_a_link_raises_is_no_verdict_and_ends_nothing():
     for wrong in (MemoryError(), OverflowError(), ValueError("x"), KeyError("y"), OSError(5), AttributeError("z")):
 

@@ -219,8 +219,8 @@ def test_after_a_refusal_the_next_offer_is_taken_at_once_and_nobody_is_told():
         board = plain.power_on()
         link = Two(delta.bytes())
         agent = Agent(board, [link], None)
-        assert agent.step() == "idle" and link.reports == []
-        state = "busy"
+        state = agent.step()
+        assert state == "busy" and link.reports == []
         while state == "busy":
             state = agent.step()
         assert state == "reset" and [code for code, _ in link.reports] == ["armed"]
@@ -416,6 +416,62 @@ def test_a_firmware_update_keeps_the_files_and_a_files_update_keeps_the_firmware
         assert c.boot() == ("ota_1", APP)
         c.board.layout.forget()
         assert c.boot() == ("ota_1", APP)
+
+
+def test_a_confirm_in_the_run_that_armed_frees_the_old_tree_and_not_the_new_one():
+    with Scratch() as root:
+        c = Chip(root)
+        c.boot(soc.PWRON)
+        take(c.board, files(APP, layout=b"esp32").bytes())
+        c.boot()
+        c.board.layout.confirm()
+        take(c.board, files(TWO, (1, 2, 0), b"esp32").bytes())
+        c.board.layout.confirm()
+        assert c.boot() == ("ota_0", TWO)
+
+
+def test_a_rollback_does_not_start_what_a_download_left_half_way():
+    with Scratch() as root:
+        c = Chip(root)
+        c.boot(soc.PWRON)
+        take(c.board, Maker(NEW).bytes())
+        c.boot()
+        c.board.layout.confirm()
+        third = image(45000, 3)
+        job = install(c.board, Ram(both(APP, third, (1, 2, 0))), None)
+        while next(job)[0] < len(third):
+            pass
+        job.close()
+        raises(NotNow, "rollback", c.board.layout.rollback, "by hand")
+        assert c.boot() == ("ota_1", {})
+
+
+def test_a_resource_cannot_bring_what_is_the_boards_own():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        plain.settings["protected"] = ["/secret.bin/"]
+        rows = [listing.entry("app.py", 4), listing.entry("secret.bin", 5, True)]
+        data = several(files(None, data=archive(None, rows, b"V=1\n")), resource(b"secret.bin", b"evil!"))
+        raises(Refused, "protected", take, plain.power_on(), data)
+
+
+def test_what_the_application_removed_does_not_come_back_out_of_an_older_tree():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        plain.settings["protected"] = ["wifi.json", "cert", "", ".", ".."]
+        confirmed(plain, files(APP, (1, 0, 0)).bytes())
+        plain.power_on()
+        write(shim.folder + "/wifi.json", b"of the owner before")
+        os.mkdir(shim.folder + "/cert")
+        write(shim.folder + "/cert/ca.pem", b"old")
+        confirmed(plain, files(TWO, (1, 1, 0)).bytes())
+        plain.power_on()
+        assert runs(plain)["cert/ca.pem"] == b"old"
+        os.remove(shim.folder + "/wifi.json")
+        os.remove(shim.folder + "/cert/ca.pem")
+        confirmed(plain, files(APP, (1, 2, 0)).bytes())
+        plain.power_on()
+        assert runs(plain) == APP
 
 
 def test_components_out_of_order_or_twice_are_refused():

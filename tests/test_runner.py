@@ -1,13 +1,15 @@
 """The turns of agent and application, and the rescue: what a board does on its worst day."""
 
-from device import runner
+import os
+
+from device import runner, shim
 from device.agent import Agent
 from device.runner import STARTS, WELL_MS, Runner, wanted
 from host.sim.plain import Plain, Reset
 from tests.expect import raises
 from tests.packages import Ram
 from tests.scratch import Scratch
-from tests.test_files import APP, TWO, files, runs, take
+from tests.test_files import APP, TWO, confirmed, files, runs, take
 from tests.trees import write
 
 SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 100}
@@ -212,3 +214,120 @@ def test_an_application_that_cannot_be_imported_is_a_rescue():
         run = Runner(board, Agent(board, [], None), broken)
         run.turn()
         assert "SyntaxError" in run.why
+
+
+def fail(plain, times):
+    for _ in range(times):
+        start(plain, App(1), "reset").turn()
+
+
+def test_an_update_out_of_a_rescue_is_started_and_judged():
+    with Scratch() as root, Quiet():
+        plain = Plain(root, SETTINGS)
+        fail(plain, STARTS)
+        take(plain.power_on("reset"), files(APP).bytes())
+        app = App(health=True)
+        run = start(plain, app, "reset")
+        run.turn()
+        assert run.why is None and app.turns == 1
+        assert start(plain, App(), "reset").why is None, "the failed starts were another application's"
+
+
+def test_no_pin_and_no_file_keeps_an_application_on_trial_from_its_verdict():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        take(plain.power_on(), files(APP).bytes())
+        plain.settings["held"] = True
+        run = start(plain, App(health=False), "reset", [Ram(files(APP).bytes())])
+        raises(Reset, None, run.turn)
+        run = start(plain, App(), "reset")
+        assert runs(plain) == {} and run.why == "the pin is held"
+
+
+def test_the_window_is_open_until_the_last_offer_was_refused():
+    class Two(Ram):
+        def other(self):
+            more, self.data = self.data is not whole, whole
+            return more
+
+    whole = files(APP).bytes()
+    delta = files(APP)
+    delta.base = b"another tree"
+    with Scratch() as root:
+        raises(Reset, None, start, Plain(root, SETTINGS), App(), "power", [Two(delta.bytes())])
+
+
+def test_an_application_that_ends_itself_goes_back_after_three_starts():
+    class Ends(App):
+        def step(self):
+            raise SystemExit
+
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        take(plain.power_on(), files(APP).bytes())
+        for why in ("reset", ""):
+            raises(SystemExit, None, start(plain, Ends(), why).turn)
+        raises(Reset, None, start(plain, Ends(), "").turn)
+        plain.power_on("reset")
+        assert runs(plain) == {}
+        for _ in range(STARTS + 1):
+            raises(SystemExit, None, start(plain, Ends(), "").turn)
+
+
+def test_a_tree_that_cannot_be_entered_is_no_application_to_keep():
+    with Scratch() as root, Quiet():
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        os.remove(root + "/mpota/2/.mpota")
+        raises(Reset, None, start, plain, None, "reset", [Ram(files(TWO).bytes())])
+        plain.power_on("reset")
+        assert runs(plain) == APP
+
+
+def test_what_cannot_be_settled_leaves_no_application_behind():
+    class NoWatchdog(Plain):
+        def board(self, why):
+            board = super().board(why)
+            board.watch = self.none
+            return board
+
+        def none(self, ms=0):
+            raise TypeError("extra keyword arguments given")
+
+    with Scratch() as root:
+        plain = NoWatchdog(root, SETTINGS)
+        take(plain.power_on(), files(APP).bytes())
+        plain.power_on("reset")
+        assert isinstance(shim.error, TypeError) and shim.folder
+
+
+def test_words_cut_inside_a_character_do_not_end_the_rescue():
+    class Odd(Exception):
+        def __repr__(self):
+            return "x" * 59 + "\u00fc"
+
+    class Dies(App):
+        def step(self):
+            raise Odd
+
+    with Scratch() as root, Quiet():
+        plain = Plain(root, SETTINGS)
+        for _ in range(STARTS):
+            start(plain, Dies(), "reset").turn()
+        assert "xxx" in start(plain, App(), "reset").why
+
+
+def test_all_records_at_their_longest_fit_a_journal_in_files():
+    with Scratch() as root, Quiet():
+        journal = Plain(root, SETTINGS).power_on().journal
+        for tag, n in (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 128), ("floor", 8)):
+            journal.put(tag, b"x" * n)
+
+        class Dies(App):
+            def step(self):
+                raise ValueError("y" * 500)
+
+        with Quiet() as seen:
+            start(Plain(root, SETTINGS), Dies()).turn()
+        assert len(seen) == 1, "the failed start was noted"

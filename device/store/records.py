@@ -122,7 +122,7 @@ class Records:
         if record.version < low:
             self.journal.put("floor", low)
         self.journal.put("running", record.encode())
-        self._version = None
+        self._version = self._trees = None
         if record.tree & 15 != record.tree >> 4:
             self.place().free()
 

@@ -63,7 +63,7 @@ class Trees:
         """The first bytes of a component: make room for a list, and take a resource only if the list has it."""
         if part.kind == FILES:
             return self.new.begin(head)
-        for path, size, apart in self.new.entries() if self.new.head()[2] else ():
+        for path, size, apart in self.new.entries(self.protected) if self.new.head()[2] else ():
             if apart and (path, size) == (part.name, part.size):
                 return None
         raise Refused("files", "the list of files has no %r of %d bytes" % (part.name, part.size))
@@ -76,6 +76,8 @@ class Trees:
             self.new.check()
             buf = bytearray(512)
             for own in self.protected:
+                # What lies there is of the update before last, and may be gone since.
+                _drop(self.new.path + "/" + own)
                 _copy(self.old.path + "/" + own, self.new.path + "/" + own, buf)
         except OSError as e:
             raise FlashError("tree", "%s: %r" % (self.new.path, e))
@@ -83,6 +85,17 @@ class Trees:
     def free(self):
         """Remove the tree that does not run."""
         self.new.free()
+
+
+def _drop(path):
+    try:
+        if os.stat(path)[0] & 0x4000:
+            for name in os.listdir(path):
+                _drop(path + "/" + name)
+        else:
+            os.remove(path)
+    except OSError:
+        pass  # there is none
 
 
 def _copy(src, dst, buf):

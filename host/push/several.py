@@ -11,7 +11,7 @@ from host import inspect
 from host.push.serial import Report
 
 # What a board refuses for a reason that another package of the same version may not have.
-NEXT = ("base", "stage", "encrypted", "chunk-size")
+NEXT = ("base", "stage", "encrypted", "chunk-size", "MemoryError")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "device.shim": ("device.errors", "device.store.journal"),
     "device.board": ("device.",),
     "device.port": ("device.errors",),
-    "device.runner": (),
+    "device.runner": ("device.shim",),
     "boot": ("device.shim", "device.board"),
     "main": ("device.board", "device.agent", "device.link.", "device.runner", "device.shim"),
     "host.": ("device.", "host."),

@@ -63,6 +63,10 @@ def test_a_board_gets_the_very_files_of_the_folder(tmp_path):
     assert app.rows(tree.data) == tree.rows and not tree.notes
 
 
+def test_a_resource_named_as_a_folder_is_refused(tmp_path):
+    refused("path", "folder of 'lib/", put(tmp_path), {"LIB": b"x"})
+
+
 def test_resources_alone_need_a_list_too(tmp_path):
     resources = {"model": b"m" * 100}
     tree = app.tree(None, resources)

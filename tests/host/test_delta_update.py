@@ -161,7 +161,7 @@ def test_a_board_whose_running_image_is_rotten_takes_the_full_package_by_itself(
     c.flash.trace = []
     with Shop(shelves / "deflate") as shop:
         one = agent(board, shop)
-        assert one.step() == "idle" and one.error is None
+        assert one.step() == "busy" and one.error is None
         assert not c.flash.trace and deltas(shop.asked), "refused before the first erase, and not a word of it"
         update(board, shop)
         assert shop.asked[-1] == FULL

@@ -116,6 +116,9 @@ def rollback(layout, why):
         return stay(layout)
     layout.ready()
     now = layout.record("running")
+    done = layout.journal.last("progress")
+    if done and done[:8] != (now and now.id):
+        raise NotNow("rollback", "the image before is gone: install it")
     known = now and now.slot == port.running
     if known and now.tree & 15 != now.tree >> 4:
         raise NotNow("rollback", "the application before this one is gone: install it")
