@@ -288,7 +288,7 @@ with a manifest it decides by itself; without one, `confirm` keeps the new firmw
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "OSError", "MemoryError"),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }
