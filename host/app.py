@@ -141,7 +141,7 @@ def compiled(files: Mapping[str, bytes], compiler: Compiler, notes: list[str]) -
             n += 1
         else:
             done[path] = data
-    notes.append(f"{n} Python files compiled to .mpy")
+    notes.append(f"{n} Python {'file' if n == 1 else 'files'} compiled to .mpy")
     return done
 
 

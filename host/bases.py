@@ -35,9 +35,9 @@ def load(path: Path, layout: str, compiler: app.Compiler | None = None, device_k
         # The list of an application that has resources names them too, so its package is needed.
         return plain(path, (fmt.FILES, ""), app.tree(path, {}, compiler).data)
     data = path.read_bytes()
-    if data[:4] != fmt.MAGIC:
-        return plain(path, (fmt.FIRMWARE, ""), prepare(layout, data)[0])
     try:
+        if data[:4] != fmt.MAGIC:
+            return plain(path, (fmt.FIRMWARE, ""), prepare(layout, data)[0])
         return of_package(path, data, layout, device_keys)
     except OtaError as e:
         raise type(e)(e.code, f"{path} as a base: {e}") from e

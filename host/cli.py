@@ -50,10 +50,10 @@ class InOrder(click.Group):
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option("0.1.0", prog_name="mpota")
 def cli() -> None:
-    """Signed firmware updates for boards that run MicroPython."""
+    """Signed updates of firmware and applications for boards that run MicroPython."""
 
 
-@cli.command()
+@cli.command(short_help="Make a key pair, or a device key.")
 @click.argument("path", type=OUT)
 @click.option("--device", is_flag=True, help="Make a device key instead: packages are encrypted for it.")
 @as_json
@@ -91,7 +91,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     show.note(f"`python -m host flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
-@cli.command(cls=Own)
+@cli.command(cls=Own, short_help="Make signed packages of firmware, files or both.")
 @click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
 @click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
 @click.option("--app", type=FOLDER, help="The folder of your application's files.")
@@ -168,7 +168,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     packing.tell(made, paths, as_json)
 
 
-@cli.command(cls=Own)
+@cli.command(cls=Own, short_help="Tell what a file is.")
 @click.argument("file", type=FILE)
 @as_json
 def inspect(file: Path, as_json: bool) -> None:
@@ -182,7 +182,7 @@ def inspect(file: Path, as_json: bool) -> None:
         sys.exit(EXIT[Corrupt])
 
 
-@cli.command(cls=Own)
+@cli.command(cls=Own, short_help="Check a package as a board does.")
 @click.argument("file", type=FILE)
 @click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
 @click.option("--product", help="The board's product.")
@@ -216,7 +216,7 @@ def verify(
         sys.exit(next(status for cls, status in EXIT.items() if cls.__name__ == report.facts["class"]))
 
 
-@cli.command()
+@cli.command(short_help="Offer a folder of packages over HTTP.")
 @click.argument("folder", type=FOLDER, default=".")
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
@@ -231,13 +231,16 @@ def serve(folder: Path, host: str, port: int) -> None:
         show.note(line)
     for entry in entries:
         show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
-    for url in server.urls(host, port):
-        show.out.print(url, markup=False)
-    show.note("Ctrl-C stops")
-    server.serve(folder, host, port, show.note)
+
+    def began(_: str) -> None:
+        for url in server.urls(host, port):
+            show.out.print(url, markup=False)
+        show.note("Ctrl-C stops")
+
+    server.serve(folder, host, port, show.note, began)
 
 
-@cli.command()
+@cli.command(short_help="Install a package on the board at a port.")
 @click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @port_option
 @click.option("--baud", type=int, default=115200, show_default=True)
@@ -281,8 +284,8 @@ def send(one: Any, port: str, baud: int) -> Any:
     return said
 
 
-NEXT = """the board restarts now and runs the new firmware on trial
-with a manifest it decides by itself; without one, `confirm` keeps the new firmware, else it goes back in 10 minutes"""
+NEXT = """the board restarts now and runs what is new on trial
+with a manifest it decides by itself; without one, `confirm` keeps it, else the board goes back in 10 minutes"""
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
@@ -302,7 +305,7 @@ def status_of(code: str) -> int:
     return next((EXIT[cls] for cls, codes in CODES.items() if code in codes), EXIT[Refused])
 
 
-@cli.command()
+@cli.command(short_help="What runs, what is on trial, what failed and why.")
 @port_option
 @tool_option
 @as_json
@@ -314,7 +317,7 @@ def status(port: str, tool: str, as_json: bool) -> None:
     show.report(ask_status(port, tool), as_json)
 
 
-@cli.command()
+@cli.command(short_help="Keep what is on trial.")
 @port_option
 @tool_option
 def confirm(port: str, tool: str) -> None:
@@ -325,7 +328,7 @@ def confirm(port: str, tool: str) -> None:
     show.out.print(tell(port, tool, "confirm"))
 
 
-@cli.command()
+@cli.command(short_help="Go back to the one before.")
 @port_option
 @tool_option
 @click.option("--forget", is_flag=True, help="Only forget what failed, so that the same package may be tried again.")
@@ -337,7 +340,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
     show.out.print(tell(port, tool, "forget" if forget else "rollback"))
 
 
-@cli.command()
+@cli.command(short_help="Start a virtual board and print its port.")
 @layout_option
 @click.option(
     "--flash", type=OUT, default=Path("build/board.bin"), show_default=True, help="The file that is its flash."
@@ -351,7 +354,11 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
     from host.sim.board import run_board
     from host.sim.supervisor import BoardError, Options
 
-    if flash.exists() and explain(flash.read_bytes()).kind != "flash dump":
+    try:
+        known = not flash.exists() or explain(flash.read_bytes()).kind == "flash dump"
+    except Refused:
+        known = False
+    if not known:
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
@@ -359,7 +366,7 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
         raise Refused("board", str(e)) from e
 
 
-@cli.command()
+@cli.command(short_help="Cut the power everywhere in an update's life.")
 @click.option("--layout", default="esp32", show_default=True)
 @click.option("--depth", type=click.IntRange(1), default=2, show_default=True, help="Cuts in cuts, none left out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What torn operations draw from.")
@@ -395,7 +402,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
     sys.exit(0 if made.good else EXIT[FlashError])
 
 
-@cli.command()
+@cli.command(short_help="Put mpota on a board.")
 @port_option
 @tool_option
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
@@ -427,7 +434,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
     held: dict[str, str] = {}
-    psk = click.prompt("Wi-Fi password", hide_input=True, default="", err=True) if given["wifi"] and not dry_run else ""
+    psk = password() if given["wifi"] and not dry_run else ""
     after = None
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
@@ -452,6 +459,16 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         for ident, word in held.items():
             show.out.print(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
         show.report(after, False)
+
+
+def password() -> str:
+    """The Wi-Fi's, unseen at a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Wi-Fi password", hide_input=True, default="", show_default=False, err=True))
+    line = sys.stdin.readline()
+    if not line:
+        raise click.UsageError("--wifi asks for a password: run it in a terminal, or give it a line of standard input.")
+    return line.rstrip("\r\n")
 
 
 def main(args: list[str] | None = None) -> None:

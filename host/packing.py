@@ -18,6 +18,8 @@ from host.report import Table
 # What MicroPython 1.23 and later load.
 MPY = "6.3"
 BYTECODE = "none"
+# What `import app` finds at the board.
+APPS = {"app.py", "app.mpy", "app/__init__.py", "app/__init__.mpy"}
 
 
 @dataclass
@@ -70,6 +72,8 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
     files = tree(inputs.folder, content, compiler) if inputs.folder or content else None
+    if files and inputs.folder and not APPS & {row.path for row in files.rows}:
+        files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
     firmware = inputs.firmware.read_bytes() if inputs.firmware else None
     given = goods(options.layout, firmware, files, content)
     held = [encrypt.load(path) for path in inputs.device_keys] + list(options.encrypt_for)
@@ -97,6 +101,7 @@ def name_of(out: Path, made: Packed) -> Path:
 def write(made: list[Packed], out: Path) -> list[Path]:
     """Every package to its file."""
     paths = [name_of(out, one) for one in made]
+    out.parent.mkdir(parents=True, exist_ok=True)
     for one, path in zip(made, paths, strict=True):
         path.write_bytes(one.data)
     return paths
@@ -116,7 +121,10 @@ def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
         show.table(table)
         show.out.print()
     for fact in facts:
-        share = f"{fact['size'] / fact['image']:.1%} of the {fact['image']:,} that it installs"
+        # Of a few lines of Python the header is the most; a share above the whole tells nothing.
+        small = fact["size"] < fact["image"]
+        share = f"{fact['size'] / fact['image']:.1%} of the " if small else "for the "
+        share += f"{fact['image']:,} that it installs"
         show.out.print(f"{fact['file']}  {fact['size']:,} bytes, {share}")
         signed = f"signed by key {fact['key']}" if fact["key"] else "unsigned"
         source = f", a delta from {Path(fact['from']).name}" if fact["from"] else ""

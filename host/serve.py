@@ -6,6 +6,7 @@ The manifest is replaced whole or not at all, so a board never reads half of one
 it names are served: the folder may hold the private key. What boards POST to /report becomes a line of the log.
 """
 
+import errno
 import json
 import os
 import socket
@@ -125,9 +126,16 @@ def urls(host: str, port: int) -> list[str]:
     return [f"http://{f'[{name}]' if ':' in name else name}:{port}/{NAME}" for name in names]
 
 
-def serve(folder: Path, host: str = "0.0.0.0", port: int = 8000, log: Log | None = None) -> None:
-    """Serve the packages of `folder` until Ctrl-C; `log` gets a line for each request."""
-    web.run_app(application(folder, log), host=host, port=port, print=None, access_log=None)
+def serve(
+    folder: Path, host: str = "0.0.0.0", port: int = 8000, log: Log | None = None, began: Log | None = None
+) -> None:
+    """Serve the packages of `folder` until Ctrl-C; `log` gets a line for each request, `began` one once it listens."""
+    try:
+        web.run_app(application(folder, log), host=host, port=port, print=began, access_log=None)
+    except OSError as e:
+        if e.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(e.errno, "another program listens there; give another --port", f"port {port}") from e
 
 
 def application(folder: Path, log: Log | None = None, heard: Log | None = None) -> web.Application:

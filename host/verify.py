@@ -113,7 +113,7 @@ def _part(package: Package, i: int, data: bytes, rows: list[app.Row]) -> Iterato
         yield "image", _image(package, part, found)
     elif part.kind == fmt.FILES:
         rows += app.rows(found)
-        yield "files", f"{len(rows)} paths that a board takes"
+        yield "files", f"{len(rows)} {'path' if len(rows) == 1 else 'paths'} that a board takes"
     elif rows and app.Row(part.name, part.size, True) not in rows:
         raise Refused("files", f"the list of files has no {part.name!r} of {part.size} bytes")
 

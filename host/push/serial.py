@@ -245,7 +245,7 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
     try:
         board = SerialTransport(port, baudrate=baud)
     except (TransportError, OSError) as e:
-        raise PushError("port", f"cannot open {port}: {e}") from e
+        raise PushError("port", f"cannot open {port} ({e}); is the board plugged in, and is it that port?") from e
     try:
         wire = SerialWire(board.serial)
         free(wire)

@@ -1,12 +1,15 @@
 """The command line: what it prints, its `--json`, and one sentence with a stable exit status for every mistake."""
 
 import ast
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 
@@ -117,7 +120,7 @@ def test_mistakes_are_one_sentence_and_have_their_status(capsys, folder, tmp_pat
     refusal(capsys, 3, "wanted 1.2.3", "pack", app, "--product", "lamp", "--version", "one", "--key", pem)
     refusal(capsys, 3, "no package", "serve", tmp_path)
     refusal(capsys, 4, "no MicroPython prompt", "status", "--port", "/dev/null")
-    refusal(capsys, 1, "No such file", "pack", app, *LAMP, "--key", pem, "-o", tmp_path / "none" / "x.mpota")
+    refusal(capsys, 1, "File exists", "pack", app, *LAMP, "--key", pem, "-o", app / "x.mpota")
     assert said(capsys, "pack", app, *LAMP)[0] == 2
     assert said(capsys, "inspect", tmp_path / "missing")[0] == 2
     assert said(capsys, "no-such-command")[0] == 2
@@ -137,7 +140,7 @@ def test_bad_port_of_serve_is_a_sentence(capsys, folder):
 
 def test_board_refuses_a_file_that_is_no_flash(capsys, folder, tmp_path):
     (tmp_path / "notes.md").write_text("h\u00e9llo\n" * 200)
-    refusal(capsys, 3, "a text file", "board", "--flash", tmp_path / "notes.md")
+    refusal(capsys, 3, "not the whole flash", "board", "--flash", tmp_path / "notes.md")
     refusal(capsys, 3, "not the whole flash", "board", "--flash", folder / "app.bin")
 
 
@@ -416,3 +419,34 @@ class Held(serial.Sender):
         time.sleep(60)
 serial.push(sys.argv[1], Held(open(sys.argv[2], "rb").read()), 115200, cli.PUSH)
 """
+
+
+def test_pack_makes_the_folder_of_its_package_and_says_what_boards_cannot_run(capsys, folder, tmp_path):
+    app = tmp_path / "lamp"
+    app.mkdir()
+    (app / "other.py").write_bytes(b"x = 1\n")
+    out = tmp_path / "new/shelf/1.mpota"
+    words = ("pack", "--app", app, "--unsigned", *LAMP, "-o", out)
+    status, text, noted = said(capsys, *words)
+    assert status == 0 and out.exists() and "no app.py" in noted and "bytes, for the " in text
+    (app / "app.py").write_bytes(b"def step(): pass\n")
+    assert "no app.py" not in said(capsys, *words)[2]
+
+
+def test_serve_says_what_to_do_about_a_port_that_is_taken(capsys, folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = ("--host", "127.0.0.1", "--port", taken.getsockname()[1])
+        refusal(capsys, 1, "another --port", "serve", folder, *where)
+
+
+def test_a_wifi_password_comes_from_standard_input_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("open sesame\n"))
+    assert cli.password() == "open sesame"
+    with pytest.raises(click.UsageError, match="standard input"):
+        cli.password()
+
+
+def test_the_list_of_commands_has_no_cut_off_line(capsys):
+    assert "..." not in said(capsys, "--help")[1].partition("Commands:")[2]
