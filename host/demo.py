@@ -200,9 +200,7 @@ def running_app(board: VirtualBoard) -> str:
 def good_update(demo: Demo, board: VirtualBoard, new: bytes) -> None:
     """Fetch, a power cut in the middle, resume, trial, confirm."""
     slot = 0x190000
-    out.print(
-        "  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits."
-    )
+    out.print("  The manifest has version 1.1.0 twice; the board tries the smaller package first, and the delta fits.")
     demo.steps.append(Step("fetch and write, first part", follow(demo, slot, new, 0.4), "40 %"))
     board.kill()
     out.print("  [bold red]Power cut[/]: the board's process is killed with SIGKILL in the middle. Power on again.")

@@ -57,6 +57,9 @@ class Blocks:
         memoryview(buf)[:] = memoryview(self.data)[at : at + len(buf)]
 
     def writeblocks(self, n, buf, off=0):
+        if self.dead:
+            # Perhaps the collector asks, which closes what a cut left open and may not allocate.
+            return -EIO
         if self.size > 512:
             return self._change(n * self.size + off, buf)
         # FAT asks for several sectors at once; the power goes between them too.

@@ -58,7 +58,7 @@ class Component:
             try:
                 self.makers.append(__import__("device.pipe." + STAGES[code], None, None, ("stage",)).stage)
             except (KeyError, ImportError):
-                raise Refused("stage", "stage %d is not on this board" % code)
+                raise Refused("stage", "stage %s is not on this board" % STAGES.get(code, code))
         fits = _LINK_SIZE < self.length <= min(package.chunk + _SLACK, self.stored)
         # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0; LZMA 2**16 too.
         if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15 + (4 in stages):

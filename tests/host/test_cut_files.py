@@ -1,5 +1,6 @@
 """The quick form of the power campaign of application files, and that each part of it can fail."""
 
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -16,6 +17,15 @@ from host.vendor.files import life
 
 # Found by: no cut at all, one cut on FAT, one on LittleFS. `python -m host cut --layout files` hunts them all.
 HUNTED = ("do not copy what is protected", "write into the list before it is freed", "remove the list first")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """The installer collects before each update; what the test runner holds is no part of a board's heap."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
