@@ -14,8 +14,8 @@ help:
 	@$(PYTHON) -m host.setup
 	@touch $@
 
-demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute
-	@$(BIN)/python -m host.demo
+demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute; LAYOUT=... for others
+	@$(BIN)/python -m host.demo $(filter-out esp32,$(LAYOUT))
 
 test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
 	@echo "tests on CPython:"

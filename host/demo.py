@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,7 @@ if __name__ == "__main__":
     # A terminal that knows ASCII only gets a question mark for what it cannot show.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        main()
+        # A layout that has a story of its own tells that one.
+        import_module(f"host.vendor.{sys.argv[1]}.demo").main() if sys.argv[1:] else main()
     except KeyboardInterrupt:
         sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")

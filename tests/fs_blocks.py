@@ -48,18 +48,18 @@ class Blocks:
         self.ops = 0
         self.cut = None
         self.at = "before"
-        self.dead = False
+        self.dead = self.over = False
 
     def readblocks(self, n, buf, off=0):
         if self.dead:
-            return -EIO
+            return 0 if self.over else -EIO
         at = n * self.size + off
         memoryview(buf)[:] = memoryview(self.data)[at : at + len(buf)]
 
     def writeblocks(self, n, buf, off=0):
         if self.dead:
-            # Perhaps the collector asks, which closes what a cut left open and may not allocate.
-            return -EIO
+            # Of a run that is over the collector closes what a cut left open; it may not allocate, and nobody listens.
+            return 0 if self.over else -EIO
         if self.size > 512:
             return self._change(n * self.size + off, buf)
         # FAT asks for several sectors at once; the power goes between them too.
@@ -108,7 +108,7 @@ class Disk:
         os.mount(self.vfs(self.blocks), MOUNT)
 
     def off(self):
-        self.blocks.dead = True
+        self.blocks.dead = self.blocks.over = True
         os.umount(MOUNT)
 
     def power(self):

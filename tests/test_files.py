@@ -46,6 +46,13 @@ def confirmed(plain, data):
     return board
 
 
+def settled(root):
+    """A board that has confirmed the first application."""
+    plain = Plain(root, SETTINGS)
+    confirmed(plain, files(APP).bytes())
+    return plain
+
+
 def runs(plain):
     """The files of the application that runs, without its list."""
     assert shim.error is None, repr(shim.error)
@@ -80,8 +87,7 @@ def test_files_are_taken_tried_confirmed_and_the_old_ones_go():
 
 def test_what_is_armed_is_not_confirmed_before_it_runs():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         board = plain.power_on()
         take(board, files(TWO, (1, 2, 0)).bytes())
         raises(NotNow, "staged", board.layout.confirm)
@@ -96,8 +102,7 @@ def _cut(self):
 
 def test_a_confirm_that_a_cut_stopped_is_finished_at_the_next_boot():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
         board = plain.power_on("reset")
         real, Tree.free = Tree.free, _cut
@@ -115,8 +120,7 @@ def test_a_confirm_that_a_cut_stopped_is_finished_at_the_next_boot():
 
 def test_an_ordinary_boot_writes_nothing():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         before = files_of(root)
         for why in ("power", "reset", "watchdog", ""):
             plain.power_on(why)
@@ -125,8 +129,7 @@ def test_an_ordinary_boot_writes_nothing():
 
 def test_an_application_gets_three_boots_and_then_the_one_before_runs():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
         seen = []
         for why in ("", "watchdog", "watchdog", "watchdog", "watchdog", "power"):
@@ -145,8 +148,7 @@ def test_an_application_gets_three_boots_and_then_the_one_before_runs():
 
 def test_an_unhealthy_application_goes_back_at_the_next_boot():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
         agent = Agent(plain.power_on("reset"), [], None, lambda: False)
         assert agent.step() == "reset"
@@ -170,10 +172,24 @@ def test_a_download_goes_on_over_a_power_cut():
         assert runs(plain) == APP
 
 
-def test_what_runs_is_known_until_somebody_changes_it():
+def test_a_list_that_rots_between_two_tries_costs_one_more_download():
     with Scratch() as root:
         plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        data = files(APP).bytes()
+        raises(LinkError, "link", lambda: list(install(plain.power_on(), Ram(data, 5000), None)))
+        path = root + "/mpota/1/.mpota"
+        with open(path, "rb") as f:
+            there = f.read()
+        write(path, there[:20] + b"/" + there[21:])
+        raises(FlashError, "tree", take, plain.power_on(), data)
+        take(plain.power_on(), data)
+        plain.power_on("reset")
+        assert runs(plain) == APP
+
+
+def test_what_runs_is_known_until_somebody_changes_it():
+    with Scratch() as root:
+        plain = settled(root)
         board = plain.power_on()
         raises(UpToDate, "current", take, board, files(APP).bytes())
         write(root + "/mpota/1/app.py", b"VERSION = 3\n")
@@ -288,8 +304,7 @@ def test_the_status_of_a_board_of_files():
 
 def test_a_tree_that_is_gone_leaves_what_lies_at_the_root():
     with Scratch() as root:
-        plain = Plain(root, SETTINGS)
-        confirmed(plain, files(APP).bytes())
+        plain = settled(root)
         os.remove(root + "/mpota/1/.mpota")
         shim.boot(lambda: plain.power_on())
         assert shim.folder == ""

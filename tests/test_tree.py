@@ -4,6 +4,7 @@ import os
 
 from device.errors import FlashError, OtaError, Refused
 from device.store import listing, tree
+from device.store import trees as trees_module
 from device.store.listing import entry, judge
 from device.store.tree import Tree
 from device.store.trees import Trees
@@ -21,6 +22,15 @@ def fill(target, data, off=0, piece=BUF):
         n = min(piece - off % piece, len(data) - off)
         put(target, off, bytearray(data[off : off + n]), n)
         off += n
+
+
+def filled(root, data):
+    """A tree with all the files of `data`."""
+    t = Tree(root + "/1")
+    t.begin(data)
+    fill(t, data)
+    t.check()
+    return t
 
 
 def test_what_is_written_is_read_back_and_lies_in_files():
@@ -94,6 +104,38 @@ def test_a_protected_path_is_refused_and_stays():
             raises(Refused, "protected", fill, t, data)
 
 
+def test_an_empty_file_in_place_of_the_boards_own_is_refused():
+    with Scratch() as root:
+        data = archive({"app.py": b"x", "config.json": b""})
+        t = Tree(root + "/1", ("config.json",))
+        t.begin(data)
+        fill(t, data)
+        raises(Refused, "protected", t.check)
+
+
+def test_a_file_where_the_boards_own_has_its_folder_is_refused():
+    with Scratch() as root:
+        data = archive({"app.py": b"x", "cert": b"no folder"})
+        t = Tree(root + "/1", ("Cert/key.pem",))
+        t.begin(data)
+        raises(Refused, "protected", fill, t, data)
+
+
+def test_a_list_that_rotted_since_it_came_is_the_flashs_fault_and_not_the_packages():
+    with Scratch() as root:
+        data = archive(APP)
+        end = len(data) - sum([len(v) for v in APP.values()])
+        t = Tree(root + "/1")
+        t.begin(data)
+        fill(t, data[:end])
+        write(root + "/1/.mpota", data[:20] + b"/" + data[21:end])
+        again = Tree(root + "/1")
+        raises(FlashError, "tree", fill, again, data, end)
+        again.begin(data)
+        fill(again, data)
+        again.check()
+
+
 def test_a_list_that_lies_about_itself_is_refused():
     data = bytearray(archive(APP))
     for head in (b"", b"MPFL", b"MPFX" + bytes(10), bytes(14)):
@@ -132,13 +174,31 @@ def test_more_than_there_is_room_for_is_refused_before_the_first_write():
         assert files_of(root) == {}
 
 
+def test_room_for_the_boards_own_is_asked_for_before_the_first_write():
+    with Scratch() as root:
+        write(root + "/config.json", bytes(5000))
+        os.mkdir(root + "/cert")
+        write(root + "/cert/ca.pem", bytes(3000))
+        head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, 1000)
+        trees = Trees(0, ("config.json", "cert", "none"), root + "/mpota")
+        # The file, the list and two blocks; then each copy and a block.
+        need = 1000 + 25 + 3 * 4096 + 5000 + 4096 + 3000 + 4096
+        real = tree.room_of
+        try:
+            for room in (need, need - 1):
+                tree.room_of = trees_module.room_of = lambda path, room=room: (4096, room)
+                if room < need:
+                    raises(Refused, "size", trees.admit, Part(head), head)
+                else:
+                    trees.admit(Part(head), head)
+        finally:
+            tree.room_of = trees_module.room_of = real
+
+
 def test_freeing_removes_what_the_list_names_and_nothing_else():
     with Scratch() as root:
         data = archive(APP)
-        t = Tree(root + "/1")
-        t.begin(data)
-        fill(t, data)
-        t.check()
+        t = filled(root, data)
         write(root + "/1/own.txt", b"mine")
         write(root + "/1/lib/own.txt", b"mine too")
         t.free()
@@ -149,10 +209,7 @@ def test_freeing_removes_what_the_list_names_and_nothing_else():
 def test_a_tree_that_is_half_freed_is_freed_to_the_end():
     with Scratch() as root:
         data = archive(APP)
-        t = Tree(root + "/1")
-        t.begin(data)
-        fill(t, data)
-        t.check()
+        t = filled(root, data)
         assert t.there() == len(data)
         real = tree.os.remove
         calls = []
@@ -255,6 +312,34 @@ def test_the_boards_own_files_are_taken_along():
         now.check(Part(data))
         seen = files_of(root + "/mpota/2")
         assert (seen["config.json"], seen["cert/ca.pem"], seen["app.py"]) == (b"own", b"ca", b"new")
+
+
+def test_the_boards_own_files_are_taken_along_from_where_its_owner_put_them():
+    with Scratch() as root:
+        data = archive({"app.py": b"new"})
+        write(root + "/config.json", b"own")
+        first = Trees(0, ("config.json",), root + "/mpota")
+        first.admit(Part(data), data)
+        fill(first.target(Part(data)), data)
+        first.check(Part(data))
+        assert files_of(root + "/mpota/1")["config.json"] == b"own"
+
+
+def test_the_room_counts_what_a_resource_of_an_older_update_takes():
+    with Scratch() as root:
+        rows = entry("app.py", 4) + entry("font", 9000, True)
+        head = listing.pack(listing.HEAD, listing.MAGIC, 2, listing.HEAD_SIZE + len(rows), 4 + 9000)
+        data = head + rows + b"code"
+        trees = Trees(1, (), root + "/mpota")
+        trees.admit(Part(data), data)
+        fill(trees.target(Part(data)), data)
+        free = tree.room_of(root)[1]
+        real, tree_room = trees_module.room_of, lambda path: (4096, free)
+        trees_module.room_of = tree_room
+        try:
+            assert trees.target(Part(data)).size == free + len(data) + 9000
+        finally:
+            trees_module.room_of = real
 
 
 def test_the_room_counts_what_an_older_update_left_there():

@@ -40,6 +40,7 @@ def judge(path, before, protected=()):
     if bad or top in RESERVED or low <= before:
         raise Refused("path", "%r cannot be a file of an application" % path)
     for own in protected:
-        if (low + "/").startswith(own.lower().rstrip("/") + "/"):
+        own = own.lower().rstrip("/") + "/"
+        if (low + "/").startswith(own) or own.startswith(low + "/"):
             raise Refused("protected", "%r is this board's own" % path)
     return low

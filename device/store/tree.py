@@ -52,6 +52,7 @@ class Tree:
         self.path = path
         self.protected = protected
         self.size = 0
+        self.begun = False
         self.rows = None
         self.lo = self.hi = 0
 
@@ -79,6 +80,11 @@ class Tree:
                     raise OSError(5)
                 off += n
                 view = view[n:]
+        except Refused:
+            if self.begun:
+                raise
+            # It was taken when it came.
+            raise FlashError("tree", "the list in %s is not what was written" % self.path)
         except OSError as e:
             raise FlashError("tree", "%s, byte %d: %r" % (self.path, off, e))
 
@@ -140,15 +146,19 @@ class Tree:
             if f.tell() != end:
                 raise Refused("files", "the list of %d files does not end at byte %d" % (files, f.tell()))
 
-    def begin(self, head):
-        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room."""
+    def begin(self, head, more=0):
+        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room.
+
+        `more`: bytes that are needed beside the files.
+        """
         if len(head) < HEAD_SIZE or bytes(head[:4]) != MAGIC:
             raise Refused("files", "a list of files begins with %r, this with %r" % (MAGIC, bytes(head[:4])))
         _, files, end, need = unpack(HEAD, head[:HEAD_SIZE])
         self.free()
+        self.begun = True
         block, room = room_of(self.path)
         # A file system rounds each file up, and keeps something of its own.
-        need += end + (files + 2) * block
+        need += end + (files + 2) * block + more
         if need > room:
             raise Refused("size", "the files need %d bytes, there is room for %d" % (need, room))
         self.lo, self.hi, self.name = 0, end, LIST
@@ -179,7 +189,7 @@ class Tree:
 
     def check(self):
         """Make the empty files, and hold the sizes of the others to the list."""
-        for name, size, apart in self.entries():
+        for name, size, apart in self.entries(self.protected):
             path = self.path + "/" + name
             if not size and not apart:
                 folders(path)

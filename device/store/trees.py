@@ -14,8 +14,8 @@ FILES, RESOURCE = 2, 3  # kinds of components, pipe/FORMAT.md
 
 
 def path_of(number, root=ROOT):
-    """The folder of a tree."""
-    return "%s/%d" % (root, number) if number else ""
+    """The folder of a tree; of tree 0 the one that `root` lies in."""
+    return "%s/%d" % (root, number) if number else root.rpartition("/")[0]
 
 
 class Resource(Tree):
@@ -62,7 +62,8 @@ class Trees:
     def admit(self, part, head):
         """The first bytes of a component: make room for a list, and take a resource only if the list has it."""
         if part.kind == FILES:
-            return self.new.begin(head)
+            block = room_of(self.new.path)[0]
+            return self.new.begin(head, sum([_bytes(self.old.path + "/" + own, block) for own in self.protected]))
         for path, size, apart in self.new.entries(self.protected) if self.new.head()[2] else ():
             if apart and (path, size) == (part.name, part.size):
                 return None
@@ -85,6 +86,17 @@ class Trees:
     def free(self):
         """Remove the tree that does not run."""
         self.new.free()
+
+
+def _bytes(path, block):
+    """What a copy of a file or a folder takes, at most."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return 0
+    if facts[0] & 0x4000:
+        return sum([_bytes(path + "/" + name, block) for name in os.listdir(path)])
+    return facts[6] + block
 
 
 def _drop(path):

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from device.layout.esp32 import table as codec
 from host.sim.flash import SimFlash
+from host.sim.machine import layouts, machine_of
 from host.sim.supervisor import (
     BEHAVIOURS,
     ROOT,
@@ -30,8 +30,8 @@ from host.sim.supervisor import (
     Side,
     load_side,
     lock,
-    nvs_windows,
     port_command,
+    port_config,
     port_environment,
     save_side,
     serve,
@@ -41,9 +41,6 @@ from host.sim.supervisor import (
 from host.sim.tables import TABLES
 
 Event = dict[str, Any]
-LAYOUTS = ("esp32",)
-# Where the bootloader of an ESP32 lies.
-BOOTLOADER_OFF = 0x1000
 # The architectures in sys.implementation._mpy (py/persistentcode.h) that the unix port's wheels have.
 ARCHES = {0: "", 1: "x86", 2: "x64", 3: "armv6", 5: "armv7em", 10: "xtensawin", 11: "rv32imc"}
 
@@ -72,19 +69,33 @@ def create(
     if table not in TABLES:
         raise BoardError(f"no table {table!r}; there are {', '.join(TABLES)}")
     size, rows = TABLES[table]
-    app = next(row for row in rows if row[0] == codec.APP)
+    app = next(row for row in rows if row[0] == 0)
     if len(firmware) > app[3]:
         raise BoardError(f"the firmware has {len(firmware)} bytes, {app[4]} of table {table} holds {app[3]}")
+    _manufacture(path, "esp32", size, lambda flash: machine_of("esp32").make(flash, firmware, rows, bootloader))
+    write_files(path, files or {}, nvs)
+    return path
+
+
+def create_for(layout: str, path: Path | str, firmware: bytes, files: Mapping[str, bytes]) -> Path:
+    """A new board of any layout, as `create` makes an ESP32."""
+    path = Path(path)
+    if path.exists():
+        raise BoardError(f"{path} is there already: give another file or remove it")
+    machine = machine_of(layout)
+    _manufacture(path, layout, machine.SIZE, lambda flash: machine.make(flash, firmware))
+    write_files(path, files)
+    return path
+
+
+def _manufacture(path: Path, layout: str, size: int, make: Callable[[SimFlash], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     flash = SimFlash(size, path=str(path))
     try:
-        for off, data in ((BOOTLOADER_OFF, bootloader), (codec.OFFSET, codec.encode(rows)), (app[2], firmware)):
-            flash.prog(off, data + b"\xff" * (-len(data) % flash.prog_size))
+        make(flash)
     finally:
         flash.close()
-    save_side(path, Side(size))
-    write_files(path, files or {}, nvs)
-    return path
+    save_side(path, Side(size, layout=layout))
 
 
 def write_files(
@@ -94,9 +105,7 @@ def write_files(
     path = Path(path)
     fd = lock(path)
     try:
-        flash = SimFlash(path.stat().st_size, path=str(path))
-        config: dict[str, Any] = {"flash": str(path), "size": flash.size, "overwrite": nvs_windows(flash)}
-        flash.close()
+        config = port_config(path)
         with tempfile.TemporaryDirectory() as folder:
             pairs = []
             for i, (name, data) in enumerate(sorted(files.items())):
@@ -115,15 +124,14 @@ def native_arch() -> str:
 
 
 def mpota_files(
-    settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None
+    settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None, layout: str = "esp32"
 ) -> dict[str, bytes]:
     """What `python -m host flash` puts on a board: device/ as .mpy, boot.py, main.py, settings and trusted keys."""
     from host.flash import compile_mpy, modules
 
     arch = native_arch()
     files = {
-        "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix(): compile_mpy(path, arch)
-        for path in modules("esp32")
+        "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix(): compile_mpy(path, arch) for path in modules(layout)
     }
     for name in ("boot.py", "main.py"):
         files["/" + name] = (ROOT / name).read_bytes()
@@ -131,7 +139,7 @@ def mpota_files(
         files["/mpota.json"] = json.dumps(dict(settings)).encode()
     for name, data in (keys or {}).items():
         files[f"/keys/{name}.pub"] = data
-    return files
+    return {**files, **machine_of(layout).files()}
 
 
 def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
@@ -152,22 +160,19 @@ def run_board(
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
     """Run a board in this process until Ctrl-C or SIGTERM; a flash file that is not there becomes a new board first."""
-    if layout not in LAYOUTS:
-        raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(LAYOUTS)}")
+    if layout not in layouts():
+        raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
-        create(flash, _application(firmware), files=mpota_files({"product": "virtual"}), nvs={"wifi": {"ssid": "any"}})
+        settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
+        image = machine_of(layout).firmware(Path(firmware) if firmware else None)
+        if layout == "esp32":
+            create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
+        else:
+            create_for(layout, flash, image, mpota_files(settings, layout=layout))
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
     serve(flash, options or Options(), on_event or print_event)
-
-
-def _application(firmware: Path | str | None) -> bytes:
-    """The application image of a firmware file, merged or not; without one the real firmware of the demo."""
-    from host.vendor.esp32 import prepare
-
-    path = Path(firmware) if firmware else real_firmware("0608")
-    return bytes(prepare.prepare(path.read_bytes())[0])
 
 
 def real_firmware(release: str) -> Path:
@@ -292,6 +297,7 @@ __all__ = [
     "VirtualBoard",
     "behave",
     "create",
+    "create_for",
     "mpota_files",
     "run_board",
     "side_path",

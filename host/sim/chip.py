@@ -12,7 +12,7 @@ import time
 import machine
 import micropython
 
-from device.layout.esp32 import table
+from device.layout.esp32 import loader, table
 from host.sim import esp_idf
 
 # Index of the local flags in what tcgetattr returns; ISIG lets Ctrl-C interrupt (1 on Linux, 0x80 on macOS).
@@ -256,14 +256,19 @@ class Micropython:
         self._wire.say("binary %d" % (char != 3))
 
 
-def modules(wire, idf, cause, behaviour):
-    """Name -> module of everything that a program on the chip can import and the unix port cannot give."""
+def common(wire, cause, behaviour):
+    """Name -> module of what a program on any chip can import and the unix port cannot give."""
     net = Network(behaviour != "no-network")
     return {
-        "esp": Esp(idf),
-        "esp32": Esp32(idf, behaviour != "unhealthy"),
         "machine": Machine(wire, cause),
         "micropython": Micropython(wire),
         "network": net,
         "socket": Socket(net),
     }
+
+
+def modules(wire, flash, config):
+    """What an ESP32 has beside these."""
+    running = next(row for row in table.decode(flash) if row.offset == config["running"])
+    idf = Idf(wire, flash, running, config["idf"], loader.Options(rollback=config["rollback"]))
+    return {"esp": Esp(idf), "esp32": Esp32(idf, config["behaviour"] != "unhealthy")}

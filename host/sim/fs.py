@@ -442,22 +442,27 @@ class Fat(Disk):
 
 
 class Stand:
-    """`open` and `os` of some modules are the disk's, until `end()`."""
+    """`open` and `os` of some modules are the disk's, until `end()` or until the next one stands there."""
+
+    now = None
 
     def __init__(self, disk, modules):
-        self.modules = modules
-        self.kept = [getattr(module, "os", None) for module in modules]
-        for module in modules:
+        if Stand.now:
+            Stand.now.end()
+        Stand.now = self
+        self.kept = [(module, getattr(module, "os", None)) for module in modules]
+        for module, kept in self.kept:
             module.open = disk.open
-            if getattr(module, "os", None):
+            if kept:
                 module.os = disk.os
 
     def end(self):
         """The modules have their own again."""
-        for module, kept in zip(self.modules, self.kept):
+        for module, kept in self.kept:
             del module.open
             if kept:
                 module.os = kept
+        Stand.now = None
 
 
 def modules():

@@ -15,6 +15,13 @@ class Reset(BaseException):
     """The board restarts now. No `except Exception` may swallow it."""
 
 
+def leave() -> None:
+    """Only this process remembers the path of a boot.py; a board starts with a new one."""
+    while shim.folder and shim.folder in sys.path:
+        sys.path.remove(shim.folder)
+    shim.folder = ""
+
+
 class Dog:
     """machine.WDT."""
 
@@ -85,7 +92,7 @@ class Plain:
         """A new run begins: no Python object of the one before is left."""
         self.memories: dict[str, FileJournal] = {}
         Board._dog = None
-        shim.folder = ""
+        leave()
 
     def board(self, why: str) -> PlainBoard:
         """What `Board()` gives in boot.py, and once more in main.py."""
@@ -95,7 +102,7 @@ class Plain:
         """What boot.py does; the Board that main.py would make."""
         self.forget()
         shim.boot(lambda: self.board(why))
-        if shim.folder:
-            # Only this process remembers the path; a board starts with a new one.
-            del sys.path[0]
+        found = shim.folder
+        leave()
+        shim.folder = found
         return self.board(why)

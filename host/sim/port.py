@@ -12,7 +12,7 @@ import time
 
 import vfs
 
-from device.layout.esp32 import loader, table
+from device.layout.esp32 import table
 from host.sim import chip
 from host.sim.flash import SimFlash
 
@@ -32,9 +32,35 @@ def volume(Partition):
     return (found[0], vfs.VfsFat) if found else (None, None)
 
 
-def mount(Partition, point):
+class Blocks:
+    """A part of the flash as a block device, for a chip that has no partitions of ESP-IDF."""
+
+    def __init__(self, flash, off, size):
+        self.flash = flash
+        self.off = off
+        self.n = size // flash.erase_size
+
+    def readblocks(self, block, buf, off=0):
+        self.flash.read(self.off + block * self.flash.erase_size + off, buf)
+
+    def writeblocks(self, block, buf, off=None):
+        at = self.off + block * self.flash.erase_size
+        if off is None:
+            self.flash.erase(at, len(buf))
+        self.flash.prog(at + (off or 0), buf)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return self.n
+        if op == 5:
+            return self.flash.erase_size
+        if op == 6:
+            self.flash.erase(self.off + arg * self.flash.erase_size, self.flash.erase_size)
+        return 0
+
+
+def mount(device, kind, point):
     """As _boot.py and inisetup.py: a blank volume is formatted, a damaged one is never touched."""
-    device, kind = volume(Partition)
     if device is None:
         return
     try:
@@ -49,6 +75,19 @@ def mount(Partition, point):
         time.sleep(3)
     kind.mkfs(device)
     vfs.mount(device, point)
+
+
+def kind_of(config):
+    """The module that gives a chip of this layout what the unix port has not."""
+    name = "chip" if config["layout"] == "esp32" else config["layout"]
+    return __import__("host.sim." + name, None, None, ("x",))
+
+
+def disk(flash, config):
+    """(block device, file system) of the board."""
+    if config["volume"]:
+        return Blocks(flash, *config["volume"]), vfs.VfsLfs2
+    return volume(esp_idf_of(flash).Partition)
 
 
 def forget():
@@ -80,6 +119,10 @@ def application(wire, config):
     import __main__
 
     names = __main__.__dict__
+    if config["program"]:
+        if not config["repl"]:
+            run(wire, config["program"], names)
+        return
     if not config["repl"] and run(wire, "boot.py", names) and config["main"]:
         while config["behaviour"] == "hangs":
             time.sleep(1)
@@ -93,12 +136,10 @@ def start(text):
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
-    running = next(row for row in table.decode(flash) if row.offset == config["running"])
-    options = loader.Options(rollback=config["rollback"])
-    idf = chip.Idf(wire, flash, running, config["idf"], options)
-    modules = chip.modules(wire, idf, config["cause"], config["behaviour"])
+    modules = chip.common(wire, config["cause"], config["behaviour"])
+    modules.update(kind_of(config).modules(wire, flash, config))
     vfs.umount("/")
-    mount(idf.Partition, "/")
+    mount(*disk(flash, config), "/")
     os.chdir("/")
     forget()
     sys.modules.update(modules)
@@ -115,8 +156,7 @@ def fill(text):
     """Copy files of the PC into the board's file system and values into its NVS, while the board is off."""
     config = json.loads(text)
     flash = open_flash(config)
-    idf = esp_idf_of(flash)
-    mount(idf.Partition, "/board")
+    mount(*disk(flash, config), "/board")
     for name, source in config["files"]:
         folder = "/board"
         for part in name.strip("/").split("/")[:-1]:
@@ -129,7 +169,7 @@ def fill(text):
         with open(source, "rb") as src, open("/board/" + name.strip("/"), "wb") as dest:
             dest.write(src.read())
     for space, values in config["nvs"].items():
-        nvs = idf.NVS(space)
+        nvs = esp_idf_of(flash).NVS(space)
         for key, value in values.items():
             nvs.set_blob(key, value.encode())
         nvs.commit()

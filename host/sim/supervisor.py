@@ -8,7 +8,6 @@ keeps the image, the watchdog and the REPL mode the client is in. The flash file
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -24,10 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from device.errors import OtaError
-from device.layout.esp32 import image, loader, table
-from device.store.flash import Region
 from host.sim.flash import SimFlash
+from host.sim.machine import Started, machine_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BEHAVIOURS = ("fine", "dies", "hangs", "unhealthy", "no-network")
@@ -74,6 +71,7 @@ class Side:
 
     size: int = 4 << 20
     images: dict[str, str] = field(default_factory=dict)
+    layout: str = "esp32"
 
 
 def side_path(flash: Path) -> Path:
@@ -132,13 +130,16 @@ def lock(flash: Path) -> int:
             time.sleep(0.05)
 
 
-def nvs_windows(flash: SimFlash) -> list[tuple[int, int]]:
-    """Where a word may be programmed twice: NVS clears bits of its state words."""
+def port_config(path: Path) -> dict[str, Any]:
+    """What the port has to know of a board's flash."""
+    layout = load_side(path).layout
+    flash = SimFlash(path.stat().st_size, path=str(path))
     try:
-        rows = table.decode(flash, as_bootloader=True)
-    except OtaError:
-        return []
-    return [(row.offset, row.size) for row in rows if (row.type, row.subtype) == (table.DATA, table.NVS)]
+        machine = machine_of(layout)
+        windows, volume = machine.windows(flash), machine.volume(flash)
+    finally:
+        flash.close()
+    return {"flash": str(path), "size": flash.size, "layout": layout, "overwrite": windows, "volume": volume}
 
 
 class Tap:
@@ -335,8 +336,8 @@ class Supervisor:
         self.chip: Chip | None = None
         # What the client sent and no port has seen yet.
         self.unread = b""
-        self.boot: Any = None
-        self.windows: list[tuple[int, int]] = []
+        self.machine = machine_of(load_side(flash).layout)
+        self.boot: Started | None = None
         self.behaviour = "fine"
         # After a soft reset in raw mode the new port's banner is dropped and Ctrl-A sent: "", "banner", "raw".
         self.entering = ""
@@ -375,22 +376,17 @@ class Supervisor:
         self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
         try:
-            self.windows = nvs_windows(flash)
-            flash.overwrite = tuple(self.windows)
-            if cause == DEEPSLEEP and self.boot:
-                self.boot = loader.wake(self.boot.row)
-            else:
-                self.boot = loader.boot(flash, loader.Options(rollback=self.options.rollback))
-            self.behaviour = self._behaviour(flash)
+            flash.overwrite = tuple(self.machine.windows(flash))
+            self.boot = found = self.machine.boot(flash, self.options, cause, self.boot)
+            self.behaviour = self._behaviour(flash, found)
         finally:
             flash.close()
         self.cable.send(b"\r\n" + ROM_LINES[cause])
-        self.emit("reset", cause=cause, image=self.boot.name, behaviour=self.behaviour)
-        if self.boot.row is None:
-            self.cable.send(b"E boot: No bootable app partitions in the partition table\r\n")
+        self.emit("reset", cause=cause, image=found.name, behaviour=self.behaviour)
+        self.cable.send(found.said + b"\r\n")
+        if found.name is None:
             self.start_at = (time.monotonic() + RETRY_S, HARD)
             return
-        self.cable.send(b"I boot: Loaded app from partition at offset 0x%x\r\n" % self.boot.row.offset)
         self._start(cause, main=True)
 
     def soft(self) -> None:
@@ -400,12 +396,11 @@ class Supervisor:
         self.emit("soft")
         self._start(SOFT, main=not self.mode.raw)
 
-    def _behaviour(self, flash: SimFlash) -> str:
-        row = self.boot.row
+    def _behaviour(self, flash: SimFlash, found: Started) -> str:
         images = load_side(self.path).images
-        if row is None or not images:
+        if found.name is None or not images:
             return "fine"
-        return images.get(image_sha(flash, row), "fine")
+        return images.get(self.machine.sha(flash, found), "fine")
 
     def _end_chip(self) -> None:
         if self.chip:
@@ -416,11 +411,11 @@ class Supervisor:
 
     def _start(self, cause: int, main: bool, repl: bool = False) -> None:
         self.entering = ""
+        assert self.boot
         config = {
-            "flash": str(self.path),
-            "size": self.size,
-            "overwrite": self.windows,
-            "running": self.boot.row.offset,
+            **port_config(self.path),
+            "running": self.boot.offset,
+            "program": self.boot.program,
             "rollback": self.options.app_rollback,
             "idf": self.options.idf,
             "cause": cause,
@@ -560,14 +555,6 @@ class Supervisor:
             self._end_chip()
             self.dog = None
             self.start_at = (time.monotonic() + int(args[0]) / 1000, DEEPSLEEP)
-
-
-def image_sha(flash: SimFlash, row: Any) -> str:
-    """SHA-256 in hex of the image in a partition, without what lies behind it: that of its .bin file."""
-    n = image.walk(Region(flash, row.offset, row.size))
-    buf = bytearray(n)
-    flash.read(row.offset, buf)
-    return hashlib.sha256(buf).hexdigest()
 
 
 def serve(flash: Path, options: Options, on_event: Callable[[dict[str, Any]], None], leash: int | None = None) -> None:

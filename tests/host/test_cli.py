@@ -21,6 +21,7 @@ from host.report import Table
 from host.sim.board import VirtualBoard, create, mpota_files
 from host.sim.tables import TABLES
 from tests import image_maker
+from tests.host.command import call
 
 COMMANDS = "keygen pack inspect verify serve push status confirm rollback board cut flash".split()
 
@@ -37,15 +38,6 @@ def folder(tmp_path_factory):
 
 
 LAMP = ("--product", "lamp", "--version", "1.2.3")
-
-
-def call(*args):
-    """The exit status of a command, run here."""
-    try:
-        cli.main([str(a) for a in args])
-    except SystemExit as e:
-        return e.code or 0
-    return 0
 
 
 def said(capsys, *args):

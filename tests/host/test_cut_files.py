@@ -1,31 +1,30 @@
 """The quick form of the power campaign of application files, and that each part of it can fail."""
 
-import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
 
-from host import cli
-from host.sim.cut import files, files_bugs, mutants
+from host.sim.cut import files, mutants
 from host.sim.cut.explore import Step
 from host.sim.cut.files_oracle import FilesOracle, journal
 from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import FILES, ROOT, layouts
-from host.vendor.files import life
+from host.sim.fs import Stand
+from host.vendor.files import bugs, life
+from tests.host.command import call
 
 # Found by: no cut at all, one cut on FAT, one on LittleFS. `python -m host cut --layout files` hunts them all.
 HUNTED = ("do not copy what is protected", "write into the list before it is freed", "remove the list first")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_objects():
-    """The installer collects before each update; what the test runner holds is no part of a board's heap."""
-    gc.collect()
-    gc.freeze()
+def own_files():
+    """Afterwards the device's modules have their own files again."""
     yield
-    gc.unfreeze()
+    if Stand.now:
+        Stand.now.end()
 
 
 @pytest.fixture
@@ -122,9 +121,9 @@ def test_the_oracle_reads_the_journal_by_itself():
 
 
 def test_every_seeded_bug_is_a_change_of_one_place():
-    assert len(files_bugs.MUTANTS) >= 25
-    assert len({m.name for m in files_bugs.MUTANTS}) == len(files_bugs.MUTANTS)
-    for m in files_bugs.MUTANTS:
+    assert len(bugs.MUTANTS) >= 25
+    assert len({m.name for m in bugs.MUTANTS}) == len(bugs.MUTANTS)
+    for m in bugs.MUTANTS:
         seeder = mutants.Seeder(m)
         assert mutants._Loader(m, str(seeder.path)).get_code(m.module) is not None
         assert m.old != m.new
@@ -132,29 +131,22 @@ def test_every_seeded_bug_is_a_change_of_one_place():
 
 
 def test_seeded_bugs_are_found():
-    wanted = [m for m in files_bugs.MUTANTS if m.name in HUNTED]
+    wanted = [m for m in bugs.MUTANTS if m.name in HUNTED]
     assert len(wanted) == len(HUNTED)
     with ThreadPoolExecutor(2) as pool:
-        for verdict in pool.map(files_bugs.try_one, wanted):
+        for verdict in pool.map(lambda m: mutants.try_one(m, FILES), wanted):
             assert verdict.found and not verdict.broken, verdict
 
 
-def run(*args):
-    """The exit status of `python -m host cut --layout files`."""
-    with pytest.raises(SystemExit) as e:
-        cli.main(["cut", "--layout", FILES, *args])
-    return e.value.code
-
-
 def test_a_state_is_played_again_by_its_name_and_shows_the_files(capsys):
-    assert run("--replay", "update-fat:20.after+3.after", "--json") == 0
+    assert call("cut", "--layout", FILES, "--replay", "update-fat:20.after+3.after", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["states"] == 1 and facts["bad"] == 0
-    assert run("--replay", "hang:20.after") == 0
+    assert call("cut", "--layout", FILES, "--replay", "hang:20.after") == 0
     out = capsys.readouterr().out
     assert "hang:20.after: good" in out and "/mpota/1/app.py" in out and "as in application 0" in out
     for ident in ("nothing", "unheard:3.after", "update:999.after", "update:3.unheard", "update:x", "update:20.half"):
-        assert run("--replay", ident) == 2
+        assert call("cut", "--layout", FILES, "--replay", ident) == 2
         assert ident in capsys.readouterr().err
 
 

@@ -54,7 +54,7 @@ def test_a_state_that_is_walked_again_is_not_told_of_again():
 
 
 def test_no_cut_in_the_life_after_a_cut_is_left_out():
-    worker = Worker(Settings("esp32", ("update",), ("update",), workers=1), 0)
+    worker = Worker(Settings("esp32", ("update",), ("update",), 0, workers=1), 0)
     explorer = Explorer("esp32", scenario_of("esp32", "update"))
     for case in explorer.run(explorer.start, every)[30:200:90]:
         second = Explorer("esp32", scenario_of("esp32", "update"))

@@ -52,5 +52,5 @@ def test_seeded_bugs_are_found():
 
 
 def test_a_bug_that_cannot_be_tried_is_not_found():
-    verdict = mutants.try_one(bugs.Mutant("unheard of", "device.shim", "x", "y"))
+    verdict = mutants.try_one(bugs.Mutant("unheard of", "device.shim", "x", "y"), "esp32")
     assert verdict.broken

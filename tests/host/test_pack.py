@@ -9,12 +9,13 @@ import random
 import pytest
 
 from device.errors import Refused
-from host import app, bases, choose, cli, encrypt, inspect, keys, pack, verify
+from host import app, bases, choose, encrypt, inspect, keys, pack, verify
 from host import format as fmt
 from host.choose import Content, Means, decoders
 from host.sim.board import VirtualBoard, create, native_arch, real_firmware
 from host.vendor import prepare
 from tests import image_maker
+from tests.host.command import call
 
 WORDS = [b"update", b" of the ", b"board", b"\0\0\0\0", b"%d bytes", b"\x36\x41\0", b"\x1d\xf0", b"\xe5\x12"]
 
@@ -60,15 +61,6 @@ def folder(tmp_path_factory):
             (path / name / file).parent.mkdir(parents=True, exist_ok=True)
             (path / name / file).write_bytes(data)
     return path
-
-
-def call(*args):
-    """The exit status of a command, run here."""
-    try:
-        cli.main([str(a) for a in args])
-    except SystemExit as e:
-        return e.code or 0
-    return 0
 
 
 def packing(folder, version, out, *more):

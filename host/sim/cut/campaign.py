@@ -7,7 +7,6 @@ cuts at random, ten deep, where the kind of cut that was tried least goes first.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -17,15 +16,13 @@ from random import Random
 
 from host.sim.cut import faults
 from host.sim.cut.cells import mark
-from host.sim.cut.explore import CATEGORIES, EDGES, PHASES, UNCUT, Case, Chooser, Explorer, Failure, Step, Tally, every
-from host.sim.cut.oracle import Bad
+from host.sim.cut.explore import CATEGORIES, PHASES, Case, Chooser, Explorer, Failure, Tally, every, fewer, follow
 from host.sim.cut.rig import Scenario, life_of, scenario_of
 from host.sim.cut.shapes import SHAPES
 
 # How deep cuts in cuts go at random.
 DEEPEST = 10
-# Distinct states of a full campaign, and how many lives each kind of fault gets in each story.
-STATES = 104000
+# How many lives each kind of fault gets in each story of a full campaign.
 LIVES = 40
 # A sample of somebody's own image ends after this.
 SAMPLE_SECONDS = 150.0
@@ -38,7 +35,7 @@ class Settings:
     layout: str
     scenarios: tuple[str, ...]
     exhaustive: tuple[str, ...]
-    states: int = STATES
+    states: int
     depth: int = 2
     seed: int = 0
     workers: int = 2
@@ -63,7 +60,7 @@ def full(layout: str, depth: int, seed: int) -> Settings:
         layout,
         tuple(life.SCENARIOS),
         tuple(life.EXHAUSTIVE) if depth > 1 else (),
-        STATES if depth > 1 else 0,
+        life.STATES if depth > 1 else 0,
         depth,
         seed,
         max(2, os.cpu_count() or 1),
@@ -196,17 +193,11 @@ def work(settings: Settings, number: int) -> Tally:
     return Worker(settings, number).run()
 
 
-def work_alone(settings: Settings, number: int) -> Tally:
-    """The same in a process of its own, whose modules no collection of a board's heap has to go through."""
-    gc.freeze()
-    return work(settings, number)
-
-
 def run(settings: Settings) -> Result:
     """Try everything. With one worker in this process, else in processes of their own."""
     began = time.monotonic()
     result = Result()
-    stories = [name for name in faults.STORIES if name in settings.scenarios]
+    stories = [name for name in life_of(settings.layout).FAULTY if name in settings.scenarios]
     if settings.workers == 1:
         result.tally.add(work(settings, 0))
         result.faults.add(faults.campaign(settings.layout, stories, settings.lives, settings.seed))
@@ -218,7 +209,7 @@ def run(settings: Settings) -> Result:
 
 def _spread(settings: Settings, stories: list[str], result: Result) -> None:
     with ProcessPoolExecutor(settings.workers, get_context("spawn")) as pool:
-        shares = [pool.submit(work_alone, settings, i) for i in range(settings.workers)]
+        shares = [pool.submit(work, settings, i) for i in range(settings.workers)]
         told: list[Future[faults.Faults]] = [
             pool.submit(faults.campaign, settings.layout, [name], settings.lives, settings.seed) for name in stories
         ]
@@ -231,37 +222,13 @@ def _spread(settings: Settings, stories: list[str], result: Result) -> None:
 def replay(layout: str, scenario: Scenario, path: str, seed: int) -> tuple[Explorer, Tally]:
     """Live the way `cut+cut...` again with real power cuts; the explorer stands where the power returned."""
     explorer = Explorer(layout, scenario, seed)
-    case = explorer.start
-    for text in path.split("+") if path != UNCUT else []:
-        op, _, shape = text.partition(".")
-        if shape not in {*EDGES, *SHAPES["prog"], *SHAPES["erase"]}:
-            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.suffix")
-        try:
-            case = explorer.cut(case, Step(int(op), shape))
-        except Bad as e:
-            raise LookupError(f"the life goes wrong before the cut {text}: {e}") from e
-    explorer.fresh(case)
-    explorer.run(case)
-    explorer.flash.load(case.shot)
+    follow(explorer, path, {*SHAPES["prog"], *SHAPES["erase"]})
     return explorer, explorer.tally
 
 
 def shorten(layout: str, bad: Failure, seed: int) -> Failure:
-    """The same failure by fewer cuts, where leaving one out still breaks the same rule."""
-    steps = bad.path.split("+")
-    i = 0
-    while i < len(steps) and len(steps) > 1:
-        fewer = steps[:i] + steps[i + 1 :]
-        try:
-            tally = replay(layout, scenario_of(layout, bad.scenario), "+".join(fewer), seed)[1]
-        except (LookupError, ValueError, Bad):
-            i += 1
-            continue
-        if tally.bad and tally.bad[0].rule == bad.rule:
-            bad, steps = tally.bad[0], fewer
-        else:
-            i += 1
-    return bad
+    """The same failure by fewer cuts."""
+    return fewer(bad, lambda name, path: replay(layout, scenario_of(layout, name), path, seed)[1])
 
 
 def _places(explorer: Explorer, n: int, rng: Random) -> set[int]:

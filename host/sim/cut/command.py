@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from host import show
-from host.sim.cut import bugs, campaign, faults, files_command, hostile, mutants, page, report
+from host.sim.cut import campaign, faults, files_command, hostile, mutants, page, report
 from host.sim.cut.explore import UNCUT
 from host.sim.cut.rig import FILES, Scenario, layouts, life_of, scenario_of
 
@@ -43,8 +43,8 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     shorten(made, seed)
     show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
-    show.note(f"Looking for {len(bugs.MUTANTS)} seeded bugs; this takes another minute or two.")
-    made.verdicts = mutants.hunt_all(bugs.MUTANTS, layout, settings.workers)
+    show.note(f"Looking for {len(mutants.bugs_of(layout).MUTANTS)} seeded bugs; this takes another minute or two.")
+    made.verdicts = mutants.hunt_all(layout, settings.workers)
     made.seconds = time.monotonic() - began
     return made
 

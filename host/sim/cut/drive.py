@@ -188,7 +188,7 @@ class Life:
         trial = board.layout.on_trial()
         verdict = self.rig.scenario.verdict if i == 1 else "healthy"
         if verdict != "healthy":
-            self._bad_runs(trial, i)
+            self._bad_runs(board.layout, trial, i)
             if verdict == "hangs":
                 if board._dog is None and not self.oracle.soft:
                     raise Bad("watchdog", "an image that hangs on its trial is not watched")
@@ -199,8 +199,13 @@ class Life:
                 return "watchdog"
         return self._steps(board, i, verdict)
 
-    def _bad_runs(self, trial: Any, i: int) -> None:
+    def _bad_runs(self, layout: Any, trial: Any, i: int) -> None:
         if self.memory.lost:
+            return
+        if trial is None and not self.rig.retreats:
+            # It stays, for there is no other, and must not pass for good.
+            if layout.version() is not None:
+                raise Bad("confirmed", f"image {i} is not healthy, and its version counts as confirmed")
             return
         if trial is None and not self.oracle.soft:
             raise Bad("confirmed", f"image {i} is not healthy, and runs without a trial")

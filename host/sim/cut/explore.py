@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from device.pipe import decrypt, package
 from host.sim.cut.cells import Shot, mark, patched
 from host.sim.cut.drive import Life, Memory
 from host.sim.cut.oracle import Bad, Oracle
@@ -142,6 +143,8 @@ class Explorer:
     """Campaigns over one scenario. Stops taking up bad states after `enough` of them."""
 
     def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = 10) -> None:
+        # What this process holds is no board's heap: the collector would go through all states of a campaign.
+        package.collect = decrypt.collect = int
         self.rig: Rig = life_of(layout).Rig(scenario)
         self.flash = self.rig.flash
         self.oracle, self.life = self._judged()
@@ -298,3 +301,38 @@ class Explorer:
         if step.shape not in SHAPES[op]:
             raise LookupError(f"no tear {step.shape!r} of {op}; there are {', '.join(SHAPES[op])}")
         return SHAPES[op][step.shape](old, new, randomness(self.seed, self.name, self.case.path, step))
+
+
+def follow(explorer: Explorer, path: str, shapes: set[str]) -> None:
+    """Live the way `cut+cut...` again with real power cuts of these shapes, then the life that is left; LookupError
+    where the way is none. The flash is left as it was when the power returned."""
+    case = explorer.start
+    for text in path.split("+") if path != UNCUT else []:
+        op, _, shape = text.partition(".")
+        if shape not in {*EDGES, *shapes}:
+            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.{min(shapes)}")
+        try:
+            case = explorer.cut(case, Step(int(op), shape))
+        except Bad as e:
+            raise LookupError(f"the life goes wrong before the cut {text}: {e}") from e
+    explorer.fresh(case)
+    explorer.run(case)
+    explorer.flash.load(case.shot)
+
+
+def fewer(bad: Failure, again: Callable[[str, str], Tally]) -> Failure:
+    """The same failure by fewer cuts, where leaving one out still breaks the same rule; `again` plays (story, path)."""
+    steps = bad.path.split("+")
+    i = 0
+    while i < len(steps) and len(steps) > 1:
+        left = steps[:i] + steps[i + 1 :]
+        try:
+            tally = again(bad.scenario, "+".join(left))
+        except (LookupError, ValueError, Bad):
+            i += 1
+            continue
+        if tally.bad and tally.bad[0].rule == bad.rule:
+            bad, steps = tally.bad[0], left
+        else:
+            i += 1
+    return bad

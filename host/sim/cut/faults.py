@@ -8,7 +8,7 @@ can bring back, leaves the promise that a whole image runs where one exists, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -19,19 +19,6 @@ from host.sim.cut.explore import Case, Explorer, Failure, every, randomness
 from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import Area, Scenario, scenario_of
 from host.sim.cut.shapes import SHAPES
-
-# Stories that are played with faults; between them they have every way out of a trial.
-STORIES = (
-    "update",
-    "update-unprotected",
-    "unhealthy",
-    "hang-unprotected",
-    "factory-unhealthy",
-    "journal-full",
-    "delta",
-    "locked-delta",
-)
-
 
 # Faults that stay, or that take bytes which nobody can bring back.
 LASTING = ("stuck", "rot")
@@ -245,7 +232,7 @@ DRAWS: dict[str, Callable[[Story, Random], str]] = {
 }
 
 
-def campaign(layout: str, names: list[str], n: int, seed: int) -> Faults:
+def campaign(layout: str, names: Sequence[str], n: int, seed: int) -> Faults:
     """`n` lives of every kind of fault in each of the stories `names`."""
     result = Faults()
     for name in names:
@@ -257,4 +244,4 @@ def campaign(layout: str, names: list[str], n: int, seed: int) -> Faults:
     return result
 
 
-__all__ = ["KINDS", "SHAPES", "STORIES", "Faults", "Story", "campaign", "randomness"]
+__all__ = ["KINDS", "SHAPES", "Faults", "Story", "campaign", "randomness"]

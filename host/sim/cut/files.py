@@ -7,7 +7,6 @@ tried at random. Each process tries its share.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,10 +20,10 @@ from host.sim.cut import shapes
 from host.sim.cut.campaign import Result
 from host.sim.cut.cells import mark
 from host.sim.cut.drive import Life
-from host.sim.cut.explore import EDGES, PHASES, RECOVERY, UNCUT, Case, Explorer, Failure, Step, Tally
+from host.sim.cut.explore import EDGES, PHASES, RECOVERY, Case, Explorer, Failure, Step, Tally, fewer, follow
 from host.sim.cut.files_life import FilesLife
 from host.sim.cut.files_oracle import FilesOracle
-from host.sim.cut.oracle import Bad, Oracle
+from host.sim.cut.oracle import Oracle
 from host.sim.cut.rig import FILES
 from host.sim.flash import PowerCut
 from host.vendor.files import life
@@ -226,7 +225,6 @@ class Worker:
 
 def work(settings: Settings, number: int) -> Tally:
     """The share of process `number`."""
-    gc.freeze()
     return Worker(settings, number).run()
 
 
@@ -247,37 +245,13 @@ def run(settings: Settings) -> Result:
 def replay(scenario: life.Files, path: str, seed: int) -> tuple[FilesExplorer, Tally]:
     """Live the way `cut+cut...` again with real power cuts; the explorer stands where the power returned."""
     explorer = FilesExplorer(scenario, seed)
-    case = explorer.start
-    for text in path.split("+") if path != UNCUT else []:
-        op, _, shape = text.partition(".")
-        if shape not in {*EDGES, *(s for found in SHAPES.values() for s in found)}:
-            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.half")
-        try:
-            case = explorer.cut(case, Step(int(op), shape))
-        except Bad as e:
-            raise LookupError(f"the life goes wrong before the cut {text}: {e}") from e
-    explorer.fresh(case)
-    explorer.run(case)
-    explorer.flash.load(case.shot)
+    follow(explorer, path, {s for found in SHAPES.values() for s in found})
     return explorer, explorer.tally
 
 
 def shorten(bad: Failure, seed: int) -> Failure:
-    """The same failure by fewer cuts, where leaving one out still breaks the same rule."""
-    steps = bad.path.split("+")
-    i = 0
-    while i < len(steps) and len(steps) > 1:
-        fewer = steps[:i] + steps[i + 1 :]
-        try:
-            tally = replay(life.SCENARIOS[bad.scenario], "+".join(fewer), seed)[1]
-        except (LookupError, ValueError, Bad):
-            i += 1
-            continue
-        if tally.bad and tally.bad[0].rule == bad.rule:
-            bad, steps = tally.bad[0], fewer
-        else:
-            i += 1
-    return bad
+    """The same failure by fewer cuts."""
+    return fewer(bad, lambda name, path: replay(life.SCENARIOS[name], path, seed)[1])
 
 
 def files_map(explorer: FilesExplorer, when: str = "when the power returned") -> list[str]:

@@ -9,7 +9,7 @@ import time
 import click
 
 from host import show
-from host.sim.cut import files, files_bugs, report
+from host.sim.cut import files, mutants, report
 from host.sim.cut.explore import UNCUT
 from host.sim.cut.rig import FILES
 from host.vendor.files import life
@@ -33,8 +33,8 @@ def run(depth: int, seed: int) -> report.Report:
         with contextlib.suppress(LookupError, ValueError):
             explorer, _ = files.replay(life.SCENARIOS[bad.scenario], bad.path or UNCUT, seed)
             bad.flash = files.files_map(explorer)
-    show.note(f"Looking for {len(files_bugs.MUTANTS)} seeded bugs; this takes another minute.")
-    made.verdicts = files_bugs.hunt_all(files_bugs.MUTANTS, workers)
+    show.note(f"Looking for {len(mutants.bugs_of(FILES).MUTANTS)} seeded bugs; this takes another minute.")
+    made.verdicts = mutants.hunt_all(FILES, workers)
     made.seconds = time.monotonic() - began
     return made
 

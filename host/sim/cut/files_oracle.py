@@ -32,7 +32,7 @@ class FilesOracle:
         self.rig = rig
         # May a cut take bytes of a file that were there before?
         self.tears = rig.disk.IN_PLACE
-        self.flash = Oracle(rig.inner) if rig.inner else None  # type: ignore[arg-type]
+        self.flash = Oracle(rig.inner) if rig.inner else None
         self.strangers = {path: rig.disk.files[path] for path in rig.strangers}
 
     def no_boot(self) -> None:

@@ -22,6 +22,7 @@ from host.pack import Options, head, pack
 from host.sim.cut.drive import POLL_MS, Life, Memory, Offer
 from host.sim.cut.explore import Failure
 from host.sim.cut.oracle import Bad, Oracle
+from host.sim.cut.releases import PRODUCT
 from host.sim.cut.rig import Rig, life_of, scenario_of
 
 # Where the fields lie: FORMAT.md of device/pipe, "byte picture".
@@ -157,7 +158,7 @@ def attack(layout: str, pair: Keys, only: str = "") -> Hostile:
     rig = life.Rig(scenario_of(layout, life.ROOMY))
     rig.trust([keys.public_bytes(pair.trusted)], pair.trusted)
     start = rig.flash.shot()
-    forger = Forger(rig, life.image, pair, life.PRODUCT)
+    forger = Forger(rig, life.image, pair, PRODUCT)
     for early, releases in ((True, forger.early()), (False, forger.late())):
         for name, data in releases:
             if only not in ("", name):

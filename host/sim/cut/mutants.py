@@ -4,7 +4,7 @@ A mutant (bugs.py) is put in while its module is imported, in a process of its o
 is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a cut,
 a hostile release or a fault; and what none of them can show, by one test, which is named.
 
-    python -m host.sim.cut.mutants NAME    prints what found one mutant, as JSON
+    python -m host.sim.cut.mutants NAME LAYOUT    prints what found one mutant, as JSON
 """
 
 from __future__ import annotations
@@ -15,19 +15,29 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
-from host.sim.cut.bugs import CONTROL, MUTANTS, Mutant
+from host.sim.cut import bugs
+from host.sim.cut.bugs import CONTROL, Mutant
 
 ROOT = Path(__file__).resolve().parents[3]
-# Seconds that one mutant may take before it counts as found: it hangs the board.
+# Seconds that one mutant may take before it counts as found: it hangs the board. The good code goes through everything.
 PATIENCE = 120
+GOOD = 480
 # States that cuts in cuts try at most in each story.
 DEEPER = 600
+
+
+def bugs_of(layout: str) -> Any:
+    """The module with the seeded bugs of a layout, MUTANTS: its own in its folder, or those of bugs.py."""
+    own = ROOT / "host" / "vendor" / layout / "bugs.py"
+    return import_module(f"host.vendor.{layout}.bugs") if own.is_file() else bugs
 
 
 class NotApplied(Exception):
@@ -68,7 +78,8 @@ class Seeder(MetaPathFinder):
 
 def seed(mutant: Mutant) -> None:
     """From now on imports in this process see the bug; nothing of the device may have been imported before."""
-    loaded = [m for m in sys.modules if m.startswith("device.")]
+    # The errors are named by whatever lists the bugs, and name nothing themselves.
+    loaded = [m for m in sys.modules if m.startswith("device.") and m != "device.errors"]
     if loaded:
         raise NotApplied(f"{mutant.name!r}: {loaded[0]} was imported before the bug was in")
     sys.meta_path.insert(0, Seeder(mutant))
@@ -82,8 +93,8 @@ def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
     quick = life_of(layout).QUICK
     searches: list[Callable[[], str]] = [
         lambda: _cuts(layout, quick[:1], 0),
-        lambda: _hostile(layout, pems),
         lambda: _by_test(mutant.test),
+        lambda: _hostile(layout, pems),
         lambda: _cuts(layout, quick[1:], 0),
         lambda: _cuts(layout, life_of(layout).HUNT, 0),
         lambda: _faults(layout),
@@ -115,8 +126,9 @@ def _cuts(layout: str, names: Sequence[str], states: int) -> str:
 
 def _faults(layout: str) -> str:
     from host.sim.cut import faults
+    from host.sim.cut.rig import life_of
 
-    bad = faults.campaign(layout, ["update-unprotected", "unhealthy"], 10, 0).bad
+    bad = faults.campaign(layout, life_of(layout).FAULTY[:2], 10, 0).bad
     return f"{bad[0].ident} {bad[0].text}" if bad else ""
 
 
@@ -143,36 +155,39 @@ class Verdict:
     broken: bool = False
 
 
-def try_one(mutant: Mutant, layout: str = "esp32", pems: Sequence[str] = ()) -> Verdict:
+def try_one(mutant: Mutant, layout: str, pems: Sequence[str] = ()) -> Verdict:
     """Hunt one mutant in a process of its own; `pems` are two private keys, made there if they are missing."""
     command = [sys.executable, "-B", "-m", "host.sim.cut.mutants", mutant.name, layout]
+    patience = GOOD if mutant == CONTROL else PATIENCE
     try:
         done = subprocess.run(
-            command, cwd=ROOT, input=json.dumps(list(pems)), capture_output=True, text=True, timeout=PATIENCE
+            command, cwd=ROOT, input=json.dumps(list(pems)), capture_output=True, text=True, timeout=patience
         )
     except subprocess.TimeoutExpired:
-        return Verdict(mutant.name, f"no end after {PATIENCE} s")
+        return Verdict(mutant.name, f"no end after {patience} s")
     if done.returncode:
         return Verdict(mutant.name, done.stderr.strip()[-300:], True)
     return Verdict(mutant.name, json.loads(done.stdout.splitlines()[-1])["found"])
 
 
-def hunt_all(mutants: Sequence[Mutant], layout: str, workers: int) -> list[Verdict]:
-    """Every mutant, on so many processes at a time; the good code is hunted too, and must survive."""
+def hunt_all(layout: str, workers: int) -> list[Verdict]:
+    """Every mutant of a layout, on so many processes at a time; the good code is hunted too, and must survive."""
     from host.sim.cut.hostile import make_pems
 
     pems = make_pems()
     with ThreadPoolExecutor(workers) as pool:
-        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *mutants])
+        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *bugs_of(layout).MUTANTS])
     if control.found:
         return [Verdict(v.name, f"the good code is called bad: {control.found}", True) for v in verdicts]
     return verdicts
 
 
 def main(name: str, layout: str) -> None:
-    mutant = next(m for m in [CONTROL, *MUTANTS] if m.name == name)
+    """Seed one bug and hunt it, with the layout's own hunt where its module has one."""
+    found = bugs_of(layout)
+    mutant = next(m for m in [CONTROL, *found.MUTANTS] if m.name == name)
     seed(mutant)
-    print(json.dumps({"name": name, "found": hunt(mutant, layout, json.load(sys.stdin))}))
+    print(json.dumps({"name": name, "found": getattr(found, "hunt", hunt)(mutant, layout, json.load(sys.stdin))}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,13 @@
 """What the campaign asks of a layout, and where it finds it: `host/vendor/NAME/life.py` for each `device/layout/NAME`.
 
-SCENARIOS   name -> Scenario                 EXHAUSTIVE, QUICK   names of some; ROOMY has place for 12 KiB
-PRODUCT     of its packages                  image(size, seed)   one that its loader takes
+SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
+EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
+FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
+ROOMY       the one with place for 12 KiB
+VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
+SHARE       each part of an update has one state in so many, at least
+image(size, seed)                            one that its loader takes
+own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
     .trust(public, private)                  the device trusts these keys, releases are signed by this one
@@ -10,6 +16,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
     .started() -> offset                     of the image that the loader started
+    .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
 """
 
@@ -74,6 +81,7 @@ class Rig(Protocol):
     areas: list[Area]
     images: list[bytes]
     trials: int
+    retreats: bool
 
     def __init__(self, scenario: Scenario) -> None: ...
     def trust(self, public: list[bytes], private: Any) -> None: ...

@@ -14,22 +14,16 @@ from typing import Any
 from device.board import Board
 from device.layout.esp32 import loader, table
 from device.store.flash import Region
-from host.assemble import Head, Part, assemble, pieces
-from host.choose import WBITS, deflated
-from host.delta import plan
-from host.encrypt import lock
-from host.format import FIRMWARE
-from host.pack import version_bytes
 from host.rom import Rom
 from host.sim import nvs, soc
 from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.releases import PRODUCT, SECRET, Releases
+from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
 from host.sim.tables import TABLES
 from host.vendor.esp32.prepare import prepare
 
-PRODUCT = "campaign"
 TRIALS = 3
-SECRET = sha256(b"a device key").digest()
 CREDENTIALS = {"ssid": b"a network", "psk": b"its secret"}
 # The front of the flash: something in place of the bootloader, then table, nvs, otadata.
 TABLE_AT, NVS_AT, OTADATA_AT, SLOTS_AT = 0x1000, 0x2000, 0x5000, 0x7000
@@ -120,6 +114,21 @@ QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unh
 ROOMY = "deflate"
 # More of them, for seeded bugs.
 HUNT = ("hang", "erase-64k")
+# Those that are played with faults; between them they have every way out of a trial.
+FAULTY = (
+    "update-unprotected",
+    "unhealthy",
+    "update",
+    "hang-unprotected",
+    "factory-unhealthy",
+    "journal-full",
+    "delta",
+    "locked-delta",
+)
+# Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
+STATES = 104000
+SHARE = 8
+UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Esp32:
@@ -133,14 +142,14 @@ def own(firmware: bytes, table_file: bytes | None) -> Esp32:
     return Esp32("own", images=(around[0], update, around[1]), table=rows, chunk=16384)
 
 
-class Rig:
+class Rig(Releases):
     """One ESP32: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
 
     layout = "esp32"
     trials = TRIALS
 
-    def __init__(self, scenario: Esp32) -> None:
-        self.scenario = s = scenario
+    def __init__(self, s: Esp32) -> None:
+        super().__init__(s)
         self.images = list(s.images) or [image(size, i + 1) for i, size in enumerate(s.sizes)]
         rows = list(s.table) or self._rows()
         end = max(row[2] + row[3] for row in rows)
@@ -153,8 +162,6 @@ class Rig:
         self.chip.bootloader.rollback = s.bootloader
         self.chip.application.rollback = s.application
         self.chip.idf = s.idf
-        self.packages: dict[int, bytes] = {}
-        self.key: Any = None
         self.areas = [self._area(row) for row in rows]
         self._fill(table_off)
 
@@ -175,32 +182,6 @@ class Rig:
         Campaigns go without, and take unsigned ones: a signature writes nothing, so there is nothing in it to cut.
         """
         self.chip.keys, self.key = public, private
-
-    def package(self, n: int) -> bytes:
-        """Release `n`: images[n], or the last one once more; as a difference to the release before if need be."""
-        if n not in self.packages:
-            self.packages[n] = self._pack(n, self._image(n - 1) if self.scenario.delta else None)
-        return self.packages[n]
-
-    def spare(self, n: int) -> bytes | None:
-        """The whole image of release `n`, for a device that does not run the release before."""
-        if self.scenario.delta and -n not in self.packages:
-            self.packages[-n] = self._pack(n, None)
-        return self.packages.get(-n)
-
-    def _image(self, n: int) -> bytes:
-        return self.images[min(n, len(self.images) - 1)]
-
-    def _pack(self, n: int, base: bytes | None) -> bytes:
-        s = self.scenario
-        image = self._image(n)
-        plain = list(pieces(image, s.chunk)) if base is None else plan(base, image, s.chunk).chunks
-        packed = s.compress == "deflate"
-        stages = ("inflate",) * packed + ("delta",) * (base is not None)
-        travel = [deflated(piece) for piece in plain] if packed else plain
-        part = Part(FIRMWARE, "firmware", image, travel, stages, WBITS if packed else 0, base or b"")
-        head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
-        return assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
 
     def _area(self, row: tuple[Any, ...]) -> Area:
         """What a row is to the oracle, and the erases of one of its sectors in one life, see `wear`."""

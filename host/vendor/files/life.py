@@ -20,7 +20,7 @@ from host.sim.cut.drive import Offer
 from host.sim.cut.files_world import World
 from host.sim.cut.rig import Area, Scenario
 from host.sim.fs import Disk, Fat, LittleFs, Stand, modules
-from host.sim.plain import Plain
+from host.sim.plain import Plain, leave
 from host.sim.soc import SOFT, Reset
 from host.vendor.esp32.life import Esp32
 from host.vendor.esp32.life import Rig as ChipRig
@@ -144,6 +144,7 @@ class Rig:
 
     layout = "files"
     trials = TRIALS
+    retreats = True
 
     def __init__(self, scenario: Files) -> None:
         self.scenario = s = scenario
@@ -158,7 +159,7 @@ class Rig:
             self.inner.chip.settings.update(settings)
         self.cause = "power"
         self.packages: dict[int, bytes] = {}
-        self.stand = Stand(self.disk, modules())
+        Stand(self.disk, modules())
         self._fill()
 
     def _fill(self) -> None:
@@ -224,6 +225,7 @@ class Rig:
     def power_on(self, cause: str) -> bool:
         """Through the loader, where there is one, or for "" past it: a soft reset."""
         self.cause = cause
+        # An interpreter of its own: no folder, no watchdog, no journal that remembers.
         self.plain.forget()
         if self.inner and not cause:
             self.inner.cause, self.inner.runs = SOFT, False
@@ -239,9 +241,10 @@ class Rig:
         return board
 
     def leave(self) -> None:
-        """boot.py is over. Only this process remembers its path; a board starts with a new one."""
-        if shim.folder:
-            del shim.sys.path[:2]
+        """boot.py is over; what it told the interpreter goes."""
+        found = shim.folder
+        leave()
+        shim.folder = found
 
     def started(self) -> int:
         """The flash offset of the firmware that the loader started."""

@@ -1,21 +1,8 @@
-"""The seeded bugs of application files, and the hunt for them: patches in memory, as in mutants.py.
-
-Where `test` is given it is the story that shows the bug soonest.
-
-    python -m host.sim.cut.files_bugs NAME    prints what found one, as JSON
-"""
+"""The seeded bugs of application files, and the hunt for them. `test` is the story that shows the bug soonest."""
 
 from __future__ import annotations
 
-import gc
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-
 from host.sim.cut.bugs import ARM, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, RECORDS, SHIM, Mutant
-from host.sim.cut.mutants import PATIENCE, ROOT, Verdict, seed
 
 TREE, TREES, PAIR, LAYOUT = "device.store.tree", "device.store.trees", "device.store.pair", "device.layout.files"
 SETTLE, CHIP = "device.layout.esp32.settle", "device.layout.esp32"
@@ -46,7 +33,7 @@ MUTANTS = [
     ),
     # Where the bytes go.
     Mutant("write into the tree that runs", TREES, "self.next = 2 if now == 1 else 1", "self.next = now or 1"),
-    Mutant("leave what an earlier update left", TREE, "        self.free()\n        block", "        block"),
+    Mutant("leave what an earlier update left", TREE, "        self.free()\n        self.begun", "        self.begun"),
     Mutant("forget to close a file", TREE, 'with open(path, mode if at or mode == "rb" else "wb") as f:',
            'if f := open(path, mode if at or mode == "rb" else "wb"):'),
     Mutant("truncate at every write", TREE, 'mode if at or mode == "rb" else "wb"', 'mode if mode == "rb" else "wb"'),
@@ -90,49 +77,22 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def hunt(story: str = "") -> str:
-    """What finds the bug that is in, "" if nothing does; `story` is asked first, then what is quick."""
+def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
+    """What finds the bug that is in, "" if nothing does; its story is asked first, then what is quick."""
     from dataclasses import replace
 
     from host.sim.cut import files
     from host.vendor.files import life
 
+    if mutant == CONTROL:
+        # The campaign that this hunt belongs to has gone through all of it.
+        return ""
     alone = [name for name, s in life.SCENARIOS.items() if not s.chip]
     chips = [name for name, s in life.SCENARIOS.items() if s.chip]
     first = files.Settings((), 1, first=True)
-    searches = [((story,), 1)] if story else []
+    searches = [((mutant.test,), 1)] if mutant.test else []
     for names, depth in (*searches, (alone, 1), (life.DEEP, 3), (chips, 1), (alone, 2)):
         bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
         if bad:
             return f"{bad[0].ident} {bad[0].text}"
     return ""
-
-
-def try_one(mutant: Mutant) -> Verdict:
-    """Hunt one mutant in a process of its own."""
-    command = [sys.executable, "-B", "-m", "host.sim.cut.files_bugs", mutant.name]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return Verdict(mutant.name, f"no end after {PATIENCE} s")
-    if done.returncode:
-        return Verdict(mutant.name, done.stderr.strip()[-300:], True)
-    return Verdict(mutant.name, json.loads(done.stdout.splitlines()[-1])["found"])
-
-
-def hunt_all(mutants: Sequence[Mutant], workers: int) -> list[Verdict]:
-    """Every mutant, on so many processes at a time; the good code is what the campaign itself goes through."""
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(try_one, mutants))
-
-
-def main(name: str) -> None:
-    mutant = next(m for m in [CONTROL, *MUTANTS] if m.name == name)
-    seed(mutant)
-    # The installer collects before each update; what this process holds is no part of a board's heap.
-    gc.freeze()
-    print(json.dumps({"name": name, "found": hunt(mutant.test)}))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

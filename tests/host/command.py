@@ -1,0 +1,12 @@
+"""The commands of `python -m host`, run in this process."""
+
+from host import cli
+
+
+def call(*args):
+    """The exit status of a command."""
+    try:
+        cli.main([str(a) for a in args])
+    except SystemExit as e:
+        return e.code or 0
+    return 0
