@@ -133,6 +133,26 @@ def test_what_failed_is_replaced_before_what_is_good():
     assert maker.rows(c) == [("a.bin", "f8", "2"), ("image2.bin", "FE", "4")]
 
 
+def test_the_row_of_what_runs_is_never_the_one_that_goes():
+    c, board = chip(("a.bin", 2, "f8", A), settings={"images": 2})
+    c.store.put(database.NAME, database.encode(database.load(c.store) + [maker.row("b.bin", 9, B, "f8")]).encode())
+    update(board, C, (1, 2, 0))
+    assert maker.rows(c) == [("a.bin", "f8", "2"), ("image1.bin", "FE", "10")]
+
+
+def test_an_image_that_the_loader_never_starts_is_given_up_after_its_trials():
+    c, board = chip(("a.bin", 2, "f8", A), settings={"trials": 2})
+    update(board, B)
+    good, c.store = c.store, Deaf(c.store, ("image1.bin",))
+    before = len(c.boots)
+    board = c.power_on("reset")
+    assert maker.holds(c, A) and board.layout.on_trial() is None and len(c.boots) - before == 3
+    assert board.layout.status()["failed"] == {"version": "1.1.0", "reason": "the loader did not start the image"}
+    c.store = good
+    c.power_on("reset")
+    assert maker.holds(c, A) and maker.rows(c)[1][1] == "f0"
+
+
 def test_a_database_that_lost_the_image_that_runs_costs_no_file():
     c, board = chip(("a.bin", 2, "f8", A))
     c.store.files.pop(database.NAME)

@@ -1,8 +1,8 @@
 """The boot control page of a PIC32MZW1, also the head of every .bin: which image lies behind it, and may it run.
 
     0 status u8   1 slot u8   2 order u8   3 type u8   4 bytes of the .bin u32   8 version u32   12 boot address u32
-    16 SHA-256 of the .bin 32   48 reserved 208: "MPO1" and a CRC-32 of bytes 3..47 where we wrote it, zeros in a build
-    256 filled up to 4096
+    16 SHA-256 of the .bin 32   48 reserved 208: zeros in a build; where we wrote it "MPO1", a CRC-32 of bytes 3..47,
+    and the SHA-256 of the code as it was read back   256 filled up to 4096
 
 Status and order only ever lose bits: FF blank, FE downloaded, FC not confirmed yet, F8 valid, F0 disabled; each zero
 bit of order is a boot that an unconfirmed image has had. An erase that was cut sets bits, which the CRC, or the zeros
@@ -28,6 +28,7 @@ class Control:
     """The fields of a page. `sealed`: we wrote it."""
 
     sealed = True
+    code = b"\xff" * 32
 
     def __init__(self, status, kind, version, boot, rest=(0xFF, 0xFF, NO_SIZE, bytes(32))):
         self.status = status
@@ -51,12 +52,13 @@ class Control:
         status, slot, order, kind, size, version, boot, digest = unpack(FMT, bytes(buf[:48]))
         found = cls(status, kind, version, boot, (slot, order, size, digest))
         found.sealed = sealed
+        found.code = rest[8:40]
         return found
 
     def encode(self):
         """The 256 bytes of a page that is sealed."""
         head = pack(FMT, self.status, self.slot, self.order, self.kind, self.size, self.version, self.boot, self.digest)
-        return head + MAGIC + seal(head) + b"\xff" * (HEAD - 56)
+        return head + MAGIC + seal(head) + self.code + b"\xff" * (HEAD - 88)
 
     def pristine(self):
         """Was it put here by a programmer, and not started yet?"""

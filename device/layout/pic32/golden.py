@@ -8,6 +8,8 @@ from collections import namedtuple
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, FACTORY, PAGE, VALID, Control
+from device.store.flash import Region
+from device.store.writer import digest
 from device.stream import pull
 
 FACTORY_FILE = "factory_reset.bin"
@@ -74,7 +76,7 @@ class Programmer:
         seen = bytearray(PAGE)
         flash.read(0, seen)
         if seen != b"\xff" * PAGE:
-            flash.erase(0, PAGE)
+            self.again(lambda: flash.erase(0, PAGE))
         self.control = None
         with self.store.open(name, "rb") as f:
             f.seek(PAGE)
@@ -84,16 +86,56 @@ class Programmer:
                 buf[n:] = b"\xff" * (PAGE - n)
                 flash.read(off, seen)
                 if seen != buf:
-                    flash.erase(off, PAGE)
-                    flash.prog(off, buf)
-                    flash.read(off, seen)
-                    if seen != buf:
-                        raise FlashError("readback", "0x%x does not hold %s" % (off, name))
+                    self.again(lambda: self.sector(off, seen))  # noqa: B023  # it is called at once
                 off += PAGE
+
+    def sector(self, off, seen):
+        """Write one sector and read it back."""
+        flash, buf = self.flash, self.buf
+        flash.erase(off, PAGE)
+        flash.prog(off, buf)
+        flash.read(off, seen)
+        # Behind the end of an image no code can miss a byte.
+        n = len(bytes(buf).rstrip(b"\xff"))
+        if seen[:n] != buf[:n]:
+            raise FlashError("readback", "0x%x does not hold what was written" % off)
+
+    def again(self, call):
+        """A flash that failed once may do it the next time."""
+        for _ in range(2):
+            try:
+                return call()
+            except (OSError, FlashError) as e:
+                self.did.append("again: %r" % e)
+        return call()
 
     def page(self, page):
         """The page, blank in its status: that comes after."""
-        self.flash.prog(0, page.encode())
+        page.code = self.code(page.size)
+        self.again(lambda: self.flash.prog(0, page.encode()))
+
+    def clear(self, value):
+        """Fewer bits in the status of the page."""
+        self.again(lambda: control.clear(self.flash, 0, value))
+
+    def code(self, size):
+        """SHA-256 of what lies behind the page in the flash."""
+        flash = Region(self.flash, PAGE, self.flash.size - PAGE)
+        return digest(flash, min(size, self.flash.size) - PAGE, bytearray(PAGE), self.options.feed)
+
+    def rotten(self):
+        """Is the image in the flash no longer what was programmed? False where nobody can tell."""
+        page = self.control
+        if page.sealed:
+            bad = self.code(page.size) != page.code
+        else:
+            wanted = self.store.get(FACTORY_DIGEST, 32) if page.kind == FACTORY else None
+            whole = Programmed(self.flash, self.store, FACTORY_FILE)
+            # Where the file is not whole either it is nothing to judge by.
+            bad = wanted and digest(whole, whole.size, bytearray(PAGE), self.options.feed) != wanted and self.golden()
+        if bad:
+            self.did.append("the flash does not hold what was programmed")
+        return bad
 
     def factory(self, rows):
         """Nothing in the store may run: the image that the device came with."""
@@ -102,14 +144,18 @@ class Programmer:
             return self.last()
         try:
             if rows is not None and not self.skipped:
-                database.drop(self.store, rows)
+                self.again(lambda: database.drop(self.store, rows))
+        except OSError as e:
+            # It holds nothing that may run.
+            self.did.append("store: %r" % e)
+        try:
             self.program(FACTORY_FILE)
+            head.status, head.size = BLANK, self.flash.size
+            self.page(head)
+            self.clear(VALID)
         except (OSError, FlashError) as e:
             self.did.append("factory: %r" % e)
             return Boot(None, None, self.did)
-        head.status = BLANK
-        self.page(head)
-        control.clear(self.flash, 0, VALID)
         return self.jump(head.version)
 
     def golden(self):
@@ -126,7 +172,7 @@ class Programmer:
     def last(self):
         """There is no other image. A page with a status says that all of one lies behind it."""
         page = self.control
-        if page is None or (page.status == BLANK and not page.pristine()):
+        if page is None or (page.status == BLANK and not page.pristine()) or (page.sealed and self.rotten()):
             return Boot(None, None, self.did + ["no image"])
         self.did.append("no other image")
         return self.jump()

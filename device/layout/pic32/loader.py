@@ -19,20 +19,22 @@ class _Loader(Programmer):
     def boot(self):
         """The vendor's entry decision."""
         page = self.control
-        if page and (page.kind == control.DEBUG or (page.kind == FACTORY and page.status == VALID)):
+        if page and page.kind == control.DEBUG:
             return self.jump()
         try:
+            if page and page.kind == FACTORY and page.status == VALID and not self.rotten():
+                return self.jump()
             if page and page.pristine():
                 self.backup()
                 return self.jump()
             rows = database.load(self.store)
-        except OSError as e:
+        except (OSError, FlashError) as e:
             # Without its store there is what lies in the flash.
             self.did.append("store: %r" % e)
             return self.last()
         for row in rows[::-1] if page and rows else ():
             if row.whole and row.version == page.version:
-                if page.status == VALID and row.status == VALID and page.kind != FACTORY:
+                if page.status == VALID and row.status == VALID and page.kind != FACTORY and not self.rotten():
                     return self.jump()
                 break
         return self.select(rows)
@@ -89,9 +91,9 @@ class _Loader(Programmer):
                 raise FlashError("readback", "the flash does not hold %s" % row.name)
             rest = 0xFF, 0xFF, self.size, row.digest
             self.page(Control(BLANK, control.PRODUCTION, row.version, self.options.address, rest))
-        control.clear(self.flash, 0, row.status & UNBOOTED)
+        self.clear(row.status & UNBOOTED)
         if row.status == DOWNLOADED:
-            control.count(self.flash, control.read(self.flash))
+            self.again(lambda: control.count(self.flash, control.read(self.flash)))
         return self.jump(row.version)
 
 

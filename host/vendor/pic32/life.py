@@ -12,38 +12,40 @@ from hashlib import sha256
 from typing import Any
 
 from device.board import Board
+from device.errors import Refused
 from device.layout.pic32 import database, golden, loader
+from device.layout.pic32.port import BASE, SLOT
 from device.store.flash import Region
-from host import format as fmt
-from host.assemble import Head, Part, assemble, pieces
-from host.choose import WBITS, deflated
-from host.delta import plan
-from host.encrypt import lock
-from host.pack import version_bytes
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.releases import PRODUCT, SECRET, Releases
+from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
 from host.sim.pic32 import ChipBoard
 from host.vendor.pic32.binfile import PAGE, binary, factory
 from host.vendor.pic32.disk import Disk
+from host.vendor.pic32.prepare import prepare
 
-PRODUCT = "campaign"
 TRIALS = 3
-# In place of the bootloader there is one sector.
-BASE = SECTOR
 ADDRESS = 0xB0000000 + BASE + PAGE
-SECRET = sha256(b"a device key").digest()
+# In place of the bootloader there is one sector.
+SLOT_AT = SECTOR
 KEPT = ("diary.txt", b"nobody's business")
 # Erases of one sector in one life: three programs of the slot and the ones that a cut took, and the page's.
 WEAR = 12
 # The directory changes with every file that is opened or closed.
 DISK_WEAR = 500
 DISK_SECTORS = 24
+# What this chip's flashes program at once: a byte of the external one, a quad word of its own. Both erase 4 KiB.
+UNITS, ERASES = (1, 16), (4096,)
+# Distinct states that a full campaign tries; one in so many, at least, is of each category.
+STATES = 20_500
+SHARE = 8
 
 
 def image(size: int, seed: int) -> bytes:
-    """A .bin whose code has no two sectors alike."""
-    return binary(code(size - PAGE, seed), ADDRESS)
+    """A .bin whose `size` bytes of code have no two sectors alike."""
+    return binary(code(size, seed), ADDRESS)
 
 
 def code(size: int, seed: int) -> bytes:
@@ -58,6 +60,7 @@ class Pic32(Scenario):
 
     factory: bool = False
     slot_size: int = 0x4000
+    disk: int = DISK_SECTORS
 
 
 RELATED = (code(4999, 1), code(6007, 1), code(5003, 1))
@@ -86,6 +89,35 @@ EXHAUSTIVE: tuple[str, ...] = ()
 QUICK = ("row", "row-unhealthy", "golden-hang")
 ROOMY = "row-deflate"
 HUNT = ("row-hang", "golden")
+# The factory image is one of the images: where a fault takes all others, it is what has to run.
+FAULTY = ("golden", "golden-unhealthy", "golden-hang")
+
+
+def own(firmware: bytes, table_file: bytes | None) -> Pic32:
+    """A scenario with somebody's own .bin or HEX, in the slot that this chip has."""
+    if table_file is not None:
+        raise Refused("table", "a PIC32MZW1 has no partition table: leave --table off")
+    update = prepare(firmware)[0][PAGE:]
+    around = [code(max(len(update) - 8192, 4999), seed) for seed in (1, 3)]
+    return Pic32("own", images=(around[0], update, around[1]), chunk=16384, slot_size=SLOT, disk=4 * SLOT // SECTOR + 8)
+
+
+class Program:
+    """Program flash in which only the slot is: what lies before it is the bootloader's."""
+
+    def __init__(self, flash: CutFlash, size: int) -> None:
+        self.slot = Region(flash, SLOT_AT, size)
+        self.size = BASE + size
+        self.erase_size, self.prog_size, self.erased = flash.erase_size, flash.prog_size, 0xFF
+
+    def read(self, off: int, buf: Any) -> None:
+        self.slot.read(off - BASE, buf)
+
+    def prog(self, off: int, buf: Any) -> None:
+        self.slot.prog(off - BASE, buf)
+
+    def erase(self, off: int, n: int) -> None:
+        self.slot.erase(off - BASE, n)
 
 
 class CampaignBoard(ChipBoard):
@@ -94,6 +126,7 @@ class CampaignBoard(ChipBoard):
     def __init__(self, rig: Rig, why: str) -> None:
         self.secret = [SECRET] if rig.scenario.locked else []
         super().__init__(rig, why)
+        self.program = rig.program
 
     def secrets(self) -> list[bytes]:
         return self.secret
@@ -102,33 +135,39 @@ class CampaignBoard(ChipBoard):
         raise soc.Reset
 
 
-class Rig:
-    """One device: its `flash`, what lies where, the code that it may run, and packages of all but the first."""
+class Rig(Releases):
+    """One device: its `flash`, what lies where, and the code that it may run."""
 
     layout = "pic32"
     trials = TRIALS
     root = "/nowhere"
 
-    def __init__(self, scenario: Pic32) -> None:
-        self.scenario = s = scenario
+    def __init__(self, s: Pic32) -> None:
+        super().__init__(s)
         self.images = list(s.images) or [code(size, i + 1) for i, size in enumerate(s.sizes)]
-        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "base": BASE, "slot": s.slot_size}
+        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "slot": s.slot_size}
         self.keys: Any = None
-        self.key: Any = None
-        self.packages: dict[int, bytes] = {}
-        start, self.end, disk = BASE + PAGE, BASE + s.slot_size, DISK_SECTORS * SECTOR
-        self.flash = CutFlash(self.end + disk, s.prog_size, [(BASE, PAGE)], [(self.end, disk)])
-        self.slot = Region(self.flash, BASE, s.slot_size)
+        start, self.end, disk = SLOT_AT + PAGE, SLOT_AT + s.slot_size, s.disk * SECTOR
+        self.flash = CutFlash(self.end + disk, s.prog_size, [(SLOT_AT, PAGE)], [(self.end, disk)])
+        self.slot = Region(self.flash, SLOT_AT, s.slot_size)
+        self.program = Program(self.flash, s.slot_size)
         self.areas = [
-            Area("page", BASE, PAGE, WEAR, "other", False),
             Area("slot", start, self.end - start, WEAR, "slot", True),
-            Area("disk", self.end, disk, DISK_WEAR, "other", False),
+            # Not a state that a cut may blur: its CRC tells.
+            Area("page", SLOT_AT, PAGE, WEAR, "slot", False),
+            # What a file system makes of its own tables when they rot is nobody's promise here.
+            Area("directory", self.end, 2 * SECTOR, DISK_WEAR, "other", False),
+            Area("files", self.end + 2 * SECTOR, disk - 2 * SECTOR, DISK_WEAR, "slot", False),
         ]
         self.store = self._mount()
         self._fill()
 
+    def installed(self, n: int) -> bytes:
+        """The .bin of release `n`."""
+        return binary(super().installed(n), ADDRESS)
+
     def _mount(self) -> Disk:
-        return Disk(self.flash, self.end, DISK_SECTORS * SECTOR)
+        return Disk(self.flash, self.end, self.scenario.disk * SECTOR)
 
     def _fill(self) -> None:
         """As it leaves the workshop: the factory image in store, and the first image in the slot and maybe in a row."""
@@ -137,7 +176,7 @@ class Rig:
         self.store.put(*KEPT)
         self.store.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
         if not s.factory:
-            data = binary(self.images[0], ADDRESS)
+            data = self.installed(0)
             self.store.put("first.bin", data)
             row = database.row("first.bin", 2, sha256(data).digest(), "f8")
             self.store.put(database.NAME, database.encode([row]).encode())
@@ -147,32 +186,6 @@ class Rig:
     def trust(self, public: list[bytes], private: Any) -> None:
         """The board trusts `public`; releases are signed with `private` from now on."""
         self.keys, self.key = public, private
-
-    def package(self, n: int) -> bytes:
-        """Release `n`: images[n], or the last one once more; as a difference to the release before if need be."""
-        if n not in self.packages:
-            self.packages[n] = self._pack(n, self._bin(n - 1) if self.scenario.delta else None)
-        return self.packages[n]
-
-    def spare(self, n: int) -> bytes | None:
-        """The whole image of release `n`, for a device that does not run the release before."""
-        if self.scenario.delta and -n not in self.packages:
-            self.packages[-n] = self._pack(n, None)
-        return self.packages.get(-n)
-
-    def _bin(self, n: int) -> bytes:
-        return binary(self.images[min(n, len(self.images) - 1)], ADDRESS)
-
-    def _pack(self, n: int, base: bytes | None) -> bytes:
-        s = self.scenario
-        image = self._bin(n)
-        plain = list(pieces(image, s.chunk)) if base is None else plan(base, image, s.chunk).chunks
-        packed = s.compress == "deflate"
-        stages = ("inflate",) * packed + ("delta",) * (base is not None)
-        travel = [deflated(piece) for piece in plain] if packed else plain
-        part = Part(fmt.FIRMWARE, "firmware", image, travel, stages, WBITS if packed else 0, base or b"")
-        head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
-        return assemble(*lock(head, [part], [SECRET] if s.locked else []), self.key)
 
     def power_on(self, cause: str) -> bool:
         """Through the loader, which may write; False where it starts nothing."""
@@ -193,7 +206,7 @@ class Rig:
 
     def started(self) -> int:
         """The flash offset that the loader started."""
-        return BASE + PAGE
+        return SLOT_AT + PAGE
 
     def intact(self) -> str:
         """What of the store is gone that is no image."""
