@@ -19,9 +19,7 @@ demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, i
 
 test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
 	@echo "tests on CPython:"
-	@$(BIN)/python -m pytest -q || { \
-	echo "once more what failed: tests of real processes behind a pty can lose a race on a busy machine"; \
-	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none; }; one=$$?; \
+	@$(BIN)/python -m pytest -q; one=$$?; \
 	echo "shared tests on the MicroPython unix port:"; \
 	$(BIN)/python tests/run_unix.py && exit $$one
 

@@ -240,6 +240,7 @@ def summary(demo: Demo, seconds: float) -> None:
         shown.add_column(column, justify=side)  # type: ignore[arg-type]
     for step in demo.steps:
         shown.add_row(step.what, f"{step.seconds:.2f}", step.number)
+    shown.add_row("drawing flashes, starting boards", f"{seconds - sum(step.seconds for step in demo.steps):.2f}")
     shown.add_row("in all", f"{seconds:.2f}")
     out.print(shown)
 
@@ -270,7 +271,7 @@ def play(demo: Demo) -> None:
         good_update(demo, board, new)
         demo.map("flash after", "ota_1")
         act(3, "A bad release: it boots, but it is not well")
-        release(demo, old, "1.2.0", key, new)
+        demo.timed("package 1.2.0 and its delta", lambda: release(demo, old, "1.2.0", key, new))
         bad_update(demo, board, old)
         demo.map("flash after the retreat", "ota_1")
 
@@ -289,11 +290,21 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def story(layout: str = "") -> Callable[[], None]:
+    """The demo of a layout that has one of its own, else this one."""
+    if not layout:
+        return main
+    known = sorted(path.parent.name for path in (Path(__file__).parent / "vendor").glob("*/demo.py"))
+    if layout not in known:
+        sys.exit(f"mpota: there is no demo of {layout!r}, only of {', '.join(['esp32', *known])}")
+    told: Callable[[], None] = import_module(f"host.vendor.{layout}.demo").main
+    return told
+
+
 if __name__ == "__main__":
     # A terminal that knows ASCII only gets a question mark for what it cannot show.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        # A layout that has a story of its own tells that one.
-        import_module(f"host.vendor.{sys.argv[1]}.demo").main() if sys.argv[1:] else main()
+        story(*sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")

@@ -359,10 +359,19 @@ def _settings(repl: console.Repl, settings: dict[str, Any], there: dict[str, lis
         seen = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
     except (ValueError, LinkError):
         seen = None
-    if isinstance(seen, dict) and all(seen.get(k) == v for k, v in settings.items()):
+    if not isinstance(seen, dict):
+        note = f"{SETTINGS} on the board is no JSON object and stays as it is; remove it first"
+        return [Change(SETTINGS, "keep", note=note)]
+    other = {k: seen[k] for k, v in settings.items() if seen.get(k, v) != v}
+    if other:
+        words = ", ".join(f"{k} is {v!r}" for k, v in other.items())
+        note = f"{SETTINGS} is on the board and stays as it is ({words}); change it there, or remove it first"
+        return [Change(SETTINGS, "keep", note=note)]
+    more = [k for k in settings if k not in seen]
+    if not more:
         return [Change(SETTINGS, "same")]
-    note = f"{SETTINGS} is on the board and stays as it is; change it there, or remove it first"
-    return [Change(SETTINGS, "keep", note=note)]
+    data = (json.dumps({**seen, **settings}) + "\n").encode()
+    return [Change(SETTINGS, "update", data, f"{' and '.join(more)} added, the rest stays")]
 
 
 def _key(name: str, data: bytes, there: dict[str, list[Any]]) -> Change:

@@ -181,16 +181,19 @@ def test_room_for_the_boards_own_is_asked_for_before_the_first_write():
         write(root + "/cert/ca.pem", bytes(3000))
         head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, 1000)
         trees = Trees(0, ("config.json", "cert", "none"), root + "/mpota")
-        # The file, the list and two blocks; then each copy and a block.
-        need = 1000 + 25 + 3 * 4096 + 5000 + 4096 + 3000 + 4096
+        # The file, the list and three blocks; then the blocks of each copy.
+        need = 1000 + 25 + 3 * 4096 + 2 * 4096 + 4096
         real = tree.room_of
         try:
-            for room in (need, need - 1):
+            for copied, room in ((False, need), (False, need - 1), (True, need - 8192), (True, need - 8193)):
+                if copied:
+                    tree.folders(root + "/mpota/1/config.json")
+                    write(root + "/mpota/1/config.json", bytes(4097))
                 tree.room_of = trees_module.room_of = lambda path, room=room: (4096, room)
-                if room < need:
-                    raises(Refused, "size", trees.admit, Part(head), head)
-                else:
+                if room in (need, need - 8192):
                     trees.admit(Part(head), head)
+                else:
+                    raises(Refused, "size", trees.admit, Part(head), head)
         finally:
             tree.room_of = trees_module.room_of = real
 

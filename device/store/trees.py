@@ -62,8 +62,12 @@ class Trees:
     def admit(self, part, head):
         """The first bytes of a component: make room for a list, and take a resource only if the list has it."""
         if part.kind == FILES:
+            more = 0
             block = room_of(self.new.path)[0]
-            return self.new.begin(head, sum([_bytes(self.old.path + "/" + own, block) for own in self.protected]))
+            for own in self.protected:
+                # What an earlier update took along goes before.
+                more += _bytes(self.old.path + "/" + own, block) - _bytes(self.new.path + "/" + own, block)
+            return self.new.begin(head, more)
         for path, size, apart in self.new.entries(self.protected) if self.new.head()[2] else ():
             if apart and (path, size) == (part.name, part.size):
                 return None
@@ -89,14 +93,14 @@ class Trees:
 
 
 def _bytes(path, block):
-    """What a copy of a file or a folder takes, at most."""
+    """What a file or a folder takes, at most."""
     try:
         facts = os.stat(path)
     except OSError:
         return 0
     if facts[0] & 0x4000:
         return sum([_bytes(path + "/" + name, block) for name in os.listdir(path)])
-    return facts[6] + block
+    return -(-facts[6] // block) * block
 
 
 def _drop(path):

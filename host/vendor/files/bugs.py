@@ -18,6 +18,7 @@ BLOCK = (
     )
     + ARM
 )
+OWN = "for own in self.protected:\n                # What lies"
 KEPT = '        self.journal.put("running", record.encode())\n'
 
 MUTANTS = [
@@ -26,7 +27,7 @@ MUTANTS = [
     Mutant("skip the read-back", INSTALLER, "if seen != part.sha:", "if part.sha is None:"),
     Mutant("do not look at the files before arming", TREES, "            self.new.check()\n", ""),
     Mutant("make no empty files", TREE, "if not size and not apart:", "if False:"),
-    Mutant("do not copy what is protected", TREES, "for own in self.protected:", "for own in ():"),
+    Mutant("do not copy what is protected", TREES, OWN, OWN.replace("self.protected", "()")),
     Mutant(
         "copy the folders of what is protected without their files", TREES,
         "for name in os.listdir(src):", "for name in ():",
