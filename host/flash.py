@@ -5,6 +5,7 @@ old set or the new one. /device is mpota's folder; outside it a file that mpota 
 `force` says so, settings and keys never. `/device/files.json` on the board remembers which hashes were ours.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -23,9 +24,9 @@ from host.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 # The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one.
-LEFT_OFF = ("loader", "verify", "table", "flash")
-# What only boards of one layout need: ESP32 partitions, and a journal for those that have no NVS.
-FOR_LAYOUT = {"device/port.py": "esp32", "device/store/pair.py": "files"}
+LEFT_OFF = ("loader", "copier", "verify", "table", "flash")
+# What an ESP32 alone needs, its partitions, and what it alone does not: a journal for boards that have no NVS.
+ESP32, NO_NVS = "device/port.py", "device/store/pair.py"
 # Takes more heap than most boards have to spare; a package says when it needs it.
 LZMA = "device/pipe/lzma.py"
 SOURCES = ("boot.py", "main.py")
@@ -229,13 +230,26 @@ def _compiler(version: str) -> Path:
 def modules(layout: str, lzma: bool = False) -> list[Path]:
     """The device modules that a board of this layout carries: no loader, no other vendor's folder, no empty file."""
     found = []
+    asked = imported(layout)
     for path in sorted((ROOT / "device").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         parts = name.split("/")
         other = parts[1] == "layout" and len(parts) > 3 and parts[2] != layout
-        other = other or FOR_LAYOUT.get(name, layout) != layout or (name == LZMA and not lzma)
-        if path.stem not in LEFT_OFF and not other and path.stat().st_size:
+        other = other or name == (NO_NVS if layout == "esp32" else ESP32) or (name == LZMA and not lzma)
+        left = other or path.stem in LEFT_OFF
+        if (not left or name in asked) and path.stat().st_size:
             found.append(path)
+    return found
+
+
+def imported(layout: str) -> set[str]:
+    """Files of device/ that the layout's own import, but for its loader: they go along, whatever else is left off."""
+    found = set()
+    for path in (ROOT / "device" / "layout" / layout).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())) if path.stem not in LEFT_OFF else ():
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("device."):
+                base = str(node.module).replace(".", "/")
+                found |= {base + ".py", *(f"{base}/{alias.name}.py" for alias in node.names)}
     return found
 
 

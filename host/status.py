@@ -86,13 +86,15 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         lines["no update"] = facts["updates"]
     if facts.get("boot_error"):
         lines["boot.py"] = f"met {facts['boot_error']}"
+    # What a layout has looked at besides, as "what: how it is".
+    lines |= {what: how for what, _, how in (line.partition(": ") for line in facts.get("findings", ()))}
     return lines
 
 
 def _slots(facts: dict[str, Any]) -> dict[str, str]:
     """Of a board that takes firmware."""
     if "slots" not in facts:
-        return {"takes": "application files, no firmware"}
+        return {"takes": facts.get("takes") or "application files, no firmware"}
     state = facts["state"] or "no otadata entry"
     return {
         "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",

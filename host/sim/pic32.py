@@ -1,19 +1,32 @@
-"""A virtual PIC32MZW1 inside one process, for both interpreters: program flash, an image store, the shipped Board.
+"""A PIC32MZW1: as one process for tests and campaigns, and what a virtual board on the unix port needs of it.
+
+A Chip is program flash, an image store and the shipped Board, for both interpreters. A virtual board's bootloader is
+`load`, in a process of its own; its program finds the chip in the module `chip`.
 
 Shelf is a store in RAM with the methods of device/layout/pic32/files.Folder, and nothing of its own that a file system
 would not have: a file that is opened for writing is empty at once, and holds what was written when it is closed.
 Nothing survives from one power-on to the next but the flash and the store.
 """
 
+import json
+import os
 from io import BytesIO
 
 from device import shim
 from device.board import Board
-from device.layout.pic32 import loader, make
+from device.layout.pic32 import control, database, loader, make
+from device.layout.pic32.files import Folder
 from device.layout.pic32.golden import Options
+from device.layout.pic32.port import BASE, SLOT
 from device.store.flash import Region
 from device.store.pair import FileJournal
+from host.sim.flash import SimFlash
 from host.sim.plain import PlainBoard, Reset
+
+# Program flash of a virtual board, and behind it in its file the external flash, here as large as an SST26VF064B.
+PROGRAM, EXTERNAL = 0x100000, 0x800000
+# Degrees of a chip at work, and of one that nobody should call healthy.
+WARM, TOO_HOT = 41, 131
 
 
 class _File(BytesIO):
@@ -140,3 +153,81 @@ class Chip:
             Board._dog = dog
             return board
         raise AssertionError("the board resets for ever")
+
+
+class Blocks:
+    """The external flash as a block device: a block is a sector, erased and written."""
+
+    def __init__(self, flash) -> None:
+        self.flash = flash
+
+    def readblocks(self, block, buf, off=0) -> None:
+        self.flash.read(PROGRAM + block * 4096 + off, buf)
+
+    def writeblocks(self, block, buf, off=0) -> None:
+        # The port's FAT writes whole blocks.
+        self.flash.erase(PROGRAM + block * 4096, len(buf))
+        self.flash.prog(PROGRAM + block * 4096, buf)
+
+    def ioctl(self, op, arg):
+        return {4: EXTERNAL // 4096, 5: 4096}.get(op, 0)
+
+
+def load(path, size) -> None:
+    """The bootloader's turn on a board's flash file; prints what it did as JSON. A blank store is formatted."""
+    import vfs  # type: ignore[import-not-found]  # the unix port has it
+
+    flash = SimFlash(size, prog_size=16, path=path, overwrite=((BASE, 4096),))
+    flash.trace = None  # type: ignore[assignment]
+    disk = Blocks(flash)
+    head = bytearray(4096)
+    disk.readblocks(0, head)
+    if head == b"\xff" * 4096:
+        vfs.VfsFat.mkfs(disk)
+    vfs.mount(vfs.VfsFat(disk), "/mnt")
+    try:
+        os.mkdir("/mnt/ota")
+    except OSError:
+        pass  # it is there
+    slot = Region(flash, BASE, SLOT)
+    got = loader.boot(slot, Folder("/mnt/ota"), Options())
+    vfs.umount("/mnt")
+    page = control.read(slot)
+    own = page and page.kind != control.FACTORY
+    name = "image %d" % database.number(page.version) if own else "factory image"
+    digest = "".join(["%02x" % c for c in page.digest]) if own else ""
+    flash.close()
+    print(json.dumps({"image": name if got.address else None, "digest": digest, "did": got.did}))
+
+
+class ChipModule:
+    """Module `chip` of a virtual board: program flash, external flash, a thermometer. Offsets and bytes; OSError."""
+
+    PROGRAM = PROGRAM
+
+    def __init__(self, flash, healthy) -> None:
+        self._flash = flash
+        self._healthy = healthy
+        self.external = Blocks(flash)
+
+    def _do(self, call, off, what, n):
+        if off < 0 or off + n > PROGRAM:
+            raise OSError(22)
+        call(off, what)
+
+    def nvm_read(self, off, buf) -> None:
+        self._do(self._flash.read, off, memoryview(buf), len(buf))
+
+    def nvm_write(self, off, buf) -> None:
+        self._do(self._flash.prog, off, bytes(buf), len(buf))
+
+    def nvm_erase(self, off) -> None:
+        self._do(self._flash.erase, off, 4096, 4096)
+
+    def temperature(self) -> int:
+        return WARM if self._healthy else TOO_HOT
+
+
+def modules(wire, flash, config):
+    """What a program on a PIC32MZW1 can import and the unix port cannot give."""
+    return {"chip": ChipModule(flash, config["behaviour"] != "unhealthy")}
