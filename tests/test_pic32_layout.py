@@ -83,7 +83,7 @@ def test_a_factory_image_is_left_and_comes_back_when_the_update_fails():
     raises(Refused, "failed", update, board, B)
     status = board.layout.status()
     assert status["running"] == "factory image" and status["failed"]["reason"] == "unhealthy"
-    assert status["images"] == [{"name": "image1.bin", "number": 2, "status": "disabled"}]
+    assert status["findings"] == ["image1.bin: image 2, disabled: unhealthy"]
 
 
 def test_an_image_gets_three_boots_and_then_the_one_before_runs():
@@ -310,6 +310,7 @@ def test_status_says_what_runs_what_is_there_and_why():
     status = c.power_on("reset").layout.status()
     assert status["running"] == "image 2" and status["failed"] == {"version": "1.1.0", "reason": "no sensor"}
     assert [i["status"] for i in status["images"]] == ["valid", "disabled"]
+    assert status["findings"] == ["a.bin: image 2, valid", "image1.bin: image 3, disabled: no sensor"]
 
 
 def test_a_reset_is_a_reset_to_whoever_plays_the_board():

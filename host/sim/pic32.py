@@ -173,9 +173,27 @@ class Blocks:
         return {4: EXTERNAL // 4096, 5: 4096}.get(op, 0)
 
 
+def power():
+    """Ends this process as soon as the one that started it is gone: the power cut takes the bootloader too."""
+    import select
+    import sys
+    import time
+
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLIN)
+
+    def feed() -> None:
+        # A sector takes its time, as on a chip.
+        time.sleep(0.002)
+        if poll.poll(0):
+            sys.exit(1)
+
+    return feed
+
+
 def load(path, size) -> None:
     """The bootloader's turn on a board's flash file; prints what it did as JSON. A blank store is formatted."""
-    import vfs  # type: ignore[import-not-found]  # the unix port has it
+    import vfs  # the unix port has it
 
     flash = SimFlash(size, prog_size=16, path=path, overwrite=((BASE, 4096),))
     flash.trace = None  # type: ignore[assignment]
@@ -190,7 +208,7 @@ def load(path, size) -> None:
     except OSError:
         pass  # it is there
     slot = Region(flash, BASE, SLOT)
-    got = loader.boot(slot, Folder("/mnt/ota"), Options())
+    got = loader.boot(slot, Folder("/mnt/ota"), Options(feed=power()))
     vfs.umount("/mnt")
     page = control.read(slot)
     own = page and page.kind != control.FACTORY

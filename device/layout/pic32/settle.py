@@ -159,17 +159,20 @@ def heal(layout):
 
 
 def status(layout):
-    """A dict of facts, ready for JSON; versions as text, None where unknown."""
+    """A dict of facts, ready for JSON; versions as text, None where unknown. `findings` are lines for a person."""
     record = trial(layout.journal)
     failure = layout.failure()
     version = layout.version()
     page = control.read(layout.port.flash)
     runs = bool(record) and record.slot == layout.port.running
+    images = [_told(row, failure) for row in layout.rows() or database.told(layout.port.files)]
     return {
         "layout": layout.NAME,
         "running": "image %d" % database.number(page.version) if page and layout.port.running else "factory image",
         "page": page and control.NAMES.get(page.status, "%02x" % page.status),
-        "images": [_told(row) for row in layout.rows() or database.told(layout.port.files)],
+        "takes": "an image of %d bytes; keeps %d and the factory image" % (layout.port.flash.size, layout.port.images),
+        "images": images,
+        "findings": ["%s: image %d, %s" % (i["name"], i["number"], i["why"] or i["status"]) for i in images],
         "version": version and text(version),
         "floor": text(layout.floor()),
         "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
@@ -178,6 +181,8 @@ def status(layout):
     }
 
 
-def _told(row):
+def _told(row, failure):
     state = control.NAMES.get(row.status, "%02x" % row.status)
-    return {"name": row.name, "number": database.number(row.version), "status": state}
+    given_up = failure and row.status == DISABLED and failure[0].sha == row.digest
+    why = (given_up and "%s: %s" % (state, failure[1])) or None
+    return {"name": row.name, "number": database.number(row.version), "status": state, "why": why}

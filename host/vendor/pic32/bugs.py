@@ -59,8 +59,11 @@ MUTANTS = [
         "believe half a database", DATABASE, "if new[:9] == _head(text):", "if text:",
         FORMATS + "a_database_is_the_old_one_or_the_new_one_wherever_the_power_goes",
     ),
-    Mutant("trust a database before it is there", DATABASE,
-           "    files.put(NAME, text)\n    files.remove(NEW)\n\n\ndef _head", "    files.remove(NEW)\n    files.put(NAME, text)\n\n\ndef _head"),
+    Mutant(
+        "trust a database before it is there", DATABASE,
+        "    files.put(NAME, text)\n    files.remove(NEW)\n\n\ndef _head",
+        "    files.remove(NEW)\n    files.put(NAME, text)\n\n\ndef _head",
+    ),
     Mutant(
         "a row without a digest is whole", DATABASE, "and _digest(fields[4]) is not None", "",
         FORMATS + "rows_that_lack_a_column_or_have_one_too_long_are_not_whole_and_not_written",

@@ -1,6 +1,6 @@
 """A PIC32MZW1 as a virtual board: 1 MiB of program flash, an external flash with the image store, and another one.
 
-The bootloader runs in a process of its own on the same file, with the port's own FAT: the code that the campaign judges.
+The bootloader is a process of its own on the same file, with the port's own FAT: the code that the campaign judges.
 """
 
 from __future__ import annotations
@@ -79,10 +79,16 @@ def boot(flash: SimFlash, options: Any, cause: int, before: Started | None) -> S
     path = Path(flash.cells.file.name).resolve()
     code = f"__import__('host.sim.pic32', None, None, ('x',)).load({str(path)!r}, {flash.size})"
     command = [unix_port(), "-X", "heapsize=4M", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, env=port_environment(), timeout=120)
-    if done.returncode:
-        raise RuntimeError(f"the bootloader's process failed: {(done.stderr or done.stdout)[-500:]}")
-    got = json.loads(done.stdout.splitlines()[-1])
+    pipe = subprocess.PIPE
+    # The other end of its input is the power: it goes with this process.
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=port_environment()
+    ) as child:
+        assert child.stdout
+        told = child.stdout.read()
+    if child.returncode:
+        raise RuntimeError(f"the bootloader's process failed: {told[-500:]}")
+    got = json.loads(told.splitlines()[-1])
     said = ", ".join(["bootloader: " + (got["image"] or "nothing to start"), *got["did"]]).encode()
     return Started(got["image"], said, BASE + PAGE, detail=got)
 

@@ -39,9 +39,14 @@ if "mqtt" in settings:
 
     trigger = Mqtt(board, service, *settings["mqtt"])
 error = None
+trial = service.trial
 while True:
     if service.step() == "reset":
+        print("ota: restarts")
         board.reset()
+    if trial and not service.trial:
+        trial = None
+        print("ota: confirmed")
     if service.error is not error:
         error = service.error
         print("ota:", error)
