@@ -39,10 +39,13 @@ class Service(Download):
 
     def set_parameters(self, url, number, digest, signature=""):
         """An image without a manifest: INITIATE takes it next."""
-        one = {"Version": number, "URL": url, "Digest": digest, "Signature": signature}
-        found = manifest.Manifest([one])
+        self.offered({"Version": number, "URL": url, "Digest": digest, "Signature": signature})
+
+    def offered(self, fields):
+        """The same as an entry of a manifest."""
+        found = manifest.Manifest([fields])
         if found.offer is None:
-            raise Refused("manifest", found.wrong[0])
+            raise Refused("manifest", (found.wrong + ["it names no image"])[0])
         self.offer = found.offer
 
     def step(self):
