@@ -107,7 +107,7 @@ def test_a_broker_that_refuses_or_speaks_something_else_is_left():
         CONNACK + b"\x40\2\0\1",
     ):
         found, device = trigger(said)
-        assert isinstance(found.error, LinkError) and found.sock is None and not found.wires[0].open, said
+        assert isinstance(found.error, LinkError) and found.error.code == "mqtt" and found.sock is None and not found.wires[0].open, said
         assert device.service.job is None
     for short in (b"\x30\0", b"\x30\1x", b"\x30\2\0\x09", b"\x30\3\xff\xffx"):
         found, device = trigger(CONNACK + short + publish(b"check"))
@@ -172,10 +172,10 @@ def test_a_broker_that_takes_nothing_or_is_not_there_is_an_error_and_no_more():
     assert isinstance(found.error, OSError) and found.sock is None
 
 
-def test_a_login_and_a_port_go_along():
+def test_a_login_goes_along():
     device = Device(Net(), (("a.bin", 2, "f8", A),))
-    found = mqtt.Mqtt(device.board, device.service, "broker", "ota", 0, "me", "secret", b"a CA")
-    assert found.port == 8883
+    found = mqtt.Mqtt(device.board, device.service, "broker", "ota")
+    found.login = "me", "secret"
     found.dial = lambda: wire
     wire = Wire(b"")
     found.step()

@@ -37,7 +37,8 @@ service.period_ms = 0
 service.key = bytes.fromhex(given["key"])
 said = []
 service.control(events.REGISTER, said.append)
-trigger = Trigger(board, service, "127.0.0.1", "lamps/ota", given["port"])
+trigger = Trigger(board, service, "127.0.0.1", "lamps/ota")
+trigger.port = given["port"]
 told = False
 for _ in range(1500):
     trigger.step()

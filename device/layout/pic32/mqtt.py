@@ -1,6 +1,6 @@
 """A trigger for the update service: a message on one topic of an MQTT broker means that somebody wants it to look.
 
-MQTT 3.1.1, QoS 0, over TCP or TLS (`ca`). An empty message or `check` asks the manifest. {"URL": "", "Version": 2,
+MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "", "Version": 2,
 "Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures: whoever may
 publish here shall not be able to say what runs. `step()` never waits for the broker but while it connects; a line that
 was lost is made anew after a while. A packet is looked at up to its 512th byte, whatever length it claims.
@@ -35,14 +35,17 @@ def packet(kind, body):
 class Mqtt:
     """`service` is told what arrives on `topic`; `error` is the last thing that went wrong, `ready`: subscribed."""
 
-    def __init__(self, board, service, host, topic, port=0, user=None, password="", ca=None):
+    # secure(sock, host) gives the stream of TLS, as device/link/tls.py does with a CA.
+    secure = None
+    port = 1883
+    # (user, password)
+    login = None
+
+    def __init__(self, board, service, host, topic):
         self.board = board
         self.service = service
         self.host = host
         self.topic = topic
-        self.port = port or (8883 if ca else 1883)
-        self.login = user and (user, password)
-        self.ca = ca
         self.sock = self.error = self.wanted = None
         self.ready = False
         self.buf = bytearray(MOST)
@@ -78,10 +81,8 @@ class Mqtt:
             sock.settimeout(DIAL_S)
             sock.connect(socket.getaddrinfo(self.host, self.port, 2, 1)[0][-1])
             sock.settimeout(0)
-            if self.ca:
-                from device.link.tls import secure
-
-                return secure(sock, self.host, self.ca)
+            if self.secure:
+                return self.secure(sock, self.host)
         except (OSError, ValueError):
             sock.close()
             raise

@@ -1,5 +1,8 @@
-# The turns of a PIC32MZW1: the vendor's update service, which asks its manifest, and the application.
-# Yours to change; updates need service.step(). Packages of mpota come over the console, by `push`.
+"""The turns of a PIC32MZW1: the vendor's update service, which asks its manifest, and the application.
+
+Yours to change; updates need service.step(). Packages of mpota come over the console, by `push`.
+"""
+
 from binascii import unhexlify
 
 from wiring import Board
@@ -37,7 +40,14 @@ trigger = None
 if "mqtt" in settings:
     from device.layout.pic32.mqtt import Mqtt
 
-    trigger = Mqtt(board, service, *settings["mqtt"])
+    broker = settings["mqtt"]
+    trigger = Mqtt(board, service, broker["host"], broker["topic"])
+    trigger.port = broker.get("port", 1883)
+    trigger.login = broker.get("login")
+    if link.ca:
+        from device.link.tls import secure
+
+        trigger.secure = lambda sock, host: secure(sock, host, link.ca)
 error = None
 trial = service.trial
 while True:
