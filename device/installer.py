@@ -41,8 +41,7 @@ def install(board, link, keys):
             src.close()
             chunks.src = src = _reopen(link, chunks.at)
         yield from write(board, package, chunks)
-        # The read-back may have its room.
-        chunks = None
+        chunks = None  # the read-back may have its room
         for part in package.components:
             prove(board, part, buf)
     except FlashError:

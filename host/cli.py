@@ -285,7 +285,7 @@ def send(one: Any, port: str, baud: int) -> Any:
 
 
 NEXT = """the board restarts now and runs what is new on trial
-with a manifest it decides by itself; without one, `confirm` keeps it, else the board goes back in 10 minutes"""
+with a manifest it decides by itself; without one, `confirm` keeps it, else it is given up in 10 minutes"""
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {

@@ -12,7 +12,9 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from math import isnan
+from pathlib import Path
 
 import click
 from rich import box
@@ -36,6 +38,10 @@ GROUPS: dict[str, Group] = {
     "erases": ("Sectors erased on the simulated ESP32", erases.measure),
     "push": ("Serial link", push.measure),
 }
+# A layout may bring figures of its own: TITLE and measure.
+for path in sorted((Path(__file__).parents[1] / "vendor").glob("*/bench.py")):
+    own = import_module(f"host.vendor.{path.parent.name}.bench")
+    GROUPS[path.parent.name] = own.TITLE, own.measure
 MARKS = {True: ("ok", "green"), False: ("MISSED", "bold red"), None: ("", "")}
 VERSION = "import sys; print('.'.join(str(part) for part in sys.implementation.version), 4 * len('%x' % sys.maxsize))"
 

@@ -1,8 +1,10 @@
 """A campaign tells what it did: each state once, no cut left out where none may be, and a page that shows them all."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from host.sim.cut import campaign, command, faults, page, report
@@ -116,3 +118,38 @@ def test_the_lines_name_what_was_found_and_what_was_not():
     text = "\n".join(report.lines(made()))
     assert "1 of 2 bugs found" in text and re.search(r"another +NOT FOUND", text)
     assert re.search(r"outcomes +old whole \d+, resumed \d+, new whole \d+", text)
+
+
+SLEEPER = """
+import os, time
+from host.sim.cut.campaign import pool
+
+if __name__ == "__main__":
+    with pool(1) as processes:
+        print(processes.submit(os.getpid).result(), flush=True)
+        processes.submit(time.sleep, 60)
+        time.sleep(60)
+"""
+
+
+def test_a_campaign_that_is_killed_leaves_no_process_behind(tmp_path):
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as main:
+        worker = int(main.stdout.readline())
+        main.kill()
+    end = time.monotonic() + 20
+    while there(worker) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not there(worker)
+
+
+def there(pid):
+    """Does this process run, and is no mere zombie?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

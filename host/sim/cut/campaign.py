@@ -8,6 +8,7 @@ cuts at random, ten deep, where the kind of cut that was tried least goes first.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -193,6 +194,20 @@ def work(settings: Settings, number: int) -> Tally:
     return Worker(settings, number).run()
 
 
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes for the shares; they end with this one, also where it is killed."""
+    return ProcessPoolExecutor(workers, get_context("spawn"), _leash, (os.getpid(),))
+
+
+def _leash(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run(settings: Settings) -> Result:
     """Try everything. With one worker in this process, else in processes of their own."""
     began = time.monotonic()
@@ -208,10 +223,11 @@ def run(settings: Settings) -> Result:
 
 
 def _spread(settings: Settings, stories: list[str], result: Result) -> None:
-    with ProcessPoolExecutor(settings.workers, get_context("spawn")) as pool:
-        shares = [pool.submit(work, settings, i) for i in range(settings.workers)]
+    with pool(settings.workers) as processes:
+        shares = [processes.submit(work, settings, i) for i in range(settings.workers)]
         told: list[Future[faults.Faults]] = [
-            pool.submit(faults.campaign, settings.layout, [name], settings.lives, settings.seed) for name in stories
+            processes.submit(faults.campaign, settings.layout, [name], settings.lives, settings.seed)
+            for name in stories
         ]
         for share in as_completed(shares):
             result.tally.add(share.result())

@@ -206,6 +206,8 @@ class Life:
             # It stays, for there is no other, and must not pass for good.
             if layout.version() is not None:
                 raise Bad("confirmed", f"image {i} is not healthy, and its version counts as confirmed")
+            if layout.failure() is None and not self.oracle.soft:
+                raise Bad("confirmed", f"image {i} is not healthy, runs without a trial, and was not given up")
             return
         if trial is None and not self.oracle.soft:
             raise Bad("confirmed", f"image {i} is not healthy, and runs without a trial")
@@ -285,6 +287,8 @@ class Life:
             raise Bad("error", f"the flash is good and the release is whole, and the device says: {error!r}")
         last = len(self.rig.images) - 1
         if i == last and isinstance(error, UpToDate):
+            if not self.rig.retreats and agent.board.layout.version() is None and not self._forgives:
+                raise Bad("confirmed", f"image {i} runs, and the device does not know which one that is")
             return True
         if getattr(error, "code", "") == "failed":
             # The publisher hears of it, once, and offers another release.

@@ -212,7 +212,7 @@ def _draw_spoiled(story: Story, rng: Random) -> str:
 
 
 def _draw_rot(story: Story, rng: Random) -> str:
-    area = rng.choice([a for a in story.rig.areas if a.kind in ("slot", "state", "journal")])
+    area = rng.choice([a for a in story.rig.areas if a.kind in ("slot", "state", "journal", "log")])
     return f"{1 + rng.randrange(story.boots)}.{_where(story, area, rng):x}.{rng.randrange(8)}"
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from random import Random
 from typing import Any
 
 from host.sim import fs
 from host.sim.cut import shapes
-from host.sim.cut.campaign import Result
+from host.sim.cut.campaign import Result, pool
 from host.sim.cut.cells import mark
 from host.sim.cut.drive import Life
 from host.sim.cut.explore import EDGES, PHASES, RECOVERY, Case, Explorer, Failure, Step, Tally, fewer, follow
@@ -235,8 +233,8 @@ def run(settings: Settings) -> Result:
     if settings.workers == 1:
         result.tally.add(Worker(settings, 0).run())
     else:
-        with ProcessPoolExecutor(settings.workers, get_context("spawn")) as pool:
-            for share in [pool.submit(work, settings, i) for i in range(settings.workers)]:
+        with pool(settings.workers) as processes:
+            for share in [processes.submit(work, settings, i) for i in range(settings.workers)]:
                 result.tally.add(share.result())
     result.seconds = time.monotonic() - began
     return result

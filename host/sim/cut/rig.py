@@ -61,7 +61,8 @@ class Scenario:
 class Area:
     """A named place in the flash. `wear`: erases of one sector that one life may ask; 0 means nothing may change.
 
-    kind: slot (an image), state (what boots), journal, other. first: the first image lies here.
+    kind: slot (an image), state (what boots), journal, log (a journal that no cut takes), other. first: the first image
+    lies here.
     """
 
     label: str

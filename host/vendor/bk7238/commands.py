@@ -1,0 +1,86 @@
+"""`pack` with the letters of the vendor's packer, and `verify` of a bare RBL.
+
+python -m host pack --layout bk7238 -f app.bin -v 1.0.1 -p app -c lzma -s aes -k KEY32 -i IV16 -o ota.rbl
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device.layout.bk7238 import rbl
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+layout = click.option("--layout", required=True, hidden=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+key = click.option("-k", "--key", default=rbl.KEY.decode(), help="32 ASCII characters; the vendor's own by default.")
+iv = click.option("-i", "--iv", default=rbl.IV.decode(), help="16 ASCII characters; the vendor's own by default.")
+flash = click.option("--flash", type=click.Choice(["2", "4"]), default="2", show_default=True, help="The chip's MiB.")
+# The exit statuses of host/cli.py for Refused and for Corrupt.
+REFUSED, CORRUPT = 3, 5
+
+
+def takes(name: str, args: list[str]) -> bool:
+    """The vendor's letter for the input, which `pack` of a signed package has not; any RBL for `verify`."""
+    return name != "pack" or any(a[:2] == "-f" for a in args)
+
+
+@click.command()
+@layout
+@click.option("-f", "--file", "file", type=FILE, required=True, help="The application, as linked: no CRCs between.")
+@click.option("-v", "--version", required=True, help="At most 23 characters.")
+@click.option("-o", "--out", type=OUT, required=True, help="The package.")
+@click.option("-p", "--part", default="app", show_default=True, help="The partition that it is for.")
+@click.option("-c", "--compress", default="none", show_default=True, help="none, gzip or lzma.")
+@click.option("-s", "--crypt", default="none", show_default=True, help="none or aes; loaders refuse none.")
+@key
+@iv
+@flash
+@as_json
+def pack(layout: str, file: Path, out: Path, as_json: bool, flash: str, **given: Any) -> None:
+    """Make an RBL of an application, for the vendor's loader; `pack` it once more to sign it."""
+    from host import show
+    from host.vendor.bk7238 import packer, verdict
+
+    raw = file.read_bytes()
+    options = packer.Options(**given, time=int(os.stat(file).st_mtime))
+    data = packer.pack(raw, options)
+    out.write_bytes(data)
+    secret = packer.secret(options)
+    wrong = [f"{name}: {text}" for name, text in verdict.checks_for(data, secret, int(flash) << 20) if text]
+    for text in wrong:
+        show.note(f"the loader will refuse it: {text}")
+    facts = {"file": str(out), "size": len(data), "image": len(raw), "refused": wrong, **verdict.facts(data)}
+    if as_json:
+        show.facts(facts)
+    else:
+        show.out.print(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
+
+
+@click.command()
+@layout
+@click.argument("file", type=FILE)
+@key
+@iv
+@flash
+@click.option("--running", type=FILE, help="The RBL that the board runs: the same one again is not installed.")
+@as_json
+def verify(layout: str, file: Path, flash: str, running: Path | None, as_json: bool, **given: str) -> None:
+    """Which of the bootloader's checks the RBL FILE would fail; a table of all."""
+    from host import show
+    from host.vendor.bk7238 import packer, verdict
+
+    secret = packer.secret(packer.Options("0", key=given["key"], iv=given["iv"]))
+    runs = running.read_bytes()[: rbl.SIZE] if running else b""
+    report = verdict.judge(file.read_bytes(), secret, int(flash) << 20, runs)
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(REFUSED if report.facts["early"] else CORRUPT)
+
+
+COMMANDS: dict[str, click.Command] = {"pack": pack, "verify": verify}
