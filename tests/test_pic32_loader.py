@@ -128,6 +128,10 @@ def test_a_factory_image_that_is_not_whole_is_not_programmed():
     c.store.files[golden.FACTORY_DIGEST] = sha256(good).digest()
     c.load()
     assert maker.holds(c, GOLDEN) and seen(c) == (VALID, control.FACTORY, 1)
+    # Half a digest is none.
+    c.store.files[golden.FACTORY_DIGEST] = b"half"
+    c.flash.erase(maker.BASE, maker.SLOT)
+    assert c.load().did == ["programs factory_reset.bin"]
 
 
 def test_a_page_gets_the_status_of_the_row_that_was_chosen():
@@ -307,3 +311,49 @@ def test_a_flash_that_does_not_keep_what_is_written_starts_nothing_that_is_not_w
     c.load()
     # The factory image could not be programmed either, and now the best one can.
     assert maker.holds(c, A)
+
+
+class Dice:
+    """Numbers that look thrown, the same on both interpreters."""
+
+    seed = 1
+
+    def below(self, n):
+        self.seed = (self.seed * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self.seed >> 8) % n
+
+
+def spoiled(data, dice):
+    """Some bytes changed, taken out, or put in."""
+    data = bytearray(data)
+    for _ in range(1 + dice.below(5)):
+        i = dice.below(len(data) or 1)
+        more = (b'"', b",", b"\n", b"0x", b"-1", b"\xff\xfe", b"x" * 200, b"../a")[dice.below(8)]
+        kind = dice.below(3)
+        data = data[:i] + (more if kind else b"") + data[i + (dice.below(30) if kind < 2 else 0) :]
+    return bytes(data)
+
+
+def test_whatever_page_database_and_files_hold_the_bootloader_comes_to_an_end_with_a_whole_image_or_none():
+    dice = Dice()
+    ends = set()
+    for _ in range(300):
+        c = maker.chip((("a.bin", 2, "f8", A), ("b.bin", 3, "FE", B)))
+        files = c.store.files
+        files[golden.FACTORY_DIGEST] = sha256(files[golden.FACTORY_FILE]).digest()
+        if dice.below(2):
+            c.load()
+        for name in (database.NAME, "a.bin", "b.bin", golden.FACTORY_FILE, golden.FACTORY_DIGEST):
+            if not dice.below(3):
+                files[name] = spoiled(files.get(name, b""), dice)
+        if not dice.below(4):
+            files[database.NEW] = spoiled(files.get(database.NAME, b""), dice)
+        buf = bytearray(PAGE)
+        c.flash.read(maker.BASE, buf)
+        c.flash.erase(maker.BASE, PAGE)
+        page = spoiled(buf[:256], dice)[:256]
+        c.flash.prog(maker.BASE, page + b"\xff" * (256 - len(page)) + buf[256:])
+        got = c.load()
+        ends.add(got.address is None)
+        assert got.address is None or maker.holds(c, A) or maker.holds(c, B) or maker.holds(c, GOLDEN), got
+    assert ends == {False, True}

@@ -107,7 +107,8 @@ def test_a_broker_that_refuses_or_speaks_something_else_is_left():
         CONNACK + b"\x40\2\0\1",
     ):
         found, device = trigger(said)
-        assert isinstance(found.error, LinkError) and found.error.code == "mqtt" and found.sock is None and not found.wires[0].open, said
+        assert isinstance(found.error, LinkError) and found.error.code == "mqtt", said
+        assert found.sock is None and not found.wires[0].open, said
         assert device.service.job is None
     for short in (b"\x30\0", b"\x30\1x", b"\x30\2\0\x09", b"\x30\3\xff\xffx"):
         found, device = trigger(CONNACK + short + publish(b"check"))

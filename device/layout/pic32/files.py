@@ -8,6 +8,7 @@ import os
 from hashlib import sha256
 
 from device.errors import FlashError
+from device.layout.pic32.control import PAGE
 
 
 class Folder:
@@ -85,6 +86,18 @@ class Stored:
                     raise OSError(5)
         except OSError as e:
             raise FlashError("store", "%s, byte %d: %r" % (self.name, off, e))
+
+
+class Programmed:
+    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
+
+    def __init__(self, flash, store, name):
+        self.flash = flash
+        self.head = Stored(store, name, PAGE)
+        self.size = flash.size
+
+    def read(self, off, buf):
+        (self.flash if off >= PAGE else self.head).read(off, buf)
 
 
 def digest(files, name, buf):

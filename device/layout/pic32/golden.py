@@ -30,18 +30,6 @@ class Options:
         self.feed = feed or (lambda: None)
 
 
-class Programmed:
-    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
-
-    def __init__(self, flash, store, name):
-        self.flash = flash
-        self.head = files.Stored(store, name, PAGE)
-        self.size = flash.size
-
-    def read(self, off, buf):
-        (self.flash if off >= PAGE else self.head).read(off, buf)
-
-
 class Programmer:
     """One boot: what may be in the slot, and what was done to it."""
 
@@ -129,8 +117,8 @@ class Programmer:
         if page.sealed:
             bad = self.code(page.size) != page.code
         else:
-            wanted = self.store.get(FACTORY_DIGEST, 32) if page.kind == FACTORY else None
-            whole = Programmed(self.flash, self.store, FACTORY_FILE)
+            wanted = self.promised() if page.kind == FACTORY else None
+            whole = files.Programmed(self.flash, self.store, FACTORY_FILE)
             # Where the file is not whole either it is nothing to judge by.
             bad = wanted and digest(whole, whole.size, bytearray(PAGE), self.options.feed) != wanted and self.golden()
         if bad:
@@ -164,10 +152,15 @@ class Programmer:
         if head is None or (head.status, head.kind) != (VALID, FACTORY):
             return None
         sha, n = files.digest(self.store, FACTORY_FILE, self.buf)
-        wanted = self.store.get(FACTORY_DIGEST, 32)
+        wanted = self.promised()
         if n != self.flash.size or (wanted and sha != wanted):
             return None
         return head if self.signed("factory_image.bin", sha) else None
+
+    def promised(self):
+        """The digest of the factory image, None where nobody noted one."""
+        sha = self.store.get(FACTORY_DIGEST, 32)
+        return sha if sha and len(sha) == 32 else None
 
     def last(self):
         """There is no other image. A page with a status says that all of one lies behind it."""

@@ -9,7 +9,7 @@ outside.
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
-from device.layout.pic32.golden import Options, Programmed, Programmer
+from device.layout.pic32.golden import Options, Programmer
 from device.store.writer import digest
 
 
@@ -80,7 +80,7 @@ class _Loader(Programmer):
 
     def lies(self, row):
         """Does the slot hold all of this image?"""
-        whole = Programmed(self.flash, self.store, row.name)
+        whole = files.Programmed(self.flash, self.store, row.name)
         return digest(whole, self.size, bytearray(1024), self.options.feed) == row.digest
 
     def start(self, row):

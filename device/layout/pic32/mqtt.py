@@ -1,9 +1,9 @@
 """A trigger for the update service: a message on one topic of an MQTT broker means that somebody wants it to look.
 
-MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "", "Version": 2,
-"Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures: whoever may
-publish here shall not be able to say what runs. `step()` never waits for the broker but while it connects; a line that
-was lost is made anew after a while. A packet is looked at up to its 512th byte, whatever length it claims.
+MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "",
+"Version": 2, "Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures:
+whoever may publish here shall not be able to say what runs. `step()` never waits for the broker but while it connects;
+a line that was lost is made anew after a while. Of a packet 512 bytes are kept, whatever length it claims.
 """
 
 import socket
