@@ -111,3 +111,26 @@ def test_a_dead_cell_behind_the_end_of_an_image_harms_nobody():
     control.disable(maker.slot(c))
     assert c.load().address == maker.ADDRESS and maker.holds(c, GOLDEN)
     assert c.load().did == []
+
+
+class Deadpage:
+    """A flash with a dead cell in what seals the page."""
+
+    def __init__(self, flash):
+        self.flash = flash
+        self.size, self.erase_size, self.prog_size, self.erased = flash.size, 4096, 16, 0xFF
+        self.prog, self.erase = flash.prog, flash.erase
+
+    def read(self, off, buf):
+        self.flash.read(off, buf)
+        at = maker.BASE + 12 - off
+        if 0 <= at < len(buf):
+            buf[at] &= 0xEF
+
+
+def test_an_image_whose_boots_cannot_be_counted_does_not_start_and_what_was_confirmed_does():
+    c = maker.chip((("a.bin", 2, "f8", A), ("b.bin", 3, "FE", B)))
+    c.flash = Deadpage(c.flash)
+    for _ in range(3):
+        assert c.load().address == maker.ADDRESS and maker.holds(c, A)
+    assert maker.rows(c)[1][1] == "FE", "it is not its fault"

@@ -93,7 +93,11 @@ class _Loader(Programmer):
             self.page(Control(BLANK, control.PRODUCTION, row.version, self.options.address, rest))
         self.clear(row.status & UNBOOTED)
         if row.status == DOWNLOADED:
-            self.again(lambda: control.count(self.flash, control.read(self.flash)))
+            page = control.read(self.flash)
+            if page is None:
+                # Where its boots cannot be counted it would have them without end.
+                raise FlashError("readback", "the flash does not hold the page of %s" % row.name)
+            self.again(lambda: control.count(self.flash, page))
         return self.jump(row.version)
 
 

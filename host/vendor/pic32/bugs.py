@@ -12,7 +12,7 @@ CONTROL, DATABASE, GOLDEN, LOADER = (f"{HOME}.{part}" for part in ("control", "d
 SETTLE, DOWNLOAD, MANIFEST = (f"{HOME}.{part}" for part in ("settle", "download", "manifest"))
 LOADS, HEALS, SERVES = (f"tests.test_pic32_{part}:test_" for part in ("loader", "heal", "service"))
 FORMATS, LAYS = (f"tests.test_pic32_{part}:test_" for part in ("formats", "layout"))
-COUNT = "            self.again(lambda: control.count(self.flash, control.read(self.flash)))\n"
+COUNT = "            self.again(lambda: control.count(self.flash, page))\n"
 RECORD = '        self.journal.put("armed", record.encode())\n'
 STAGE = "        self.stage(record, n, name)\n\n    def stage"
 LEAVE = "    if row:\n        row.mark(DISABLED)\n        layout.save(rows)\n    control.disable(layout.port.flash)\n"
@@ -24,6 +24,7 @@ MUTANTS = [
     Mutant(
         "a blank page is the factory's", LOADER, "return self.select(rows)", "return self.select(rows if page else [])",
     ),
+    Mutant("the factory image before what waits", LOADER, "row.status in (DOWNLOADED, VALID)", "row.status == VALID"),
     Mutant("rank what is disabled", LOADER, "row.status in (DOWNLOADED, VALID) and row not", "row not"),
     Mutant(
         "program a file that is not its row's", LOADER, "if sha != row.digest or ", "if ",

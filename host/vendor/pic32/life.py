@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from zlib import crc32
 
 from device.board import Board
 from device.errors import Refused
@@ -18,6 +19,7 @@ from device.layout.pic32.port import BASE, SLOT
 from device.store.flash import Region
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
+from host.sim.cut.oracle import Bad
 from host.sim.cut.releases import PRODUCT, SECRET, Releases
 from host.sim.cut.rig import VERDICTS as VERDICTS
 from host.sim.cut.rig import Area, Scenario
@@ -56,9 +58,10 @@ def code(size: int, seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class Pic32(Scenario):
-    """`factory`: the image that the device came with is the first one, else a row is."""
+    """Where the first image is: `factory`, it is what the device came with; `row`, the database has it."""
 
     factory: bool = False
+    row: bool = True
     slot_size: int = 0x4000
     disk: int = DISK_SECTORS
 
@@ -73,9 +76,11 @@ def _scenarios() -> dict[str, Pic32]:
         Pic32("row-hang", verdict="hangs"),
         Pic32("row-dies", verdict="dies"),
         Pic32("row-no-link", verdict="no-link"),
-        Pic32("golden", factory=True),
-        Pic32("golden-unhealthy", factory=True, verdict="unhealthy"),
-        Pic32("golden-hang", factory=True, verdict="hangs"),
+        Pic32("golden", factory=True, row=False),
+        Pic32("golden-unhealthy", factory=True, row=False, verdict="unhealthy"),
+        Pic32("golden-hang", factory=True, row=False, verdict="hangs"),
+        Pic32("both", factory=True),
+        Pic32("both-hang", factory=True, verdict="hangs"),
         Pic32("row-deflate", sizes=(8176, 12000, 9999), chunk=8192, compress="deflate"),
         Pic32("row-delta", images=RELATED, delta=True, compress="deflate", chunk=8192),
         Pic32("row-locked", locked=True, compress="deflate", chunk=8192),
@@ -86,11 +91,11 @@ def _scenarios() -> dict[str, Pic32]:
 
 SCENARIOS: dict[str, Pic32] = _scenarios()
 EXHAUSTIVE: tuple[str, ...] = ()
-QUICK = ("row", "row-unhealthy", "golden-hang")
+QUICK = ("both", "golden", "golden-unhealthy", "both-hang")
 ROOMY = "row-deflate"
-HUNT = ("row-hang", "golden")
+HUNT = ("row", "row-unhealthy", "row-hang")
 # The factory image is one of the images: where a fault takes all others, it is what has to run.
-FAULTY = ("golden", "golden-unhealthy", "golden-hang")
+FAULTY = ("golden", "both", "golden-unhealthy", "golden-hang", "both-hang")
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Pic32:
@@ -160,7 +165,9 @@ class Rig(Releases):
             Area("files", self.end + 2 * SECTOR, disk - 2 * SECTOR, DISK_WEAR, "slot", False),
         ]
         self.store = self._mount()
+        self.shipped = False
         self._fill()
+        self.shipped = True
 
     def installed(self, n: int) -> bytes:
         """The .bin of release `n`."""
@@ -175,7 +182,7 @@ class Rig(Releases):
         given = self.images[0] if s.factory else code(4800, 77)
         self.store.put(*KEPT)
         self.store.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
-        if not s.factory:
+        if s.row:
             data = self.installed(0)
             self.store.put("first.bin", data)
             row = database.row("first.bin", 2, sha256(data).digest(), "f8")
@@ -192,8 +199,30 @@ class Rig(Releases):
         self.cause = cause
         self.runs = False
         self.store = self._mount()
+        better = self.shipped and self.better()
         self.boot = loader.boot(self.slot, self.store, golden.Options(BASE, TRIALS))
+        did = self.boot.did
+        # Where the flash failed there may be a reason.
+        if better and "programs " + golden.FACTORY_FILE in did and not any("Error" in words for words in did):
+            raise Bad("factory", f"the factory image is programmed, and {better} is stored, whole and good")
         return self.boot.address is not None
+
+    def better(self) -> str:
+        """A file whose row says that it may run, that is whole, and that did not use up its boots; "" for none."""
+        page = bytearray(3)
+        self.slot.read(0, page)
+        # FC, and a zero bit for each boot that it had.
+        tried = page[0] == 0xFC and 8 - bin(page[2]).count("1") >= TRIALS
+        text = self.store.get("image_database.csv", 2048) or b""
+        new = self.store.get("image_database.new", 2048) or b""
+        if new[:8] == b"%08x" % crc32(new[9:]):
+            text = new[9:]
+        for fields in (row.split(",") for row in text.decode(errors="replace").split("\n")):
+            if len(fields) == 5 and fields[1].lower() in (("f8",) if tried else ("f8", "fe")):
+                data = self.store.get(fields[0], 1 << 20)
+                if data and sha256(data).hexdigest() == fields[4].lower():
+                    return fields[0]
+        return ""
 
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""
