@@ -123,7 +123,7 @@ class Deadpage:
 
     def read(self, off, buf):
         self.flash.read(off, buf)
-        at = maker.BASE + 12 - off
+        at = maker.BASE + 15 - off
         if 0 <= at < len(buf):
             buf[at] &= 0xEF
 

@@ -167,6 +167,15 @@ def test_a_check_comes_again_after_its_time_and_when_it_is_told_to():
     assert d.events == [4, 7] * 3
 
 
+def test_the_status_is_the_vendors():
+    d = Device(Net(**{"app.bin": B}).offer(entry(3, B)))
+    assert d.service.status == events.WAITING_FOR_TIME
+    seen = []
+    while d.service.step() == "busy":
+        seen.append(d.service.status)
+    assert seen[0] == events.CHECK_START and events.DOWNLOAD_START in seen and d.service.status == events.IDLE
+
+
 def test_a_digest_that_is_another_leaves_nothing():
     d = Device(app(B).offer(entry(3, C)))
     assert d.run() == "idle" and d.events == [4, 6, 16, 17, 19, 21] and d.service.error.code == "digest"

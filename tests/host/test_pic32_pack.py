@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from intelhex import IntelHex
 
 from device.errors import Refused
-from device.layout.pic32 import database, golden, loader
+from device.layout.pic32 import control, database, golden, loader
 from device.pipe.package import Package
 from device.store.flash import Region
 from host.cli import cli
@@ -20,7 +20,7 @@ from host.inspect import explain
 from host.sim.flash import SimFlash
 from host.sim.pic32 import Shelf
 from host.vendor import prepare
-from host.vendor.pic32 import hexfile
+from host.vendor.pic32 import hexfile, machine
 from host.vendor.pic32.binfile import LAYOUTS, binary, build_page, factory
 
 START, SIZE = LAYOUTS["3.7"]
@@ -193,6 +193,18 @@ def test_inspect_explains_each_of_the_vendors_files(tmp_path: Path) -> None:
     assert facts["boot"] == "0xb0021000" and facts["digest"] == sha256(data).hexdigest() and facts["release"] == "3.7"
     assert explain(text).facts["images"] == [{"name": "lamp.bin", "status": "fe", "number": 12}]
     assert explain(manifest).facts["takes"] == 3
+
+
+def test_inspect_of_program_flash_says_what_its_page_says_and_whether_the_code_is_whole() -> None:
+    page = control.Control(control.VALID, control.PRODUCTION, 0x12, ADDRESS, (0xFF, 0xFE, 4096 + len(CODE), bytes(32)))
+    page.code = sha256(CODE).digest()
+    for code, words in ((CODE, "whole"), (b"x" + CODE[1:], "not what was programmed")):
+        data = bytes(0x20000) + page.encode() + b"\xff" * (4096 - 256) + code
+        report = explain(data + b"\xff" * (0x100000 - len(data)))
+        assert report.kind == "flash dump" and report.facts["status"] == "f8" and report.facts["version"] == 0x12
+        assert report.tables[0].rows[-1] == ("code", f"{len(CODE):,} bytes, {words}")
+    blank = b"\xff" * machine.SIZE
+    assert "programs next" in explain(blank).text
 
 
 def test_inspect_of_a_store_says_what_comes_first_and_which_file_is_not_its_rows(tmp_path: Path) -> None:

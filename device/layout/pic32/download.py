@@ -13,6 +13,7 @@ from device.layout.pic32.events import (
     DOWNLOAD_SUCCESS,
     ERASE_FAILED,
     ERASED,
+    IDLE,
     NOT_AVAILABLE,
     TRIGGER_FAILED,
     VERIFY_FAILED,
@@ -42,6 +43,7 @@ class Download:
         self.url = url
         self.self_test = self_test or (lambda: True)
         self.callback = self.job = self.offer = self.error = None
+        self.said = IDLE
         self.done = self.reset = False
         self.progress = 0
         self.trial = self.layout.on_trial()
@@ -54,6 +56,7 @@ class Download:
             self.error = e
 
     def _tell(self, event):
+        self.said = event
         if self.callback:
             self.callback(event)
 

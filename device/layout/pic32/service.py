@@ -13,6 +13,7 @@ from device.layout.pic32.events import (
     FACTORY_RESET,
     FACTORY_RESET_SUCCESS,
     FAILURE,
+    IDLE,
     INITIATE,
     REGISTER,
     RESET,
@@ -20,6 +21,7 @@ from device.layout.pic32.events import (
     ROLLBACK_SUCCESS,
     SUCCESS,
     TRIGGER_FAILED,
+    WAITING_FOR_TIME,
 )
 
 TRIAL_MS = 600000
@@ -47,6 +49,13 @@ class Service(Download):
         if found.offer is None:
             raise Refused("manifest", (found.wrong + ["it names no image"])[0])
         self.offer = found.offer
+
+    @property
+    def status(self):
+        """The vendor's SYS_OTA_STATUS: the last event while something is done, else what is waited for."""
+        if self.job:
+            return self.said
+        return WAITING_FOR_TIME if self.period_ms and not self.done else IDLE
 
     def step(self):
         """One bounded step."""

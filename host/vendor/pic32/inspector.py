@@ -10,7 +10,8 @@ from device.layout.pic32 import control, database, golden, manifest
 from device.layout.pic32.control import DOWNLOADED, VALID
 from device.layout.pic32.files import Folder
 from host.report import Report, Table
-from host.vendor.pic32 import hexfile
+from host.sim.pic32 import PROGRAM
+from host.vendor.pic32 import hexfile, machine
 from host.vendor.pic32.binfile import LAYOUTS, PAGE
 
 TYPES = {0: "flash programmer", 1: "production", 2: "debug", 3: "factory"}
@@ -19,7 +20,7 @@ COLUMNS = ("image", "status", "number", "file")
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, None where they are nothing of this vendor's."""
-    for look in (_hex, _binary, _manifest, _database):
+    for look in (_hex, _dump, _binary, _manifest, _database):
         report = look(data)
         if report:
             return report
@@ -59,6 +60,31 @@ def _binary(data: bytes) -> Report | None:
     whole = page.status == VALID and page.kind == control.FACTORY
     kind = "control page" if len(data) <= PAGE else "factory image" if whole else "application"
     return Report(kind, f"a PIC32MZW1's {kind}", facts, [Table("", ("what", "value"), rows)])
+
+
+def _dump(data: bytes) -> Report | None:
+    """Program flash, alone or with the rest of a virtual board behind it."""
+    if len(data) not in (PROGRAM, machine.SIZE):
+        return None
+    for release in LAYOUTS:
+        slot = hexfile.slot_of(release)
+        at = slot.start & (PROGRAM - 1)
+        page = control.Control.decode(data[at : at + control.HEAD])
+        if page and page.boot == slot.address:
+            rows, facts = _page(data[at : at + control.HEAD])
+            rows += [("code", _code(data[at : at + slot.size], page))]
+            return Report("flash dump", "a PIC32MZW1's flash", facts, [Table("", ("what", "value"), rows)])
+    if len(data) == PROGRAM:
+        return None
+    # A programming was cut.
+    return Report("flash dump", "a PIC32MZW1's flash without a control page: its bootloader programs next", {}, [])
+
+
+def _code(slot: bytes, page: control.Control) -> str:
+    if not page.sealed or page.size > len(slot):
+        return "nobody noted its digest"
+    whole = sha256(slot[PAGE : page.size]).digest() == page.code
+    return f"{page.size - PAGE:,} bytes, {'whole' if whole else 'not what was programmed'}"
 
 
 def _hex(data: bytes) -> Report | None:
