@@ -1,20 +1,21 @@
-"""Puts components together into a package: the chain of chunks, the signed header. What travels is decided by pack.py.
+"""Puts components together into a package: encrypted or not, the chain of chunks, the signed header.
 
-The bytes are those of device/pipe/FORMAT.md; the device's own constants say where each field lies.
+What travels is decided by pack.py. The bytes are those of device/pipe/FORMAT.md; the device's own constants say where
+each field lies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from device.errors import Refused
+from host import encrypt, keys
 from host import format as fmt
-from host import keys
 
 CODES = {name: code for code, name in fmt.STAGES.items()}
 HEADER = 4096  # the board's buffer
@@ -73,6 +74,21 @@ class Head:
 def pieces(data: bytes, size: int) -> Iterable[bytes]:
     """`data` in pieces of `size` bytes, the last one shorter."""
     return (data[off : off + size] for off in range(0, len(data), size))
+
+
+def lock(head: Head, parts: list[Part], secrets: Sequence[bytes]) -> tuple[Head, list[Part]]:
+    """The same package encrypted for these device keys, under a new content key; without any as it was."""
+    if not secrets:
+        return head, parts
+    content = encrypt.content_key()
+    head = replace(head, recipients=encrypt.records(content, secrets))
+    return head, [sealed(part, content, i) for i, part in enumerate(parts)]
+
+
+def sealed(part: Part, content: bytes, component: int) -> Part:
+    """A component of which every chunk is encrypted, whatever its stages made of it."""
+    pieces = [encrypt.chunk(content, component, index, piece) for index, piece in enumerate(part.pieces)]
+    return replace(part, pieces=pieces, stages=("decrypt", *part.stages))
 
 
 def chain(pieces: list[bytes]) -> list[bytes]:

@@ -12,18 +12,13 @@ import re
 import secrets
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from device.errors import Refused
 from device.pipe import decrypt, trust
-
-if TYPE_CHECKING:
-    from host.assemble import Head, Part
 
 SIZE = 32
 BLOCK = 16
@@ -101,20 +96,6 @@ def chunk(content: bytes, component: int, index: int, plain: bytes) -> bytes:
     iv = _aes(content, modes.ECB(), nonce(component, index))
     n = BLOCK - len(plain) % BLOCK
     return _aes(content, modes.CBC(iv), plain + bytes([n]) * n)
-
-
-def lock(head: Head, parts: list[Part], keys: Sequence[bytes]) -> tuple[Head, list[Part]]:
-    """The same package encrypted for the device `keys`, under a new content key; without any as it was."""
-    if not keys:
-        return head, parts
-    content = content_key()
-    return replace(head, recipients=records(content, keys)), [sealed(p, content, i) for i, p in enumerate(parts)]
-
-
-def sealed(part: Part, content: bytes, component: int) -> Part:
-    """A component of which every chunk is encrypted, whatever its stages made of it."""
-    pieces = [chunk(content, component, index, piece) for index, piece in enumerate(part.pieces)]
-    return replace(part, pieces=pieces, stages=("decrypt", *part.stages))
 
 
 def _aes(key: bytes, mode: modes.ECB | modes.CBC, data: bytes) -> bytes:

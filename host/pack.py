@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from device.errors import Refused
 from host import app, keys
 from host import format as fmt
-from host.assemble import Head, Part, assemble
+from host.assemble import Head, Part, assemble, lock
 from host.bases import Base
 from host.choose import COMPRESSIONS, DECODES, Content, Means, Try, based, smallest, whole
 from host.choose import WBITS as WBITS
-from host.encrypt import key_id, lock
+from host.encrypt import key_id
 from host.vendor import layouts, prepare
 
 KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from host import delta, lzma_chunk
 from host import format as fmt
-from host.assemble import Head, Part, assemble, pieces
-from host.encrypt import lock
+from host.assemble import Head, Part, assemble, lock, pieces
 
 PRODUCT = "bench"
 VERSION = bytes((0, 2, 0, 0, 0, 0, 0, 0))

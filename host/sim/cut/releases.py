@@ -6,10 +6,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from host.assemble import Head, Part, assemble, pieces
+from host.assemble import Head, Part, assemble, pieces, sealed
 from host.choose import WBITS, deflated
 from host.delta import plan
-from host.encrypt import records, sealed
+from host.encrypt import records
 from host.format import FIRMWARE
 from host.pack import version_bytes
 from host.sim.cut.rig import Scenario
