@@ -93,6 +93,7 @@ def test_rows_that_lack_a_column_or_have_one_too_long_are_not_whole_and_not_writ
     rows = database.parse("a.bin,FE\n%s,FE,1,0x01,%s\nb.bin,%s,1,0x01,%s" % ("n" * 101, "0" * 64, "f" * 31, "0" * 64))
     assert [r.whole for r in rows] == [False] * 3
     assert not database.parse("a.bin,FE,1,0x01,12")[0].whole
+    assert not database.parse("../a.bin,FE,1,0x01," + "0" * 64)[0].whole, "a name has no path in it"
     assert database.encode(rows + database.parse(TEXT)) == TEXT
 
 
@@ -222,8 +223,19 @@ def test_versions_to_erase_need_no_image():
 
 
 def test_what_is_no_manifest_is_refused():
-    for text in (b"", b"[]", b"{}", b'{"ota": 1}', b'{"ota": {"Version": 1}}', b"<html>", b'{"ota": ['):
+    for text in (b"", b"[]", b"{}", b'{"ota": 1}', b'{"ota": {"Version": 1}}', b"<html>", b'{"ota": [', b"[" * 8000):
         raises(Refused, "manifest", manifest.parse, text)
+
+
+def test_what_is_nested_without_end_is_no_manifest():
+    for deep in (b"[", b'{"a":'):
+        text = b'{"ota": [' + deep * 1300 + b"]}"
+        raises(Refused, "manifest", manifest.parse, text)
+        whole = b'{"ota": [' + deep * 1300 + b"1" + {b"[": b"]"}.get(deep, b"}") * 1300 + b"]}"
+        try:
+            assert manifest.parse(whole).offer is None
+        except Refused as e:
+            assert e.code == "manifest"
 
 
 class Body:

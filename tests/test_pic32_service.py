@@ -5,11 +5,11 @@ from hashlib import sha256
 from io import BytesIO
 
 from device.errors import LinkError, Refused
-from device.layout.pic32 import events, p256
+from device.layout.pic32 import database, events, p256
 from device.layout.pic32.service import Service
 from tests import pic32_maker as maker
 from tests.expect import raises
-from tests.test_pic32_loader import GOLDEN, A, B, C
+from tests.test_pic32_loader import GOLDEN, A, B, C, Deaf
 
 URL = "http://h/manifest.json"
 # RFC 6979, A.2.5: P-256 with SHA-256 over "sample".
@@ -239,6 +239,26 @@ def test_the_self_test_confirms_waits_and_goes_back():
         assert d.service.step() == "reset"
         d.reset()
         assert maker.holds(d.chip, A) and why in d.board.layout.failure()[1]
+
+
+def test_a_verdict_that_cannot_be_written_is_written_later():
+    for verdict, word in ((True, "idle"), (False, "reset")):
+        d = Device(app(B).offer(entry(3, B)))
+        d.run()
+        d.reset(lambda verdict=verdict: verdict)
+        port = d.board.layout.port
+        good, port.files = port.files, Deaf(port.files, (database.NEW, database.NAME))
+        assert d.service.step() == "trial" and d.service.error.code == "store" and d.service.trial
+        port.files = good
+        assert d.service.step() == word
+
+
+def test_a_store_that_fails_in_a_check_is_a_failed_check():
+    d = Device(Net().offer('{"Version": 2, "EraseVer": true}'))
+    d.service.step()
+    port = d.board.layout.port
+    port.files = Deaf(port.files, (database.NEW, database.NAME))
+    assert d.run() == "idle" and d.events == [4, 5] and d.service.error.code == "store"
 
 
 def test_a_version_is_erased_but_never_the_one_that_runs():

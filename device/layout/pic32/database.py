@@ -46,12 +46,13 @@ def coded(n):
 
 
 class Row:
-    """One image. `whole` is false for a row that lacks a column, or has one that is too long."""
+    """One image. `whole` is false for a row that lacks a column, has one that is too long, or leaves the store."""
 
     def __init__(self, fields):
         self.fields = fields
         self.whole = (
             len(fields) >= 5
+            and "/" not in fields[0]
             and max(map(len, fields[:5])) <= _TEXT
             and max(map(len, fields[1:4])) <= _NUMBER
             and _digest(fields[4]) is not None

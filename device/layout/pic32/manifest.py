@@ -67,8 +67,8 @@ def _lower(entry):
     if isinstance(entry, (bytes, bytearray)):
         try:
             entry = loads(entry)  # type: ignore[type-var]  # the stubs know no bytearray here
-        except ValueError as e:
-            # Not this entry alone: where it ends nobody knows.
+        except (ValueError, RuntimeError) as e:
+            # RuntimeError: nested without end. Not this entry alone: where it ends nobody knows.
             raise SyntaxError(str(e))
     if not isinstance(entry, dict):
         raise ValueError("is %s, wanted an object" % type(entry).__name__)

@@ -10,6 +10,7 @@ from device.layout.pic32 import manifest
 from device.layout.pic32.download import Download
 from device.layout.pic32.events import (
     CHECK,
+    CHECK_FAILED,
     FACTORY_RESET,
     FACTORY_RESET_SUCCESS,
     FAILURE,
@@ -72,7 +73,10 @@ class Service(Download):
             next(self.job)  # type: ignore[arg-type]
             return "busy"
         except StopIteration:
-            self.job = None
+            pass
+        except (OSError, OtaError) as e:
+            self._fail(CHECK_FAILED, e)
+        self.job = None
         self.ask = False
         self.due = self.board.ticks_ms()
         return "reset" if self.reset else "idle"
@@ -121,12 +125,22 @@ class Service(Download):
             if self.board.since(self.began) < self.board.setting("trial_ms", TRIAL_MS, 432000000):
                 return "trial"
             why = "no verdict"
+        try:
+            if verdict:
+                self.layout.confirm()
+            else:
+                self.layout.retreat(why)
+        except (OSError, OtaError) as e:
+            # The trial goes on until it is written.
+            self.error = e
+            return "trial"
         self.trial = None
-        if verdict:
-            self.layout.confirm()
+        if not verdict:
+            self.reset = True
+            return "reset"
+        try:
             self.layout.tidy()
-            self.board.relax()
-            return "idle"
-        self.layout.retreat(why)
-        self.reset = True
-        return "reset"
+        except OtaError as e:
+            self.error = e
+        self.board.relax()
+        return "idle"
