@@ -9,8 +9,8 @@ from struct import pack
 
 from device.errors import FlashError, NotNow, Refused
 from device.layout.pic32 import control, database, files
-from device.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, VALID
-from device.layout.pic32.golden import FACTORY_FILE, TRIES
+from device.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
+from device.layout.pic32.files import FACTORY_FILE
 from device.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
 from device.store.flash import Region
 from device.store.records import FIRMWARE, Records

@@ -18,6 +18,8 @@ FMT = "<BBBBIII32s"
 PRODUCTION, DEBUG, FACTORY = 1, 2, 3
 BLANK, DOWNLOADED, UNBOOTED, VALID, DISABLED = 0xFF, 0xFE, 0xFC, 0xF8, 0xF0
 NAMES = {BLANK: "blank", DOWNLOADED: "downloaded", UNBOOTED: "not confirmed", VALID: "valid", DISABLED: "disabled"}
+# Boots that an image has to be confirmed in.
+TRIES = 3
 # What a build carries in place of its size.
 NO_SIZE = 0xFFFFFFFF
 MAGIC = b"MPO1"

@@ -20,7 +20,7 @@ from device.layout.pic32.events import (
     VERIFY_START,
     VERIFY_SUCCESS,
 )
-from device.layout.pic32.golden import FACTORY_FILE
+from device.layout.pic32.files import FACTORY_FILE
 from device.layout.pic32.port import judge
 from device.stream import pull
 

@@ -8,11 +8,3 @@ VERIFY_START, VERIFY_SUCCESS, VERIFY_FAILED = 19, 20, 21
 DB_ENTRY, ERASE_FAILED, ERASED, DATABASE_FULL = 25, 26, 27, 28
 SUCCESS, FAILURE = 0, 1
 REGISTER, CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK = 0, 1, 2, 3, 4, 5
-
-# What an application may print of a status.
-WORDS = (
-    "idle,waiting for the network,waiting for the core,waiting for its time,check,check failed,available,not available,"
-    "could not be triggered,factory reset,factory reset failed,rollback,rollback failed,no base for the patch,patch,"
-    "patched,download,downloaded,download failed,verify,verified,not verified,verify the patch,patch verified,"
-    "patch not verified,database entry,erase failed,erased,database full,none"
-).split(",")

@@ -10,6 +10,10 @@ from hashlib import sha256
 from device.errors import FlashError
 from device.layout.pic32.control import PAGE
 
+# The image that the device came with, and its 32 bytes of SHA-256.
+FACTORY_FILE = "factory_reset.bin"
+FACTORY_DIGEST = "factory_image_digest.txt"
+
 
 class Folder:
     """The files of the store at `root`. Errors are OSError, as the file system gives them."""

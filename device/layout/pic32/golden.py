@@ -7,14 +7,11 @@ from collections import namedtuple
 
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
-from device.layout.pic32.control import BLANK, FACTORY, PAGE, VALID, Control
+from device.layout.pic32.control import BLANK, FACTORY, PAGE, TRIES, VALID, Control
+from device.layout.pic32.files import FACTORY_DIGEST, FACTORY_FILE
 from device.store.flash import Region
 from device.store.writer import digest
 from device.stream import pull
-
-FACTORY_FILE = "factory_reset.bin"
-FACTORY_DIGEST = "factory_image_digest.txt"
-TRIES = 3
 
 # Where the processor goes, None for nowhere; the version that runs, as the page has it; what was done, in words.
 Boot = namedtuple("Boot", ("address", "version", "did"))

@@ -3,8 +3,7 @@
 from device.errors import Refused
 from device.layout.pic32 import control, database
 from device.layout.pic32.control import FACTORY, PAGE
-from device.layout.pic32.files import Programmed
-from device.layout.pic32.golden import FACTORY_FILE
+from device.layout.pic32.files import FACTORY_FILE, Programmed
 
 # The rows that the store keeps beside the factory image, and where the slot lies since release 3.7.
 IMAGES = 2

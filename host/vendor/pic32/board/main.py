@@ -9,6 +9,7 @@ from wiring import Board
 
 from device.layout.pic32 import events
 from device.layout.pic32.service import Service
+from device.layout.pic32.words import WORDS
 from device.link.http import Http
 
 board = Board()
@@ -26,7 +27,7 @@ except ImportError:
 
 def told(event):
     """The application's callback, with the vendor's numbers."""
-    print("ota: %d %s" % (event, events.WORDS[event]))
+    print("ota: %d %s" % (event, WORDS[event]))
 
 
 service = Service(board, link.fetch, settings.get("service"), getattr(app, "health", None))
