@@ -1,9 +1,11 @@
 """Updates of a PIC32MZW1 through the installer: trials, going back, the store's limits, and pairs that a cut parted."""
 
+import sys
+
 from device.agent import Agent
 from device.errors import FlashError, NotNow, Refused
 from device.installer import install
-from device.layout.pic32 import control, database, golden
+from device.layout.pic32 import control, database, golden, make
 from device.layout.pic32.control import DISABLED, VALID
 from host.sim.pic32 import ChipBoard
 from host.sim.plain import Reset
@@ -321,3 +323,20 @@ def test_a_reset_is_a_reset_to_whoever_plays_the_board():
     except Reset:
         pass
     assert golden.FACTORY_FILE in c.store.files
+
+
+def test_a_board_that_was_made_without_its_wiring_gets_it():
+    c, board = chip(("a.bin", 2, "f8", A))
+
+    class Wiring:
+        def Board(self):
+            return board
+
+    class Shipped:
+        pass
+
+    sys.modules["wiring"] = Wiring()
+    try:
+        assert make(Shipped()).port.files is c.store
+    finally:
+        sys.modules.pop("wiring")

@@ -123,8 +123,7 @@ def application(wire, config):
         if not config["repl"]:
             run(wire, config["program"], names)
         return
-    # A prompt that came back after a Ctrl-C has what boot.py had set up too.
-    if run(wire, "boot.py", names) and config["main"] and not config["repl"]:
+    if not config["repl"] and run(wire, "boot.py", names) and config["main"]:
         while config["behaviour"] == "hangs":
             time.sleep(1)
         run(wire, "main.py", names)

@@ -83,6 +83,10 @@ class Listener:
         out.print(f"  [dim]>>>[/] {escape(line)}")
         os.write(self.fd, line.encode() + b"\r")
 
+    def restart(self) -> None:
+        """After a command on the console main.py goes on with a soft reset."""
+        os.write(self.fd, b"\r\x02\x04")
+
     def close(self) -> None:
         """Before somebody else wants the port."""
         os.close(self.fd)
@@ -216,9 +220,9 @@ def gone_back(demo: Demo, board: VirtualBoard) -> None:
     """Act 3: an image that boots, and is not well."""
     act(3, "A bad release: it boots, but its self-test says no")
     board.behave(machine.firmware(demo.folder / "lamp3.hex"), "unhealthy")
-    restart(board)
     demo.release(3, 3)
     console = Listener(board.port)
+    console.restart()
     console.until("programs lamp3.bin")
     console.until("programs lamp2.bin")
     console.until("not available")
@@ -238,13 +242,6 @@ def restored(demo: Demo, board: VirtualBoard) -> None:
     console.until("not available")
     console.close()
     demo.runs(1)
-
-
-def restart(board: VirtualBoard) -> None:
-    """After a command on the console main.py goes on with a soft reset."""
-    fd = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
-    os.write(fd, b"\r\x02\x04")
-    os.close(fd)
 
 
 def act(number: int, title: str) -> None:
