@@ -1,6 +1,6 @@
 """Other updaters of application files under the same power cuts, on the same models of LittleFS and FAT.
 
-    python -m host.sim.cut.files_peers FOLDER    fetches them there with pip, once, and prints a table
+    python -m host.sim.cut.files_peers [FOLDER]    fetches them with pip, once, to build/peers or there; prints a table
 
 Each brings five changed files, one of them in a folder, the way its own code does; only the network and the serial
 line are stand-ins. The power goes before, inside and after every operation of the file system. Then the peer's own code
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from host.sim.cut.rig import ROOT
 from host.sim.flash import PowerCut
 from host.sim.fs import Disk, Fat, LittleFs, Stand
 
@@ -218,4 +219,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(*sys.argv[1:2] or [ROOT / "build" / "peers"]))
