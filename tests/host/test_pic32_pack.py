@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from intelhex import IntelHex
 
 from device.errors import Refused
-from device.layout.pic32 import control, database, golden, loader
+from device.layout.pic32 import control, database, golden, loader, p256
 from device.pipe.package import Package
 from device.store.flash import Region
 from host.cli import cli
@@ -156,6 +158,19 @@ def test_pack_writes_the_release_and_finds_the_hex_by_itself(tmp_path: Path, mon
     assert [e["Version"] for e in entries] == [2, 3, 4], "the newest is last, where older services look"
     assert run("pack", "--layout", "pic32", "--version", 1000).exit_code != 0
     assert run("pack", "--layout", "pic32", "--start", "x").exit_code == 2
+
+
+def test_pack_with_a_key_signs_and_prints_what_the_boards_settings_take(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "p256.pem").write_bytes(key.private_bytes(*form))
+    (tmp_path / "lamp.hex").write_bytes(app())
+    words = ("--version", 3, "--url", "http://h", "--key", tmp_path / "p256.pem", "-o", tmp_path)
+    done = run("pack", "--layout", "pic32", tmp_path / "lamp.hex", *words)
+    assert done.exit_code == 0, done.output
+    public = bytes.fromhex(next(line for line in done.output.splitlines() if "service_key" in line).split()[1])
+    entry = json.loads((tmp_path / "manifest.json").read_text())["ota"][0]
+    assert p256.verify_text(public, entry["Signature"], bytes.fromhex(entry["Digest"]))
 
 
 def test_a_signed_package_of_a_hex_is_a_package_like_others(tmp_path: Path) -> None:

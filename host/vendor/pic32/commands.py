@@ -60,6 +60,10 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     for name, data in made.items():
         (out / name).write_bytes(data)
     _tell(out, made, image, as_json)
+    if options.key and not as_json:
+        from host import show
+
+        show.out.print(f"service_key  {packer.public(options.key).hex()}", markup=False, soft_wrap=True)
 
 
 def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
@@ -73,7 +77,7 @@ def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
         return
     for name, data in made.items():
         show.out.print(f"{out / name}  {len(data):,} bytes", markup=False)
-    show.out.print(f'"Digest":"{digest}"', markup=False)
+    show.out.print(f'"Digest":"{digest}"', markup=False, soft_wrap=True)
 
 
 def _number(text: str | None, default: int) -> int:
