@@ -123,6 +123,14 @@ def test_a_database_is_the_old_one_or_the_new_one_wherever_the_power_goes():
     assert len(seen) == 2
 
 
+def test_bytes_that_are_no_ascii_are_kept():
+    store = Shelf()
+    text = b"caf\xe9.bin,FE,1,0x01," + b"ab" * 32
+    store.put(database.NAME, text)
+    database.save(store, database.load(store))
+    assert store.get(database.NAME, 999) == text
+
+
 def test_a_database_of_five_rows_survives_each_change():
     store = Shelf()
     rows = []

@@ -124,7 +124,12 @@ def _quoted(field):
 
 
 def _text(data):
+    # A character for each byte: what is no ASCII is kept as it is.
     return "".join([chr(c) for c in data])
+
+
+def _bytes(text):
+    return bytes([ord(c) for c in text])
 
 
 def load(files):
@@ -141,7 +146,7 @@ def load(files):
 
 def save(files, rows):
     """Replace the database: after a cut at any point it is the old one or this."""
-    text = encode(rows).encode()
+    text = _bytes(encode(rows))
     files.put(NEW, _head(text) + text)
     files.put(NAME, text)
     files.remove(NEW)
@@ -160,6 +165,6 @@ def drop(files, rows=()):
     """No database any more: the factory image comes next. `rows` say why."""
     files.remove(OLD)
     if rows:
-        files.put(OLD, encode(rows).encode())
+        files.put(OLD, _bytes(encode(rows)))
     files.remove(NEW)
     files.remove(NAME)
