@@ -20,7 +20,8 @@ from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 
 from host.push.bench import ROOT, micropython
-from host.vendor.pic32 import hexfile, packer
+from host.sim.board import VirtualBoard, create_for, mpota_files
+from host.vendor.pic32 import demo, hexfile, machine, packer
 from tests.host.test_pic32_https import DONE, B, pem, serve
 
 # Real processes and a real broker can lose a race on a busy machine.
@@ -117,3 +118,34 @@ def test_a_message_at_a_broker_brings_an_update(broker: Brokers, interpreter: st
         options = packer.Options(hexfile.slot_of("3.7"), key=key, number=3, base=server.url(""))
         entry = packer.entry("app.bin", B, options)
         assert told(broker, program, given, json.dumps(entry).encode()) == [DONE[2:], None, armed, 0xF0]
+
+
+def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_path: Path) -> None:
+    shelf = demo.serve(tmp_path / "shelf")
+    url = f"http://127.0.0.1:{shelf.server_address[1]}"
+    data = machine.image(1, 50_001)
+    options = packer.Options(hexfile.slot_of("3.7"), number=7, base=url)
+    (tmp_path / "shelf" / "new.bin").write_bytes(data)
+    text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))
+    (tmp_path / "shelf" / "manifest.json").write_bytes(text)
+    link = {"host": "127.0.0.1", "port": broker.port, "topic": TOPIC}
+    settings = {"product": "lamp", "layout": "pic32", "service": url + "/manifest.json", "period_ms": 0, "mqtt": link}
+    path = create_for("pic32", tmp_path / "b.bin", machine.image(0, 40_001), mpota_files(settings, layout="pic32"))
+    try:
+        with VirtualBoard(path) as board:
+            console = demo.Listener(board.port)
+            console.until("keeps the factory image")
+            for _ in range(20):
+                # Nobody tells from outside when a board has subscribed.
+                broker.publish(b"check")
+                try:
+                    console.until("database entry", 2)
+                    break
+                except TimeoutError:
+                    continue
+            console.until("programs new.bin")
+            console.until("confirmed")
+            console.close()
+    finally:
+        shelf.shutdown()
+        shelf.server_close()
