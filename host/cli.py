@@ -289,9 +289,11 @@ with a manifest it decides by itself; without one, `confirm` keeps it, else it i
 
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
-    LinkError: ("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "OSError", "MemoryError"),
+    LinkError: (
+        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "OSError", "MemoryError"),
+    ),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }

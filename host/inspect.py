@@ -70,7 +70,7 @@ def want_package(data: bytes) -> None:
         return
     seen = _vendor(data)
     if seen:
-        article = "an" if seen.kind[0] in "aeiou" else "a"
+        article = "an" if seen.kind[0] in "aeiouR" else "a"
         advice = "`pack` it first" if seen.kind in ("application", "merged image") else "`pack` makes one of a firmware"
         raise Refused("format", f"this is no package but {article} {seen.kind}: {advice}")
     name = _stranger(data)

@@ -22,7 +22,7 @@ from host.bases import Base
 from host.choose import COMPRESSIONS, DECODES, Content, Means, Try, based, smallest, whole
 from host.choose import WBITS as WBITS
 from host.encrypt import key_id
-from host.vendor import layouts, prepare
+from host.vendor import alone, layouts, prepare
 
 KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
 
@@ -97,6 +97,8 @@ def goods(
             raise Refused("firmware", f"boards of layout {layout!r} take no firmware: give --app or --resource alone")
         image, notes, facts = prepare(layout, firmware)
         made = Goods([Content(fmt.FIRMWARE, "firmware", image)], notes, facts)
+    if (files or resources) and alone(layout):
+        raise Refused("kind", f"boards of layout {layout!r} take firmware alone: leave --app and --resource off")
     if files:
         made.contents.append(Content(fmt.FILES, "files", files.data))
         made.notes += files.notes
@@ -112,6 +114,10 @@ def goods(
 def packages(given: Goods, options: Options, key: rsa.RSAPrivateKey | None, bases: Sequence[Base] = ()) -> list[Packed]:
     """The full package first, then one for each of the `bases` that makes it smaller."""
     check(options, bool(bases))
+    if bases and alone(options.layout):
+        raise Refused(
+            "base", f"boards of layout {options.layout!r} keep nothing that a delta could stand on: no --base"
+        )
     means = options.means()
     ways = [whole(content, means) for content in given.contents]
     full = seal([smallest(parts, means) for parts in ways], given, options, key)

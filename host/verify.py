@@ -119,10 +119,10 @@ def _part(package: Package, i: int, data: bytes, rows: list[app.Row]) -> Iterato
 
 
 def _image(package: Package, part: Component, found: bytes) -> str:
-    image, _, seen = prepare(package.layout, found)
+    image, notes, seen = prepare(package.layout, found)
     if len(image) != len(found):
         raise Refused("image", f"{part.name} has {len(found):,} bytes and the image inside {len(image):,}")
-    return f"the bootloader takes it: {', '.join(f'{k} {v}' for k, v in seen.items())}"
+    return f"{'; '.join(notes) or 'the bootloader takes it'}: {', '.join(f'{k} {v}' for k, v in seen.items())}"
 
 
 def base_of(part: Component, bases: Sequence[Mapping[Place, bytes]] | None) -> Rom | None:

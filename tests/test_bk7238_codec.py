@@ -208,6 +208,20 @@ def test_each_flipped_bit_of_a_journal_sector_loses_no_more_than_what_it_is_in()
         assert log.Log(region).last("a") == b"one", i
 
 
+def test_a_blank_sector_says_a_length_that_a_chip_of_32_bits_takes_for_no_index():
+    keep = log.unpack
+    # On this machine an index may have 63 bits: what is 0xFFFFFFFF there must be more here.
+    log.unpack = lambda *args: [n if isinstance(n, bytes) or n < 1 << 31 else n << 40 for n in keep(*args)]
+    try:
+        region = journal()[1]
+        assert log.Log(region).last("a") is None
+        log.Log(region).put("a", b"x")
+    finally:
+        log.unpack = keep
+    # The other sector is blank still.
+    assert log.Log(region).last("a") == b"x"
+
+
 def test_a_journal_that_has_no_room_says_so_and_keeps_what_it_has():
     region = journal()[1]
     full = log.Log(region)

@@ -118,6 +118,8 @@ def test_what_the_header_shows_is_refused_with_no_erase():
         (package(NEW, 0), "algorithm"),
         (package(NEW, rbl.XOR), "algorithm"),
         (package(NEW, rbl.AES | rbl.QUICKLZ), "quicklz"),
+        (package(NEW, rbl.AES | 0x500), "0x500"),
+        (package(NEW, rbl.AES | 0x10000), "0x10002"),
         (package(NEW, name=b"bootloader"), "name"),
         (package(NEW, raw=127), "sizes"),
         (package(NEW, raw=0x110000), "sizes"),
@@ -137,7 +139,7 @@ def test_what_only_the_body_shows_is_found_before_the_restart():
     bad[5000] ^= 1
     for staged, word in (
         (bytes(bad), "body CRC"),
-        (package(NEW, hash=7), "hash"),
+        (package(NEW, hash=7), "another key"),
         (package(NEW, raw=len(NEW) - 1), "length"),
         (package(NEW, raw=len(NEW) + 1), "length"),
         (package(linked(NEW, 0x200000)), "linked"),
@@ -185,6 +187,58 @@ def test_tables_that_disagree_are_named_and_no_update_begins():
     assert "no partition table" in boot(it).layout.status()["updates"]
 
 
+def test_a_row_that_the_loaders_table_has_not_or_has_otherwise_is_named():
+    it = chip()
+    missing = dict(it.rows)
+    del missing[b"download"]
+    row = it.rows[b"download"]
+    raw = dict(it.rows)
+    raw[b"download"] = table.Entry(b"download", table.CODE, row.offset, row.size)
+    for theirs, words in (
+        (missing, "the loader has none, the application 0x132000"),
+        (raw, "only one of them with CRCs"),
+    ):
+        code = it.part(b"bootloader")
+        code.erase(sim.TABLE_AT, code.size - sim.TABLE_AT)
+        code.prog(sim.TABLE_AT, b"".join([theirs[name].encode() for name in theirs]))
+        # What runs is not asked to start: a loader with such a table does nothing.
+        layout = it.run(soc.HARD).layout
+        assert words in layout.status()["updates"], layout.status()["updates"]
+        raises(Refused, "table", layout.ready)
+
+
+def test_a_version_that_is_no_text_does_not_take_the_status_away():
+    it = chip()
+    assert installed(it, package(NEW, version=b"1\xff\n"), 1, 1).layout.status()["rbl"] == "1\\xff\\n"
+
+
+def test_a_cut_inside_confirm_lends_no_version_to_an_image_that_is_given_up_after_all():
+    it = chip()
+    board = installed(it, package(NEW), 1, 1)
+    assert run(board, release(package(NEWER), 1, 2).bytes())[0] == "reset"
+    board = boot(it)
+    journal = board.layout.journal
+    keep = journal.put
+
+    def cut(tag, data):
+        keep(tag, data)
+        if tag == "header":
+            raise KeyboardInterrupt
+
+    journal.put = cut
+    try:
+        board.layout.confirm()
+        raise AssertionError("no cut")
+    except KeyboardInterrupt:
+        pass
+    board = boot(it)
+    assert board.layout.version() == packages.version(1, 2)
+    board.layout.retreat("unhealthy")
+    assert board.layout.version() is None
+    # So the version before it is no news that "runs already".
+    assert installed(it, package(NEW, time=7), 1, 1).layout.version() == packages.version(1, 1)
+
+
 def test_status_says_what_the_vendors_page_asks_about():
     it = chip()
     it.radio = (False, None)
@@ -212,6 +266,17 @@ def test_status_says_what_the_vendors_page_asks_about():
     assert (status["version"], status["rbl"], status["can go back"]) == ("1.1.0", "1.0.1", False)
 
 
+def test_a_radio_that_fails_does_not_take_the_status_away():
+    board = boot(chip())
+
+    def broken():
+        raise OSError(5)
+
+    board.layout.port.radio = broken
+    found = board.layout.status()["findings"]
+    assert len(found) == 5 and found[1].startswith("Wi-Fi: the radio does not answer, OSError(5")
+
+
 def test_an_image_that_is_not_wanted_stays_says_why_and_lets_the_next_one_in():
     it = chip()
     assert run(boot(it), release(package(NEW), 1, 1).bytes())[0] == "reset"
@@ -229,7 +294,9 @@ def test_trials_are_counted_and_used_up_they_end_the_trial():
     it = chip()
     assert run(boot(it), release(package(NEW), 1, 1).bytes())[0] == "reset"
     for left in (2, 1, 0):
-        assert boot(it, soc.WDT).layout.on_trial().trials == left
+        layout = boot(it, soc.WDT).layout
+        assert layout.on_trial().trials == left
+        assert layout.status()["findings"][-1] == "last download: installed, on trial"
     board = boot(it, soc.WDT)
     assert not board.layout.on_trial()
     assert board.layout.status()["failed"]["reason"] == "watchdog"
@@ -239,7 +306,7 @@ def test_by_hand_there_is_no_way_back_but_an_update_that_waits_is_dropped():
     it = chip()
     board = boot(it)
     error = raises(NotNow, "rollback", board.layout.rollback, "by hand")
-    assert "older version" in str(error)
+    assert "as a newer version" in str(error)
     assert run(board, release(package(NEW), 1, 1).bytes())[0] == "reset"
     board = it.run(soc.SOFT)
     raises(NotNow, "staged", board.layout.confirm)

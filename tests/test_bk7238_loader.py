@@ -3,7 +3,7 @@
 The vendor's own results are in tests/replay_bk7238.py; here are the gates around the copier, and where it is safer.
 """
 
-from device.layout.bk7238 import copier, loader, rbl
+from device.layout.bk7238 import copier, loader, rbl, table
 from host.sim import bk7238 as sim
 from host.sim.flash import PowerCut, SimFlash
 from tests.rbl_maker import application, gzipped, linked, made, package
@@ -136,6 +136,47 @@ def test_an_image_with_crcs_or_linked_elsewhere_is_refused():
         refuses(package(linked(NEW, word)), copier.VERIFY)
     for word in (0x10000, 0x120000):
         assert chip(package(linked(NEW, word))).boot().code == copier.DONE
+
+
+def test_what_only_our_own_packages_have_of_lzma_is_no_lzma_of_this_family():
+    """Props that say "plain bytes follow", and a range coder whose first byte is not 0."""
+    for props, first in ((255, 0), (225, 0), (0x5D, 1)):
+        stream = bytes((props, 0, 0, 1, 0)) + b"\xff" * 8 + bytes((first,)) + NEW
+        head, body = made(NEW, stream, rbl.AES | rbl.LZMA)
+        refuses(head.encode() + body, copier.VERIFY)
+
+
+def test_an_image_that_fills_its_partition_up_to_the_header_is_installed_and_one_byte_more_is_not():
+    rows = {
+        b"bootloader": table.Entry(b"bootloader", table.CODE, 0, 0x10000),
+        b"app": table.Entry(b"app", table.CODE, 0x10000, 0x10000),
+        b"download": table.Entry(b"download", table.DATA, 0x22000, 0x11000),
+    }
+    most = 0x10000 - rbl.SIZE
+    for size, algo in ((most, rbl.AES), (most - 1, rbl.AES | rbl.GZIP), (most + 1, rbl.AES)):
+        image = application(size, 2)
+        staged = package(image, algo)
+        it = sim.Chip(SETTINGS, None, None, rows, 0x33000)
+        it.write_loader()
+        it.write(OLD)
+        it.part(b"download").prog(0, staged)
+        got = it.boot()
+        assert got.starts and got.code == (copier.CHECK if size > most else copier.DONE), (size, got.why)
+        if size <= most:
+            assert it.image(size) == image and loader.saved(it.part(b"app"))[0] == staged[: rbl.SIZE]
+
+
+def test_a_package_that_fills_download_to_the_last_byte_is_installed():
+    rows = table.entries(sim.SIZE)
+    rows[b"download"] = table.Entry(b"download", table.DATA, 0x1DB000, 0x5000)
+    image = application(0x5000 - rbl.SIZE - 1, 2)
+    staged = package(image)
+    assert len(staged) == 0x5000
+    it = sim.Chip(SETTINGS, None, None, rows)
+    it.write_loader()
+    it.write(OLD)
+    it.part(b"download").prog(0, staged)
+    assert it.boot().code == copier.DONE and it.image(len(image)) == image
 
 
 def test_padding_of_any_packer_is_read_as_the_vendors_loader_does():

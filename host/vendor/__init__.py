@@ -13,6 +13,12 @@ def layouts() -> list[str]:
     return sorted(p.parent.name for p in Path(__file__).parent.glob("*/prepare.py"))
 
 
+def alone(layout: str) -> bool:
+    """Do its boards take a whole firmware and nothing else, no files and no deltas? ALONE in its prepare.py says so."""
+    found = layout in layouts() and getattr(import_module(f"host.vendor.{layout}.prepare"), "ALONE", False)
+    return bool(found)
+
+
 def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
     """The bytes that go to the target, notes for a person, and facts; refused where the loader would refuse them."""
     if layout not in layouts():

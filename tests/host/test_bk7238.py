@@ -3,16 +3,18 @@
 import base64
 import gzip
 import json
+import random
 import re
 import struct
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
 
 from device.errors import Refused
-from device.layout.bk7238 import copier, rbl, table
+from device.layout.bk7238 import coded, copier, rbl, table
 from host import cli
 from host.inspect import explain
 from host.sim import bk7238 as sim
@@ -20,6 +22,7 @@ from host.sim.board import VirtualBoard, create_for, mpota_files
 from host.sim.flash import SimFlash
 from host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
+from tests.host import viper32
 from tests.rbl_maker import application, package, payload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -189,6 +192,8 @@ def test_fastlz_of_both_levels_is_read():
         lambda: quick.quicklz(bytes((0x49, 20, 9)) + bytes(30)),
         lambda: quick.quicklz(bytes((0x4D, 20, 30)) + b"\xff\xff\xff\xff" + bytes(30)),
         lambda: quick.fastlz(b"\x60abc"),
+        lambda: quick.unpack(b"\0\0\0\x00", "fastlz"),
+        lambda: quick.fastlz(b"\x20a\xe0" + b"\xff" * 300 + b"\0\0"),
     ],
 )
 def test_broken_blocks_are_errors(call):
@@ -263,6 +268,179 @@ def test_a_window_that_the_loaders_heap_is_not_known_to_hold_is_named():
     assert [name for name, wrong in found if wrong] == ["window"]
 
 
+def test_a_distance_beyond_the_window_that_is_said_is_refused_as_the_vendors_decoder_does():
+    noise = bytes(random.Random(7).randbytes(4000))
+    app = application(1000) + noise + application(5000, 2) + noise
+    data = packer.pack(app, options("lzma", "none"))
+    body = bytearray(replay_bk7238.plain(data, rbl.Header.decode(data[:96])))
+    for window, failed in ((16384, []), (9003, []), (4096, ["decode"]), (0, ["decode"])):
+        body[1:5] = struct.pack("<I", window)
+        made, sealed = replay_bk7238.made(app, bytes(body), 0x402)
+        staged = made.encode() + sealed
+        assert [name for name, wrong in verdict.checks_for(staged) if wrong] == failed, window
+        it = sim.Chip({"product": "lamp"}, None)
+        it.write_loader()
+        it.part(b"download").prog(0, staged)
+        assert it.boot().code == (copier.VERIFY if failed else copier.DONE)
+
+
+def damaged(r):
+    """(image, package): bytes of the compressed stream and the length are changed, then all is sealed."""
+    app = application(r.randrange(200, 3000), r.randrange(1, 9))
+    app = app[:40] + r.randbytes(len(app) - 40) if r.random() < 0.5 else app
+    kind = r.choice(["none", "gzip", "lzma"])
+    stream = bytearray(packer.COMPRESS[kind](app))
+    for _ in range(r.choice([0, 1, 1, 2])):
+        stream[r.randrange(min(r.choice([20, 9999]), len(stream)))] = r.choice([0, 255, r.randrange(256)])
+    if r.random() < 0.3:
+        del stream[max(1, len(stream) - r.randrange(1, 40)) :]
+    head, body = replay_bk7238.made(app, bytes(stream), packer.CODES[kind] | rbl.AES, r.random() < 0.8)
+    head.raw += r.choice([-20, -1, 1, 100, 0, 0, 0, 0, 0, 0])
+    return app, head.encode() + body
+
+
+def test_of_whatever_is_damaged_the_dry_run_says_what_the_loader_does():
+    r = random.Random(6)
+    codes = set()
+    for _ in range(100):
+        app, staged = damaged(r)
+        it = sim.Chip({"product": "lamp"}, None)
+        it.flash.flash.trace = []
+        it.part(b"download").prog(0, staged)
+        got = it.boot()
+        # A large window is the dry run's own: what the loader's heap holds is not known.
+        wrong = {name for name, text in verdict.checks_for(staged) if text} - {"window"}
+        assert (got.code == copier.DONE) == (not wrong), (got.code, wrong)
+        assert got.code != copier.DONE or it.image(len(app)) == app
+        assert got.code == copier.DONE or "erase" not in {op for op, _, _ in it.flash.flash.trace}
+        codes.add(got.code)
+    assert codes >= {copier.DONE, copier.VERIFY, copier.CHECK}
+
+
+def test_on_the_chips_integers_of_32_bits_sums_and_blocks_are_the_same():
+    """Noise, and what carries furthest: all ones after a sum that is nearly all ones."""
+    r = random.Random(8)
+    for module in (coded, rbl):
+        names = viper32.load(Path(module.__file__), 32)
+        for data in [r.randbytes(n) for n in (0, 1, 320, 999)] + [b"\xff" * 640, bytes(640)]:
+            if module is rbl:
+                for start in ((0x9DC5, 0x811C), (0xFFFF, 0xFFFF), (0, 0xFFFF)):
+                    seen, want = names["Fnv"](), rbl.Fnv()
+                    seen.half[:] = want.half[:] = array("H", start)
+                    seen.update(data)
+                    want.update(data)
+                    assert seen.value == want.value
+                continue
+            assert names["crc16"](coded.TABLE, data, len(data)) == coded.crc16(coded.TABLE, data, len(data))
+            n = len(data) // 32
+            raws = bytearray(34 * n), bytearray(34 * n)
+            for raw, spread in zip(raws, (names["spread"], coded.spread), strict=True):
+                spread(coded.TABLE, data, raw, n)
+            assert raws[0] == raws[1]
+            if n > 1:
+                raws[0][40] ^= 4
+            back = bytearray(32 * n), bytearray(32 * n)
+            bads = [
+                f(coded.TABLE, raws[0], out, n) for f, out in zip((names["gather"], coded.gather), back, strict=True)
+            ]
+            assert back[0] == back[1] and bads == [int(n > 1)] * 2
+
+
+def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(app, tmp_path, capsys):
+    before = app.read_bytes()
+    given = ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]
+    assert run(*given, "-o", app) == 3 and app.read_bytes() == before
+    assert "a name of its own" in capsys.readouterr().err
+    out = tmp_path / "x.rbl"
+    for more in (["-s", "none", "-k", "short"], ["-s", "aes", "-i", "é" * 16], ["-c", "zip"], ["-p", ""]):
+        assert run(*given, *more, "-o", out) == 3 and not out.exists(), more
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    # Without the input the vendor's letters are the vendor's still.
+    assert run("pack", "--layout", "bk7238", "-v", "1", "-o", out) == 2
+    assert "Missing option '-f'" in capsys.readouterr().err
+    # An argument is bytes, as for the vendor's tool.
+    assert run("pack", "--layout", "bk7238", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
+    assert rbl.Header.decode(out.read_bytes()[:96]).version == b"1\xff\x1b"
+    assert "app 1\\xff\\x1b" in explain(out.read_bytes()).text
+
+
+def test_without_a_name_the_package_has_the_applications_as_the_vendors_packer_gives_it(app, capsys):
+    assert run("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-p", "app") == 0
+    assert rbl.Header.decode((app.parent / "app.rbl").read_bytes()[:96]).algo == 0
+    assert run("pack", "--layout", "bk7238", "-f", app.parent / "app.rbl", "-v", "1") == 3
+    for word in ("-h", "--help"):
+        capsys.readouterr()
+        assert run("pack", "--layout", "bk7238", word) == 0
+        said = capsys.readouterr().out
+        assert [
+            letter for letter in ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-o") if f"  {letter}, --" not in said
+        ] == []
+
+
+def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
+    out = vendors(app)
+    run("keygen", tmp_path / "k.pem")
+    signed = tmp_path / "x.mpota"
+    given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
+    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    capsys.readouterr()
+    assert run("verify", "--layout", "bk7238", signed, "--key", tmp_path / "k.pub") == 3
+    assert "without --layout" in capsys.readouterr().err
+    assert run("verify", "--layout", "bk7238", out, "--running", app) == 3
+    assert "is no RBL" in capsys.readouterr().err
+    assert run("verify", out, "--key", tmp_path / "k.pub") == 3
+    assert "no package but an RBL package" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip", "lzma"])
+def test_a_package_under_a_key_of_ones_own_is_signed_and_verify_does_not_claim_to_have_seen_it(
+    compress, app, tmp_path, capsys
+):
+    out = vendors(app, "-c", compress, "-k", "K" * 32)
+    run("keygen", tmp_path / "k.pem")
+    signed = tmp_path / "x.mpota"
+    given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
+    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    assert "does not open with the vendor's key" in capsys.readouterr().err
+    assert run("verify", signed, "--key", tmp_path / "k.pub") == 0
+    said = capsys.readouterr().out
+    assert "does not open with the vendor's key" in said and "the bootloader takes it" not in said
+
+
+def test_inspect_reads_every_package_of_the_vendors_tools_to_its_image(vectors):
+    kinds = set()
+    for case in vectors["vendor_packages"]:
+        report = explain(base64.b64decode(case["package_b64"]))
+        assert report.facts["image"] == f"{case['size']:,} bytes, whole: length and FNV-1a are right", case["size"]
+        kinds.add((case["compress"], case["crypt"]))
+    assert len(kinds) == 8
+    fast = bytes((3,)) + b"abcd" + bytes((0xE0, 0, 3))
+    made, body = replay_bk7238.made(b"abcdabcdabcda", struct.pack(">I", len(fast)) + fast, rbl.FASTLZ)
+    assert "whole" in explain(made.encode() + body).facts["image"]
+
+
+def test_inspect_says_why_an_image_cannot_be_seen():
+    app = application(5000)
+    good = packer.pack(app, options("lzma", "none"))
+    lzma = replay_bk7238.plain(good, rbl.Header.decode(good[:96]))
+    for stream, algo, words in (
+        (b"\0\0\0\x09abc", rbl.QUICKLZ, "a block of 9 bytes"),
+        (struct.pack(">I", 0), rbl.FASTLZ, "ends in the middle"),
+        (struct.pack(">I", 3) + b"\x4d\x10\x20", rbl.QUICKLZ, "not seen"),
+        (b"a web page" * 5, rbl.GZIP, "not seen"),
+        (lzma[:1] + b"\xff" * 4 + lzma[5:], rbl.LZMA, "not seen"),
+        (lzma[:60], rbl.LZMA, "another one than"),
+        (app + b"x", 0, "more bytes"),
+        (app[:-1], 0, "4,999 bytes, another one"),
+        (app, 0x700, "0x700"),
+    ):
+        head, body = replay_bk7238.made(app, stream, algo)
+        assert words in explain(head.encode() + body).facts["image"], words
+    wide = replay_bk7238.made(app, app, 0)
+    wide[0].raw = wide[0].body = 0xFFFFFFFF
+    assert not explain(wide[0].encode() + wide[1]).ok
+
+
 def test_an_rbl_is_signed_into_a_package_and_nothing_else_is(app, tmp_path, capsys):
     out = vendors(app)
     assert run("keygen", tmp_path / "k.pem") == 0
@@ -278,6 +456,30 @@ def test_an_rbl_is_signed_into_a_package_and_nothing_else_is(app, tmp_path, caps
     assert "vendor's key" in prepare.prepare(another)[1][0]
 
 
+def test_what_no_board_of_this_family_takes_is_not_packed(app, tmp_path, capsys):
+    out = vendors(app)
+    folder = tmp_path / "lamp"
+    folder.mkdir()
+    (folder / "app.py").write_text("")
+    given = ["pack", out, "--layout", "bk7238", "--unsigned", "--product", "x", "--version", "1", "-o", tmp_path / "x"]
+    for more, words in ((["--app", folder], "firmware alone"), (["--resource", f"a={app}"], "firmware alone")):
+        assert run(*given, *more) == 3 and words in capsys.readouterr().err
+    assert run(*given, "--base", out) == 3 and "no --base" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_virtual_board_is_made_of_an_application_and_of_nothing_else(app, tmp_path):
+    assert machine.firmware(app) == app.read_bytes()
+    most = 0x110000 - rbl.SIZE
+    files = {"page": b"<html>", "rbl": package(application(500)), "empty": b"", "big": application(most + 1)}
+    for name, data in files.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        flash = tmp_path / f"{name}.flash"
+        assert run("board", "--layout", "bk7238", "--flash", flash, "--firmware", path) == 3, name
+        assert not flash.exists()
+
+
 def test_a_loader_code_and_a_broken_package_are_explained(app):
     it = sim.Chip({"product": "lamp"}, None)
     it.write_loader()
@@ -290,6 +492,10 @@ def test_a_loader_code_and_a_broken_package_are_explained(app):
     assert it.boot().code == copier.DONE
     dump = explain(bytes(it.flash.flash.cells.get(0, sim.SIZE)))
     assert dump.kind == "flash dump" and dump.facts["headers"] == {"app": "app 1.0.1, none, aes", "download": "none"}
+    it.theirs[b"app"] = table.Entry(b"app", table.CODE, 0x7FFFFFFF, 0xFFFFFFFF)
+    it.write_loader()
+    astray = explain(bytes(it.flash.flash.cells.get(0, sim.SIZE)))
+    assert astray.facts["headers"] == {"app": "none", "download": "none"}
     broken = bytearray(package(application(500)))
     broken[30] ^= 1
     assert not explain(bytes(broken)).ok

@@ -46,9 +46,11 @@ def early(data, place):
 
 def _algorithm(head):
     if head.algo != head.compression | rbl.AES:
-        return "cipher %s: the loader takes aes only" % rbl.CIPHERS.get(head.cipher, head.algo & 255)
+        name = rbl.CIPHERS.get(head.algo ^ head.compression, "in 0x%x" % head.algo)
+        return "cipher %s: the loader takes aes only" % name
     if head.compression not in UNPACKS:
-        return "%s: the loader takes none, gzip and lzma" % rbl.COMPRESSIONS.get(head.compression, head.compression)
+        name = rbl.COMPRESSIONS.get(head.compression, "0x%x" % head.compression)
+        return "%s: the loader takes none, gzip and lzma" % name
     return ""
 
 
@@ -81,7 +83,9 @@ def late(flash, head, place, feed):
     yield "window", "LZMA with a window of %d, the loader has %d" % (unpacker.window, WINDOW) if most else ""
     yield "length", "" if n == head.raw else "it decodes to %s bytes, the header says %d" % (_more(n, head), head.raw)
     wrong = seen != head.hash
-    yield "hash", "the image has FNV-1a 0x%08x, the header says 0x%08x" % (seen, head.hash) if wrong else ""
+    told = "the image has FNV-1a 0x%08x, the header says 0x%08x" % (seen, head.hash)
+    # Only what is compressed fails to decode with another key.
+    yield "hash", told + ("" if head.compression else "; so has one under another key or IV") if wrong else ""
     twice = coded.crc16(coded.TABLE, first, 32) == first[32] << 8 | first[33]
     yield "plain", "CRCs stand between its bytes already: pack the image without them" if twice else ""
     word = first[32] | first[33] << 8 | first[34] << 16 | first[35] << 24

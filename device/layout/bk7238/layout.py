@@ -14,7 +14,7 @@ from device.store.records import FIRMWARE, Records
 
 # The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
 PROGRESS = "<8s32sII"
-NO_WAY_BACK = "the loader keeps no image before this one: install the older version, it takes any"
+NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 
 class Held(Region):
@@ -61,10 +61,11 @@ class Layout(Records):
         for name in (b"download", b"app"):
             mine = self.port.rows[name]
             row = theirs.get(name)
-            if row != mine:
+            if row is None or row != mine:
                 seen = "0x%x+0x%x" % (row.offset, row.size) if row else "none"
-                words = "%s: the loader has %s, the application 0x%x+0x%x; flash a loader with this table"
-                return words % (name.decode(), seen, mine.offset, mine.size)
+                words = "%s: the loader has %s, the application 0x%x+0x%x%s; flash a loader with this table"
+                crc = ", only one of them with CRCs between" if row and row.flash != mine.flash else ""
+                return words % (name.decode(), seen, mine.offset, mine.size, crc)
         return ""
 
     def target(self, part):
@@ -166,15 +167,18 @@ class Layout(Records):
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a flash by wire."""
         record = self.on_trial()
-        if record is None and self.header() == self.journal.last("header"):
+        if record is None:
             record = self.record("running")
+            if record and self.journal.last("header") != self.header() + record.id:
+                return None
         return record and record.version
 
     def confirm(self):
         """The image that runs is good."""
         record = self.on_trial()
         if record:
-            self.journal.put("header", self.header())
+            # With the id: a cut before the next line leaves no version to an image that is given up after all.
+            self.journal.put("header", self.header() + record.id)
             self.kept(record)
         elif trial(self.journal):
             raise NotNow("staged", "an update waits for its restart, or `rollback`")

@@ -62,8 +62,11 @@ class Log:
         self.flash.read(i * size, data)
         data = bytes(data)
         magic, number, n, crc = unpack(HEAD, data[:HEAD_SIZE])
+        # A blank sector's length is no index that a chip of 32 bits takes.
+        if magic != MAGIC or n > size:
+            return None
         body = data[HEAD_SIZE : HEAD_SIZE + n]
-        if magic != MAGIC or crc32(body, crc32(data[:12])) != crc:
+        if crc32(body, crc32(data[:12])) != crc:
             return None
         found = {}
         return number, found, HEAD_SIZE + records(data[HEAD_SIZE:], number, found)

@@ -104,7 +104,7 @@ def status(layout):
         "running": "app",
         "takes": "RBL packages, no files",
         "version": version and text(version),
-        "rbl": head and head.version.decode(),
+        "rbl": head and repr(head.version)[2:-1],
         "floor": text(layout.floor()),
         "trial": record
         and {"version": text(record.version), "trials": record.trials, "runs": layout.on_trial() is not None},
@@ -120,9 +120,12 @@ def findings(layout):
     port = layout.port
     found = [layout.mismatch() or "partition tables: the loader's and the application's agree"]
     if port.radio:
-        joined, signal = port.radio()
-        words = "Wi-Fi: joined" if joined else "Wi-Fi: not joined"
-        found.append(words if signal is None else "%s, %d dBm" % (words, signal))
+        try:
+            joined, signal = port.radio()
+            words = "Wi-Fi: joined" if joined else "Wi-Fi: not joined"
+            found.append(words if signal is None else "%s, %d dBm" % (words, signal))
+        except OSError as e:
+            found.append("Wi-Fi: the radio does not answer, %r" % e)
     for name, off in sorted(port.kept.items()):
         if off:
             blank = _blank(Region(port.flash, off, port.flash.erase_size))
@@ -153,7 +156,9 @@ def _ended(layout):
     for tag, words in (("failed", "given up: %s"), ("running", "installed"), ("armed", "complete, armed")):
         record = layout.record(tag)
         if record and record.id == key:
-            return words % layout.reason(key) if "%" in words else words
+            if "%" in words:
+                return words % layout.reason(key)
+            return "installed, on trial" if tag == "armed" and layout.on_trial() else words
     if length:
         return "stopped, goes on at byte %d" % at if at else "stopped, begins again"
     return "complete, not armed"

@@ -17,6 +17,10 @@ UNPACKS = (rbl.NONE, rbl.GZIP, rbl.LZMA)
 _CBC = const(2)
 # props u8, window u32, length u64 that nobody looks at, and the range coder's first byte, always 0.
 _LZMA_HEAD = const(14)
+# The largest props: lc + 9 * lp + 45 * pb.
+_PROPS = const(224)
+_WBITS = const(16)
+_LEAST = const(4096)
 
 
 class Body(IOBase):
@@ -72,7 +76,8 @@ class Unpacker:
         if head.compression == rbl.LZMA:
             from device.pipe.lzma import Lzma
 
-            self.lzma = Lzma(16, 3)
+            self.lzma = Lzma(_WBITS, 3)
+            self.whole = self.lzma.view
 
     def open(self):
         """A Source of the image, from its first byte."""
@@ -84,6 +89,13 @@ class Unpacker:
             if pull(src, head) < _LZMA_HEAD:
                 raise EOFError
             self.window = head[1] | head[2] << 8 | head[3] << 16 | head[4] << 24
+            # 255 would be the pipe's own: plain bytes follow.
+            if head[0] > _PROPS or head[13]:
+                raise ValueError
+            # No distance may be beyond the window that the vendor's decoder would have: 4 KiB or what is said.
+            n = min(max(self.window, _LEAST) + 3 & ~3, 1 << _WBITS)
+            self.lzma.view = self.whole[: len(self.whole) - (1 << _WBITS) + n]
+            self.lzma.st[14] = n - 1
             self.lzma.src = src
             self.lzma.more = ENDLESS
             self.lzma.begin(head[0], ENDLESS)

@@ -295,4 +295,6 @@ class Life:
             agent.error = None
             self.memory = replace(self.memory, release=self.memory.release + 1)
             self._offer(i, link)
+            # A loader whose flash is worn gives up one release after the other, and says so.
+            return self.oracle.soft and self.memory.release > last + CYCLES
         return False

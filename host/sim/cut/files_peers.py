@@ -219,4 +219,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(*sys.argv[1:2] or [ROOT / "build" / "peers"]))
+    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "build" / "peers")

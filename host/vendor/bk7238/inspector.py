@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from device.layout.bk7238 import coded, rbl, table
 from host.report import Report, Table
 from host.rom import Rom
-from host.vendor.bk7238 import verdict
+from host.vendor.bk7238 import opened, verdict
 
 
 def explain(data: bytes) -> Report | None:
@@ -28,6 +28,8 @@ def _package(data: bytes) -> Report:
     lines.append(("time", f"{when:%Y-%m-%d %H:%M:%S} UTC"))
     checked = [(name, wrong or "right") for name, wrong in found]
     text = f"an RBL package: {facts['part']} {facts['version']}, {facts['compress']}, {facts['crypt']}"
+    image = opened.told(data, rbl.Header.decode(data[: rbl.SIZE]), verdict.SECRET)
+    lines.append(("image", image))
     missing = rbl.SIZE + int(str(facts["body"])) - len(data)
     if missing > 0:
         text += f", and its last {missing:,} bytes are missing"
@@ -35,7 +37,7 @@ def _package(data: bytes) -> Report:
         Table("package", ("what", "value"), lines),
         Table("what a loader with the vendor's table and key says", ("check", "result"), checked),
     ]
-    return Report("RBL package", text, {**facts, "checks": checked}, tables, missing <= 0)
+    return Report("RBL package", text, {**facts, "image": image, "checks": checked}, tables, missing <= 0)
 
 
 def _dump(data: bytes) -> Report | None:
@@ -45,10 +47,9 @@ def _dump(data: bytes) -> Report | None:
         return None
     app, download = rows[b"app"], rows[b"download"]
     end = (app.offset + app.size) * 34 // 32
-    behind = _decoded(data[end - 3 * 34 : end])
-    header = bytearray(rbl.SIZE)
-    behind.read(0, header)
-    found: list[tuple[str, bytes]] = [("app", bytes(header)), ("download", data[download.offset :][: rbl.SIZE])]
+    # A table may name places that the flash has not: no header is there.
+    header = _decoded(data[max(end - 3 * 34, 0) : end]).data[: rbl.SIZE]
+    found: list[tuple[str, bytes]] = [("app", header), ("download", data[download.offset :][: rbl.SIZE])]
     lines = []
     for place, head in found:
         facts = verdict.facts(head)

@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from device.errors import Refused
 from device.layout.bk7238 import rbl
-from device.layout.bk7238.table import RADIO
+from device.layout.bk7238.table import RADIO, entries
 from device.store.pair import encode
 from host.sim import bk7238 as sim
 from host.sim.flash import SimFlash
@@ -53,8 +54,17 @@ def make(flash: SimFlash, firmware: bytes) -> None:
 
 
 def firmware(path: Path | None) -> bytes:
-    """An application as it was linked."""
-    return path.read_bytes() if path else application(0)
+    """An application as it was linked; Refused where it is none that fits."""
+    if path is None:
+        return application(0)
+    data = path.read_bytes()
+    row = entries(sim.SIZE)[b"app"]
+    word = int.from_bytes(data[32:36], "little")
+    linked = row.offset <= word <= row.offset + row.size
+    if not rbl.LEAST_RAW <= len(data) <= row.size - rbl.SIZE or data.startswith(rbl.MAGIC) or not linked:
+        wanted = f"{rbl.LEAST_RAW} to {row.size - rbl.SIZE:,} bytes, linked to 0x{row.offset:x}: what `pack -f` takes"
+        raise Refused("firmware", f"{path} is no application of a BK7238, wanted {wanted}")
+    return data
 
 
 def files() -> dict[str, bytes]:

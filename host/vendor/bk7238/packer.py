@@ -74,10 +74,15 @@ def secret(options: Options) -> tuple[bytes, bytes]:
     return options.key.encode(), options.iv.encode()
 
 
+def raw_bytes(text: str) -> bytes:
+    """An argument as it was typed, which need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def check(raw: bytes, options: Options) -> None:
     """Refuse what a header cannot hold, or what no loader would take."""
     for what, text, room in (("version", options.version, 23), ("part", options.part, 15)):
-        if not text or len(text.encode()) > room or "\0" in text:
+        if not text or len(raw_bytes(text)) > room or "\0" in text:
             raise Refused(what, f"the {what} is {text!r}, wanted 1 to {room} bytes")
     if options.part.startswith("bootloader"):
         raise Refused("part", "the loader refuses a package for its own partition")
@@ -99,7 +104,7 @@ def pack(raw: bytes, options: Options) -> bytes:
         aes = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
         body = aes.update(body) + aes.finalize()
     algo = CODES[options.compress] | CIPHER_CODES[options.crypt]
-    name, version = options.part.encode(), options.version.encode()
+    name, version = raw_bytes(options.part), raw_bytes(options.version)
     sizes = fnv1a(raw), len(raw), len(body)
     head = rbl.Header(rbl.MAGIC, algo, options.time & 0xFFFFFFFF, name, version, rbl.SERIAL, zlib.crc32(body), *sizes)
     done: bytes = head.encode()

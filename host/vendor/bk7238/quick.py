@@ -6,6 +6,8 @@ length whose first byte is not 0 is padding. Runs on both interpreters.
 
 # How many bytes from the end QuickLZ stops looking for matches.
 TAIL = 10
+# A block is made from 4096 bytes; one that says it has so many more is broken.
+MOST = 0x10000
 
 
 def blocks(data: bytes) -> list[bytes]:
@@ -63,8 +65,8 @@ def _match(out: bytearray, word: int) -> int:
 
 
 def _repeat(out: bytearray, off: int, length: int) -> None:
-    if not 0 < off <= len(out):
-        raise ValueError(f"a match {off} bytes back, {len(out)} are there")
+    if not 0 < off <= len(out) or len(out) + length > MOST:
+        raise ValueError(f"a match of {length} bytes {off} back, {len(out)} are there")
     for _ in range(length):
         out.append(out[-off])
 
@@ -112,4 +114,7 @@ def _again(out: bytearray, block: bytes, at: int, first: int) -> int:
 def unpack(data: bytes, kind: str) -> bytes:
     """The image in a body that was decrypted; `kind` is "quicklz" or "fastlz"."""
     read = {"quicklz": quicklz, "fastlz": fastlz}[kind]
-    return b"".join([read(block) for block in blocks(data)])
+    try:
+        return b"".join([read(block) for block in blocks(data)])
+    except IndexError:
+        raise ValueError("a block ends in the middle") from None

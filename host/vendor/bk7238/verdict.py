@@ -45,8 +45,8 @@ def facts(data: bytes) -> dict[str, object]:
     if head is None:
         return {}
     return {
-        "part": head.name.decode("latin-1"),
-        "version": head.version.decode("latin-1"),
+        "part": repr(head.name)[2:-1],
+        "version": repr(head.version)[2:-1],
         "compress": rbl.COMPRESSIONS.get(head.compression, hex(head.compression)),
         "crypt": rbl.CIPHERS.get(head.cipher, str(head.cipher)),
         "time": head.time,

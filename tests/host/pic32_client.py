@@ -1,0 +1,41 @@
+"""A PIC32MZW1 that updates itself through the HTTP link: prints its events, its error and what ran, as JSON."""
+
+import json
+import sys
+
+import host  # puts the stand-ins on the path where the interpreter needs them
+from device.layout.pic32 import events
+from device.layout.pic32.service import Service
+from tests import pic32_maker as maker
+from tests.test_pic32_loader import A
+
+if sys.implementation.name != "micropython":
+    from tests.host.streams import Http
+else:
+    from device.link.http import Http
+
+assert host
+given = json.loads(sys.argv[1])
+chip = maker.chip((("a.bin", 2, "f8", A),))
+said = []
+
+
+def turn(why):
+    board = chip.power_on(why)
+    link = Http(given["url"], "", "pic32", lambda: None)
+    link.ca = given.get("ca")
+    link.timeout_ms = 3000
+    service = Service(board, link.fetch, given["url"])
+    service.key = bytes.fromhex(given["key"]) if "key" in given else None
+    service.control(events.REGISTER, said.append)
+    word = "busy"
+    while word == "busy":
+        word = service.step()
+    return word, service
+
+
+word, service = turn("power")
+error = service.error
+if word == "reset":
+    turn("reset")
+print(json.dumps([said, error and error.code, maker.rows(chip), maker.page(chip).status]))

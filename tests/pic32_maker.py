@@ -1,0 +1,160 @@
+"""Small PIC32MZW1s for tests: images, rows, a store, a flash, and a power cut at any of their operations."""
+
+from hashlib import sha256
+
+from device.layout.pic32 import control, database, golden
+from device.layout.pic32.control import PAGE
+from device.store.flash import Region
+from host.sim.flash import PowerCut, SimFlash
+from host.sim.pic32 import Chip, Shelf
+
+BASE = 0x1000
+SLOT = 0x5000
+ADDRESS = 0xB0000000 + BASE + PAGE
+SETTINGS = {"product": "demo", "base": BASE, "slot": SLOT, "images": 3}
+
+
+def build(status=control.BLANK):
+    """The page that a build has, its zeros too."""
+    page = control.Control(status, control.FACTORY, 1, ADDRESS)
+    return page.encode()[:48] + bytes(PAGE - 49) + b"\xf8"
+
+
+def image(seed, size=9000):
+    """A .bin, its code of `size` bytes like no other seed's."""
+    line = bytes([(seed * 37 + 5) * (i + 3) >> 2 & 0xFF for i in range(251)])
+    return build() + (line * (size // 251 + 1))[:size]
+
+
+def row(name, n, data, status="FE"):
+    return database.row(name, n, sha256(data).digest(), status)
+
+
+class CutShelf(Shelf):
+    """A store whose power fails at the n-th change: half of what was to be written is there."""
+
+    cut = None
+    ops = 0
+
+    def change(self, name, data, whole=True):
+        self.ops += 1
+        if self.cut is not None and self.ops >= self.cut:
+            if self.ops == self.cut and not whole:
+                self.files[name] = data[: len(data) // 2]
+            raise PowerCut("the power failed at change %d of the store" % self.ops)
+
+    def open(self, name, mode):
+        if mode == "wb" and self.files.get(name) != b"":
+            self.change(name, b"")
+        f = super().open(name, mode)
+        f.before = self.stored
+        return f
+
+    def stored(self, name, data):
+        self.change(name, data, False)
+
+    def remove(self, name):
+        if name in self.files:
+            self.change(name, b"")
+        super().remove(name)
+
+    def put(self, name, data):
+        with self.open(name, "wb") as f:
+            f.write(data)
+
+
+def chip(rows=(), settings=None, factory=True):
+    """A Chip with `rows` of (name, number, status, image); the bootloader has not run yet."""
+    store = CutShelf()
+    if factory:
+        whole = bytes((control.VALID,)) + image(99)[1:]
+        store.put(golden.FACTORY_FILE, whole + b"\xff" * (SLOT - len(whole)))
+    if rows:
+        for name, _, _, data in rows:
+            store.put(name, data)
+        text = database.encode([row(name, n, data, status) for name, n, status, data in rows])
+        store.put(database.NAME, text.encode())
+    flash = SimFlash(BASE + SLOT, prog_size=16, overwrite=((BASE, PAGE),))
+    given = dict(SETTINGS)
+    given.update(settings or {})
+    made = Chip(flash, store, given)
+    store.ops = 0
+    return made
+
+
+def slot(c):
+    """The slot, as the bootloader and the layout see it."""
+    return Region(c.flash, BASE, SLOT)
+
+
+def page(c):
+    """The control page."""
+    buf = bytearray(control.HEAD)
+    c.flash.read(BASE, buf)
+    return control.Control.decode(buf)
+
+
+def put_page(c, status, n, kind=control.PRODUCTION, data=None):
+    """A page as the vendor's bootloader leaves it, over `data` in the slot."""
+    rest = 0, 0, len(data or b"") or 5000, bytes(32)
+    head = control.Control(status, kind, database.coded(n), ADDRESS, rest).encode()[:48]
+    c.flash.erase(BASE, SLOT)
+    c.flash.prog(BASE, head + bytes(PAGE - 48))
+    if data:
+        code = data[PAGE:]
+        c.flash.prog(BASE + PAGE, code + b"\xff" * (-len(code) % 16))
+    c.flash.trace = []
+
+
+def holds(c, data):
+    """Does the slot hold the code of a .bin?"""
+    buf = bytearray(len(data) - PAGE)
+    c.flash.read(BASE + PAGE, buf)
+    return buf == data[PAGE:]
+
+
+def rows(c):
+    """(name, status, version text) of each row, None without a database."""
+    found = database.load(c.store)
+    return None if found is None else [tuple(r.fields[:3]) for r in found]
+
+
+def _cut(c, call, what, n, at):
+    """Does the power fail at this operation of `call()`?"""
+    flash, files = c.before
+    c.flash.power_on()
+    c.flash.restore(flash)
+    c.store.files = dict(files)
+    c.store.ops, c.store.cut = 0, None
+    c.flash.cut_at = at
+    what.cut = n + (c.flash.ops if what is c.flash else 0)
+    failed = False
+    try:
+        call()
+    except PowerCut:
+        failed = True
+    c.store.cut = None
+    c.flash.power_on()
+    return failed
+
+
+def _cuts(c, call, what, places):
+    c.before = c.flash.snapshot(), dict(c.store.files)
+    n = 1
+    while True:
+        for at in places:
+            if not _cut(c, call, what, n, at):
+                assert n > 1, "there was nothing to cut"
+                return
+            yield "%s, operation %d, %s" % (type(what).__name__, n, at)
+        n += 1
+
+
+def cuts_of_store(c, call):
+    """Yields after each way in which the power fails at a change of the store during `call()`."""
+    return _cuts(c, call, c.store, ("inside",))
+
+
+def cuts_of_flash(c, call):
+    """The same at each operation of the program flash."""
+    return _cuts(c, call, c.flash, ("before", "inside", "after"))
