@@ -103,7 +103,8 @@ class Tree:
                     break
             else:
                 raise OSError(28)  # ENOSPC: more than the list has room for
-        return self.path + "/" + self.name, off - self.lo, self.hi - off
+        # A slice of 32 bits ends below 2 GiB, whatever a list says.
+        return self.path + "/" + self.name, off - self.lo, min(self.hi - off, 1 << 30)
 
     def there(self):
         """Bytes of the list and of the files that come with it; 0 where there is no list."""
