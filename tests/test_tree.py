@@ -121,6 +121,15 @@ def test_a_file_where_the_boards_own_has_its_folder_is_refused():
         raises(Refused, "protected", fill, t, data)
 
 
+def test_a_size_that_no_slice_of_32_bits_takes_is_only_room():
+    with Scratch() as root:
+        data = archive(None, [listing.entry("app.py", 0xFFFFFFFF)], b"x")
+        write(root + "/.mpota", data[:-1])
+        t = Tree(root)
+        path, at, n = t.find(len(data) - 1)
+        assert (path, at, n) == (root + "/app.py", 0, 1 << 30)
+
+
 def test_a_list_that_rotted_since_it_came_is_the_flashs_fault_and_not_the_packages():
     with Scratch() as root:
         data = archive(APP)

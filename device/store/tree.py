@@ -51,10 +51,9 @@ class Tree:
     def __init__(self, path, protected=()):
         self.path = path
         self.protected = protected
-        self.size = 0
         self.begun = False
         self.rows = None
-        self.lo = self.hi = 0
+        self.lo = self.hi = self.size = 0
 
     def erase(self, off, n):
         """A file needs none."""
@@ -89,7 +88,7 @@ class Tree:
             raise FlashError("tree", "%s, byte %d: %r" % (self.path, off, e))
 
     def find(self, off):
-        """(path, offset in it, bytes to its end) of byte `off`."""
+        """(path, offset in it, bytes to its end: no more than a slice of 32 bits) of byte `off`."""
         if self.rows is None or off < self.lo:
             self.lo = 0
             self.hi = self.head()[2]
@@ -103,7 +102,7 @@ class Tree:
                     break
             else:
                 raise OSError(28)  # ENOSPC: more than the list has room for
-        return self.path + "/" + self.name, off - self.lo, self.hi - off
+        return self.path + "/" + self.name, off - self.lo, min(self.hi - off, 1 << 30)
 
     def there(self):
         """Bytes of the list and of the files that come with it; 0 where there is no list."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+import host  # noqa: F401  # MicroPython's stand-ins, for whoever runs this file by itself
 from device.errors import OtaError
 from device.installer import install
 from host.sim import soc
@@ -121,6 +122,14 @@ def test_the_corpus_runs_on_the_unix_port_in_a_small_heap():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("test_") == 3
+
+
+def test_the_long_form_runs_by_itself():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.host.test_fuzz", "300"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("inputs, 0 surprises\n")
 
 
 def main(n):
