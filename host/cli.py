@@ -240,7 +240,7 @@ def serve(folder: Path, host: str, port: int) -> None:
     server.serve(folder, host, port, show.note, began)
 
 
-@cli.command(short_help="Install a package on the board at a port.")
+@cli.command(cls=Own, short_help="Install a package on the board at a port.")
 @click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @port_option
 @click.option("--baud", type=int, default=115200, show_default=True)

@@ -77,13 +77,19 @@ def create(
     return path
 
 
-def create_for(layout: str, path: Path | str, firmware: bytes, files: Mapping[str, bytes]) -> Path:
-    """A new board of any layout, as `create` makes an ESP32."""
+def create_for(
+    layout: str,
+    path: Path | str,
+    firmware: bytes,
+    files: Mapping[str, bytes],
+    make: Callable[[SimFlash], None] | None = None,
+) -> Path:
+    """A new board of any layout, as `create` makes an ESP32; `make` in place of what its machine.py has."""
     path = Path(path)
     if path.exists():
         raise BoardError(f"{path} is there already: give another file or remove it")
     machine = machine_of(layout)
-    _manufacture(path, layout, machine.SIZE, lambda flash: machine.make(flash, firmware))
+    _manufacture(path, layout, machine.SIZE, make or (lambda flash: machine.make(flash, firmware)))
     write_files(path, files)
     return path
 

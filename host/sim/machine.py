@@ -5,6 +5,7 @@ make(flash, firmware)                          write a board as it leaves the wo
 windows(flash) -> [(offset, size)]             where a unit may be programmed twice
 volume(flash) -> (offset, size) or None        the file system; None: the port finds it by itself
 boot(flash, options, cause, before) -> Started the loader's turn; `before` is what it started last, if anything
+enter(flash) -> Started                        of a program that starts another one, by the word `jump` on the wire
 sha(flash, started) -> hex                     of the image that it started: that of its file
 firmware(path) -> bytes                        the first one, out of a file; without one that of the demo
 files() -> {name: bytes}                       what only boards of this layout have, beside or in place of mpota_files

@@ -123,7 +123,8 @@ def application(wire, config):
         if not config["repl"]:
             run(wire, config["program"], names)
         return
-    if not config["repl"] and run(wire, "boot.py", names) and config["main"]:
+    # A prompt that came back after a Ctrl-C has what boot.py had set up too.
+    if run(wire, "boot.py", names) and config["main"] and not config["repl"]:
         while config["behaviour"] == "hangs":
             time.sleep(1)
         run(wire, "main.py", names)

@@ -338,6 +338,8 @@ class Supervisor:
         self.unread = b""
         self.machine = machine_of(load_side(flash).layout)
         self.boot: Started | None = None
+        # Why the loader ran last.
+        self.cause = PWRON
         self.behaviour = "fine"
         # After a soft reset in raw mode the new port's banner is dropped and Ctrl-A sent: "", "banner", "raw".
         self.entering = ""
@@ -371,6 +373,7 @@ class Supervisor:
     def hard(self, cause: int) -> None:
         """A reset through the bootloader."""
         self._end_chip()
+        self.cause = cause
         self.unread = b""
         self.dog = None
         self.mode.friendly()
@@ -395,6 +398,19 @@ class Supervisor:
         self.cable.send(b"MPY: soft reboot\r\n")
         self.emit("soft")
         self._start(SOFT, main=not self.mode.raw)
+
+    def jump(self) -> None:
+        """One program of the flash hands over to another: no reset, so the cause stays."""
+        self._end_chip()
+        flash = SimFlash(self.size, path=str(self.path))
+        try:
+            self.boot = found = self.machine.enter(flash)
+            self.behaviour = self._behaviour(flash, found)
+        finally:
+            flash.close()
+        self.emit("reset", cause=self.cause, image=found.name, behaviour=self.behaviour)
+        self.cable.send(found.said + b"\r\n")
+        self._start(self.cause, main=True)
 
     def _behaviour(self, flash: SimFlash, found: Started) -> str:
         images = load_side(self.path).images
@@ -546,6 +562,8 @@ class Supervisor:
             self.emit("repl")
         elif verb == "reset":
             self.hard(HARD)
+        elif verb == "jump":
+            self.jump()
         elif verb == "soft":
             self.soft()
         elif verb == "abort":

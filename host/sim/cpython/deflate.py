@@ -39,23 +39,36 @@ class DeflateIO:
         self._one = bytearray(1)
         self._got = bytearray()
 
-    def _more(self) -> bool:
-        """Inflate one input byte; False at the end of the compressed data."""
+    def _more(self, wanted: int = 0) -> bool:
+        """Inflate one input byte, or for `wanted` bytes out of RAM all that they take; False at the end of the data."""
         if self._zlib.eof:
             return False
-        if self._stream.readinto(self._one) != 1:
-            raise EOFError
         try:
+            if wanted and type(self._stream) is io.BytesIO:
+                return self._at_once(wanted)
+            if self._stream.readinto(self._one) != 1:
+                raise EOFError
             self._got += self._zlib.decompress(self._one)
         except zlib.error:
             raise OSError(EINVAL) from None
+        return True
+
+    def _at_once(self, wanted: int) -> bool:
+        """Bytes in RAM can be given back, so the stream stands where it would after the same bytes one by one."""
+        data = self._stream.read(wanted + 64)
+        out = self._zlib.decompress(data, wanted)
+        self._got += out
+        rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+        self._stream.seek(-len(rest), io.SEEK_CUR)
+        if not data and not out and not self._zlib.eof:
+            raise EOFError
         return True
 
     def readinto(self, buf: Any) -> int:
         if self._stream is None:
             raise OSError(EINVAL)
         view = memoryview(buf)
-        while len(self._got) < len(view) and self._more():
+        while len(self._got) < len(view) and self._more(len(view) - len(self._got)):
             pass
         n = min(len(view), len(self._got))
         view[:n] = self._got[:n]

@@ -1,0 +1,67 @@
+"""A control packet as it is kept for a staging area: what is there, or is to come, and how to prove it after a reset.
+
+magic "SFC1" | bytes u16 | 0 u16 | CRC-32 of the content u32 | content, its image key wrapped for this chip
+"""
+
+from binascii import crc32
+from struct import pack, unpack
+
+from device.errors import FlashError, Refused
+from device.layout.sifli import control, signed
+from device.layout.sifli.ctr import Ctr
+from device.store.writer import put
+
+MAGIC = b"SFC1"
+HEAD = "<4sHHI"
+HEAD_SIZE = 12
+
+
+def save(chip, slot, packet):
+    """Keep `packet`, a Control, for a staging area; it stands when this returns."""
+    key = packet.key
+    packet.key = chip.wrap(key)
+    data = packet.encode()
+    packet.key = key
+    whole = bytearray(pack(HEAD, MAGIC, len(data), 0, crc32(data)) + data)
+    n = len(whole)
+    whole.extend(bytes(chip.flash.prog_size))
+    put(chip.pages[slot], 0, whole, n)
+    seen = load(chip, slot)
+    if seen is None or seen.same() != packet.same():
+        raise FlashError("readback", "the flash does not hold the control packet that was written")
+
+
+def load(chip, slot):
+    """The Control that was kept for a staging area, or None."""
+    head = bytearray(HEAD_SIZE)
+    chip.pages[slot].read(0, head)
+    magic, n, _, crc = unpack(HEAD, head)
+    if magic != MAGIC or n > control.SIZE:
+        return None
+    data = bytearray(n)
+    chip.pages[slot].read(HEAD_SIZE, data)
+    if crc32(data) != crc:
+        return None
+    try:
+        packet = control.Control.decode(bytes(data))
+    except Refused:
+        return None
+    packet.key = chip.unwrap(packet.key)
+    return packet
+
+
+def owner(chip, slot, size, sha):
+    """(Control, Image) of the staged user program with this SHA-256, (None, None) where no kept packet signed it."""
+    packet = load(chip, slot)
+    image = packet and packet.image(control.HCPU)
+    try:
+        if image and image.length == size and signed.verify(chip.public(), image.sig, sha):
+            return packet, image
+    except Refused:
+        pass  # a key that the eFuses do not name has signed nothing
+    return None, None
+
+
+def cipher(chip, packet, image):
+    """The Ctr of an image, None where it is not encrypted."""
+    return Ctr(packet.key, chip.nonce) if image and image.flags & control.ENC else None

@@ -1,0 +1,116 @@
+"""The seeded bugs of a SiFli chip: mistakes in what the manager, the log, the flash table and the session do."""
+
+from __future__ import annotations
+
+from host.sim.cut.bugs import Mutant
+
+AREAS, CHIP, LOADER, INSTALL = (f"device.layout.sifli.{name}" for name in ("areas", "chip", "loader", "install"))
+LOG, TABLE, COM, WIRE = (f"device.layout.sifli.{name}" for name in ("log", "table", "com", "wire"))
+CONTROL, GATE, UPGRADE, TRANSFER = (
+    f"device.layout.sifli.{name}" for name in ("control", "gate", "upgrade", "transfer")
+)
+FINISH, SESSION, SIGNED, PAGE = (f"device.layout.sifli.{name}" for name in ("finish", "session", "signed", "page"))
+RECORDS, INSTALLER, WRITER = "device.store.records", "device.installer", "device.store.writer"
+PHONE = "tests.test_sifli_session:test_"
+LAYS = "tests.test_sifli_layout:test_"
+
+MUTANTS = [
+    # The manager.
+    Mutant(
+        "believe that the program is there",
+        LOADER,
+        "user and digest(chip.user, user.size, buf, chip.feed) == user.digest",
+        "user",
+        LAYS + "bits_that_turned_in_the_program_are_healed_from_its_area",
+    ),
+    Mutant(
+        "erase before the staged image is proven", INSTALL, "digest(area, size, buf, chip.feed) != sha", "sha is None"
+    ),
+    Mutant(
+        "do not read the place back", INSTALL, "digest(chip.user, com.total, buf, chip.feed) != want", "want is None"
+    ),
+    Mutant("count no boot", LOADER, "            record.trials -= 1\n            _keep", "            _keep"),
+    Mutant("give nothing up", LOADER, '    _keep(journal, "failed", record.encode())\n', "    pass\n"),
+    Mutant("stay in the manager after a trial", LOADER, "    return _stay(chip, user, buf)", "    return False"),
+    Mutant("install over the trial that runs", LOADER, "if record and user and user.sha == record.sha:", "if False:"),
+    # The areas.
+    Mutant("stage where the retreat lies", CHIP, "return 1 - slot if", "return slot if"),
+    Mutant("confirm nothing", AREAS, "            self.kept(record)", "            pass"),
+    # The log.
+    Mutant(
+        "forget all but the last in a fresh log",
+        LOG,
+        "        records = dict(self.records)\n",
+        "        records = {}\n",
+    ),
+    Mutant("program a unit twice", LOG, "self.at = end if end >= last else self.size", "self.at = end"),
+    Mutant("believe any record of the log", LOG, 'pack("<I", crc32(data[at:end])) != data[end : end + 4]', "not end"),
+    Mutant("take the older log", LOG, "number <= self.number", "self.number and number >= self.number"),
+    # The flash table.
+    Mutant(
+        "erase the sector that the chip starts by", TABLE, "if off != at and not _blank", "if not at and not _blank"
+    ),
+    Mutant(
+        "erase a header that another one lies beside",
+        TABLE,
+        "    if not writable(flash, id):\n        return False\n",
+        "",
+    ),
+    # What a phone may send.
+    Mutant(
+        "compare eight bytes of a hash",
+        WIRE,
+        "if seen != sha:",
+        "if seen[:8] != sha[:8]:",
+        PHONE + "a_packet_that_is_not_what_it_says_ends_the_download",
+    ),
+    Mutant(
+        "write wherever the offset points",
+        WIRE,
+        "if at != off:",
+        "if at is None:",
+        PHONE + "a_packet_that_is_not_what_it_says_ends_the_download",
+    ),
+    Mutant(
+        "believe every image",
+        UPGRADE,
+        "return signed.verify(chip.public(), image.sig, sha)",
+        "return True",
+        PHONE + "an_image_that_was_not_signed_is_refused_at_its_end_and_may_come_again",
+    ),
+    Mutant(
+        "believe the table's key",
+        CHIP,
+        "if signed.key_hash(der) != self.nonce:",
+        "if der is None:",
+        PHONE + "a_package_of_the_tables_own_key_is_refused_where_the_efuses_name_another",
+    ),
+    Mutant(
+        "take development keys",
+        CHIP,
+        "if self.efuse[24] != SECURE:",
+        "if self.efuse[24] is None:",
+        PHONE + "each_efuse_that_is_missing_or_wrong_refuses",
+    ),
+    Mutant(
+        "leave the manager though a resource is half written",
+        UPGRADE,
+        "stays = self.now.force != 0",
+        "stays = False",
+        PHONE + "resources_that_do_not_come_keep_the_manager_until_they_do",
+    ),
+    Mutant(
+        "go on with another package",
+        UPGRADE,
+        "found.same() == self.now.same",
+        "found is not None",
+        PHONE + "a_resume_of_another_package_is_refused",
+    ),
+    Mutant(
+        "never give up a silent phone",
+        TRANSFER,
+        '        self._arm("check", QUIET_MS)\n',
+        "",
+        PHONE + "a_phone_that_falls_silent_is_asked_and_then_given_up",
+    ),
+]
