@@ -1,6 +1,7 @@
 """A campaign tells what it did: each state once, no cut left out where none may be, and a page that shows them all."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from host.sim.cut.campaign import Settings, Worker
 from host.sim.cut.cells import mark
 from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
 from host.sim.cut.mutants import Verdict
+from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import scenario_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -118,6 +120,11 @@ def test_the_lines_name_what_was_found_and_what_was_not():
     text = "\n".join(report.lines(made()))
     assert "1 of 2 bugs found" in text and re.search(r"another +NOT FOUND", text)
     assert re.search(r"outcomes +old whole \d+, resumed \d+, new whole \d+", text)
+
+
+def test_what_is_bad_can_be_told_by_another_process():
+    bad = pickle.loads(pickle.dumps(Bad("whole", "it is not")))
+    assert (bad.rule, str(bad)) == ("whole", "whole: it is not")
 
 
 SLEEPER = """

@@ -16,8 +16,12 @@ class Bad(Exception):
     """The promise is broken: the rule's name, and what was seen."""
 
     def __init__(self, rule: str, text: str) -> None:
-        super().__init__(f"{rule}: {text}")
+        # Both as they are: it travels from one process to another.
+        super().__init__(rule, text)
         self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.args[1]}"
 
 
 class Oracle:
