@@ -15,7 +15,7 @@ from host.format import FILES, FIRMWARE
 from host.inspect import package_facts
 from host.pack import version_bytes
 from host.serve import write_manifest
-from host.sim.board import VirtualBoard, create, mpota_files
+from host.sim.board import VirtualBoard, create, create_for, mpota_files
 from host.sim.cut.hostile import make_keys
 from host.vendor.esp32.life import image
 from tests.trees import archive
@@ -32,7 +32,8 @@ OLD, NEW = image(700_001, 1), image(704_093, 2)
 class Lamp:
     """A board and the shelf that it looks at."""
 
-    def __init__(self, folder: Path, table: str = "4MiB-ota", **settings: object) -> None:
+    def __init__(self, folder: Path, table: str = "4MiB-ota", layout: str = "esp32", **settings: object) -> None:
+        self.layout = layout
         self.key = make_keys().trusted
         shelf = folder / "shelf"
         shelf.mkdir()
@@ -40,8 +41,12 @@ class Lamp:
         self.flash = folder / "flash.bin"
         url = self.shop.url
         known = {"product": PRODUCT, "poll_ms": 200, "manifest": f"{url}/manifest.json", "report": f"{url}/report"}
-        files = mpota_files({**known, **settings}, {"k": keys.public_bytes(self.key)})
-        create(self.flash, OLD, table, files, {"wifi": {"ssid": "any", "psk": "secret"}})
+        trusted = {"k": keys.public_bytes(self.key)}
+        files = mpota_files({**known, **settings, "layout": layout}, trusted, layout)
+        if layout == "esp32":
+            create(self.flash, OLD, table, files, {"wifi": {"ssid": "any", "psk": "secret"}})
+        else:
+            create_for(layout, self.flash, b"", files)
 
     def publish(self, version: str, files: Mapping[str, bytes], firmware: bytes | None = None) -> None:
         """Put a release on the shelf."""
@@ -49,7 +54,7 @@ class Lamp:
         parts = [Part(FILES, "files", data, list(pieces(data, 4096)))]
         if firmware is not None:
             parts.insert(0, Part(FIRMWARE, "firmware", firmware, list(pieces(firmware, 4096))))
-        made = assemble(Head(PRODUCT, "esp32", version_bytes(version), 4096), parts, self.key)
+        made = assemble(Head(PRODUCT, self.layout, version_bytes(version), 4096), parts, self.key)
         path = self.shop.folder / f"{version}.mpota"
         path.write_bytes(made)
         self.shop.reports.clear()
@@ -171,6 +176,23 @@ def test_a_board_without_ota_slots_takes_files(tmp_path: Path) -> None:
         board.off()
         board.on()
         assert "OTA variant" in lamp.hear("slots")
+    lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
+
+
+def test_a_board_with_nothing_but_a_file_system_takes_files_and_goes_back(tmp_path: Path) -> None:
+    lamp = Lamp(tmp_path, layout="files")
+    lamp.publish("1.0.0", {"app.py": GOOD, "w.py": b"N = 1\n"})
+    with VirtualBoard(lamp.flash) as board:
+        assert "1.0.0" in lamp.hear("confirmed")
+        lamp.publish("1.1.0", {"app.py": b"def step():\n    pass\ndef health():\n    return False\n"})
+        assert "1.1.0" in lamp.hear("armed")
+        assert "unhealthy" in lamp.hear("failed")
+        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /mpota/1"
+        board.kill()
+        lamp.shop.reports.clear()
+        board.on()
+        assert "unhealthy" in lamp.hear("failed"), "it was not forgotten"
+        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /mpota/1"
     lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
 
 
