@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -59,6 +60,8 @@ class Shop:
         self.folder = folder
         self.reports: list[dict[str, str]] = []
         self.ranges: list[str] = []
+        # Answers given, by path.
+        self.asked: Counter[str] = Counter()
         self.loop = asyncio.new_event_loop()
         ready = threading.Event()
         threading.Thread(target=self._run, args=(ready,), daemon=True).start()
@@ -80,6 +83,7 @@ class Shop:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.asked[request.path] += 1
         if request.path.endswith(".mpota"):
             self.ranges.append(request.headers.get("Range", "bytes=0-"))
 

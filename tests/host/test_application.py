@@ -70,6 +70,13 @@ class Lamp:
             time.sleep(0.05)
         raise AssertionError(f"no {code}, but {self.shop.reports}")
 
+    def polled(self, before: int) -> None:
+        """Wait until the board has asked for the manifest more often than `before`: then its main.py runs."""
+        end = time.monotonic() + PATIENCE_S
+        while self.shop.asked["/manifest.json"] <= before:
+            assert time.monotonic() < end, "the board does not ask"
+            time.sleep(0.05)
+
 
 @pytest.fixture
 def lamp(tmp_path: Path) -> Iterator[Lamp]:
@@ -107,8 +114,10 @@ def test_a_power_cut_in_the_middle_leaves_one_application(lamp: Lamp) -> None:
             board.on()
             time.sleep(wait)
         board.kill()
+        before = lamp.shop.asked["/manifest.json"]
         board.on()
         lamp.hear("confirmed")
+        lamp.polled(before)
         assert shown(board, "import a, b; print(a.N, b.N, os.stat(shim.folder + '/big')[6])") == f"2 2 {len(big)}"
 
 
