@@ -253,6 +253,31 @@ def test_a_verdict_that_cannot_be_written_is_written_later():
         assert d.service.step() == word
 
 
+def test_whatever_a_link_or_a_listener_raises_is_an_error_and_the_next_check_comes():
+    for name, seen in (("manifest.json", [4, 5]), ("app.bin", [4, 6, 16, 18])):
+        d = Device(app(B).offer(entry(3, B)))
+        fetch = d.net.fetch
+
+        def broken(url, name=name, fetch=fetch):
+            if name in url:
+                raise OverflowError("a port of eleven digits")
+            return fetch(url)
+
+        d.service.fetch = broken
+        assert d.run() == "idle" and d.events == seen and isinstance(d.service.error, OverflowError)
+        assert maker.rows(d.chip) == [("a.bin", "f8", "2")]
+        d.service.fetch = fetch
+
+        def bad(event):
+            raise KeyError(event)
+
+        d.service.control(events.REGISTER, bad)
+        d.service.control(events.CHECK)
+        assert d.run() == "reset" and isinstance(d.service.error, KeyError)
+        d.reset()
+        assert maker.holds(d.chip, B)
+
+
 def test_a_store_that_fails_in_a_check_is_a_failed_check():
     d = Device(Net().offer('{"Version": 2, "EraseVer": true}'))
     d.service.step()
