@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -136,8 +137,9 @@ def _database(data: bytes) -> Report | None:
     return _told(rows, "an image database", {})
 
 
-def _told(rows: list[database.Row], what: str, files: dict[str, str]) -> Report:
-    lines, facts = [], []
+def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequence[tuple[str, ...]] = ()) -> Report:
+    lines: list[tuple[str, ...]] = []
+    facts = []
     for row in rows:
         if not row.whole:
             lines.append((",".join(row.fields)[:40], "not whole", "", ""))
@@ -146,7 +148,7 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str]) -> Report:
         lines.append((row.name, state, str(database.number(row.version)), files.get(row.name, "")))
         facts.append({"name": row.name, "status": f"{row.status:02x}", "number": database.number(row.version)})
     ok = all(row.whole for row in rows)
-    return Report("image database", what, {"images": facts}, [Table("", COLUMNS, lines)], ok)
+    return Report("image database", what, {"images": facts}, [Table("", COLUMNS, [*lines, *more])], ok)
 
 
 def store(folder: Path) -> Report:
@@ -162,8 +164,8 @@ def store(folder: Path) -> Report:
     golden_one = _golden(folder)
     whole = golden_one == WHOLE
     first = f"{best.name} comes first" if best else "the factory image comes first" if whole else "nothing would start"
-    report = _told(rows, f"an image store: {first}", seen)
-    report.tables[0].rows.append((golden.FACTORY_FILE, "factory image", "", golden_one))
+    more = [(golden.FACTORY_FILE, "factory image", "", golden_one)]
+    report = _told(rows, f"an image store: {first}", seen, more)
     report.kind = "image store"
     report.facts |= {"first": best.name if best else None, "factory": whole}
     report.ok = report.ok and (best is not None or whole)
