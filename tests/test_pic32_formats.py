@@ -213,6 +213,9 @@ def test_an_entry_that_is_wrong_is_left_out_and_named():
         (entry(9).replace("9,", "true,", 1), "version is bool"),
         (entry(9).replace("http:", "ftp:"), "URL is"),
         (entry(9).replace("http://h/", "http://" + "h" * 300), "URL is"),
+        (entry(9).replace("http://h/", "http://h/ "), "URL is"),
+        (entry(9).replace("http://h/", "http://h/\\r\\nX:"), "URL is"),
+        (entry(9).replace("http://h/", "http://h/\u00e9"), "URL is"),
         (entry(9).replace("ab", "zz"), "Digest"),
         (entry(9).replace("abab", "", 1), "Digest"),
         (entry(9).replace("Digest", "Other"), "digest is missing"),
@@ -233,6 +236,7 @@ def test_versions_to_erase_need_no_image():
 def test_what_is_no_manifest_is_refused():
     for text in (b"", b"[]", b"{}", b'{"ota": 1}', b'{"ota": {"Version": 1}}', b"<html>", b'{"ota": [', b"[" * 8000):
         raises(Refused, "manifest", manifest.parse, text)
+    assert str(raises(Refused, "manifest", manifest.parse, b'{"ota": ["\xff"]}')) != "no manifest: "
 
 
 def test_what_is_nested_without_end_is_no_manifest():

@@ -310,3 +310,6 @@ def test_a_url_and_a_slot_that_no_board_takes_are_refused(tmp_path: Path) -> Non
     for more in (("--size", 0), ("--size", -1), ("--start", 5), ("--start", "0x10020000", "--size", 4096)):
         assert run(*given, *more).exit_code == 2
     assert not (tmp_path / "shelf").exists()
+    spaced = (tmp_path / "lamp.hex").rename(tmp_path / "my lamp.hex")
+    assert run("pack", "--layout", "pic32", spaced, "-o", tmp_path, "--version", 2, "--url", "http://h").exit_code == 0
+    assert "http://h/my%20lamp.bin" in (tmp_path / "manifest.json").read_text()

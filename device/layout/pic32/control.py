@@ -49,7 +49,8 @@ class Control:
                 return None
         elif rest.strip(b"\0") and rest.strip(b"\xff"):
             return None
-        if bytes(buf[:16]) == b"\xff" * 16:
+        # A file may end anywhere.
+        if bytes(buf[:16]) == b"\xff" * 16 or len(buf) < 48:
             return None
         status, slot, order, kind, size, version, boot, digest = unpack(FMT, bytes(buf[:48]))
         found = cls(status, kind, version, boot, (slot, order, size, digest))

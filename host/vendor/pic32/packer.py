@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -71,7 +72,7 @@ def entry(name: str, data: bytes, options: Options) -> dict[str, object]:
         raise Refused("version", f"the version is {options.number}, wanted 1 to 999")
     found: dict[str, object] = {
         "Version": options.number,
-        "URL": f"{options.base.rstrip('/')}/{name}",
+        "URL": f"{options.base.rstrip('/')}/{quote(name)}",
         "Digest": sha256(data).hexdigest(),
         "EraseVer": False,
     }
