@@ -36,6 +36,26 @@ def test_every_recorded_boot_agrees_or_is_safer_by_name():
     assert names == {None, "factory-twice", "last-row-crash"}
 
 
+def case(ctl, rows, out):
+    keys = ("end", "ctl_status", "ctl_type", "ctl_version", "app_fill", "db_after")
+    given = {"status": ctl[0], "type": 1, "version": ctl[1]}
+    return {"name": "x", "ctl": given, "rows": rows, "factory": True, "out": dict(zip(keys, out))}
+
+
+def test_two_differences_in_one_boot_are_safer_and_a_third_is_not():
+    module = replay.vendor("pic32")
+    # What the vendor's rules say: the best is bad and its row goes, and the page gets the status of the one behind.
+    rows = [["a.bin", "FE", "9", "10", "bad"], ["b.bin", "F8", "4", "12", "ok"], ["c.bin", "f0", "16", "13", "ok"]]
+    after = [["b.bin", "F8", "4"], ["c.bin", "f0", "16"]]
+    assert module.replay(case(("f0", 1), rows, ("JUMP", "f0", 1, 4, "12", after))) == "row-deleted"
+    assert "app_fill" in module.replay(case(("f0", 1), rows, ("JUMP", "f0", 1, 4, "13", after)))
+    assert "ctl_status" in module.replay(case(("f0", 1), rows, ("JUMP", "fe", 1, 4, "12", after)))
+    rows = [["a.bin", "f8", "100", "10", "ok"]]
+    again = ("JUMP", "f8", 1, 0x100, "10", [["a.bin", "f8", "100"]])
+    assert module.replay(case(("f8", 0x100), rows, again)) == "version-100"
+    assert module.replay(case(("f0", 0x100), rows, again)) is None
+
+
 def test_the_best_image_is_programmed_and_read_back():
     c = running(("a.bin", 2, "f8", A), ("b.bin", 3, "FE", B))
     assert maker.holds(c, B) and seen(c) == (UNBOOTED, control.PRODUCTION, 3)

@@ -130,8 +130,7 @@ class Layout(Records):
         except OSError as e:
             raise FlashError("store", "the image store: %r" % e)
         if record.slot == record.back:
-            # That would be an application on trial under the image that runs.
-            record.back = -1
+            record.back = -1  # else it were an application on trial
         self.journal.put("armed", record.encode())
         self.stage(record, n, name)
 
