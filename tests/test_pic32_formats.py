@@ -37,6 +37,20 @@ def test_every_bit_of_a_sealed_page_but_status_slot_and_order_is_sealed():
             assert Control.decode(bad) is None, (i, bit)
 
 
+def test_of_the_factorys_sealed_page_nothing_but_disabling_is_believed():
+    page = bytearray(control.Control(0xF8, control.FACTORY, 1, 0xB0021000).encode())
+    assert control.Control.decode(page).golden
+    for kind in range(256):
+        page[3] = kind
+        found = control.Control.decode(page)
+        assert (found is not None) == (kind in (control.PRODUCTION, control.FACTORY)), kind
+        assert found is None or found.golden
+    page = bytearray(control.Control(0xF8, control.PRODUCTION, 1, 0xB0021000).encode())
+    assert not control.Control.decode(page).golden
+    page[3] = control.FACTORY
+    assert control.Control.decode(page) is None
+
+
 def test_the_page_of_a_build_reads_and_one_set_bit_in_its_zeros_is_noticed():
     data = bytearray(maker.build())
     seen = Control.decode(data)

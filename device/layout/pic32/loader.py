@@ -34,7 +34,7 @@ class _Loader(Programmer):
             return self.last()
         for row in rows[::-1] if page and rows else ():
             if row.whole and row.version == page.version:
-                if page.status == VALID and row.status == VALID and page.kind != FACTORY and not self.rotten():
+                if page.status == VALID and row.status == VALID and not page.golden and not self.rotten():
                     return self.jump()
                 break
         return self.select(rows)
