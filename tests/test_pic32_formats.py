@@ -37,6 +37,20 @@ def test_every_bit_of_a_sealed_page_but_status_slot_and_order_is_sealed():
             assert Control.decode(bad) is None, (i, bit)
 
 
+def test_of_the_factorys_sealed_page_nothing_but_disabling_is_believed():
+    page = bytearray(control.Control(0xF8, control.FACTORY, 1, 0xB0021000).encode())
+    assert control.Control.decode(page).golden
+    for kind in range(256):
+        page[3] = kind
+        found = control.Control.decode(page)
+        assert (found is not None) == (kind in (control.PRODUCTION, control.FACTORY)), kind
+        assert found is None or found.golden
+    page = bytearray(control.Control(0xF8, control.PRODUCTION, 1, 0xB0021000).encode())
+    assert not control.Control.decode(page).golden
+    page[3] = control.FACTORY
+    assert control.Control.decode(page) is None
+
+
 def test_the_page_of_a_build_reads_and_one_set_bit_in_its_zeros_is_noticed():
     data = bytearray(maker.build())
     seen = Control.decode(data)
@@ -213,6 +227,9 @@ def test_an_entry_that_is_wrong_is_left_out_and_named():
         (entry(9).replace("9,", "true,", 1), "version is bool"),
         (entry(9).replace("http:", "ftp:"), "URL is"),
         (entry(9).replace("http://h/", "http://" + "h" * 300), "URL is"),
+        (entry(9).replace("http://h/", "http://h/ "), "URL is"),
+        (entry(9).replace("http://h/", "http://h/\\r\\nX:"), "URL is"),
+        (entry(9).replace("http://h/", "http://h/\u00e9"), "URL is"),
         (entry(9).replace("ab", "zz"), "Digest"),
         (entry(9).replace("abab", "", 1), "Digest"),
         (entry(9).replace("Digest", "Other"), "digest is missing"),
@@ -233,6 +250,7 @@ def test_versions_to_erase_need_no_image():
 def test_what_is_no_manifest_is_refused():
     for text in (b"", b"[]", b"{}", b'{"ota": 1}', b'{"ota": {"Version": 1}}', b"<html>", b'{"ota": [', b"[" * 8000):
         raises(Refused, "manifest", manifest.parse, text)
+    assert str(raises(Refused, "manifest", manifest.parse, b'{"ota": ["\xff"]}')) != "no manifest: "
 
 
 def test_what_is_nested_without_end_is_no_manifest():

@@ -68,6 +68,23 @@ def test_a_factory_image_that_rotted_is_restored_under_either_page():
     assert c.load().did == []
 
 
+def test_a_restored_factory_image_that_was_disabled_is_still_one_that_starts():
+    # Restored: its page is one of ours, and its type is sealed with the rest.
+    c = maker.chip()
+    c.load()
+    control.disable(maker.slot(c))
+    page = maker.page(c)
+    assert (page.status, page.kind, page.golden) == (control.DISABLED, control.PRODUCTION, True)
+    assert c.power_on() is not None and seen(c) == (VALID, FACTORY, 1), "restored once more"
+    control.disable(maker.slot(c))
+    c.store.files = {}
+    board = c.power_on()
+    assert c.boots[-1].did == ["no other image"] and maker.holds(c, GOLDEN)
+    assert board.layout.status()["running"] == "factory image"
+    rot(c)
+    assert c.load().address is None
+
+
 def test_what_rotted_and_is_not_in_the_store_does_not_start():
     c = running(("a.bin", 2, "f8", A), factory=False)
     rot(c)

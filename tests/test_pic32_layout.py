@@ -114,6 +114,20 @@ def test_nothing_is_installed_while_an_update_waits_or_is_on_trial():
     raises(NotNow, "staged", update, board, C, (1, 2, 0))
 
 
+def test_a_disabled_image_that_is_all_there_is_takes_the_next_update():
+    c, board = chip(("a.bin", 2, "f8", A), factory=False)
+    update(board, B)
+    raises(NotNow, "trial", update, board, C)
+    # The update's file is bad, the one before is gone, and there is no factory image.
+    c.store.files["image1.bin"] = b"bad"
+    c.store.remove("a.bin")
+    board = c.power_on("reset")
+    assert c.boots[-1].did[-1] == "no other image" and maker.page(c).status == DISABLED
+    update(board, C, (1, 2, 0))
+    c.power_on("reset").layout.confirm()
+    assert maker.holds(c, C) and maker.page(c).status == VALID
+
+
 def test_the_store_keeps_its_number_of_rows_and_the_files_that_they_name():
     c, board = chip(("a.bin", 2, "f8", A), settings={"images": 2})
     confirmed(c, B, (1, 1, 0))

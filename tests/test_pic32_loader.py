@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 
+from device.errors import FlashError
 from device.layout.pic32 import control, database, golden
 from device.layout.pic32.control import DISABLED, PAGE, UNBOOTED, VALID
 from tests import pic32_maker as maker
@@ -33,6 +34,26 @@ def test_every_recorded_boot_agrees_or_is_safer_by_name():
     assert (agree, safer, differ) == (39, 3, 0), shown
     names = {module.replay(case) for case in found}
     assert names == {None, "factory-twice", "last-row-crash"}
+
+
+def case(ctl, rows, out):
+    keys = ("end", "ctl_status", "ctl_type", "ctl_version", "app_fill", "db_after")
+    given = {"status": ctl[0], "type": 1, "version": ctl[1]}
+    return {"name": "x", "ctl": given, "rows": rows, "factory": True, "out": dict(zip(keys, out))}
+
+
+def test_two_differences_in_one_boot_are_safer_and_a_third_is_not():
+    module = replay.vendor("pic32")
+    # What the vendor's rules say: the best is bad and its row goes, and the page gets the status of the one behind.
+    rows = [["a.bin", "FE", "9", "10", "bad"], ["b.bin", "F8", "4", "12", "ok"], ["c.bin", "f0", "16", "13", "ok"]]
+    after = [["b.bin", "F8", "4"], ["c.bin", "f0", "16"]]
+    assert module.replay(case(("f0", 1), rows, ("JUMP", "f0", 1, 4, "12", after))) == "row-deleted"
+    assert "app_fill" in module.replay(case(("f0", 1), rows, ("JUMP", "f0", 1, 4, "13", after)))
+    assert "ctl_status" in module.replay(case(("f0", 1), rows, ("JUMP", "fe", 1, 4, "12", after)))
+    rows = [["a.bin", "f8", "100", "10", "ok"]]
+    again = ("JUMP", "f8", 1, 0x100, "10", [["a.bin", "f8", "100"]])
+    assert module.replay(case(("f8", 0x100), rows, again)) == "version-100"
+    assert module.replay(case(("f0", 0x100), rows, again)) is None
 
 
 def test_the_best_image_is_programmed_and_read_back():
@@ -117,7 +138,8 @@ def test_a_missing_factory_image_is_a_clear_state():
 def test_a_factory_image_that_is_not_whole_is_not_programmed():
     c = running(("a.bin", 2, "F8", A))
     good = c.store.files[golden.FACTORY_FILE]
-    for bad in (good[:-1], b"\xff" + good[1:], good[:3] + b"\x01" + good[4:]):
+    short = [good[:n] for n in (0, 1, 17, 47, 48, 255)]
+    for bad in [good[:-1], b"\xff" + good[1:], good[:3] + b"\x01" + good[4:]] + short:
         c.store.files[golden.FACTORY_FILE] = bad
         control.disable(maker.slot(c))
         c.store.files.pop(database.NAME, None)
@@ -286,6 +308,40 @@ def test_without_its_store_a_device_starts_what_lies_in_its_flash():
     assert got.address == maker.ADDRESS and got.did[-1] == "no other image" and c.flash.trace == []
     c.store = good
     assert c.load().did == []
+
+
+class Failing:
+    """A flash that cannot be read."""
+
+    erase_size, prog_size, erased = 4096, 16, 0xFF
+
+    def __init__(self, flash):
+        self.size = flash.size
+
+    def read(self, off, buf):
+        raise FlashError("flash", "an uncorrectable bit")
+
+
+def test_a_factory_image_or_a_flash_that_cannot_be_read_is_a_clear_state():
+    c = running(("a.bin", 2, "f8", A))
+    c.store.remove("a.bin")
+    control.disable(maker.slot(c))
+    get, files = c.store.get, dict(c.store.files)
+
+    def deaf(name, most):
+        if name == golden.FACTORY_FILE:
+            raise OSError(5)
+        return get(name, most)
+
+    c.store.get = deaf
+    got = c.load()
+    assert got.address == maker.ADDRESS and got.did[-1] == "no other image" and maker.holds(c, A)
+    assert c.store.files == files, "nothing is given up for it"
+    flash, c.flash = c.flash, Failing(c.flash)
+    got = c.load()
+    assert got.address is None and "uncorrectable" in got.did[0]
+    c.flash, c.store.get = flash, get
+    assert c.load().address == maker.ADDRESS and maker.holds(c, GOLDEN)
 
 
 def test_a_file_that_cannot_be_read_today_is_not_marked():

@@ -4,7 +4,7 @@ from binascii import b2a_base64, hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from device.errors import LinkError, Refused
+from device.errors import FlashError, LinkError, Refused
 from device.layout.pic32 import database, events, p256
 from device.layout.pic32.service import Service
 from tests import pic32_maker as maker
@@ -253,6 +253,31 @@ def test_a_verdict_that_cannot_be_written_is_written_later():
         assert d.service.step() == word
 
 
+def test_whatever_a_link_or_a_listener_raises_is_an_error_and_the_next_check_comes():
+    for name, seen in (("manifest.json", [4, 5]), ("app.bin", [4, 6, 16, 18])):
+        d = Device(app(B).offer(entry(3, B)))
+        fetch = d.net.fetch
+
+        def broken(url, name=name, fetch=fetch):
+            if name in url:
+                raise OverflowError("a port of eleven digits")
+            return fetch(url)
+
+        d.service.fetch = broken
+        assert d.run() == "idle" and d.events == seen and isinstance(d.service.error, OverflowError)
+        assert maker.rows(d.chip) == [("a.bin", "f8", "2")]
+        d.service.fetch = fetch
+
+        def bad(event):
+            raise KeyError(event)
+
+        d.service.control(events.REGISTER, bad)
+        d.service.control(events.CHECK)
+        assert d.run() == "reset" and isinstance(d.service.error, KeyError)
+        d.reset()
+        assert maker.holds(d.chip, B)
+
+
 def test_a_store_that_fails_in_a_check_is_a_failed_check():
     d = Device(Net().offer('{"Version": 2, "EraseVer": true}'))
     d.service.step()
@@ -334,3 +359,50 @@ def test_points_add_as_on_the_curve():
     for i, power in ((0, 2), (1, 3)):
         a = left[i] * pow(right[2], power, p256.P) % p256.P
         assert a == right[i] * pow(left[2], power, p256.P) % p256.P
+
+
+def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_other():
+    for verdict in (True, False):
+        d = Device(app(B).offer(entry(122, B)))
+        assert d.run() == "reset"
+        d.reset(lambda verdict=verdict: verdict)
+        assert maker.page(d.chip).status == 0xFC and d.service.trial
+        for _ in range(5):
+            d.run()
+            d.reset()
+        assert maker.rows(d.chip)[1][1] == ("f8" if verdict else "f0") and maker.holds(d.chip, B if verdict else A)
+        told = d.board.layout.status()
+        assert told["failed"] == (None if verdict else {"version": "122.0.0", "reason": "self-test"})
+        assert told["version"] == ("122.0.0" if verdict else None) and told["trial"] is None
+
+
+def test_an_image_whose_number_is_120_above_and_that_the_loader_refuses_counts_as_failed():
+    d = Device(app(B).offer(entry(122, B)))
+    d.run()
+    d.chip.store.files["app.bin"] = B[:-1]
+    d.reset()
+    assert maker.holds(d.chip, A) and d.service.trial is None
+    assert d.board.layout.failure()[0].sha == sha256(B).digest() and d.board.layout.record("running") is None
+
+
+def test_a_number_of_the_manifest_outlives_a_cut_before_its_row():
+    d = Device(app(B).offer(entry(300, B)))
+    d.run()
+    store = d.chip.store
+    # As after a cut between the journal's record and the row.
+    store.put(database.NAME, database.encode([maker.row("a.bin", 2, A, "f8")]).encode())
+    d.reset()
+    assert maker.rows(d.chip)[1] == ("app.bin", "FE", "300") and maker.page(d.chip).version == 0x300
+
+
+def test_a_trial_whose_store_cannot_be_read_is_still_a_trial():
+    d = Device(app(B).offer(entry(3, B)))
+    d.run()
+    d.reset()
+
+    def get(name, most):
+        raise OSError(5)
+
+    d.chip.store.get = get
+    raises(FlashError, "store", d.board.layout.rows)
+    assert d.board.layout.on_trial().slot == d.board.layout.port.running

@@ -211,7 +211,7 @@ def load(path, size) -> None:
     got = loader.boot(slot, Folder("/mnt/ota"), Options(feed=power()))
     vfs.umount("/mnt")
     page = control.read(slot)
-    own = page and page.kind != control.FACTORY
+    own = page and not page.golden
     name = "image %d" % database.number(page.version) if own else "factory image"
     digest = "".join(["%02x" % c for c in page.digest]) if own else ""
     flash.close()

@@ -130,6 +130,8 @@ def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_pat
     (tmp_path / "shelf" / "manifest.json").write_bytes(text)
     link = {"host": "127.0.0.1", "port": broker.port, "topic": TOPIC}
     settings = {"product": "lamp", "layout": "pic32", "service": url + "/manifest.json", "period_ms": 0, "mqtt": link}
+    # What is nonsense is as good as absent.
+    settings |= {"auto_update": "often", "last_entry": 5}
     path = create_for("pic32", tmp_path / "b.bin", machine.image(0, 40_001), mpota_files(settings, layout="pic32"))
     try:
         with VirtualBoard(path) as board:

@@ -37,6 +37,7 @@ def test_each_difference_has_a_test_and_the_names_are_those_of_the_replay() -> N
 
 def test_the_predicates_of_the_replay_do_not_excuse_what_is_worse() -> None:
     case = {
+        "ctl": {"status": "f0", "type": 1, "version": 3},
         "rows": [["a.bin", "FE", "3", "10", "missing"], ["b.bin", "f8", "2", "11", "ok"]],
         "out": {"end": "JUMP", "ctl_status": "f8", "ctl_type": 3, "ctl_version": 1, "app_fill": "fa", "db_after": None},
     }

@@ -6,6 +6,7 @@ import json
 import random
 from hashlib import sha256
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,6 +16,7 @@ from intelhex import IntelHex
 
 from device.errors import Refused
 from device.layout.pic32 import control, database, golden, loader, p256
+from device.layout.pic32.files import Folder
 from device.pipe.package import Package
 from device.store.flash import Region
 from host.cli import cli
@@ -229,7 +231,85 @@ def test_inspect_of_a_store_says_what_comes_first_and_which_file_is_not_its_rows
     (tmp_path / "b.bin").write_bytes(data)
     (tmp_path / database.NAME).write_text(database.encode(rows))
     done = run("inspect", "--layout", "pic32", tmp_path)
-    assert done.exit_code == 0 and "b.bin comes first" in done.output and "not what its row" in done.output
+    assert done.exit_code == 0 and "a.bin comes first" in done.output and "not what its row" in done.output
+    # Cut while the database was written: what is whole beside it counts.
+    shelf = Folder(str(tmp_path))
+    rows[1] = database.row("c.bin", 3, sha256(data).digest())
+    database.save(shelf, rows)
+    text = (tmp_path / database.NAME).read_bytes()
+    (tmp_path / database.NEW).write_bytes(b"%08x\n" % crc32(text) + text)
+    (tmp_path / database.NAME).write_bytes(text[:50])
+    (tmp_path / "c.bin").write_bytes(data)
+    done = run("inspect", "--layout", "pic32", tmp_path)
+    assert done.exit_code == 0 and "c.bin comes first" in done.output
+    assert (tmp_path / database.NEW).exists(), "a look changes nothing"
+    (tmp_path / database.NEW).unlink()
     (tmp_path / database.NAME).unlink()
     done = run("inspect", "--layout", "pic32", tmp_path, "--json")
     assert done.exit_code == 5 and json.loads(done.output)["first"] is None
+
+
+def test_inspect_of_a_store_says_whether_the_factory_image_is_whole(tmp_path: Path) -> None:
+    image = factory(CODE, ADDRESS, SIZE)
+    (tmp_path / golden.FACTORY_DIGEST).write_bytes(sha256(image).digest())
+    for data, words in (
+        (image, "the factory image comes first"),
+        (image[:-1] + b"\0", "not what its digest says"),
+        (b"\xff" + image[1:], "not a factory image"),
+        (b"", "not a factory image"),
+    ):
+        (tmp_path / golden.FACTORY_FILE).write_bytes(data)
+        done = run("inspect", "--layout", "pic32", tmp_path)
+        assert words in done.output and done.exit_code == (0 if data == image else 5)
+    (tmp_path / golden.FACTORY_DIGEST).unlink()
+    (tmp_path / golden.FACTORY_FILE).write_bytes(image[:-1])
+    assert "913,407 bytes, no slot" in run("inspect", "--layout", "pic32", tmp_path).output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (app().rsplit(b":", 1)[0], "was cut"),
+        (b"", "was cut"),
+        (BOOT + app(), "two files in one"),
+        (hex_of((START, build_page(ADDRESS))), "an image of 4,096 bytes"),
+        (hex_of((START, build_page(0xB0019000)), (START + 4096, CODE)), "0xb0019000"),
+        (hex_of((START, CODE)), "no control page"),
+        (hex_of((START, build_page(ADDRESS)), (START + SIZE - 2, b"end!")), "goes on behind 0x100ff000"),
+    ],
+)
+def test_what_no_board_could_start_is_not_packed(text: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "lamp.hex").write_bytes(text)
+    out = tmp_path / "shelf"
+    done = run("pack", "--layout", "pic32", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", out)
+    assert isinstance(done.exception, Refused) and words in str(done.exception) and not out.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "x", '{"ota": 5}', '{"ota": [1]}', '{"ota": [{}]}', '{"ota": [{"Version": "x"}]}']
+)
+def test_a_manifest_of_another_shape_is_refused_and_kept(text: str, tmp_path: Path) -> None:
+    (tmp_path / "lamp.hex").write_bytes(app())
+    (tmp_path / "manifest.json").write_text(text)
+    given = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", tmp_path)
+    done = run(*given)
+    assert isinstance(done.exception, Refused) and "is no manifest" in str(done.exception)
+    assert (tmp_path / "manifest.json").read_text() == text
+    (tmp_path / "manifest.json").write_text('{"OTA": [{"version": 7}, {"VERSION": 2}], "more": 1}')
+    assert run(*given).exit_code == 0
+    made = json.loads((tmp_path / "manifest.json").read_text())
+    assert [sorted(e) for e in made["OTA"]] == [["Digest", "EraseVer", "URL", "Version"], ["version"]] and made["more"]
+
+
+def test_a_url_and_a_slot_that_no_board_takes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lamp.hex").write_bytes(app())
+    given = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "-o", tmp_path / "shelf")
+    for url in ("", "ftp://h", "http://h/" + "a" * 250):
+        done = run(*given, "--version", 2, "--url", url)
+        assert isinstance(done.exception, Refused) and "give --url" in str(done.exception)
+    for more in (("--size", 0), ("--size", -1), ("--start", 5), ("--start", "0x10020000", "--size", 4096)):
+        assert run(*given, *more).exit_code == 2
+    assert not (tmp_path / "shelf").exists()
+    spaced = (tmp_path / "lamp.hex").rename(tmp_path / "my lamp.hex")
+    assert run("pack", "--layout", "pic32", spaced, "-o", tmp_path, "--version", 2, "--url", "http://h").exit_code == 0
+    assert "http://h/my%20lamp.bin" in (tmp_path / "manifest.json").read_text()

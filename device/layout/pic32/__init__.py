@@ -42,9 +42,15 @@ class Layout(Records):
         """NotNow while an update waits for its reset or its verdict."""
         self.idle()
         page = control.read(self.port.flash)
-        if page and page.status == DISABLED:
+        if page and page.status == DISABLED and self.waiting():
             raise NotNow("staged", STAGED)
         self.tidy(self.free())
+
+    def waiting(self):
+        """Has the store anything for the next boot? Else what runs, disabled or not, is all that there is."""
+        size = self.port.files.size
+        ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
+        return ready or size(FACTORY_FILE) == self.port.flash.size
 
     def rows(self):
         """The rows of the database that are whole."""
@@ -123,6 +129,8 @@ class Layout(Records):
             self.port.files.remove(database.OLD)
         except OSError as e:
             raise FlashError("store", "the image store: %r" % e)
+        if record.slot == record.back:
+            record.back = -1  # else it were an application on trial
         self.journal.put("armed", record.encode())
         self.stage(record, n, name)
 
@@ -141,6 +149,18 @@ class Layout(Records):
     def _worth(self, row):
         """Which row is missed least: one that will not run, then the oldest; never the one that runs."""
         return row is self.port.row([row]), row.status in (DOWNLOADED, VALID), row.version
+
+    def on_trial(self):
+        """As for every layout; of two images whose numbers are 120 apart the journal says the same, the rows do not."""
+        record = Records.on_trial(self)
+        if record and record.slot != record.back:
+            try:
+                row = self.port.row(database.load(self.port.files) or ())
+            except OSError:
+                return record
+            if row and row.digest != record.sha:
+                return None
+        return record
 
     def tidy(self, spared=""):
         """Remove image files that no row names: what a cut or a newer row has left of them."""

@@ -27,9 +27,10 @@ _ORDER, _TYPE = 2, 3
 
 
 class Control:
-    """The fields of a page. `sealed`: we wrote it."""
+    """The fields of a page. `sealed`: we wrote it; `golden`: the factory image lies behind it, disabled or not."""
 
     sealed = True
+    golden = False
     code = b"\xff" * 32
 
     def __init__(self, status, kind, version, boot, rest=(0xFF, 0xFF, NO_SIZE, bytes(32))):
@@ -44,16 +45,22 @@ class Control:
         """The fields in the first 256 bytes of a page; None for a blank page and for one that was cut."""
         rest = bytes(buf[48:HEAD])
         sealed = rest[:4] == MAGIC
+        golden = False
         if sealed:
             if rest[4:8] != seal(buf):
-                return None
+                # disable() takes a bit of the factory's type.
+                golden = buf[_TYPE] == PRODUCTION and rest[4:8] == seal(bytes(buf[:3]) + b"\3" + bytes(buf[4:48]))
+                if not golden:
+                    return None
         elif rest.strip(b"\0") and rest.strip(b"\xff"):
             return None
-        if bytes(buf[:16]) == b"\xff" * 16:
+        # A file may end anywhere.
+        if bytes(buf[:16]) == b"\xff" * 16 or len(buf) < 48:
             return None
         status, slot, order, kind, size, version, boot, digest = unpack(FMT, bytes(buf[:48]))
         found = cls(status, kind, version, boot, (slot, order, size, digest))
         found.sealed = sealed
+        found.golden = golden or kind == FACTORY
         found.code = rest[8:40]
         return found
 

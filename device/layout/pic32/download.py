@@ -57,8 +57,12 @@ class Download:
 
     def _tell(self, event):
         self.said = event
-        if self.callback:
-            self.callback(event)
+        try:
+            if self.callback:
+                self.callback(event)
+        except Exception as e:
+            # Whoever listens must not end an update.
+            self.error = e
 
     def _fail(self, event, error):
         self.error = error
@@ -181,7 +185,7 @@ class Download:
             self._tell(VERIFY_SUCCESS)
             event = TRIGGER_FAILED
             self.layout.take(name, offer.number, offer.digest, size)
-        except (OSError, OtaError) as e:
+        except Exception as e:
             # The file goes with the next look at the store.
             return self._fail(event, e)
         self.offer = None

@@ -124,7 +124,11 @@ class Programmer:
 
     def factory(self, rows):
         """Nothing in the store may run: the image that the device came with."""
-        head = self.golden()
+        try:
+            head = self.golden()
+        except OSError as e:
+            self.did.append("factory: %r" % e)
+            head = None
         if head is None:
             return self.last()
         try:

@@ -9,7 +9,7 @@ outside.
 from device.errors import FlashError
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
-from device.layout.pic32.golden import Options, Programmer
+from device.layout.pic32.golden import Boot, Options, Programmer
 from device.store.writer import digest
 
 
@@ -34,7 +34,7 @@ class _Loader(Programmer):
             return self.last()
         for row in rows[::-1] if page and rows else ():
             if row.whole and row.version == page.version:
-                if page.status == VALID and row.status == VALID and page.kind != FACTORY and not self.rotten():
+                if page.status == VALID and row.status == VALID and not page.golden and not self.rotten():
                     return self.jump()
                 break
         return self.select(rows)
@@ -103,4 +103,8 @@ class _Loader(Programmer):
 
 def boot(flash, store, options=None):
     """Decide as at a reset. `flash` is the slot, control page first; `store` the folder of images."""
-    return _Loader(flash, store, options or Options()).boot()
+    try:
+        return _Loader(flash, store, options or Options()).boot()
+    except (OSError, FlashError) as e:
+        # What cannot be read is not started; the next reset may fare better.
+        return Boot(None, None, ["flash: %r" % e])

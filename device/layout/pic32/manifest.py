@@ -49,8 +49,10 @@ class Manifest:
             self.erase.append(n)
             return
         url = _field(fields, "url", str)
-        if len(url) > URL or (url[:7] != "http://" and url[:8] != "https://"):
-            raise ValueError("URL is %r, wanted http or https and at most %d characters" % (url[:40], URL))
+        # What is no ASCII or a line's end would get into the request.
+        strange = len(url) > URL or min(url or " ") <= " " or max(url) > "~"
+        if strange or (url[:7] != "http://" and url[:8] != "https://"):
+            raise ValueError("URL is %r, wanted http or https in at most %d plain characters" % (url[:40], URL))
         text = _field(fields, "digest", str)
         try:
             digest = unhexlify(text[:64].encode())
@@ -131,7 +133,7 @@ def parse(text, last_entry=False):
     try:
         return Manifest((text[a:b] for a, b in (pieces[-1:] if last_entry else pieces)))
     except SyntaxError as e:
-        raise Refused("manifest", "no manifest: %s" % e)
+        raise Refused("manifest", "no manifest: %s" % (str(e) or "no text in UTF-8"))
 
 
 def read(src, most=MOST, last_entry=False):

@@ -2,7 +2,7 @@
 
 from device.errors import Refused
 from device.layout.pic32 import control, database
-from device.layout.pic32.control import FACTORY, PAGE
+from device.layout.pic32.control import PAGE
 from device.layout.pic32.files import FACTORY_FILE, Programmed
 
 # The rows that the store keeps beside the factory image, and where the slot lies since release 3.7.
@@ -29,7 +29,7 @@ class Port:
         self.protected = board.protected
         page = control.read(flash)
         self.version = page.version if page else 0
-        self.running = 0 if page is None or page.kind == FACTORY else ident(self.version)
+        self.running = 0 if page is None or page.golden else ident(self.version)
 
     def row(self, rows):
         """The row of the image that runs, None for the factory image."""

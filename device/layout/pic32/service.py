@@ -74,7 +74,8 @@ class Service(Download):
             return "busy"
         except StopIteration:
             pass
-        except (OSError, OtaError) as e:
+        except Exception as e:
+            # A port above 2**30 is an OverflowError, and memory can be short: the next look may fare better.
             self._fail(CHECK_FAILED, e)
         self.job = None
         self.ask = False

@@ -5,6 +5,8 @@ that journal, database and control page say the same after a cut. A reset is ask
 boots, and each time costs the update one of its trials.
 """
 
+from struct import unpack
+
 from device.errors import NotNow
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import DISABLED, DOWNLOADED, FACTORY, VALID
@@ -18,7 +20,7 @@ def settle(layout, why):
     record = trial(layout.journal)
     if record is None:
         return False
-    runs = layout.port.running == record.slot
+    runs = layout.on_trial() is not None
     if record.slot == record.back:
         return _count(layout, record, why) if runs else _forget(layout)
     if not runs:
@@ -79,6 +81,8 @@ def _again(layout, record, why):
 
 def number(layout, record):
     """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
+    if record.id == record.sha[:8]:
+        return unpack(">H", record.version[:2])[0]
     n = layout.following()
     while n <= 999 and ident(database.coded(n)) != record.slot:
         n += 1
@@ -120,7 +124,7 @@ def rollback(layout, why):
     """By hand: end a trial, drop an update that waits for its restart, or leave what runs for the next best."""
     record = trial(layout.journal)
     if record:
-        if record.slot == layout.port.running:
+        if layout.on_trial():
             return retreat(layout, why)
         rows = layout.rows()
         row = _row(layout, rows, record)
@@ -164,7 +168,7 @@ def status(layout):
     failure = layout.failure()
     version = layout.version()
     page = control.read(layout.port.flash)
-    runs = bool(record) and record.slot == layout.port.running
+    runs = layout.on_trial() is not None
     images = [_told(row, failure) for row in layout.rows() or database.told(layout.port.files)]
     return {
         "layout": layout.NAME,

@@ -47,6 +47,8 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     slot = hexfile.slot_of(given["release"])
     if given["start"] or given["size"]:
         slot = hexfile.Slot(_number(given["start"], slot.start), _number(given["size"], slot.size))
+        if slot.start < 0 or slot.size < 8192 or (slot.start | slot.size) % 4096:
+            raise click.UsageError("--start and --size go by sectors of 4096 bytes, and a slot has two at least")
     read = {name: given[name].read_bytes() if given[name] else None for name in ("bootloader", "key")}
     options = packer.Options(
         slot, read["bootloader"], given["keep_fuses"], read["key"], given["version"], given["base"]

@@ -237,6 +237,8 @@ def restored(demo: Demo, board: VirtualBoard) -> None:
     (demo.folder / "shelf" / "manifest.json").write_text('{"ota": []}\n')
     console = Listener(board.port)
     console.until("not available")
+    # A check that the console broke off is finished first: while it lasts no message is taken.
+    console.type("any(service.step() == 'idle' for _ in range(9))")
     console.type("service.control(events.FACTORY_RESET); board.reset()")
     console.until("programs factory_reset.bin")
     console.until("not available")

@@ -42,8 +42,13 @@ def slot_of(release: str) -> Slot:
 
 def load(text: bytes, name: str = "the file") -> IntelHex:
     """The bytes in a HEX file; Refused where it is none, or has records that hex2bin does not know."""
-    for n, line in enumerate(text.splitlines(), 1):
+    lines = text.splitlines()
+    for n, line in enumerate(lines, 1):
         kind = line[7:9]
+        if kind == b"01" and n < len(lines):
+            raise Refused(
+                "hex", f"{name}, line {n}: its end record, and {len(lines) - n} more lines: two files in one?"
+            )
         if line[:1] != b":" or kind not in (b"00", b"01", b"04"):
             seen = f"a record of type {kind.decode(errors='replace')}" if line[:1] == b":" else "no record"
             raise Refused("hex", f"{name}, line {n}: {seen}; hex2bin takes 00, 01 and 04")
@@ -52,6 +57,8 @@ def load(text: bytes, name: str = "the file") -> IntelHex:
         found.loadhex(io.StringIO(text.decode("ascii")))
     except (IntelHexError, UnicodeDecodeError) as e:
         raise Refused("hex", f"{name}: {e}") from e
+    if not lines or lines[-1][7:9] != b"01":
+        raise Refused("hex", f"{name} was cut: it has no end record in its last line")
     return found
 
 
@@ -62,12 +69,24 @@ def has(found: IntelHex, address: int) -> bool:
 
 def binary(found: IntelHex, slot: Slot) -> bytes:
     """The .bin: from the slot's start to the highest byte in it."""
-    ends = [min(high, slot.start + slot.size) for low, high in found.segments() if low < slot.start + slot.size]
     if not has(found, slot.start):
         raise Refused("slot", f"nothing lies at 0x{slot.start:08x}: another --release, --start or --size?")
+    ends = [min(high, slot.start + slot.size) for low, high in found.segments() if low < slot.start + slot.size]
     end = max(ends)
     found.padding = 0xFF
     return bytes(found.tobinarray(start=slot.start, size=end - slot.start))
+
+
+def fits(found: IntelHex, slot: Slot) -> None:
+    """Refused where the slot's bytes are no image of its own: hex2bin makes a .bin of them that no board can start."""
+    data = binary(found, slot)
+    page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\0"))
+    if page is None or page.boot != slot.address or len(data) <= control.PAGE:
+        seen = "no control page" if page is None else f"an image of {len(data):,} bytes for 0x{page.boot:x}"
+        raise Refused("slot", f"at 0x{slot.start:08x} lies {seen}, wanted a page and code for 0x{slot.address:x}")
+    end = slot.start + slot.size
+    if any(low < end < high for low, high in found.segments()):
+        raise Refused("size", f"the image goes on behind 0x{end:08x}, where its slot ends")
 
 
 def factory(found: IntelHex, slot: Slot) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from zlib import crc32
 
 from device.errors import OtaError
 from device.layout.pic32 import control, database, golden, manifest
@@ -15,6 +17,7 @@ from host.vendor.pic32 import hexfile, machine
 from host.vendor.pic32.binfile import LAYOUTS, PAGE
 
 TYPES = {0: "flash programmer", 1: "production", 2: "debug", 3: "factory"}
+WHOLE = "whole"
 COLUMNS = ("image", "status", "number", "file")
 
 
@@ -134,8 +137,9 @@ def _database(data: bytes) -> Report | None:
     return _told(rows, "an image database", {})
 
 
-def _told(rows: list[database.Row], what: str, files: dict[str, str]) -> Report:
-    lines, facts = [], []
+def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequence[tuple[str, ...]] = ()) -> Report:
+    lines: list[tuple[str, ...]] = []
+    facts = []
     for row in rows:
         if not row.whole:
             lines.append((",".join(row.fields)[:40], "not whole", "", ""))
@@ -144,29 +148,53 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str]) -> Report:
         lines.append((row.name, state, str(database.number(row.version)), files.get(row.name, "")))
         facts.append({"name": row.name, "status": f"{row.status:02x}", "number": database.number(row.version)})
     ok = all(row.whole for row in rows)
-    return Report("image database", what, {"images": facts}, [Table("", COLUMNS, lines)], ok)
+    return Report("image database", what, {"images": facts}, [Table("", COLUMNS, [*lines, *more])], ok)
 
 
 def store(folder: Path) -> Report:
     """Rows, files and the factory image of a store, and the image that comes first."""
-    shelf = Folder(str(folder))
-    data = shelf.get(database.NAME, database.MOST)
-    rows = database.parse(data.decode("ascii", "replace")) if data is not None else []
+    rows = _rows(Folder(str(folder)))
     seen = {row.name: _file(folder / row.name, row) for row in rows if row.whole}
     best = None
     for row in rows:
-        if row.whole and row.status in (DOWNLOADED, VALID) and row.version > (best.version if best else 0):
+        # What its bootloader passes over or marks does not come first.
+        fit = row.whole and row.status in (DOWNLOADED, VALID) and seen[row.name] == WHOLE
+        if fit and row.version > (best.version if best else 0):
             best = row
-    whole = (folder / golden.FACTORY_FILE).exists()
+    golden_one = _golden(folder)
+    whole = golden_one == WHOLE
     first = f"{best.name} comes first" if best else "the factory image comes first" if whole else "nothing would start"
-    report = _told(rows, f"an image store: {first}", seen)
+    more = [(golden.FACTORY_FILE, "factory image", "", golden_one)]
+    report = _told(rows, f"an image store: {first}", seen, more)
     report.kind = "image store"
     report.facts |= {"first": best.name if best else None, "factory": whole}
     report.ok = report.ok and (best is not None or whole)
     return report
 
 
+def _rows(shelf: Folder) -> list[database.Row]:
+    """As device/layout/pic32/database.load() reads them, and nothing is written."""
+    new = shelf.get(database.NEW, database.MOST) or b""
+    data = new[9:] if new and new[:9] == b"%08x\n" % crc32(new[9:]) else shelf.get(database.NAME, database.MOST)
+    return database.parse((data or b"").decode("latin1"))
+
+
+def _golden(folder: Path) -> str:
+    """What its bootloader will think of the factory image; its size is that of one of the vendor's slots."""
+    path = folder / golden.FACTORY_FILE
+    if not path.is_file():
+        return "missing"
+    data = path.read_bytes()
+    page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\xff"))
+    if page is None or (page.status, page.kind) != (VALID, control.FACTORY):
+        return "not a factory image"
+    noted = folder / golden.FACTORY_DIGEST
+    if noted.is_file() and noted.stat().st_size == 32 and noted.read_bytes() != sha256(data).digest():
+        return "not what its digest says"
+    return WHOLE if len(data) in [size for _, size in LAYOUTS.values()] else f"{len(data):,} bytes, no slot has that"
+
+
 def _file(path: Path, row: database.Row) -> str:
     if not path.is_file():
         return "missing"
-    return "whole" if sha256(path.read_bytes()).digest() == row.digest else "not what its row says"
+    return WHOLE if sha256(path.read_bytes()).digest() == row.digest else "not what its row says"

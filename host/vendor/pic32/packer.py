@@ -7,12 +7,14 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from device.errors import Refused
+from device.layout.pic32.manifest import Manifest
 from host.vendor.pic32 import hexfile
 from host.vendor.pic32.hexfile import Slot
 
@@ -70,30 +72,40 @@ def entry(name: str, data: bytes, options: Options) -> dict[str, object]:
         raise Refused("version", f"the version is {options.number}, wanted 1 to 999")
     found: dict[str, object] = {
         "Version": options.number,
-        "URL": f"{options.base.rstrip('/')}/{name}",
+        "URL": f"{options.base.rstrip('/')}/{quote(name)}",
         "Digest": sha256(data).hexdigest(),
         "EraseVer": False,
     }
+    for wrong in Manifest([found]).wrong:
+        raise Refused("manifest", f"no board would take that {wrong}; give --url, where the folder will be served")
     if options.key:
         found["Signature"] = sign(data, options.key)
     return found
 
 
+def _number(entry: dict[str, object]) -> int:
+    return int(str({key.lower(): value for key, value in entry.items()}["version"]))
+
+
 def manifest(path: Path, new: dict[str, object]) -> bytes:
     """The manifest at `path` with one more element: last, where older releases of the service look."""
-    entries: list[dict[str, object]] = []
-    if path.exists():
-        try:
-            entries = json.loads(path.read_text())["ota"]
-        except (ValueError, KeyError, TypeError) as e:
-            raise Refused("manifest", f"{path} is no manifest: {e!r}") from e
-    entries = [e for e in entries if e.get("Version") != new["Version"]]
-    return json.dumps({"ota": sorted([*entries, new], key=lambda e: int(str(e["Version"])))}, indent=4).encode() + b"\n"
+    given: dict[str, list[dict[str, object]]] = {"ota": []}
+    key = "ota"
+    try:
+        if path.exists():
+            given = json.loads(path.read_text())
+            key = next(key for key in given if key.lower() == "ota")
+        entries = [e for e in given[key] if _number(e) != new["Version"]]
+        given[key] = sorted([*entries, new], key=_number)
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as e:
+        raise Refused("manifest", f'{path} is no manifest like {{"ota": [{{"Version": 1, ...}}]}}: {e!r}') from e
+    return json.dumps(given, indent=4).encode() + b"\n"
 
 
 def build(text: bytes, options: Options, stem: str) -> dict[str, bytes]:
     """File name -> bytes of a release of the HEX file `text`."""
     app = hexfile.load(text, "the application")
+    hexfile.fits(app, options.slot)
     made = {f"{stem}.bin": hexfile.binary(app, options.slot)}
     if options.bootloader is not None:
         boot = hexfile.load(options.bootloader, "the bootloader")

@@ -32,6 +32,7 @@ def _from_hex(text: bytes) -> tuple[str, bytes]:
             data = hexfile.binary(found, slot)
             page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\0"))
             if page and page.boot == slot.address:
+                hexfile.fits(found, slot)
                 return release, data
     starts = " or ".join(f"0x{start:08x}" for start, _ in LAYOUTS.values())
     raise Refused("slot", f"no control page at {starts}: is it the application's HEX?")

@@ -31,9 +31,11 @@ def told(event):
 
 
 service = Service(board, link.fetch, settings.get("service"), getattr(app, "health", None))
-service.period_ms = settings.get("period_ms", 60000) if "service" in settings else 0
-service.auto_update = settings.get("auto_update", True)
-service.auto_reset = settings.get("auto_reset", True)
+asks = "service" in settings and settings.get("period_ms") != 0
+service.period_ms = board.setting("period_ms", 60000, 7200000) if asks else 0
+for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls"):
+    if isinstance(settings.get(name), bool):
+        setattr(service, name, settings[name])
 if "service_key" in settings:
     service.key = unhexlify(settings["service_key"])
 service.control(events.REGISTER, told)
