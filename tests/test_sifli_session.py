@@ -13,6 +13,7 @@ OLD, NEW = maker.payload(9000, 1), maker.payload(9000, 2)
 RES = maker.payload(9000, 3)
 CODE, FILES = maker.Package([(0, 16, NEW)], 1002000), maker.Package([(3, 0, RES)], 1002000)
 BOTH = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002000)
+LOCKED = maker.Package([(0, 1, NEW)], 1002000)
 
 
 class At:
@@ -530,3 +531,110 @@ def test_a_flash_that_fails_is_said_and_ends_the_download():
 
     at.chip.flash.erase = fails
     assert at.packets(FILES, 3, 1, 1)[0] == (m.PACKET_RSP, (g.FLASH,))
+
+
+def finished(at):
+    """What the chip says of the installation."""
+    at.ask(m.FINISH, 0)
+    at.session.work()
+    return at.heard()
+
+
+def test_an_encrypted_program_that_was_written_in_place_has_its_key_in_the_table():
+    at = At().begin(LOCKED)
+    assert at.send(LOCKED, 0) == [(m.END_RSP, (0,))] and finished(at) == [(m.FINISH_IND, (0,))]
+    chip = maker.chip(memory=at.chip.flash)
+    assert loader.boot(chip).name == loader.USER and maker.held(chip.user, len(LOCKED.stored[0])) == LOCKED.stored[0]
+    head = table.header(chip.table, table.IMG_HCPU2)
+    assert head.flags & table.ENC and chip.unwrap(head.key) == maker.IMAGE_KEY and head.length == len(LOCKED.stored[0])
+
+
+def test_a_program_in_place_whose_key_the_table_does_not_take_keeps_the_manager():
+    at = At().begin(LOCKED)
+    assert at.send(LOCKED, 0) == [(m.END_RSP, (0,))]
+    flash = at.chip.flash
+    prog = flash.prog
+
+    def fails(off, buf):
+        if off < 0x5000:
+            raise OSError(5)
+        prog(off, buf)
+
+    flash.prog = fails
+    assert finished(at) == [(m.FINISH_IND, (g.FLASH,))] and not at.session.leave
+    assert loader.boot(maker.chip(memory=flash)).why == "force"
+    flash.prog = prog
+
+
+def test_a_compressed_resource_that_is_half_installed_keeps_the_manager():
+    package = maker.Package([(0, 16, maker.payload(4000, 2)), (3, 16, maker.payload(9000, 3))])
+    at = At().begin(package)
+    assert at.send(package, 0) == at.send(package, 3) == [(m.END_RSP, (0,))]
+    flash = at.chip.flash
+    place = at.chip.place(3)
+    prog = flash.prog
+
+    def fails(off, buf):
+        if place.start < off < place.start + place.size:
+            raise OSError(5)
+        prog(off, buf)
+
+    flash.prog = fails
+    assert finished(at) == [(m.FINISH_IND, (g.FLASH,))] and not at.session.leave
+    flash.prog = prog
+    chip = maker.chip(memory=flash)
+    assert loader.boot(chip).why == "force"
+    at = At(chip=chip).begin(package)
+    assert at.send(package, 0) == at.send(package, 3) == [(m.END_RSP, (0,))]
+    assert finished(at) == [(m.FINISH_IND, (0,))] and at.session.leave
+    chip = maker.chip(memory=flash)
+    assert loader.boot(chip).name == loader.USER and maker.held(chip.place(3), 9000) == maker.payload(9000, 3)
+
+
+def test_an_upgrade_is_not_gone_on_with_in_the_area_that_a_retreat_needs_by_now():
+    at = At().begin(CODE)
+    at.start(CODE, 0)
+    at.packets(CODE, 0, 1, 9)
+    at.session.lost()
+    chip = maker.chip(memory=at.chip.flash)
+    assert p.load(chip).slot == 1 and chip.free() == 1
+    # An update by another way, confirmed since.
+    maker.provision(chip, OLD, 1)
+    chip = maker.chip(memory=at.chip.flash)
+    at = At(chip=chip, manager=False)
+    assert at.init(CODE, m.RESUME) == g.PARAMETER
+    ((_id, fields),) = at.ask(m.INIT_EXT, tail=CODE.packet)
+    assert fields[:2] == (0, 0)
+    at.ask(m.INIT_EXT_DONE, 1)
+    assert p.load(chip).slot == 0
+
+
+def test_a_kept_packet_that_is_damaged_costs_the_upgrade_and_not_the_manager():
+    chip = At().begin(CODE).chip
+    chip.flash.overwrite = ((0, chip.flash.size),)
+    chip.pages[1].prog(40, bytes(8))
+    at = At(chip=maker.chip(memory=chip.flash), why="wait")
+    assert at.start(CODE, 0) == [(m.START_RSP, (g.PARAMETER, 1, 0))]
+    at.later(30000)
+    assert at.session.leave and loader.boot(maker.chip(memory=chip.flash)).name == loader.USER
+
+
+def test_a_manager_that_waits_goes_back_though_a_phone_came_and_changed_its_mind():
+    at = At().begin(CODE)
+    at.start(CODE, 0)
+    at.packets(CODE, 0, 1, 9)
+    chip = maker.chip(memory=at.chip.flash)
+    assert loader.boot(chip).why == "wait"
+    at = At(chip=chip, why="wait")
+    assert at.init(CODE, m.RESUME) == 0 and at.ask(m.RESUME_DONE, 0) == []
+    at.later(29999)
+    assert not at.session.leave
+    at.later(1)
+    assert at.session.leave
+
+
+def test_blocks_that_the_flash_cannot_write_one_by_one_are_refused():
+    places = maker.places()
+    memory = maker.flash(places, prog_size=256)
+    refused(g.PARAMETER, At(places=places, memory=memory), maker.Package([(3, 0, RES)], block=128))
+    assert At(places=places, memory=memory).init(maker.Package([(3, 0, RES)], block=256)) == 0
