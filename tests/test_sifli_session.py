@@ -619,6 +619,30 @@ def test_a_kept_packet_that_is_damaged_costs_the_upgrade_and_not_the_manager():
     assert at.session.leave and loader.boot(maker.chip(memory=chip.flash)).name == loader.USER
 
 
+def test_a_phone_that_forgot_its_agreement_is_told_12_and_can_begin_at_once():
+    user = At(manager=False)
+    assert user.init(CODE) == 0
+    user.ask(m.INIT_DONE, 1)
+    at = At(chip=maker.chip(memory=user.chip.flash), why="wait")
+    assert at.init(CODE) == g.UNEXPECTED and at.session.closing and at.session.leave
+    chip = maker.chip(memory=user.chip.flash)
+    assert loader.boot(chip).name == loader.USER
+    at = At(chip=chip, manager=False)
+    assert at.init(CODE) == g.ONGOING and at.init(CODE, m.RESUME) == 0
+
+
+def test_a_phone_that_forgot_its_agreement_begins_anew_in_a_manager_that_stays():
+    at = At().begin(FILES)
+    at.start(FILES, 3)
+    at.packets(FILES, 3, 1, 9)
+    at.session.lost()
+    at = At(chip=maker.chip(memory=at.chip.flash)).begin(FILES)
+    assert at.init(FILES) == g.UNEXPECTED and not at.session.leave
+    at.session.lost()
+    at.begin(FILES)
+    assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
+
+
 def test_a_manager_that_waits_goes_back_though_a_phone_came_and_changed_its_mind():
     at = At().begin(CODE)
     at.start(CODE, 0)

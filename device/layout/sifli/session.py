@@ -99,6 +99,9 @@ class Session(Transfer):
             self._send(m.INIT_RSP, result, boot)
         if result:
             self.closing = result == g.UNEXPECTED
+            if self.closing and self.manager and state == p.PREPARE_START:
+                # A phone that does not know of its own agreement begins anew, and need not wait for its end.
+                self._over()
             return
         self.found = found
         self.state = p.NEG
