@@ -7,6 +7,7 @@ from device.layout.sifli import progress as p
 from device.layout.sifli.gate import Gate
 from device.layout.sifli.session import Session
 from device.store.journal import trial
+from host.sim.flash import PowerCut
 from tests import sifli_maker as maker
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(9000, 2)
@@ -662,3 +663,65 @@ def test_blocks_that_the_flash_cannot_write_one_by_one_are_refused():
     memory = maker.flash(places, prog_size=256)
     refused(g.PARAMETER, At(places=places, memory=memory), maker.Package([(3, 0, RES)], block=128))
     assert At(places=places, memory=memory).init(maker.Package([(3, 0, RES)], block=256)) == 0
+
+
+def upgraded(at, package, ids, first=m.FORCE_INIT):
+    """The session that is left after an upgrade from its first word to its last, by way of the manager."""
+    ((_id, fields),) = at.ask(first, tail=package.packet)
+    assert fields[0] == 0
+    at.ask(m.INIT_EXT_DONE if first == m.INIT_EXT else m.INIT_DONE, 1)
+    if not at.session.manager:
+        at = booted(at.chip.flash)
+    for id in ids:
+        ((_id, fields),) = at.start(package, id)
+        assert fields[0] == 0
+        if not fields[2]:
+            for answer in at.packets(package, id, at.session.good + 1):
+                assert answer == (m.PACKET_RSP, (0,)), answer
+            assert at.ask(m.END, id, 0) == [(m.END_RSP, (0,))]
+    assert finished(at) == [(m.FINISH_IND, (0,))]
+    return booted(at.chip.flash)
+
+
+def booted(flash):
+    start = loader.boot(maker.chip(memory=flash))
+    return At(chip=maker.chip(memory=flash), manager=start.name == loader.MANAGER, why=start.why)
+
+
+def test_after_a_cut_anywhere_another_package_or_the_same_one_is_installed():
+    res, font = maker.payload(5000, 3), maker.payload(5000, 7)
+    first = maker.Package([(0, 16, NEW), (3, 0, res), (4, 16, font)], 1002000)
+    last = maker.payload(8800, 9)
+    other = maker.Package([(0, 16, last), (3, 0, maker.payload(4500, 11)), (4, 16, res)], 1003000)
+    at = At(manager=False)
+    begun = at.chip.flash.ops
+    assert not upgraded(at, first, (0, 3, 4)).session.manager
+    ops = at.chip.flash.ops - begun
+    for op in range(1, ops + 1, 3):
+        for where, package, program, init in (
+            ("inside", first, NEW, m.INIT_EXT),
+            ("after", other, last, m.INIT_EXT),
+            ("inside", other, last, m.FORCE_INIT),
+        ):
+            at = At(manager=False)
+            flash = at.chip.flash
+            flash.cut, flash.cut_at = flash.ops + op, where
+            try:
+                upgraded(at, first, (0, 3, 4))
+            except PowerCut:
+                pass
+            flash.power_on()
+            at = booted(flash)
+            if not at.session.manager:
+                assert maker.held(at.chip.user, 8800) in (OLD[:8800], NEW[:8800]), (op, where)
+                assert maker.held(at.chip.place(3), 5000) in (b"\xff" * 5000, res), (op, where)
+                assert maker.held(at.chip.place(4), 5000) in (b"\xff" * 5000, font), (op, where)
+                record = trial(at.chip.journal)
+                if record:
+                    at.chip.journal.put("running", record.encode())
+            else:
+                # Where it waits for the first image of what was agreed on, this one is told 12 and begins anew.
+                at.init(package, init)
+                at = booted(flash)
+            at = upgraded(at, package, (0, 3, 4), init)
+            assert not at.session.manager and maker.held(at.chip.user, len(program)) == program, (op, where)
