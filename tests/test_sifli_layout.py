@@ -248,6 +248,14 @@ def test_the_chip_starts_nothing_by_a_table_that_is_not_whole():
     raises(Refused, "table", loader.rom, encrypted, maker.BASE, bytes(128))
 
 
+def test_a_map_with_a_place_that_leaves_the_flash_is_refused_at_once():
+    for name in ("res", "manager", "user"):
+        places = maker.places()
+        memory = maker.flash(places)
+        places[name] = (maker.BASE + memory.size - 4096, 8192)
+        raises(FlashError, "bounds", maker.chip, places, memory)
+
+
 def test_a_record_of_the_workshop_is_one():
     chip = maker.chip()
     maker.provision(chip, OLD)

@@ -210,3 +210,13 @@ def test_a_message_that_was_begun_dies_with_its_link():
 def test_nobody_waits_for_ever_for_a_phone():
     at, _, board = made()
     assert not at.stay(lambda: board.ms > 10000)
+
+
+def test_a_frame_is_waited_for_from_its_first_byte_on_and_not_before():
+    frames = line.Frames(bytearray(line.MTU + line.EXTRA))
+    for typed in b"\r\x03\x03\r\x01":
+        assert len(frames.room()) == 1
+        frames.room()[:1] = bytes((typed,))
+        assert frames.took(1) is None
+    frames.room()[:1] = line.MARK[:1]
+    assert frames.took(1) is None and len(frames.room()) == 3

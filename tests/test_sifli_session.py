@@ -7,12 +7,14 @@ from device.layout.sifli import progress as p
 from device.layout.sifli.gate import Gate
 from device.layout.sifli.session import Session
 from device.store.journal import trial
+from host.sim.flash import PowerCut
 from tests import sifli_maker as maker
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(9000, 2)
 RES = maker.payload(9000, 3)
 CODE, FILES = maker.Package([(0, 16, NEW)], 1002000), maker.Package([(3, 0, RES)], 1002000)
 BOTH = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002000)
+LOCKED = maker.Package([(0, 1, NEW)], 1002000)
 
 
 class At:
@@ -530,3 +532,196 @@ def test_a_flash_that_fails_is_said_and_ends_the_download():
 
     at.chip.flash.erase = fails
     assert at.packets(FILES, 3, 1, 1)[0] == (m.PACKET_RSP, (g.FLASH,))
+
+
+def finished(at):
+    """What the chip says of the installation."""
+    at.ask(m.FINISH, 0)
+    at.session.work()
+    return at.heard()
+
+
+def test_an_encrypted_program_that_was_written_in_place_has_its_key_in_the_table():
+    at = At().begin(LOCKED)
+    assert at.send(LOCKED, 0) == [(m.END_RSP, (0,))] and finished(at) == [(m.FINISH_IND, (0,))]
+    chip = maker.chip(memory=at.chip.flash)
+    assert loader.boot(chip).name == loader.USER and maker.held(chip.user, len(LOCKED.stored[0])) == LOCKED.stored[0]
+    head = table.header(chip.table, table.IMG_HCPU2)
+    assert head.flags & table.ENC and chip.unwrap(head.key) == maker.IMAGE_KEY and head.length == len(LOCKED.stored[0])
+
+
+def test_a_program_in_place_whose_key_the_table_does_not_take_keeps_the_manager():
+    at = At().begin(LOCKED)
+    assert at.send(LOCKED, 0) == [(m.END_RSP, (0,))]
+    flash = at.chip.flash
+    prog = flash.prog
+
+    def fails(off, buf):
+        if off < 0x5000:
+            raise OSError(5)
+        prog(off, buf)
+
+    flash.prog = fails
+    assert finished(at) == [(m.FINISH_IND, (g.FLASH,))] and not at.session.leave
+    assert loader.boot(maker.chip(memory=flash)).why == "force"
+    flash.prog = prog
+
+
+def test_a_compressed_resource_that_is_half_installed_keeps_the_manager():
+    package = maker.Package([(0, 16, maker.payload(4000, 2)), (3, 16, maker.payload(9000, 3))])
+    at = At().begin(package)
+    assert at.send(package, 0) == at.send(package, 3) == [(m.END_RSP, (0,))]
+    flash = at.chip.flash
+    place = at.chip.place(3)
+    prog = flash.prog
+
+    def fails(off, buf):
+        if place.start < off < place.start + place.size:
+            raise OSError(5)
+        prog(off, buf)
+
+    flash.prog = fails
+    assert finished(at) == [(m.FINISH_IND, (g.FLASH,))] and not at.session.leave
+    flash.prog = prog
+    chip = maker.chip(memory=flash)
+    assert loader.boot(chip).why == "force"
+    at = At(chip=chip).begin(package)
+    assert at.send(package, 0) == at.send(package, 3) == [(m.END_RSP, (0,))]
+    assert finished(at) == [(m.FINISH_IND, (0,))] and at.session.leave
+    chip = maker.chip(memory=flash)
+    assert loader.boot(chip).name == loader.USER and maker.held(chip.place(3), 9000) == maker.payload(9000, 3)
+
+
+def test_an_upgrade_is_not_gone_on_with_in_the_area_that_a_retreat_needs_by_now():
+    at = At().begin(CODE)
+    at.start(CODE, 0)
+    at.packets(CODE, 0, 1, 9)
+    at.session.lost()
+    chip = maker.chip(memory=at.chip.flash)
+    assert p.load(chip).slot == 1 and chip.free() == 1
+    # An update by another way, confirmed since.
+    maker.provision(chip, OLD, 1)
+    chip = maker.chip(memory=at.chip.flash)
+    at = At(chip=chip, manager=False)
+    assert at.init(CODE, m.RESUME) == g.PARAMETER
+    ((_id, fields),) = at.ask(m.INIT_EXT, tail=CODE.packet)
+    assert fields[:2] == (0, 0)
+    at.ask(m.INIT_EXT_DONE, 1)
+    assert p.load(chip).slot == 0
+
+
+def test_a_kept_packet_that_is_damaged_costs_the_upgrade_and_not_the_manager():
+    chip = At().begin(CODE).chip
+    chip.flash.overwrite = ((0, chip.flash.size),)
+    chip.pages[1].prog(40, bytes(8))
+    at = At(chip=maker.chip(memory=chip.flash), why="wait")
+    assert at.start(CODE, 0) == [(m.START_RSP, (g.PARAMETER, 1, 0))]
+    at.later(30000)
+    assert at.session.leave and loader.boot(maker.chip(memory=chip.flash)).name == loader.USER
+
+
+def test_a_phone_that_forgot_its_agreement_is_told_12_and_can_begin_at_once():
+    user = At(manager=False)
+    assert user.init(CODE) == 0
+    user.ask(m.INIT_DONE, 1)
+    at = At(chip=maker.chip(memory=user.chip.flash), why="wait")
+    assert at.init(CODE) == g.UNEXPECTED and at.session.closing and at.session.leave
+    chip = maker.chip(memory=user.chip.flash)
+    assert loader.boot(chip).name == loader.USER
+    at = At(chip=chip, manager=False)
+    assert at.init(CODE) == g.ONGOING and at.init(CODE, m.RESUME) == 0
+
+
+def test_a_phone_that_forgot_its_agreement_begins_anew_in_a_manager_that_stays():
+    at = At().begin(FILES)
+    at.start(FILES, 3)
+    at.packets(FILES, 3, 1, 9)
+    at.session.lost()
+    at = At(chip=maker.chip(memory=at.chip.flash)).begin(FILES)
+    assert at.init(FILES) == g.UNEXPECTED and not at.session.leave
+    at.session.lost()
+    at.begin(FILES)
+    assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
+
+
+def test_a_manager_that_waits_goes_back_though_a_phone_came_and_changed_its_mind():
+    at = At().begin(CODE)
+    at.start(CODE, 0)
+    at.packets(CODE, 0, 1, 9)
+    chip = maker.chip(memory=at.chip.flash)
+    assert loader.boot(chip).why == "wait"
+    at = At(chip=chip, why="wait")
+    assert at.init(CODE, m.RESUME) == 0 and at.ask(m.RESUME_DONE, 0) == []
+    at.later(29999)
+    assert not at.session.leave
+    at.later(1)
+    assert at.session.leave
+
+
+def test_blocks_that_the_flash_cannot_write_one_by_one_are_refused():
+    places = maker.places()
+    memory = maker.flash(places, prog_size=256)
+    refused(g.PARAMETER, At(places=places, memory=memory), maker.Package([(3, 0, RES)], block=128))
+    assert At(places=places, memory=memory).init(maker.Package([(3, 0, RES)], block=256)) == 0
+
+
+def upgraded(at, package, ids, first=m.FORCE_INIT):
+    """The session that is left after an upgrade from its first word to its last, by way of the manager."""
+    ((_id, fields),) = at.ask(first, tail=package.packet)
+    assert fields[0] == 0
+    at.ask(m.INIT_EXT_DONE if first == m.INIT_EXT else m.INIT_DONE, 1)
+    if not at.session.manager:
+        at = booted(at.chip.flash)
+    for id in ids:
+        ((_id, fields),) = at.start(package, id)
+        assert fields[0] == 0
+        if not fields[2]:
+            for answer in at.packets(package, id, at.session.good + 1):
+                assert answer == (m.PACKET_RSP, (0,)), answer
+            assert at.ask(m.END, id, 0) == [(m.END_RSP, (0,))]
+    assert finished(at) == [(m.FINISH_IND, (0,))]
+    return booted(at.chip.flash)
+
+
+def booted(flash):
+    start = loader.boot(maker.chip(memory=flash))
+    return At(chip=maker.chip(memory=flash), manager=start.name == loader.MANAGER, why=start.why)
+
+
+def test_after_a_cut_anywhere_another_package_or_the_same_one_is_installed():
+    res, font = maker.payload(5000, 3), maker.payload(5000, 7)
+    first = maker.Package([(0, 16, NEW), (3, 0, res), (4, 16, font)], 1002000)
+    last = maker.payload(8800, 9)
+    other = maker.Package([(0, 16, last), (3, 0, maker.payload(4500, 11)), (4, 16, res)], 1003000)
+    at = At(manager=False)
+    begun = at.chip.flash.ops
+    assert not upgraded(at, first, (0, 3, 4)).session.manager
+    ops = at.chip.flash.ops - begun
+    for op in range(1, ops + 1, 3):
+        for where, package, program, init in (
+            ("inside", first, NEW, m.INIT_EXT),
+            ("after", other, last, m.INIT_EXT),
+            ("inside", other, last, m.FORCE_INIT),
+        ):
+            at = At(manager=False)
+            flash = at.chip.flash
+            flash.cut, flash.cut_at = flash.ops + op, where
+            try:
+                upgraded(at, first, (0, 3, 4))
+            except PowerCut:
+                pass
+            flash.power_on()
+            at = booted(flash)
+            if not at.session.manager:
+                assert maker.held(at.chip.user, 8800) in (OLD[:8800], NEW[:8800]), (op, where)
+                assert maker.held(at.chip.place(3), 5000) in (b"\xff" * 5000, res), (op, where)
+                assert maker.held(at.chip.place(4), 5000) in (b"\xff" * 5000, font), (op, where)
+                record = trial(at.chip.journal)
+                if record:
+                    at.chip.journal.put("running", record.encode())
+            else:
+                # Where it waits for the first image of what was agreed on, this one is told 12 and begins anew.
+                at.init(package, init)
+                at = booted(flash)
+            at = upgraded(at, package, (0, 3, 4), init)
+            assert not at.session.manager and maker.held(at.chip.user, len(program)) == program, (op, where)

@@ -134,6 +134,20 @@ def test_the_program_on_a_pty_and_a_program_of_the_wrong_kind(board, tmp_path, k
         assert facts["layout"] == "sifli" and facts["version"] == "1.1.0" and facts["running"] == "area 1"
 
 
+def test_a_push_that_is_refused_at_the_console_gives_it_back(board, tmp_path, keys, capsys):
+    flash, port = board
+    up = pack(tmp_path, keys, ("app", NEW, 16, 0), fw="0.9.0")
+    with VirtualBoard(flash) as b:
+        b.wait("reset", image="user")
+        assert call("push", "--layout", "sifli", up, "--port", b.port) == 3
+        assert "07" in capsys.readouterr().err
+        # Its program goes on, for it soon answers at the port that it listens on.
+        assert call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}") == 3
+        assert "07" in capsys.readouterr().err
+        assert call("status", "--port", b.port, "--json") == 0
+        assert json.loads(_last_json(capsys))["version"] == "1.0.0"
+
+
 def _last_json(capsys):
     out = capsys.readouterr().out
     return out[out.index("{") :]

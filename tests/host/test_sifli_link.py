@@ -2,8 +2,10 @@
 
 import pytest
 
+from device.errors import Refused
 from device.layout.sifli import messages as m
 from host.sim.flash import PowerCut
+from host.vendor.sifli.play import named
 from tests.host.sifli_world import Choice, World, device, maker
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(20000, 2)
@@ -271,3 +273,10 @@ def test_one_packet_lost_in_a_hundred_costs_little():
     clean, _ = carried()
     bad, _ = carried(loss=1)
     assert bad.wire["up"] < clean.wire["up"] * 1.05
+
+
+@pytest.mark.parametrize("text", ["clock", "clock=", "clock=x", "clock=256", "clock=²", "clock=-1"])
+def test_an_id_that_is_none_is_refused(text):
+    with pytest.raises(Refused, match="NAME=ID"):
+        named([text])
+    assert named(["clock=8"]) == {"clock": 8}

@@ -114,6 +114,24 @@ def test_what_no_chip_takes_is_refused(change):
             packer.pack(wrong, packer.Options(bytes(32), maker.PUBLIC, maker.sign))
 
 
+def test_a_number_that_its_field_cannot_hold_is_refused():
+    for change in ({"dfu_id": 256}, {"hw_ver": -1}, {"hw_ver": 1 << 32}, {"offline_img": 3}):
+        with pytest.raises(Refused, match="wanted 0"):
+            packer.pack(
+                [packer.Given("app", b"x", 16, 0)], packer.Options(bytes(32), maker.PUBLIC, maker.sign, **change)
+            )
+    for image in (packer.Given("app", b"x", 16, 256), packer.Given("app", b"x", 1 << 16, 0)):
+        for offline in (0, 2):
+            with pytest.raises(Refused, match="of app is"):
+                packer.pack([image], packer.Options(bytes(32), maker.PUBLIC, maker.sign, offline_img=offline))
+
+
+def test_two_images_of_one_name_are_refused_before_one_takes_the_others_file():
+    images = [packer.Given("app", b"x", 0, 0), packer.Given("app", b"y", 0, 3)]
+    with pytest.raises(Refused, match="two files"):
+        packer.pack(images, packer.Options(bytes(32), maker.PUBLIC, maker.sign))
+
+
 def test_the_chips_own_inflater_gets_one_dynamic_block_a_chunk():
     text = b"".join(b"line %d of a log\n" % i for i in range(3000))
     opts = packer.Options(bytes(32), maker.PUBLIC, maker.sign, com_type=packer.GZIP)
@@ -169,11 +187,24 @@ def test_the_command_takes_the_vendors_arguments(folder):
     assert len(wire.records) == 10 and wire.size == (folder / "out/outres.bin").stat().st_size
 
 
-@pytest.mark.parametrize("words", [["app.bin", "16"], ["app.bin", "x", "0"], ["none.bin", "16", "0"]])
+@pytest.mark.parametrize(
+    "words", [["app.bin", "16"], ["app.bin", "x", "0"], ["app.bin", "²", "0"], ["none.bin", "16", "0"]]
+)
 def test_a_wrong_row_of_images_is_said(folder, words):
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "sig.pem"), "-o", str(folder / "no")]
     done = run("pack", "--layout", "sifli", *words, *keys)
     assert done.returncode == 2 and "Traceback" not in done.stderr and not (folder / "no").exists()
+
+
+@pytest.mark.parametrize("wrong", ["text", "password"])
+def test_a_signing_key_that_cannot_be_read_is_said(folder, wrong):
+    key = rsa.generate_private_key(65537, 2048)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    (folder / "wrong.pem").write_bytes(b"no key" if wrong == "text" else private)
+    keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "wrong.pem"), "-o", str(folder / "no")]
+    done = run("pack", "--layout", "sifli", str(folder / "app.bin"), "16", "0", *keys)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "is no private key" in done.stderr
 
 
 def test_inspect_knows_every_file(folder):

@@ -25,6 +25,7 @@ class Desk:
         self.seen = 0
         self.values = []
         self.ended = None
+        self.heard = board.ticks_ms()
 
     def turn(self):
         """What can be done now. True while there is more to do at once."""
@@ -39,6 +40,7 @@ class Desk:
             value = link.read()
         busy = value is not None
         if busy:
+            self.heard = self.board.ticks_ms()
             message = self.parts.feed(value)
             if message is not None:
                 self.session.feed(message)
@@ -59,6 +61,7 @@ class Desk:
                 if link.up:
                     self.link, self.seen = link, link.came
                     self.parts.size = 0
+                    self.heard = self.board.ticks_ms()
                     break
         return self.link
 

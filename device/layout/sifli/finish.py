@@ -12,7 +12,7 @@ from device.layout.sifli import control, page, progress
 from device.layout.sifli.chip import User, known, moved
 from device.layout.sifli.codes import FLASH, FW_INVALID, OK
 from device.layout.sifli.com import Com, Stored
-from device.layout.sifli.install import run, survey
+from device.layout.sifli.install import describe, header, run, survey
 from device.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from device.store.records import Records
 from device.store.writer import digest
@@ -43,6 +43,9 @@ def finish(chip, buf):
     up.keep(progress.INSTALL)
     for image, stored, want in found:
         if image.id != control.HCPU:
+            # From its first erase on it is half written, and whatever ends this then leads to the manager.
+            now.force |= 1 << image.id
+            up.keep(progress.INSTALL)
             _write(chip, Com(stored), want, chip.place(image.id), buf)
     image = up.control.image(control.HCPU)
     if image:
@@ -77,6 +80,7 @@ def _arm(up, image, buf):
     slot = up.now.slot if staged else IN_PLACE
     known(chip)
     if not staged:
+        describe(chip, header(chip, image.length, up.control, image))
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
     record = Records(chip, chip.journal, TRIALS).new(up.now.same[:8], sha, version(up.control.fw), image.length, slot)
     chip.journal.put("reason", b"")

@@ -74,6 +74,8 @@ def _room(chip, found):
         # A packet's number has two bytes.
         if place is None or image.length > place.size or wire.count(image.length, found.block) > 0xFFFF:
             return NO_SPACE
+        if found.block % chip.flash.prog_size:
+            return PARAMETER
         # The loader decrypts by the key in the flash table, so the table has to take it.
         if image.id == control.HCPU and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):
             return USER_REJECT

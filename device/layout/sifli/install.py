@@ -64,19 +64,14 @@ def staged(chip, slot, size, sha, buf):
 def install(chip, record, buf):
     """Make the user program's place hold the image of a Record. Corrupt: it is not in its area, and nothing changed."""
     com, packet, image, want = staged(chip, record.slot, record.size, record.sha, buf)
-    head = header(chip, com, packet, image)
+    head = header(chip, com.total, packet, image)
     if image and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):
         raise Corrupt("image", "the flash table cannot take the key of an encrypted user program")
     chip.journal.put("user", b"")
     run(com, com.stored.cipher, buf, chip.feed, chip.user)
     if digest(chip.user, com.total, buf, chip.feed) != want:
         raise FlashError("readback", "the user program's place does not hold what was written")
-    try:
-        table.put_header(chip.table, table.IMG_HCPU2, head)
-    except (FlashError, OSError):
-        # Nothing that starts looks at the header of a program that is not encrypted.
-        if head.flags & table.ENC:
-            raise
+    describe(chip, head)
     flags = image.flags if image else control.COMPRESS
     done = User(record.slot, flags, record.size, record.sha, com.total, want)
     _note(chip.journal, done.encode())
@@ -91,14 +86,23 @@ def _note(journal, user):
             pass  # it lies there whole and may start; the next reset installs it again
 
 
-def header(chip, com, packet, image):
+def describe(chip, head):
+    """Write the header of the user program; nothing that starts looks at that of one that is not encrypted."""
+    try:
+        table.put_header(chip.table, table.IMG_HCPU2, head)
+    except (FlashError, OSError):
+        if head.flags & table.ENC:
+            raise
+
+
+def header(chip, size, packet, image):
     """What the flash table says of the user program; its version is not ours to change."""
     old = table.header(chip.table, table.IMG_HCPU2)
     version = old.version if old else b"\xff" * 20
     if image is None:
-        return table.Header(com.total, BLOCK, table.AUTO, b"\xff" * 32, b"\xff" * 256, version)
+        return table.Header(size, BLOCK, table.AUTO, b"\xff" * 32, b"\xff" * 256, version)
     flags = table.AUTO | (image.flags & table.ENC)
-    return table.Header(com.total, packet.block, flags, chip.wrap(packet.key), image.sig, version)
+    return table.Header(size, packet.block, flags, chip.wrap(packet.key), image.sig, version)
 
 
 def fits(chip, record, buf):

@@ -41,7 +41,7 @@ class Frames:
     def __init__(self, buf):
         self.buf = memoryview(buf)
         self.have = self.bad = 0
-        self.need = 4
+        self.need = 1
 
     def room(self):
         return self.buf[self.have : self.have + self.need]
@@ -54,6 +54,10 @@ class Frames:
 
     def _look(self):
         buf = self.buf
+        if self.have == 1:
+            # What a terminal types is passed over one by one, so that nobody waits for the rest of it.
+            self.have, self.need = (1, 3) if buf[0] == MARK[0] else (0, 1)
+            return None
         if self.have == 4:
             if bytes(buf[:2]) == MARK:
                 self.need = unpack("<H", buf[2:4])[0] + 2
@@ -61,7 +65,7 @@ class Frames:
                     return None
             self.bad += 1
             return self._shift()
-        end, self.have, self.need = self.have - 2, 0, 4
+        end, self.have, self.need = self.have - 2, 0, 1
         if unpack("<H", buf[end : end + 2])[0] == _crc(buf[2:end], end - 2):  # type: ignore[arg-type]
             return buf[4:end]
         self.bad += 1
@@ -73,7 +77,7 @@ class Frames:
         while at < 4 and self.buf[at] != MARK[0]:
             at += 1
         self.have = 4 - at
-        self.need = at
+        self.need = at if at < 4 else 1
         self.buf[: self.have] = bytes(self.buf[at:4])
 
 
@@ -166,7 +170,7 @@ class Tcp(Line):
                 self.lost()
                 sock = self.server.accept()[0]
                 sock.setblocking(False)
-                self.frames.have, self.frames.need = 0, 4
+                self.frames.have, self.frames.need = 0, 1
                 self.open(sock)
             return None if self.rx is self.server else super().read()
         except OSError:

@@ -99,6 +99,9 @@ class Session(Transfer):
             self._send(m.INIT_RSP, result, boot)
         if result:
             self.closing = result == g.UNEXPECTED
+            if self.closing and self.manager and state == p.PREPARE_START:
+                # A phone that does not know of its own agreement begins anew, and need not wait for its end.
+                self._over()
             return
         self.found = found
         self.state = p.NEG
@@ -112,9 +115,12 @@ class Session(Transfer):
             self._agree(self.fresh or not fields[0])
         elif fields[0]:
             self._agree(self.fresh)
+        elif self.manager:
+            # Its wait goes on: the program that it was to go back to is still there.
+            self.state = p.FORCE_UPDATE
         else:
             self.timer = None
-            self.state = p.FORCE_UPDATE if self.manager else p.IDLE
+            self.state = p.IDLE
 
     def _agree(self, fresh):
         """Keep what was agreed on; the user program makes way for the manager."""

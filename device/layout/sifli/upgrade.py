@@ -7,6 +7,7 @@ one that is written in place makes the manager stay until it is whole.
 
 from device.errors import Corrupt, FlashError
 from device.layout.sifli import control, page, progress, signed, wire
+from device.layout.sifli.chip import wanted
 from device.layout.sifli.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
 from device.store.flash import Region
 from device.store.writer import digest, put
@@ -29,7 +30,12 @@ class Upgrade:
 
     def matches(self, found):
         """Is `found` the upgrade that was begun?"""
-        return self.control is not None and found.same() == self.now.same
+        return self.control is not None and found.same() == self.now.same and not self._taken()
+
+    def _taken(self):
+        """Has an update by another way made its area the one that a retreat needs?"""
+        record = wanted(self.chip.journal)
+        return record is not None and record.slot == self.now.slot != self.chip.free()
 
     def begin(self, found, fresh):
         """Keep what was agreed on, so that it outlives a reset. `fresh`: from the first packet of the first image."""
@@ -78,7 +84,7 @@ class Upgrade:
 
     def start(self, id, length, total, every):
         """IMAGE_SEND_START: (result, skip). A resumed image repeats what it was started with."""
-        image = self.control.image(id)
+        image = self.control and self.control.image(id)
         if image is None:
             return PARAMETER, 0
         i = self.number(image)

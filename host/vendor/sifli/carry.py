@@ -29,6 +29,8 @@ SNIPPET = b"import wiring\nwiring.phone()"
 # A chip that restarts, installs or is asked twice is there again by then.
 PATIENCE_S = 30.0
 ANSWER_S = 0.4
+# A user program takes a phone that says nothing for gone before that.
+GONE_S = 4.0
 # A chip that has dropped the link is its other program by then.
 AGAIN_S = 0.4
 
@@ -102,6 +104,8 @@ class Link:
         self.frames = line.Frames(bytearray(line.MTU + line.EXTRA))
         self.sent = self.got = 0
         self.dropped = False
+        # Did the user program stop for this phone, at its MicroPython prompt?
+        self.prompted = False
         # Drops values of so many packets in a hundred, for those who want to see what that costs.
         self.spoil: Callable[[bytes], bool] = lambda value: False
 
@@ -182,9 +186,19 @@ def connect(open_wire: Callable[[], Wire], baud: int, patience_s: float = PATIEN
 def _raise(link: Link) -> bool:
     """A chip that did not answer may be at a prompt, or in the middle of a frame."""
     if not isinstance(link.wire, TcpWire) and prompt(link.wire):
+        link.prompted = True
         return link.greet(3.0)
     link.wire.write(FILL)
     return link.greet(ANSWER_S)
+
+
+def give_back(wire: Wire) -> None:
+    """The user program goes on where no upgrade came of this: a soft reset, once its chip sees that nobody speaks."""
+    seen, end = b"", time.monotonic() + GONE_S
+    while b"\x04>" not in seen and time.monotonic() < end:
+        seen += wire.read(0.2)
+    if b"\x04>" in seen:
+        wire.write(b"\x02\x04")
 
 
 class Drive:
@@ -245,6 +259,8 @@ class Drive:
                     self.phone.feed(bytes(message))
                     self.step(self.phone.stored, self.phone.total)
             self.phone.tick()
+        if self.phone.phase == "failed" and link.prompted:
+            give_back(link.wire)
         self._said()
 
     def _said(self) -> None:

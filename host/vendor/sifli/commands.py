@@ -60,9 +60,12 @@ def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Pat
     from host import show
     from host.vendor.sifli import packer
 
-    if len(images) % 3 or not all(text.isdigit() for i, text in enumerate(images) if i % 3):
+    if len(images) % 3 or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3):
         raise click.UsageError("images come as FILE FLAGS ID, three words each")
-    private = load_pem_private_key(sigkey.read_bytes(), None)
+    try:
+        private = load_pem_private_key(sigkey.read_bytes(), None)
+    except (ValueError, TypeError) as e:
+        raise click.UsageError(f"{sigkey} is no private key in PEM without a password") from e
     if not isinstance(private, rsa.RSAPrivateKey):
         raise click.UsageError(f"{sigkey} is no RSA key")
     public, sign = packer.signer(private)
@@ -93,7 +96,7 @@ def _read(path: str) -> bytes:
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--port", help="A serial port, or ADDRESS:PORT of a TCP connection.")
 @click.option("--ble", help="The address or name of a chip to reach by Bluetooth; needs the package bleak.")
-@click.option("--baud", type=int, default=921600, show_default=True)
+@click.option("--baud", type=click.IntRange(1), default=921600, show_default=True)
 @click.option("--id", "ids", metavar="NAME=ID", multiple=True, help="An image whose name says no id: clock=8.")
 @click.option("--every", type=click.IntRange(1, 255), default=20, show_default=True, help="Packets a response.")
 @click.option("--restart", is_flag=True, help="Forget an upgrade under way, in place of going on with it.")

@@ -110,9 +110,7 @@ def acts(demo: Demo, board: VirtualBoard) -> None:
     push_and_die(demo, board.port, control.HCPU, 100)
     demo.state()
     out.print("  Only a staging area was written: the old program is whole, and runs again after a reset.")
-    out.rule(
-        "3. It goes on: the chip says 10, the phone chooses resume; then the power goes in the resource", align="left"
-    )
+    out.rule("3. The chip says 10, the phone resumes; then the power goes in the resource", align="left")
     push_and_die(demo, board.port, control.RES, 100)
     board.kill()
     demo.state()

@@ -125,6 +125,17 @@ def check(images: list[Given], options: Options) -> None:
         raise Refused("images", f"{len(images)} images, wanted 1 to {control.MOST}, each id once")
     if options.com_type not in (GZIP, ZLIB):
         raise Refused("com-type", f"com_type {options.com_type}, wanted 0 or 1")
+    if options.offline_img not in (0, 1, 2):
+        raise Refused("offline", f"offline_img {options.offline_img}, wanted 0, 1 or 2")
+    fields = {"dfu_id": (options.dfu_id, 8), "hw_ver": (options.hw_ver, 32)}
+    for image in images:
+        fields |= {f"the id of {image.name}": (image.id, 8), f"the flags of {image.name}": (image.flags, 16)}
+    for field_name, (n, bits) in fields.items():
+        if not 0 <= n < 1 << bits:
+            raise Refused("range", f"{field_name} is {n}, wanted 0 to {(1 << bits) - 1}")
+    twice = {image.name for image in images if [other.name for other in images].count(image.name) > 1}
+    if twice and options.offline_img != 2:
+        raise Refused("names", f"two files are called {twice.pop()}.bin, and what is made of them would be too")
     for image in images:
         if options.offline_img == 1 and image.flags & ~control.ENC != control.COMPRESS:
             raise Refused(

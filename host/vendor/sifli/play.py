@@ -40,8 +40,8 @@ def named(texts: Sequence[str]) -> dict[str, int]:
     found = {}
     for text in texts:
         name, equals, id = text.partition("=")
-        if not equals or not id.isdigit():
-            raise Refused("id", f"--id {text} is no NAME=ID")
+        if not (equals and id.isascii() and id.isdecimal() and int(id) < 256):
+            raise Refused("id", f"--id {text} is no NAME=ID with an ID up to 255")
         found[name] = int(id)
     return found
 

@@ -8,6 +8,7 @@ import device.board
 from device.layout.sifli.chip import Chip
 from device.layout.sifli.desk import Desk
 from device.layout.sifli.gate import Gate
+from device.layout.sifli.progress import IDLE
 from device.layout.sifli.session import Session
 
 
@@ -73,15 +74,15 @@ def desk(board, manager=False, why="", **given):
 
 
 def phone():
-    """A phone at the console of the user program: until it has what it came for, or ten seconds nobody is there."""
+    """A phone at the console of the user program: until it has what it came for, or has gone without a word."""
     from micropython import kbd_intr
 
     board = Board()
     # main.py, which was interrupted, holds the port.
     at = desk(board, console=True, tcp=False)
-    began = board.ticks_ms()
     try:
-        if at.stay(lambda: at.link is None and board.since(began) > 10000):
+        # A phone that is here answers at once, one that was refused goes, and the console is its owner's again.
+        if at.stay(lambda: at.session.state == IDLE and board.since(at.heard) > (2000 if at.link else 10000)):
             board.reset()
     finally:
         kbd_intr(3)
