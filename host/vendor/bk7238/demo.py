@@ -20,9 +20,9 @@ from typing import Any
 
 from rich.console import Console
 
-from device.layout.bk7238.log import Log
 from device.store.flash import Region
 from device.store.journal import Record
+from device.store.log import Log
 from device.version import text
 from host import keys
 from host.sim import bk7238 as sim

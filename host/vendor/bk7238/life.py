@@ -15,7 +15,7 @@ from typing import Any
 from device.board import Board
 from device.errors import Refused
 from device.layout.bk7238 import coded, copier, loader, rbl, scramble, table
-from device.layout.bk7238.log import Log
+from device.store.log import Log
 from host.sim import bk7238 as sim
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
