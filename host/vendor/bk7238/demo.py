@@ -125,7 +125,7 @@ class Demo:
         """Wait for the board's own confirm, as it stands in its journal."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            flash = SimFlash(machine.SIZE, path=str(self.flash))
+            flash = SimFlash(machine.SIZE, prog_size=1, path=str(self.flash))
             record = Record.decode(Log(Region(flash, sim.LOG, 2 * sim.SECTOR)).last("running"))
             flash.close()
             if record and text(record.version) == f"1.0.{n}":
