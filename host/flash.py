@@ -23,8 +23,9 @@ from host import repl as console
 from host.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one.
-LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash")
+# The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one. And
+# the journal in two sectors, which goes along where a layout imports it.
+LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash", "log")
 # What an ESP32 alone needs, its partitions, and what it alone does not: a journal for boards that have no NVS.
 ESP32, NO_NVS = "device/port.py", "device/store/pair.py"
 # Takes more heap than most boards have to spare; a package says when it needs it.

@@ -1,12 +1,9 @@
-"""The RBL header, code in flash with its CRCs and scrambler, the partition table, and the journal of two sectors."""
+"""The RBL header, code in flash with its CRCs and scrambler, and the partition table."""
 
 from device.errors import FlashError
-from device.layout.bk7238 import coded, log, rbl, table
-from device.store.flash import Region
+from device.layout.bk7238 import coded, rbl, table
 from host.sim.flash import SimFlash
 from tests.expect import raises
-
-SECTOR = 4096
 
 
 def header(**changed):
@@ -145,87 +142,3 @@ def test_each_flipped_bit_makes_an_entry_none_and_a_blank_image_has_no_table():
         wrong[i >> 3] ^= 1 << (i & 7)
         assert table.Entry.decode(wrong) is None, i
     assert table.find(SimFlash(16384), bytearray(1024)) == {}
-
-
-def journal():
-    flash = SimFlash(2 * SECTOR, prog_size=1)
-    return flash, Region(flash, 0, 2 * SECTOR)
-
-
-def test_the_journal_remembers_over_a_restart_and_forgets_when_told():
-    flash, region = journal()
-    first = log.Log(region)
-    assert first.last("armed") is None
-    for i in range(200):
-        first.put("n", bytes((i,)) * 100)
-    first.put("armed", b"record")
-    first.put("reason", b"why")
-    first.put("reason", b"")
-    again = log.Log(region)
-    assert (again.last("n"), again.last("armed"), again.last("reason")) == (bytes((199,)) * 100, b"record", None)
-    assert max(flash.wear) <= 5
-
-
-def test_a_journal_cut_anywhere_has_what_was_put_last():
-    for cut in range(1, 9):
-        for at in ("before", "inside", "after"):
-            for seed in range(3):
-                flash, region = journal()
-                first = log.Log(region)
-                first.put("a", b"old")
-                first = log.Log(region)
-                kept = 0
-                flash.ops, flash.cut, flash.cut_at, flash.seed = 0, cut, at, seed
-                try:
-                    for value in (b"new", b"newer", b"newest"):
-                        first.put("a", value)
-                        kept += 1
-                except BaseException as e:
-                    assert type(e).__name__ == "PowerCut", e
-                flash.cut = None
-                flash.power_on()
-                seen = log.Log(region)
-                # The one that the cut was in may be there or not.
-                values = (b"old", b"new", b"newer", b"newest")[kept : kept + 2]
-                assert seen.last("a") in values, (cut, at, seen.last("a"))
-                seen.put("b", b"x")
-                assert log.Log(region).last("b") == b"x"
-
-
-def test_each_flipped_bit_of_a_journal_sector_loses_no_more_than_what_it_is_in():
-    flash, region = journal()
-    first = log.Log(region)
-    first.put("a", b"one")
-    first = log.Log(region)
-    first.put("a", b"two")
-    end = first.at
-    at = first.number % 2 * SECTOR
-    whole = bytes(flash.cells.get(at, end))
-    for i in range(8 * end):
-        wrong = bytearray(whole)
-        wrong[i >> 3] ^= 1 << (i & 7)
-        flash.cells.put(at, wrong)
-        assert log.Log(region).last("a") == b"one", i
-
-
-def test_a_blank_sector_says_a_length_that_a_chip_of_32_bits_takes_for_no_index():
-    keep = log.unpack
-    # On this machine an index may have 63 bits: what is 0xFFFFFFFF there must be more here.
-    log.unpack = lambda *args: [n if isinstance(n, bytes) or n < 1 << 31 else n << 40 for n in keep(*args)]
-    try:
-        region = journal()[1]
-        assert log.Log(region).last("a") is None
-        log.Log(region).put("a", b"x")
-    finally:
-        log.unpack = keep
-    # The other sector is blank still.
-    assert log.Log(region).last("a") == b"x"
-
-
-def test_a_journal_that_has_no_room_says_so_and_keeps_what_it_has():
-    region = journal()[1]
-    full = log.Log(region)
-    for i in range(29):
-        full.put("t%d" % i, bytes(128))
-    raises(FlashError, "journal", lambda: [full.put("u%d" % i, bytes(128)) for i in range(9)])
-    assert log.Log(region).last("t28") == bytes(128)

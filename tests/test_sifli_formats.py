@@ -9,7 +9,6 @@ from device.layout.sifli.chip import EFUSE_SIZE, User, wanted
 from device.layout.sifli.ctr import Ctr
 from device.layout.sifli.framing import MTU, Parts
 from device.layout.sifli.framing import encode as frame
-from device.layout.sifli.log import Log
 from device.store.flash import Region
 from device.store.journal import Record
 from host.sim.flash import PowerCut, SimFlash
@@ -301,67 +300,6 @@ def test_a_header_that_does_not_hold_is_an_error():
 
 
 # What a chip keeps.
-
-
-def test_a_log_keeps_the_last_of_each_tag_over_any_cut():
-    flash = SimFlash(0x2000, prog_size=4)
-    flash.trace = None
-    for i in range(300):
-        log = Log(flash)
-        assert log.last("n") == (b"%d" % (i - 1) if i else None)
-        log.put("n", b"%d" % i)
-        log.put("gone", b"x" * 100)
-        log.put("gone", b"")
-    assert Log(flash).last("gone") is None and max(flash.wear) <= 12
-
-
-def test_a_cut_anywhere_in_a_put_leaves_the_old_or_the_new_value():
-    flash = SimFlash(0x2000, prog_size=4)
-    flash.trace = None
-    log = Log(flash)
-    log.put("kept", b"all the time")
-    for i in range(40):
-        log.put("n", bytes((i,)) * 60)
-    for where in ("before", "inside", "after"):
-        for op in range(1, 12):
-            shot, last = flash.snapshot(), log.last("n")
-            new = bytes((op,)) * 61
-            flash.ops, flash.seed = 0, op
-            flash.cut, flash.cut_at = op, where
-            try:
-                for turn in range(30):
-                    log.put("n", new + bytes((turn,)))
-                    last = new + bytes((turn,))
-            except PowerCut:
-                pass
-            flash.power_on()
-            log = Log(flash)
-            assert log.last("kept") == b"all the time"
-            assert log.last("n") in (last, new + bytes((turn,)))
-            flash.restore(shot)
-            log = Log(flash)
-
-
-def test_a_journal_that_keeps_nothing_says_so():
-    flash = SimFlash(0x2000)
-    log = Log(flash)
-    prog = flash.prog
-    flash.prog = lambda off, buf: None
-    raises(FlashError, "journal", log.put, "n", b"1")
-
-    def fails(off, buf):
-        raise OSError(5)
-
-    flash.prog = fails
-    raises(FlashError, "journal", log.put, "n", b"1")
-    flash.prog = prog
-    for i in range(40):
-        try:
-            log.put("t%d" % i, bytes((i,)) * 128)
-        except FlashError as e:
-            assert e.code == "journal" and i > 20
-            return
-    raise AssertionError("more than a sector was kept")
 
 
 def test_a_control_page_keeps_the_key_wrapped_for_this_chip():

@@ -14,7 +14,7 @@ from host.flash import ROOT, compile_mpy, modules
 # A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
 # link for a card; the others are stages and stores that a board may do without.
 WIRING = ("board", "port", "runner")
-OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair")
+OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536

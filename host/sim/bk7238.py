@@ -15,9 +15,9 @@ from device.board import Board
 from device.errors import FlashError
 from device.layout.bk7238 import loader, rbl, table
 from device.layout.bk7238.coded import Coded
-from device.layout.bk7238.log import Log
 from device.layout.bk7238.port import Port
 from device.store.flash import Region
+from device.store.log import Log
 from host.sim import soc
 from host.sim.flash import SimFlash
 

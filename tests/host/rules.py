@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "device.store.flash",
         "device.store.writer",
         "device.store.journal",
+        "device.store.log",
         "device.store.records",
         "device.link.frame",
         "device.pipe.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from device import installer
 from device.pipe import delta, package, trust, xtensa
-from device.store import listing, pair, records, trees
+from device.store import listing, log, pair, records, trees
 from device.store.journal import Record
 from host import encrypt
 from host import format as fmt
@@ -102,3 +102,17 @@ def test_the_page_of_application_files_has_the_sizes_of_the_code() -> None:
     assert f"magic `{listing.MAGIC.decode()}`" in text and f"magic `{pair.MAGIC.decode()}`" in text
     assert f"the file `{listing.LIST}`" in text and f"then 0 up to {pair.SIZE}" in text
     assert f"sectors of {fs.SECTOR} bytes" in text
+
+
+def test_the_section_of_the_journal_in_two_sectors_has_the_numbers_of_the_code() -> None:
+    page = "device/store/FORMAT.md"
+    text = (ROOT / page).read_text()
+    assert total(fields(page, "A sector begins with its head:")) == struct.calcsize(log.HEAD) == log.HEAD_SIZE
+    assert f"magic `{log.MAGIC.decode()}`" in text and f"at most {log.MOST} bytes of data" in text
+    tag = "t" * 15
+    assert (
+        len(log.encode(tag, bytes(log.MOST), 1)) == log.LONGEST and f"{len(tag)} of tag, {log.LONGEST} in all" in text
+    )
+    assert log.decode(log.encode(tag, b"", 1), 0, 1) and not log.decode(log.encode(tag + "t", b"", 1), 0, 1)
+    for layout in ("bk7238", "sifli"):
+        assert "store/log.py" in (ROOT / f"device/layout/{layout}/FORMAT.md").read_text()

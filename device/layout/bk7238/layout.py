@@ -7,9 +7,9 @@ The image that runs is known by its header, which the loader leaves behind it.
 
 from device.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from device.layout.bk7238 import checks, rbl
-from device.layout.bk7238.log import MOST
 from device.store.flash import Region
 from device.store.journal import trial
+from device.store.log import MOST
 from device.store.records import FIRMWARE, Records
 
 # The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.

@@ -13,9 +13,9 @@ from cryptolib import aes
 
 from device.errors import Refused
 from device.layout.sifli import control, table
-from device.layout.sifli.log import Log
 from device.store.flash import Region
 from device.store.journal import Record
+from device.store.log import Log
 
 EFUSE_SIZE = 128
 SECURE = 0xA5

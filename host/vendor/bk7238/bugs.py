@@ -5,12 +5,19 @@ from __future__ import annotations
 from host.sim.cut.bugs import Mutant
 
 HOME = "device.layout.bk7238."
-LOADER, COPIER, LAYOUT, SETTLE, LOG = (HOME + name for name in ("loader", "copier", "layout", "settle", "log"))
+LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "copier", "layout", "settle"))
+LOG = "device.store.log"
 CODED, BARE = HOME + "coded", HOME + "bare"
 LOADS, LAYS = "tests.test_bk7238_loader:test_", "tests.test_bk7238_layout:test_"
-CODEC = "tests.test_bk7238_codec:test_"
+CODEC, KEEPS = "tests.test_bk7238_codec:test_", "tests.test_log:test_"
 ARMED = '        self.journal.put("armed", self.fresh(package, 1).encode())\n'
 COMMIT = "        self.commit()\n"
+FILL = """        for tag in records:
+            at = self._prog(at, encode(tag, records[tag], number))
+"""
+HEAD = """        data = pack("<4sI", MAGIC, number)
+        self._prog(start, data + pack("<I", crc32(data)))
+"""
 
 MUTANTS = [
     # The loader.
@@ -56,8 +63,18 @@ MUTANTS = [
     Mutant("count no trial", SETTLE, "            record.trials -= 1\n", "",
            LAYS + "trials_are_counted_and_used_up_they_end_the_trial"),
     # The journal.
-    Mutant("believe a torn sector", LOG, "if crc32(body, crc32(data[:12])) != crc:", "if False:"),
-    Mutant("believe the older sector", LOG, "if found and found[0] > self.number:", "if found:"),
-    Mutant("erase what counts", LOG, "        at = number % 2 * size\n", "        at = self.number % 2 * size\n",
-           CODEC + "a_journal_cut_anywhere_has_what_was_put_last"),
+    Mutant("believe a torn sector", LOG, "crc != crc32(data[:8])", "crc is None",
+           KEEPS + "a_bad_cell_costs_one_record_wherever_it_is"),
+    Mutant("believe the sector that was read last", LOG, " or number <= self.number:", ":"),
+    Mutant("erase what counts", LOG, "start = at = number % 2 * self.size", "start = at = self.number % 2 * self.size",
+           KEEPS + "a_cut_anywhere_in_a_put_leaves_the_old_or_the_new_value_and_all_others"),
+    Mutant("write the head before the records", LOG, FILL + HEAD, HEAD + FILL),
+    Mutant("stop at a bad cell", LOG, "if found else at + self.unit", "if found else self.size",
+           KEEPS + "a_bad_cell_costs_one_record_wherever_it_is"),
+    Mutant("leave no other sector", LOG, "for grow in (self.grows, not self.grows):", "for grow in (self.grows,):"),
+    Mutant("grow what another one wrote", LOG, "            self._load(i, view)\n        self.grows = False\n",
+           "            self._load(i, view)\n        self.grows = True\n",
+           KEEPS + "a_power_on_needs_nothing_that_another_one_wrote_once_it_has_put"),
+    Mutant("do not read a record back", LOG, "if seen != data:", "if not data:",
+           KEEPS + "a_sector_that_does_not_take_a_put_leaves_the_other_one"),
 ]  # fmt: skip

@@ -20,9 +20,9 @@ from typing import Any
 
 from rich.console import Console
 
-from device.layout.bk7238.log import Log
 from device.store.flash import Region
 from device.store.journal import Record
+from device.store.log import Log
 from device.version import text
 from host import keys
 from host.sim import bk7238 as sim
@@ -125,7 +125,7 @@ class Demo:
         """Wait for the board's own confirm, as it stands in its journal."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            flash = SimFlash(machine.SIZE, path=str(self.flash))
+            flash = SimFlash(machine.SIZE, prog_size=1, path=str(self.flash))
             record = Record.decode(Log(Region(flash, sim.LOG, 2 * sim.SECTOR)).last("running"))
             flash.close()
             if record and text(record.version) == f"1.0.{n}":

@@ -15,7 +15,7 @@ from typing import Any
 from device.board import Board
 from device.errors import Refused
 from device.layout.bk7238 import coded, copier, loader, rbl, scramble, table
-from device.layout.bk7238.log import Log
+from device.store.log import Log
 from host.sim import bk7238 as sim
 from host.sim import soc
 from host.sim.cut.cells import SECTOR, CutFlash
@@ -98,7 +98,7 @@ ROOMY = "deflate"
 # More of them, for seeded bugs; and those that are played with faults.
 HUNT: tuple[str, ...] = ("gzip",)
 FAULTY = ("update", "unhealthy", "dies", "journal-full", "deflate")
-# Distinct states that a full campaign tries: cuts in cuts that are not left out make 21,000 of them.
+# Distinct states that a full campaign tries: cuts in cuts that are not left out make 38,000 of them.
 STATES = 30000
 
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 from host.sim.cut.bugs import Mutant
 
 AREAS, CHIP, LOADER, INSTALL = (f"device.layout.sifli.{name}" for name in ("areas", "chip", "loader", "install"))
-LOG, TABLE, COM, WIRE = (f"device.layout.sifli.{name}" for name in ("log", "table", "com", "wire"))
+TABLE, COM, WIRE = (f"device.layout.sifli.{name}" for name in ("table", "com", "wire"))
 CONTROL, GATE, UPGRADE, TRANSFER = (
     f"device.layout.sifli.{name}" for name in ("control", "gate", "upgrade", "transfer")
 )
 FINISH, SESSION, SIGNED, PAGE = (f"device.layout.sifli.{name}" for name in ("finish", "session", "signed", "page"))
 RECORDS, INSTALLER, WRITER = "device.store.records", "device.installer", "device.store.writer"
+LOG = "device.store.log"
 PHONE = "tests.test_sifli_session:test_"
 LAYS = "tests.test_sifli_layout:test_"
+KEEPS = "tests.test_log:test_"
+SEAL = ' or unpack("<I", data[end : end + 4])[0] != crc32(data[at:end], crc32(pack("<I", number)))'
+TAG = ":\n        return None\n    return bytes(data[at + 2 : mid])"
+WALK = (
+    "            at = self._up(found[2]) if found else at + self.unit\n"
+    "        # Where a cut tore the last record, cells as far as one reaches may be torn though they read blank.\n"
+    "        self.at = at + self._up(LONGEST)\n"
+)
 
 MUTANTS = [
     # The manager.
@@ -40,11 +49,38 @@ MUTANTS = [
     Mutant(
         "forget all but the last in a fresh log",
         LOG,
-        "        records = dict(self.records)\n",
-        "        records = {}\n",
+        "_noted(dict(self.records), tag, data)",
+        "_noted({}, tag, data)",
     ),
-    Mutant("program a unit twice", LOG, "self.at = end if end >= last else self.size", "self.at = end"),
-    Mutant("believe any record of the log", LOG, 'pack("<I", crc32(data[at:end])) != data[end : end + 4]', "not end"),
+    Mutant(
+        "program a unit twice",
+        LOG,
+        WALK,
+        "            at = self._up(found[2]) if found else at + self.unit\n"
+        "            self.at = at if found else self.at\n",
+        KEEPS + "behind_a_torn_record_nothing_is_programmed_a_second_time",
+    ),
+    Mutant(
+        "program cells that read blank behind a torn record",
+        LOG,
+        "self.at = at + self._up(LONGEST)",
+        "self.at = at",
+        KEEPS + "behind_a_torn_record_nothing_is_programmed_a_second_time",
+    ),
+    Mutant(
+        "program again where a put failed",
+        LOG,
+        "        self.at = self._up(at + len(record))\n        self._prog(self.number % 2 * self.size + at, record)\n",
+        "        self._prog(self.number % 2 * self.size + at, record)\n        self.at = self._up(at + len(record))\n",
+        KEEPS + "where_a_put_failed_nothing_is_programmed_a_second_time",
+    ),
+    Mutant(
+        "believe any record of the log",
+        LOG,
+        SEAL + TAG + ".decode()",
+        TAG + ".decode('latin-1')",
+        KEEPS + "no_length_of_a_record_is_believed",
+    ),
     Mutant("take the older log", LOG, "number <= self.number", "self.number and number >= self.number"),
     # The flash table.
     Mutant(

@@ -31,7 +31,8 @@ TABLE_SIZE, MANAGER_AT, STATE_AT = 0x5000, 0x5000, 0x6000
 HEADER_SECTOR = 0x1000
 CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
 # Erases of one sector in one life. The program's place: installed for each of two updates and two retreats, and again
-# where a cut took it. An area: an update, and again. The log: a fresh sector for each dozen of records.
+# where a cut took it. An area: an update, and again. The log: a sector for each power-on that
+# puts something, and for each that is full.
 USER_WEAR, AREA_WEAR, LOG_WEAR, HEADER_WEAR = 8, 5, 24, 8
 
 

@@ -10,10 +10,10 @@ from device import board
 from device.errors import FlashError
 from device.installer import install
 from device.layout.bk7238 import fetch, table
-from device.layout.bk7238.log import Log
 from device.layout.bk7238.port import Port
 from device.link.http import Http
 from device.store.flash import Region
+from device.store.log import Log
 
 SECTOR = 4096
 # Behind `download`: the radio's calibration, the network's settings, then two sectors that the vendor leaves alone.
