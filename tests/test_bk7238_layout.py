@@ -7,7 +7,7 @@ from device.layout.bk7238 import copier, rbl, table
 from device.store.journal import trial
 from host.sim import bk7238 as sim
 from host.sim import soc
-from host.sim.flash import SimFlash
+from host.sim.flash import PowerCut, SimFlash
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, linked, package
@@ -337,6 +337,27 @@ def test_a_package_that_rotted_while_it_waited_is_fetched_again():
     board = boot(it)
     assert trial(board.journal) is None and board.layout.failure() is None
     installed(it, package(NEW), 1, 1)
+
+
+def test_a_cut_while_what_rotted_is_forgotten_does_not_end_in_a_resume():
+    it = chip()
+    state, agent = run(boot(it), release(package(NEW), 1).bytes())
+    assert state == "reset", agent.error
+    part = it.part(b"download")
+    part.erase(4096, 4096)
+    log = it.log()
+    flash = log.flash.flash
+    for n in range(1, 12):
+        flash.power_on()
+        flash.ops, flash.cut = 0, n
+        try:
+            boot(it)
+        except PowerCut:
+            pass
+        flash.cut = None
+        flash.power_on()
+        journal = it.run(soc.HARD).journal
+        assert journal.last("armed") or not journal.last("progress"), n
 
 
 def test_a_header_that_does_not_stay_is_an_error_and_the_next_try_writes_it_again():

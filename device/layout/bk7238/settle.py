@@ -41,10 +41,10 @@ def settle(layout, cause):
         return _again(layout, record, cause)
     if whole:
         layout.give_up(record, "the loader refused the package")
-    else:
-        # A cut in the middle of writing the header, or a bit that turned over: fetch it again.
-        layout.journal.put("armed", b"")
     unstage(layout)
+    if not whole:
+        # A cut in the middle of writing the header, or a bit that turned over: fetch it again, from the beginning.
+        layout.journal.put("armed", b"")
     return False
 
 

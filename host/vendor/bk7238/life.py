@@ -93,11 +93,11 @@ def _scenarios() -> dict[str, Bk7238]:
 
 SCENARIOS: dict[str, Bk7238] = _scenarios()
 EXHAUSTIVE = ("smallest", "smallest-unhealthy")
-QUICK = ("update", "unhealthy", "dies", "journal-full", "deflate")
+QUICK = ("smallest", "smallest-unhealthy", "dies", "journal-full")
 ROOMY = "deflate"
 # More of them, for seeded bugs; and those that are played with faults.
-HUNT: tuple[str, ...] = ("gzip",)
-FAULTY = ("update", "unhealthy", "dies", "journal-full", "deflate")
+HUNT: tuple[str, ...] = ("gzip", "update", "unhealthy", "deflate")
+FAULTY = ("update", "unhealthy", "smallest", "smallest-unhealthy", "dies", "journal-full", "deflate")
 # Distinct states that a full campaign tries: cuts in cuts that are not left out make 38,000 of them.
 STATES = 30000
 
