@@ -15,7 +15,6 @@ import pytest
 
 from device.errors import Refused
 from device.layout.bk7238 import coded, copier, rbl, table
-from host import cli
 from host.inspect import explain
 from host.sim import bk7238 as sim
 from host.sim.board import VirtualBoard, create_for, mpota_files
@@ -23,6 +22,7 @@ from host.sim.flash import SimFlash
 from host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
 from tests.host import viper32
+from tests.host.command import call
 from tests.rbl_maker import application, package, payload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -186,7 +186,7 @@ def test_fastlz_of_both_levels_is_read():
 
 
 @pytest.mark.parametrize(
-    "call",
+    "unpack",
     [
         lambda: quick.unpack(b"\0\0\0\x09abc", "quicklz"),
         lambda: quick.quicklz(bytes((0x49, 20, 9)) + bytes(30)),
@@ -196,18 +196,9 @@ def test_fastlz_of_both_levels_is_read():
         lambda: quick.fastlz(b"\x20a\xe0" + b"\xff" * 300 + b"\0\0"),
     ],
 )
-def test_broken_blocks_are_errors(call):
+def test_broken_blocks_are_errors(unpack):
     with pytest.raises(ValueError):
-        call()
-
-
-def run(*args):
-    """Exit status of the command line."""
-    try:
-        cli.main([str(a) for a in args])
-    except SystemExit as e:
-        return e.code or 0
-    return 0
+        unpack()
 
 
 @pytest.fixture
@@ -220,7 +211,7 @@ def app(tmp_path):
 def vendors(app, *more):
     out = app.parent / "ota.rbl"
     letters = ["-f", app, "-v", "1.0.1", "-p", "app", "-c", "lzma", "-s", "aes", "-k", KEY, "-i", IV, "-o", out]
-    assert run("pack", "--layout", "bk7238", *letters, *more) == 0
+    assert call("pack", "--layout", "bk7238", *letters, *more) == 0
     return out
 
 
@@ -230,31 +221,31 @@ def test_the_vendors_own_command_line_packs(app, capsys):
     assert (head.name, head.version, head.algo, head.raw) == (b"app", b"1.0.1", 0x402, 20000)
     assert head.time == int(app.stat().st_mtime)
     capsys.readouterr()
-    assert run("inspect", out, "--json") == 0
+    assert call("inspect", out, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["kind"], facts["compress"], facts["crypt"]) == ("RBL package", "lzma", "aes")
 
 
 def test_pack_says_what_the_loader_will_refuse(app, capsys):
     out = app.parent / "plain.rbl"
-    assert run("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-o", out) == 0
+    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-o", out) == 0
     assert "the loader will refuse it: algorithm" in capsys.readouterr().err
-    assert run("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-c", "quicklz", "-o", out) == 3
-    assert run("pack", "--layout=bk7238", "-f", app, "-v", "1", "-o", out, "--json") == 0
+    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-c", "quicklz", "-o", out) == 3
+    assert call("pack", "--layout=bk7238", "-f", app, "-v", "1", "-o", out, "--json") == 0
 
 
 def test_verify_says_which_check_fails(app, capsys):
     out = vendors(app)
-    assert run("verify", "--layout", "bk7238", out) == 0
+    assert call("verify", "--layout", "bk7238", out) == 0
     assert "the loader installs it" in capsys.readouterr().out
-    assert run("verify", "--layout", "bk7238", out, "-i", "F" * 16, "--json") == 5
+    assert call("verify", "--layout", "bk7238", out, "-i", "F" * 16, "--json") == 5
     assert json.loads(capsys.readouterr().out)["failed"] == ["decode"]
-    assert run("verify", "--layout", "bk7238", out, "--running", out, "--json") == 3
+    assert call("verify", "--layout", "bk7238", out, "--running", out, "--json") == 3
     assert json.loads(capsys.readouterr().out)["failed"] == ["new"]
     data = out.read_bytes()
     for changed, check in ((data[:-1], "file"), (data[:200] + b"\0" + data[201:], "body CRC"), (data[1:], "header")):
         out.write_bytes(changed)
-        assert run("verify", "--layout", "bk7238", out, "--json") in (3, 5)
+        assert call("verify", "--layout", "bk7238", out, "--json") in (3, 5)
         assert json.loads(capsys.readouterr().out)["failed"] == [check]
 
 
@@ -349,28 +340,28 @@ def test_on_the_chips_integers_of_32_bits_sums_and_blocks_are_the_same():
 def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(app, tmp_path, capsys):
     before = app.read_bytes()
     given = ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]
-    assert run(*given, "-o", app) == 3 and app.read_bytes() == before
+    assert call(*given, "-o", app) == 3 and app.read_bytes() == before
     assert "a name of its own" in capsys.readouterr().err
     out = tmp_path / "x.rbl"
     for more in (["-s", "none", "-k", "short"], ["-s", "aes", "-i", "é" * 16], ["-c", "zip"], ["-p", ""]):
-        assert run(*given, *more, "-o", out) == 3 and not out.exists(), more
+        assert call(*given, *more, "-o", out) == 3 and not out.exists(), more
         assert len(capsys.readouterr().err.splitlines()) == 1
     # Without the input the vendor's letters are the vendor's still.
-    assert run("pack", "--layout", "bk7238", "-v", "1", "-o", out) == 2
+    assert call("pack", "--layout", "bk7238", "-v", "1", "-o", out) == 2
     assert "Missing option '-f'" in capsys.readouterr().err
     # An argument is bytes, as for the vendor's tool.
-    assert run("pack", "--layout", "bk7238", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
+    assert call("pack", "--layout", "bk7238", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
     assert rbl.Header.decode(out.read_bytes()[:96]).version == b"1\xff\x1b"
     assert "app 1\\xff\\x1b" in explain(out.read_bytes()).text
 
 
 def test_without_a_name_the_package_has_the_applications_as_the_vendors_packer_gives_it(app, capsys):
-    assert run("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-p", "app") == 0
+    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-p", "app") == 0
     assert rbl.Header.decode((app.parent / "app.rbl").read_bytes()[:96]).algo == 0
-    assert run("pack", "--layout", "bk7238", "-f", app.parent / "app.rbl", "-v", "1") == 3
+    assert call("pack", "--layout", "bk7238", "-f", app.parent / "app.rbl", "-v", "1") == 3
     for word in ("-h", "--help"):
         capsys.readouterr()
-        assert run("pack", "--layout", "bk7238", word) == 0
+        assert call("pack", "--layout", "bk7238", word) == 0
         said = capsys.readouterr().out
         assert [
             letter for letter in ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-o") if f"  {letter}, --" not in said
@@ -379,16 +370,16 @@ def test_without_a_name_the_package_has_the_applications_as_the_vendors_packer_g
 
 def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
     out = vendors(app)
-    run("keygen", tmp_path / "k.pem")
+    call("keygen", tmp_path / "k.pem")
     signed = tmp_path / "x.mpota"
     given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
-    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    assert call("pack", out, "--layout", "bk7238", *given) == 0
     capsys.readouterr()
-    assert run("verify", "--layout", "bk7238", signed, "--key", tmp_path / "k.pub") == 3
+    assert call("verify", "--layout", "bk7238", signed, "--key", tmp_path / "k.pub") == 3
     assert "without --layout" in capsys.readouterr().err
-    assert run("verify", "--layout", "bk7238", out, "--running", app) == 3
+    assert call("verify", "--layout", "bk7238", out, "--running", app) == 3
     assert "is no RBL" in capsys.readouterr().err
-    assert run("verify", out, "--key", tmp_path / "k.pub") == 3
+    assert call("verify", out, "--key", tmp_path / "k.pub") == 3
     assert "no package but an RBL package" in capsys.readouterr().err
 
 
@@ -397,12 +388,12 @@ def test_a_package_under_a_key_of_ones_own_is_signed_and_verify_does_not_claim_t
     compress, app, tmp_path, capsys
 ):
     out = vendors(app, "-c", compress, "-k", "K" * 32)
-    run("keygen", tmp_path / "k.pem")
+    call("keygen", tmp_path / "k.pem")
     signed = tmp_path / "x.mpota"
     given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
-    assert run("pack", out, "--layout", "bk7238", *given) == 0
+    assert call("pack", out, "--layout", "bk7238", *given) == 0
     assert "does not open with the vendor's key" in capsys.readouterr().err
-    assert run("verify", signed, "--key", tmp_path / "k.pub") == 0
+    assert call("verify", signed, "--key", tmp_path / "k.pub") == 0
     said = capsys.readouterr().out
     assert "does not open with the vendor's key" in said and "the bootloader takes it" not in said
 
@@ -443,11 +434,11 @@ def test_inspect_says_why_an_image_cannot_be_seen():
 
 def test_an_rbl_is_signed_into_a_package_and_nothing_else_is(app, tmp_path, capsys):
     out = vendors(app)
-    assert run("keygen", tmp_path / "k.pem") == 0
+    assert call("keygen", tmp_path / "k.pem") == 0
     given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", tmp_path / "x.mpota"]
-    assert run("pack", out, "--layout", "bk7238", *given) == 0
-    assert run("verify", tmp_path / "x.mpota", "--key", tmp_path / "k.pub") == 0
-    assert run("pack", app, "--layout", "bk7238", *given) == 3
+    assert call("pack", out, "--layout", "bk7238", *given) == 0
+    assert call("verify", tmp_path / "x.mpota", "--key", tmp_path / "k.pub") == 0
+    assert call("pack", app, "--layout", "bk7238", *given) == 3
     assert "make one with" in capsys.readouterr().err
     for bad in (package(application(500), hash=1), package(application(500), 0), out.read_bytes()[:-16]):
         with pytest.raises(Refused):
@@ -463,8 +454,8 @@ def test_what_no_board_of_this_family_takes_is_not_packed(app, tmp_path, capsys)
     (folder / "app.py").write_text("")
     given = ["pack", out, "--layout", "bk7238", "--unsigned", "--product", "x", "--version", "1", "-o", tmp_path / "x"]
     for more, words in ((["--app", folder], "firmware alone"), (["--resource", f"a={app}"], "firmware alone")):
-        assert run(*given, *more) == 3 and words in capsys.readouterr().err
-    assert run(*given, "--base", out) == 3 and "no --base" in capsys.readouterr().err
+        assert call(*given, *more) == 3 and words in capsys.readouterr().err
+    assert call(*given, "--base", out) == 3 and "no --base" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -476,7 +467,7 @@ def test_a_virtual_board_is_made_of_an_application_and_of_nothing_else(app, tmp_
         path = tmp_path / name
         path.write_bytes(data)
         flash = tmp_path / f"{name}.flash"
-        assert run("board", "--layout", "bk7238", "--flash", flash, "--firmware", path) == 3, name
+        assert call("board", "--layout", "bk7238", "--flash", flash, "--firmware", path) == 3, name
         assert not flash.exists()
 
 

@@ -1,7 +1,6 @@
 """The quick form of the power campaign of application files, and that each part of it can fail."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
@@ -13,6 +12,7 @@ from host.sim.cut.oracle import Bad
 from host.sim.cut.rig import FILES, ROOT, layouts
 from host.sim.fs import Stand
 from host.vendor.files import bugs, life
+from tests.host import hunts
 from tests.host.command import call
 
 # Found by: no cut at all, one cut on FAT, one on LittleFS. `python -m host cut --layout files` hunts them all.
@@ -131,11 +131,7 @@ def test_every_seeded_bug_is_a_change_of_one_place():
 
 
 def test_seeded_bugs_are_found():
-    wanted = [m for m in bugs.MUTANTS if m.name in HUNTED]
-    assert len(wanted) == len(HUNTED)
-    with ThreadPoolExecutor(2) as pool:
-        for verdict in pool.map(lambda m: mutants.try_one(m, FILES), wanted):
-            assert verdict.found and not verdict.broken, verdict
+    hunts.found(FILES, HUNTED)
 
 
 def test_a_state_is_played_again_by_its_name_and_shows_the_files(capsys):

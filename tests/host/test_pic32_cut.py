@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from host.sim.cut import command, mutants
 from host.sim.cut.explore import Explorer, every
-from host.sim.cut.hostile import make_pems
 from host.vendor.pic32 import bugs, hexfile, life
+from tests.host import hunts
 from tests.host.command import call
 
 # Found by: a single cut, the second boot, a fault, a forged release, a test. `python -m host cut` hunts them all.
@@ -40,12 +39,7 @@ def test_every_seeded_bug_is_a_change_of_one_place_and_the_tests_that_it_names_p
 
 
 def test_seeded_bugs_are_found() -> None:
-    pems = make_pems()
-    wanted = [m for m in bugs.MUTANTS if m.name in HUNTED]
-    assert len(wanted) == len(HUNTED)
-    with ThreadPoolExecutor(2) as pool:
-        for verdict in pool.map(lambda m: mutants.try_one(m, "pic32", pems), wanted):
-            assert verdict.found and not verdict.broken, verdict
+    hunts.found("pic32", HUNTED)
 
 
 def test_an_own_hex_is_sampled_and_a_state_is_played_again(
