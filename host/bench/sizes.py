@@ -17,7 +17,8 @@ WIRING = ("board", "port", "runner")
 OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 24 * 1024, 4 * 1024, 1536
+# Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 26 * 1024, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
 BOOT = "import sys, device.shim, device.board, device.store.journal; print(*[m for m in sys.modules if 'device' in m])"
