@@ -162,7 +162,7 @@ def wdt(world, port):
         """machine_wdt.c: an RP2040 counts to 8388 ms, an ESP8266 knows one time, SAMD and i.MX RT clamp."""
 
         def __init__(self, id=0, timeout=5000):
-            if port == "rp2" and timeout > 8388 or port == "esp8266" and timeout != 5000:
+            if (port == "rp2" and timeout > 8388) or (port == "esp8266" and timeout != 5000):
                 raise ValueError("timeout")
             world.dog_ms = min(timeout, {"samd": 16000, "mimxrt": 128000}.get(port, timeout))
             self.feed()
@@ -230,7 +230,7 @@ class Network:
 
     def there(self, ms):
         """Is the access point there at this time?"""
-        return self.radio == "ok" or self.radio == "late" and ms >= self.world.life["late_ms"]
+        return self.radio == "ok" or (self.radio == "late" and ms >= self.world.life["late_ms"])
 
     def connect(self, *_):
         self.began = self.world.now
@@ -270,7 +270,7 @@ class Socket:
     def socket(self, *_):
         return Line(self.world)
 
-    def getaddrinfo(self, name, port, *_):
+    def getaddrinfo(self, name, port, *args):
         server = self.world.life["server"]
         if not self.network.isconnected():
             raise OSError(-202)
@@ -278,6 +278,11 @@ class Socket:
             self.world.wait(DNS_MS)
         if server in ("hole", "noname"):
             raise OSError(-2)
+        if name == "six.example":
+            # A name with an IPv6 address alone, whatever family AF_INET6 has here.
+            if args and args[0] == socket.AF_INET:
+                raise OSError(-2)
+            return [(socket.AF_INET6, 1, 0, "", ("fd00::9", port))]
         return [(2, 1, 0, "", (name, port))]
 
 
@@ -342,6 +347,7 @@ class Line:
         if isinstance(server, dict) and self.asked.endswith(b"\r\n\r\n"):
             path = self.asked.split()[1].decode()
             self.world.note("asked", path)
+            self.world.note("head", self.asked.decode())
             text = server.get(path, server.get("*", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
             self.answer = text.encode()
         return len(data)

@@ -4,6 +4,7 @@
 `bounded` runs a command that may never end.
 """
 
+# ruff: noqa: F401
 from __future__ import annotations
 
 import hashlib
@@ -21,23 +22,23 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
+from device import shim
 from device.agent import Agent
-from device.errors import LinkError, NotNow, OtaError, Refused
+from device.errors import LinkError, OtaError
 from device.installer import install
-from device.layout.esp32 import loader, table
+from device.layout.esp32 import table
 from device.store.pair import encode as encode_pair
 from host import cli as command_line
 from host import keys
 from host.cli import PUSH
-from host.demo import Shop
+from host.inspect import package_facts
 from host.push.bench import micropython
 from host.push.line import PacedLine, Pty, open_pair
 from host.push.serial import FdWire, Sender, speak
-from host.serve import urls as served_urls
+from host.serve import offers, write_manifest
 from host.sim import soc
 from host.sim.board import VirtualBoard, create, create_for, mpota_files
 from host.sim.plain import Plain
-from host.sim.tables import TABLES
 from host.status import STATUS, as_report
 from host.vendor.esp32.life import image as big_image
 from tests import image_maker
@@ -48,15 +49,6 @@ from tests.trees import archive, files_of
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).parent
 VECTORS = ROOT / "tests/vectors/cases"
-
-__all__ = [
-    *("HERE", "PACKAGE", "PUSH", "ROOT", "SIZE", "STATUS", "TABLES", "VECTORS"),
-    *("Agent", "Bare", "FdWire", "Life", "LinkError", "Maker", "NotNow", "OtaError", "PacedLine", "Plain", "Pty"),
-    *("Ram", "Refused", "Rogue", "Sender", "Shop", "VirtualBoard"),
-    *("archive", "as_report", "ask_link", "big_image", "bounded", "chunked", "create", "create_for", "encode_pair"),
-    *("entry", "files_of", "head", "image_maker", "install", "keys", "link_text", "loader", "manifest", "micropython"),
-    *("mpota_files", "mpota", "open_pair", "packed", "ranged", "served_urls", "soc", "speak", "table", "web", "whole", "write"),
-]
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -230,7 +222,6 @@ class Bare:
         rows = [" ".join(row) for one in report.tables for row in one.rows]
         return "\n".join([report.text, *rows])
 
-
     def signed(self, files: Mapping[str, bytes | str], key: Path, **options: object) -> bytes:
         """The package of an application of these files."""
         source = write(self.folder.with_name(self.folder.name + ".app"), files)
@@ -245,6 +236,29 @@ def packed(folder: Path, key: Path, **options: object) -> bytes:
     done = mpota("pack", *words, "--key", key, "-o", out)
     assert done.exit_code == 0, done.output
     return out.read_bytes()
+
+
+# --- an ESP32 in this process ---------------------------------------------------------------------------------------
+
+
+def take(board: Any, package: bytes) -> None:
+    """Install an unsigned update."""
+    for _ in install(board, Ram(package), None):
+        pass
+
+
+def boot(c: Any, cause: int = soc.HARD, wakes: bool = False) -> str:
+    """A reset through the loader, or a wake, and what boot.py does, with the resets that it asks for: what runs."""
+    for _ in range(9):
+        c.board = c.run(soc.DEEPSLEEP) if wakes else c.power_on(cause)
+        try:
+            shim.boot(lambda: c.board)
+        except soc.Reset:
+            cause, wakes = soc.HARD, False
+            continue
+        assert shim.error is None, repr(shim.error)
+        return str(c.started.name)
+    raise AssertionError("the board resets for ever")
 
 
 # --- a web server ---------------------------------------------------------------------------------------------------

@@ -6,16 +6,15 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.cases.marks import bad, fails, good
 from tests.cases.rig import (
-    HERE,
     PACKAGE,
     PUSH,
-    ROOT,
     SIZE,
     Bare,
     FdWire,
@@ -136,7 +135,7 @@ WAKES = "a wake counts nothing and the trial's clock begins anew at each: still 
     "port", [good("rp2"), good("mimxrt"), *(bad(WAKES, port) for port in ("esp32", "esp8266", "samd"))]
 )
 def test_a_release_that_sleeps_between_its_turns_is_given_up(tmp_path: Path, port: str) -> None:
-    """boards/sleeper.py. Right: a trial whose link is down ends on a board that sleeps, by its wakes if by nothing else.
+    """boards/sleeper.py. Right: a trial whose link is down ends on a board that sleeps, too.
 
     It is awake for 60 ms each time and sleeps for a second; trial_ms is 8 s.
     """
@@ -157,7 +156,7 @@ ENDS = {
 @pytest.mark.first_aid
 @pytest.mark.parametrize("port, end", [(port, end) for port in PORTS if port != "rp2" for end in ENDS])
 def test_a_healthy_application_is_never_switched_off(tmp_path: Path, port: str, end: str) -> None:
-    """boards/rescue.py. Right: deep sleep, resets and soft resets are no failed starts, whatever the port calls them."""
+    """boards/rescue.py. Right: deep sleep, resets and soft resets are no failed starts on any port."""
     never_rescued(tmp_path, port, end)
 
 
@@ -246,7 +245,7 @@ def test_a_server_takes_no_turns_from_the_application(tmp_path: Path, server: st
     alone = Bare(tmp_path / "alone", "esp32", OLD).live((60000, "stop")).says("old")
     turns = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST).live((60000, "stop"), server=server).says("old")
     assert len(turns) >= 0.95 * len(alone), f"{len(turns)} turns in a minute, {len(alone)} without a server"
-    gap = max(after - before for before, after in zip(turns, turns[1:], strict=False))
+    gap = max(after - before for before, after in pairwise(turns))
     assert gap <= 250, f"{gap} ms without a turn"
 
 
@@ -297,9 +296,7 @@ SERVERS = {
     "keep-alive that does not close": {"/m.json": [told(), 3], "/package": [PLAIN, 3]},
     "chunked that does not close": {"/m.json": [chunked(OFFER, 100), 3], "/package": [chunked(PACKAGE, 5000), 3]},
     "no path": {"/": told(), "/package": PLAIN},
-    **{
-        f"Location of {n} bytes": {"/m.json": told(), "/package": moved(path), path: PLAIN} for n, path in LONG.items()
-    },
+    **{f"Location of {n} bytes": {"/m.json": told(), "/package": moved(path), path: PLAIN} for n, path in LONG.items()},
 }
 
 
@@ -366,7 +363,7 @@ RADIO = "the exception leaves connect() and ends main.py: no application, no age
 @pytest.mark.boards
 @pytest.mark.parametrize("radio", [bad(RADIO, radio) for radio in ("raises", "missing", "absent")])
 def test_a_radio_that_fails_ends_neither_agent_nor_application(tmp_path: Path, radio: str) -> None:
-    """boards/connect.py. Right: `WLAN()` that raises, `network` without WLAN and no `network` at all leave main.py at work."""
+    """boards/connect.py. Right: WLAN() that raises, no WLAN and no `network` at all leave main.py at work."""
     life = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST).live((60000, "stop"), radio=radio)
     assert life.says("old"), f"main.py is over: {life}"
 
@@ -486,5 +483,3 @@ def test_push_fills_the_line_with_the_settings_of_an_esp32(tmp_path: Path, relea
     (began, first), (ended, last) = seen[0], seen[-1]
     share = (last - first) * 10 / 115200 / (ended - began)
     assert share >= 0.9, f"{share:.2f} of the line"
-
-
