@@ -7,10 +7,13 @@
 # ruff: noqa: F401
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,8 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from click.testing import CliRunner, Result
 
 from device import shim
 from device.agent import Agent
@@ -51,12 +52,36 @@ HERE = Path(__file__).parent
 VECTORS = ROOT / "tests/vectors/cases"
 
 
+def need(ok: object, what: object) -> None:
+    """For what a case stands on: where it is not so, the case has not failed, it was not tried."""
+    if not ok:
+        raise RuntimeError(what)
+
+
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
-def mpota(*args: object) -> Result:
-    """A command of the command line in this process: `exit_code` and `output`, both streams in one."""
-    return CliRunner().invoke(command_line.cli, [str(a) for a in args], standalone_mode=True)
+@dataclass
+class Done:
+    """How a command of this process ended: its exit status, and what it wrote to both streams."""
+
+    exit_code: int
+    output: str
+
+
+def mpota(*args: object) -> Done:
+    """A command of the command line in this process, on a screen so wide that no line is folded."""
+    said = io.StringIO()
+    wide = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "400"
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            command_line.main([str(a) for a in args])
+    except SystemExit as e:
+        return Done(int(e.code or 0), said.getvalue())
+    finally:
+        os.environ.pop("COLUMNS") if wide is None else os.environ.update(COLUMNS=wide)
+    return Done(0, said.getvalue())
 
 
 def write(folder: Path, files: Mapping[str, bytes | str]) -> Path:
@@ -81,8 +106,9 @@ def bounded(seconds: float, *args: object) -> Ended:
     command = [sys.executable, "-m", "host", *map(str, args)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        out = process.communicate(timeout=seconds)[0]
-        return Ended(process.returncode, out.decode(errors="replace"))
+        out = process.communicate(timeout=seconds)[0].decode(errors="replace")
+        need("ImportError: " not in out and "ModuleNotFoundError: " not in out, out)
+        return Ended(process.returncode, out)
     except subprocess.TimeoutExpired:
         process.kill()
         return Ended(None, process.communicate()[0].decode(errors="replace"))
@@ -97,9 +123,7 @@ def ask_link(url: str, opens: tuple[int, ...] = (0,), **more: object) -> Any:
     text = json.dumps({"url": url, "opens": list(opens), **more})
     program = [micropython(), "tests/host/http_client.py", text]
     done = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, timeout=30)
-    if done.returncode:
-        # An exception that is no LinkError has left the link: the board's agent would see it too.
-        return {"code": "crash", "text": done.stdout.decode() + done.stderr.decode()}
+    need(not done.returncode, done.stdout.decode() + done.stderr.decode())
     return json.loads(done.stdout)["out"][0]
 
 
@@ -212,9 +236,10 @@ class Bare:
         program = [micropython(), "-X", "heapsize=64M", str(HERE / "bare_board.py"), str(self.folder), str(path)]
         env = {**os.environ, "MICROPYPATH": ".frozen"}
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60)
-        if done.returncode:
-            raise RuntimeError(f"the bare board broke: {done.stdout[-1000:]} {done.stderr[-1000:]}")
-        return Life([json.loads(line) for line in done.stdout.splitlines()])
+        need(not done.returncode, f"the bare board broke: {done.stdout[-1000:]} {done.stderr[-1000:]}")
+        life = Life([json.loads(line) for line in done.stdout.splitlines()])
+        need(not any(re.search("no module named '(device|mpota)", said) for _, _, said in life.events), life)
+        return life
 
     def status(self, life: Life) -> str:
         """The words of the command `status`, where a life ended with `code=STATUS`."""
@@ -234,7 +259,7 @@ def packed(folder: Path, key: Path, **options: object) -> bytes:
     out = folder / "made.mpota"
     words = [word for name, value in given.items() for word in (f"--{name}", value)]
     done = mpota("pack", *words, "--key", key, "-o", out)
-    assert done.exit_code == 0, done.output
+    need(done.exit_code == 0, done.output)
     return out.read_bytes()
 
 
@@ -247,8 +272,11 @@ def take(board: Any, package: bytes) -> None:
         pass
 
 
-def boot(c: Any, cause: int = soc.HARD, wakes: bool = False) -> str:
-    """A reset through the loader, or a wake, and what boot.py does, with the resets that it asks for: what runs."""
+def boot(c: Any, cause: int = soc.HARD, wakes: bool = False, errors: bool = False) -> str:
+    """A reset through the loader, or a wake, and what boot.py does, with the resets that it asks for: what runs.
+
+    `errors`: what boot.py met is no reason to stop, as on a board.
+    """
     for _ in range(9):
         c.board = c.run(soc.DEEPSLEEP) if wakes else c.power_on(cause)
         try:
@@ -256,9 +284,10 @@ def boot(c: Any, cause: int = soc.HARD, wakes: bool = False) -> str:
         except soc.Reset:
             cause, wakes = soc.HARD, False
             continue
-        assert shim.error is None, repr(shim.error)
+        if shim.error and not errors:
+            raise shim.error
         return str(c.started.name)
-    raise AssertionError("the board resets for ever")
+    raise RuntimeError("the board resets for ever")
 
 
 # --- a web server ---------------------------------------------------------------------------------------------------
