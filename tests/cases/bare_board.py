@@ -1,0 +1,531 @@
+"""A board of any port inside one process of the unix port: the shipped boot.py and main.py, in virtual time.
+
+    micropython bare_board.py FOLDER LIFE.json
+
+FOLDER is the board's file system. LIFE says what the world is like; see `rig.Bare.live`. A boot is a fresh interpreter
+as far as a program can tell: modules are forgotten, boot.py and main.py run again. Modelled are the parts of a port
+that a reset, a watchdog or a network shows to Python. The clock moves only where a program sleeps or waits, so that a
+life of hours takes milliseconds and computing takes no time at all. Prints what happened, a JSON list a line.
+"""
+
+import builtins
+import json
+import os
+import select
+import socket
+import sys
+import time
+
+import machine
+
+# What `machine` has on each port, and reset_cause() after power-on, machine.reset(), a watchdog, deep sleep.
+# ports/esp32/modmachine.c, ports/rp2/modmachine.c, ports/esp8266/modmachine.c, ports/mimxrt/modmachine.c,
+# ports/samd/modmachine.c. A soft reset changes the answer on the ESP32 alone.
+PORTS = {
+    "esp32": ({"PWRON": 1, "HARD": 2, "WDT": 3, "DEEPSLEEP": 4, "SOFT": 5}, (1, 2, 3, 4)),
+    "rp2": ({"PWRON": 1, "WDT": 3}, (1, 3, 3, 3)),
+    "esp8266": ({"PWRON": 0, "HARD": 6, "DEEPSLEEP": 5, "WDT": 1, "SOFT": 4}, (0, 4, 1, 5)),
+    "mimxrt": ({"PWRON": 1, "WDT": 3, "SOFT": 5}, (1, 5, 3, 4)),
+    "samd": ({"PWRON": 1, "HARD": 0x10, "WDT": 0x20, "SOFT": 0x40, "DEEPSLEEP": 0x80}, (1, 0x40, 0x20, 0x80)),
+}
+KINDS = ("power", "reset", "watchdog", "sleep")
+# The year that the clock shows after power-on, as seconds since 1970.
+YEARS = {"rp2": 1609459200}
+Y2000 = 946684800
+
+NEVER = 1 << 60
+DNS_MS = 20000  # lwIP's getaddrinfo against a name server that never answers
+TCP_MS = 75000  # a connect without a timeout
+JOIN_MS = 100
+DRIP_MS = 900
+
+
+class Down(BaseException):
+    """This run of the interpreter is over. No `except Exception` of a program may swallow it."""
+
+    def __init__(self, why, ms=0):
+        super().__init__(why)
+        self.why = why
+        self.ms = ms
+
+
+class World:
+    """What outlives a run: the clock, the watchdog, what happened."""
+
+    def __init__(self, folder, life):
+        self.folder = folder
+        self.life = life
+        self.now = 0
+        self.began = 0
+        self.end = NEVER
+        self.dog_at = NEVER
+        self.dog_ms = 0
+        self.timers = []
+        self.events = []
+
+    def note(self, kind, text=""):
+        self.events.append((self.now, kind, text))
+
+    def wait(self, ms):
+        """Let `ms` pass; the watchdog and the end of this run come in between."""
+        until = self.now + ms
+        while True:
+            at = min(until, self.end, self.dog_at, min([t.at for t in self.timers] + [NEVER]))
+            self.now = max(self.now, at)
+            if self.now >= self.dog_at:
+                raise Down("watchdog")
+            if self.now >= self.end:
+                raise Down("end")
+            for timer in self.timers:
+                timer.due()
+            if self.now >= until:
+                return
+
+
+class Time:
+    def __init__(self, world):
+        self.world = world
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    def sleep_ms(self, ms):
+        self.world.wait(max(0, ms))
+
+    def sleep(self, s):
+        self.world.wait(int(s * 1000))
+
+    def sleep_us(self, us):
+        self.world.wait(us // 1000)
+
+    def ticks_ms(self):
+        return self.world.now - self.world.began & 0x3FFFFFFF
+
+    def ticks_us(self):
+        return (self.world.now - self.world.began) * 1000 & 0x3FFFFFFF
+
+    def time(self):
+        return YEARS.get(self.world.life["port"], Y2000) + self.world.now // 1000
+
+    def localtime(self, s=None):
+        return time.gmtime(self.time() if s is None else s)
+
+    gmtime = localtime
+
+
+class Sys:
+    """`sys` of the port."""
+
+    def __init__(self, world):
+        self.platform = world.life["port"]
+        self.world = world
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+    def print_exception(self, e, *_):
+        self.world.note("traceback", repr(e))
+
+
+class Machine:
+    def __init__(self, world, cause):
+        self._world = world
+        self._cause = cause
+        port = world.life["port"]
+        self._port = port
+        for name, n in PORTS[port][0].items():
+            setattr(self, name + "_RESET", n)
+        self.WDT = wdt(world, port)
+        self.Timer = timer(world)
+
+    def __getattr__(self, name):
+        return getattr(machine, name)
+
+    def reset_cause(self):
+        return self._cause
+
+    def reset(self):
+        raise Down("reset")
+
+    def soft_reset(self):
+        raise SystemExit
+
+    def deepsleep(self, ms=0):
+        raise Down("sleep", ms)
+
+    def unique_id(self):
+        return b"\x02mpota"
+
+
+def wdt(world, port):
+    class WDT:
+        """machine_wdt.c: an RP2040 counts to 8388 ms, an ESP8266 knows one time, SAMD and i.MX RT clamp."""
+
+        def __init__(self, id=0, timeout=5000):
+            if (port == "rp2" and timeout > 8388) or (port == "esp8266" and timeout != 5000):
+                raise ValueError("timeout")
+            world.dog_ms = min(timeout, {"samd": 16000, "mimxrt": 128000}.get(port, timeout))
+            self.feed()
+
+        def feed(self):
+            world.dog_at = world.now + world.dog_ms
+
+    return WDT
+
+
+def timer(world):
+    class Timer:
+        ONE_SHOT, PERIODIC = 0, 1
+
+        def __init__(self, id=-1, **more):
+            self.at = NEVER
+            if more:
+                self.init(**more)
+
+        def init(self, mode=1, period=-1, callback=None, freq=0, **_):
+            self.period = period if mode else NEVER
+            self.callback = callback
+            self.at = world.now + period
+            if self not in world.timers:
+                world.timers.append(self)
+
+        def deinit(self):
+            self.at = NEVER
+
+        def due(self):
+            if world.now >= self.at:
+                self.at += self.period
+                self.callback(self)
+
+    return Timer
+
+
+class Network:
+    """Module `network`. `radio`: ok, none, late (the access point is there after `late_ms`), raises, missing."""
+
+    STA_IF, AP_IF = 0, 1
+    PHY_LAN8720 = PHY_RTL8201 = 1
+
+    def __init__(self, world):
+        self.world = world
+        self.radio = world.life["radio"]
+        self.began = None
+        self.up = False
+        if self.radio != "missing":
+            self.WLAN = self._wlan
+        self.LAN = self._lan
+
+    def _wlan(self, interface=0):
+        if self.radio == "raises":
+            raise OSError("WiFi Out of Memory")
+        return self
+
+    def _lan(self, *_, **__):
+        self.world.note("lan")
+        return self
+
+    def active(self, on=None):
+        self.up = self.up or bool(on)
+        return self.up
+
+    def there(self, ms):
+        """Is the access point there at this time?"""
+        return self.radio == "ok" or (self.radio == "late" and ms >= self.world.life["late_ms"])
+
+    def connect(self, *_):
+        self.began = self.world.now
+
+    def disconnect(self):
+        self.began = None
+
+    def isconnected(self):
+        if self.began is None or self.world.now < self.began + JOIN_MS or not self.there(self.world.now):
+            return False
+        # The ESP32's driver joins again by itself. Others look once, when they are told to.
+        return self.world.life["port"] in ("esp32", "esp8266") or self.there(self.began)
+
+    def status(self, *_):
+        return 3 if self.isconnected() else -2
+
+    def scan(self):
+        return [(b"any", b"", 1, -50, 3, False)] if self.there(self.world.now) else []
+
+    def ifconfig(self, *_):
+        return ("10.0.0.2", "255.0.0.0", "10.0.0.1", "10.0.0.1")
+
+    def config(self, *_, **__):
+        return None
+
+
+class Socket:
+    """Module `socket`: the network as `server` says, see `Line`. `hole`: no name server answers."""
+
+    def __init__(self, world, network):
+        self.world = world
+        self.network = network
+
+    def __getattr__(self, name):
+        return getattr(socket, name)
+
+    def socket(self, *_):
+        return Line(self.world)
+
+    def getaddrinfo(self, name, port, *args):
+        server = self.world.life["server"]
+        if not self.network.isconnected():
+            raise OSError(-202)
+        if server == "hole":
+            self.world.wait(DNS_MS)
+        if server in ("hole", "noname"):
+            raise OSError(-2)
+        if name == "six.example":
+            # A name with an IPv6 address alone, whatever family AF_INET6 has here.
+            if args and args[0] == socket.AF_INET:
+                raise OSError(-2)
+            return [(socket.AF_INET6, 1, 0, "", ("fd00::9", port))]
+        return [(2, 1, 0, "", (name, port))]
+
+
+class Line:
+    """A socket, and the server at its other end.
+
+    drops: no answer to SYN, as behind a firewall. refuses. silent: accepts, then nothing. drips: a byte of an endless
+    header in 900 ms. Or a dict: the answer by path, "*" for all others.
+    """
+
+    def __init__(self, world):
+        self.world = world
+        self.timeout = None
+        self.began = None
+        self.asked = b""
+        self.answer = b""
+
+    def settimeout(self, s):
+        self.timeout = s
+
+    def setblocking(self, on):
+        self.timeout = None if on else 0
+
+    def setsockopt(self, *_):
+        pass
+
+    def connect(self, address):
+        self.world.note("connect", "%s:%s" % tuple(address[:2]))
+        self.began = self.world.now
+        server = self.world.life["server"]
+        if server == "drops":
+            if self.timeout != 0:
+                self.world.wait(TCP_MS if self.timeout is None else int(self.timeout * 1000))
+                raise OSError(110)
+            raise OSError(115)
+        if server == "refuses":
+            raise OSError(111)
+
+    def ready(self):
+        """(readable, writable) now."""
+        server = self.world.life["server"]
+        if self.began is None or server in ("drops", "hole"):
+            return False, False
+        return bool(self.readable()), True
+
+    def readable(self):
+        server = self.world.life["server"]
+        if server == "drips":
+            head = b"HTTP/1.1 200 OK\r\nX: "
+            n = (self.world.now - self.began) // DRIP_MS
+            have = (head + b"y" * n)[:n]
+            return have[len(self.answer) :]
+        if isinstance(server, dict) and b"\r\n\r\n" in self.asked:
+            return b"more"
+        return b""
+
+    def write(self, data):
+        if not self.ready()[1]:
+            return None
+        self.asked += bytes(data)
+        server = self.world.life["server"]
+        if isinstance(server, dict) and self.asked.endswith(b"\r\n\r\n"):
+            path = self.asked.split()[1].decode()
+            self.world.note("asked", path)
+            self.world.note("head", self.asked.decode())
+            text = server.get(path, server.get("*", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+            self.answer = text.encode()
+        return len(data)
+
+    send = sendall = write
+
+    def readinto(self, buf):
+        server = self.world.life["server"]
+        if isinstance(server, dict):
+            if not self.readable():
+                return None
+            n = min(len(buf), len(self.answer))
+            buf[:n] = self.answer[:n]
+            self.answer = self.answer[n:]
+            return n
+        have = self.readable()[: len(buf)]
+        if not have:
+            return None
+        buf[: len(have)] = have
+        self.answer += have
+        return len(have)
+
+    def sendto(self, data, address):
+        return len(data)
+
+    def recvfrom(self, n):
+        raise OSError(11)
+
+    recv = recvfrom
+
+    def close(self):
+        self.began = None
+
+
+class Select:
+    def __init__(self, world):
+        self.world = world
+
+    def __getattr__(self, name):
+        return getattr(select, name)
+
+    def poll(self):
+        return Poll(self.world)
+
+
+class Poll:
+    def __init__(self, world):
+        self.world = world
+        self.lines = []
+
+    def register(self, line, mask=5):
+        self.lines = [one for one in self.lines if one[0] is not line] + [(line, mask)]
+
+    modify = register
+
+    def unregister(self, line):
+        self.lines = [one for one in self.lines if one[0] is not line]
+
+    def poll(self, ms=-1, *_):
+        until = self.world.now + (NEVER if ms < 0 else ms)
+        while True:
+            found = []
+            for line, mask in self.lines:
+                reads, writes = line.ready()
+                bits = mask & ((1 if reads else 0) | (4 if writes else 0))
+                if bits:
+                    found.append((line, bits))
+            if found or self.world.now >= until:
+                return found
+            self.world.wait(min(10, until - self.world.now) if self.lines else until - self.world.now)
+
+    ipoll = poll
+
+
+def stand_ins(world, cause):
+    found = {"sys": Sys(world), "time": Time(world), "machine": Machine(world, cause)}
+    if world.life["radio"] != "absent":
+        found["network"] = Network(world)
+        if world.life["server"] != "real":
+            found["socket"] = Socket(world, found["network"])
+            found["select"] = Select(world)
+    return found
+
+
+class Life:
+    """One boot after the other, until the plan is through or there were too many."""
+
+    def __init__(self, world):
+        self.world = world
+        self.known = set(sys.modules)
+        self.path = ["", ".frozen", world.folder + "/lib"]
+
+    def boot(self, cause, ms):
+        """One run: what ended it, and how long it sleeps."""
+        world = self.world
+        world.began = world.now
+        world.end = world.now + ms
+        world.timers = []
+        for name in list(sys.modules):
+            if name not in self.known:
+                del sys.modules[name]
+        sys.path[:] = self.path
+        os.chdir(world.folder)
+        sys.modules.update(stand_ins(world, cause))
+        self.names = {"__name__": "__main__"}
+        builtins.print = lambda *words, **_: world.note("say", " ".join([str(w) for w in words]))
+        try:
+            if self.run("boot.py"):
+                self.run("main.py")
+            world.note("prompt")
+            world.wait(NEVER)
+        except Down as e:
+            return e.why, e.ms
+        except SystemExit:
+            return "soft", 0
+        finally:
+            builtins.print = PRINT
+
+    def run(self, name):
+        try:
+            with open(name) as f:
+                exec(compile(f.read(), name, "exec"), self.names)
+            return True
+        except Exception as e:
+            self.world.note("ended", "%s: %r" % (name, e))
+            return False
+
+    def go(self):
+        world = self.world
+        plan = list(world.life["plan"])
+        numbers = dict(zip(KINDS, PORTS[world.life["port"]][1]))
+        kind = world.life["first"]
+        cause = numbers[kind]
+        for _ in range(world.life["boots"]):
+            world.note("boot", kind)
+            kind, slept = self.boot(cause, plan[0][0])
+            world.note("down", kind)
+            if kind == "end":
+                kind = plan.pop(0)[1]
+                if kind.startswith("prompt"):
+                    return self.prompt(int(kind.split()[1]))
+                if not plan:
+                    return
+            if kind == "soft":
+                cause = PORTS["esp32"][0]["SOFT"] if world.life["port"] == "esp32" else cause
+                continue
+            world.dog_at = NEVER
+            world.now += slept
+            cause = numbers[kind]
+
+    def prompt(self, ms):
+        """Somebody pressed Ctrl-C, looks at the prompt for so long, and types the code of the life."""
+        world = self.world
+        world.end = NEVER
+        world.note("prompt")
+        builtins.print = lambda *words, **_: world.note("say", " ".join([str(w) for w in words]))
+        try:
+            world.wait(ms)
+            exec(world.life["code"], self.names)
+        except Down as e:
+            world.note("down", e.why)
+        finally:
+            builtins.print = PRINT
+
+
+PRINT = builtins.print
+
+
+def main():
+    folder, path = sys.argv[1:]
+    with open(path) as f:
+        life = json.load(f)
+    world = World(folder, life)
+    try:
+        Life(world).go()
+    finally:
+        for event in world.events:
+            PRINT(json.dumps(event))
+
+
+main()
