@@ -1,7 +1,7 @@
-"""The world of the hostile and the vendors' cases: a virtual clock and network, shipped main.py files, the unix port.
+"""Helpers of test_hostile.py and test_vendors.py: a virtual clock and network, shipped main.py files, the unix port.
 
-Nothing here waits: sockets are made, and a second passes when somebody polls, pauses or sleeps. Whatever a case shows
-to be endless is ended by a World's own limit, with Late, which no `except Exception` swallows.
+No test waits in real time. Device code gets simulated sockets, and the clock advances when the code polls, pauses or
+sleeps. Every World has a time limit. Past it Late is raised, which no `except Exception` catches.
 """
 
 import json
@@ -23,16 +23,16 @@ from host.sim.supervisor import unix_port
 from host.vendor.pic32 import packer
 from tests import pic32_maker as maker
 
-# Calls of the network that take no time take this, so that a flood has an end too.
+# A read that does not wait takes this long, so that a flood of data reaches the limit too.
 CALL_MS = 1
 
 
 class Late(BaseException):
-    """The limit of a test is reached."""
+    """The time limit of a World is reached."""
 
 
 class World:
-    """A clock that moves when somebody waits, and servers by host: `servers[name](request) -> [(ms, bytes), ...]`."""
+    """A virtual clock, and web servers by host name: `servers[name](request)` gives (delay in ms, bytes) pairs."""
 
     def __init__(self, monkeypatch, limit_ms):
         self.ms = 0
@@ -71,7 +71,7 @@ class World:
             raise Late
 
     def on(self, board):
-        """Give a board this clock, and a radio that has joined."""
+        """Give a board this clock and a radio that is connected."""
         board.ticks_ms = lambda: self.ms
         board.since = lambda then: self.ms - then
         board.pause = lambda: self.wait(10)
@@ -80,7 +80,7 @@ class World:
 
 
 class Socket:
-    """A connection to one of the world's servers, as MicroPython has them: a stream whose readinto gives None."""
+    """A connection to a server of the World. As in MicroPython, readinto() gives None while there is no data."""
 
     def __init__(self, world):
         self.world = world
@@ -124,7 +124,7 @@ class Socket:
             self.ready = None
 
     def here(self):
-        """Would a read give something now, be it the end?"""
+        """True if a read would give data or the end of the stream."""
         return self.answer is not None and (self.ready is None or self.world.ms >= self.due)
 
     def readinto(self, buf, *_):
@@ -156,7 +156,7 @@ class Socket:
 
 
 class Poll:
-    """select.poll over made sockets; a poll that finds nothing takes its time."""
+    """select.poll over simulated sockets; a poll without a result advances the clock."""
 
     def __init__(self, world):
         self.world = world
@@ -184,17 +184,17 @@ class Poll:
 
 
 def ok(body, more=b""):
-    """An answer with a body, all at once."""
+    """A complete answer of a web server."""
     return [(1, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body), more) + body)]
 
 
 def path_of(request):
-    """What a request asks for."""
+    """The path of a request."""
     return request.split(b" ")[1].decode()
 
 
 def dripping(data, ms=1000):
-    """One byte at a time, then nothing more."""
+    """These bytes one at a time, then the end of the stream."""
     return ((ms, data[i : i + 1]) for i in range(len(data)))
 
 
@@ -207,7 +207,7 @@ def packages(*entries):
 
 
 class Application:
-    """The module `app` of a board: `turn()` is called in each of its turns; may raise Late or whatever it likes."""
+    """The module `app` of a board. Its step() calls `turn()`, which may raise."""
 
     def __init__(self, turn=lambda: None):
         self.turns = 0
@@ -222,11 +222,11 @@ def _run(monkeypatch, path, modules):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     text = (ROOT / path).read_text()
-    exec(compile(text, path, "exec"), {"__name__": "main"})  # the file as a board runs it
+    exec(compile(text, path, "exec"), {"__name__": "main"})  # the file that a board runs
 
 
 def main(monkeypatch, board, app):
-    """Run the shipped main.py of `board` until it resets ("reset"), or the time is over ("late")."""
+    """Run the shipped main.py of `board`. Returns "reset", or "late" at the time limit."""
     monkeypatch.setattr(device.board, "Board", lambda: board)
     try:
         _run(monkeypatch, "main.py", {"app": app})
@@ -238,7 +238,7 @@ def main(monkeypatch, board, app):
 
 
 def pic32_main(monkeypatch, board, app):
-    """The same of a PIC32MZW1; an exception that leaves it is what it "died" of."""
+    """Run the shipped main.py of a PIC32MZW1. Returns "reset", "late" or "died of ..." with the exception."""
     wiring = types.ModuleType("wiring")
     wiring.Board = lambda: board
     try:
@@ -253,7 +253,7 @@ def pic32_main(monkeypatch, board, app):
 
 
 def pic32_life(monkeypatch, world, chip, app, resets=9):
-    """What a board does from a power-on: main.py after main.py, until the time is over or it has reset often enough."""
+    """Power a PIC32MZW1 on and run main.py after each reset, up to the time limit or the number of resets."""
     why = "power"
     said = []
     while len(said) < resets:
@@ -267,7 +267,7 @@ def pic32_life(monkeypatch, world, chip, app, resets=9):
 
 
 def restored(monkeypatch):
-    """Put back, after a test, what boards in this process leave behind."""
+    """Restore after the test what simulated boards change in this process."""
     for name in ("esp32", "machine"):
         monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
         if sys.modules[name] is None:
@@ -289,7 +289,7 @@ SERVICE = "http://h/manifest.json"
 
 
 def offered(n, data, signed=True, name="app.bin", digest_of=None):
-    """An entry of the vendor's manifest; `digest_of`: the bytes that its Digest and Signature are of."""
+    """An entry of the vendor's manifest. `digest_of`: other bytes for its Digest and Signature."""
     of = data if digest_of is None else digest_of
     found = {"Version": n, "URL": "http://h/" + name, "Digest": sha256(of).hexdigest()}
     if signed:
@@ -298,12 +298,12 @@ def offered(n, data, signed=True, name="app.bin", digest_of=None):
 
 
 def erased(n):
-    """An entry that takes a version back."""
+    """An entry that erases a version."""
     return {"Version": n, "EraseVer": True}
 
 
 class Store:
-    """The web server behind a PIC32's service: files by name, and what was asked for."""
+    """The web server of a PIC32's update service: its files, and the names that were asked for."""
 
     def __init__(self, world, **files):
         self.files = files
@@ -323,7 +323,7 @@ class Store:
 
 
 def pic32(rows, key=True, **settings):
-    """A chip that runs the best of `rows` and asks its service."""
+    """A chip with these images in its store; its settings name the update service."""
     given = {"service": SERVICE, "period_ms": 60000}
     if key:
         given["service_key"] = PUBLIC.hex()
@@ -335,7 +335,7 @@ def pic32(rows, key=True, **settings):
 
 
 def on_port(script, given=None, heap="32M", seconds=60):
-    """What a script of tests/cases prints on the unix port as JSON, given a JSON value as a line of its input."""
+    """Run a script of tests/cases on the unix port. It reads a line of JSON and prints one."""
     env = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
     command = [unix_port(), "-X", f"heapsize={heap}", "-m", "tests.cases." + script]
     line = (json.dumps(given) + "\n").encode()

@@ -1,4 +1,4 @@
-"""What a stranger, a bad line or one bad moment did to a board: each as a test of what is right."""
+"""Attacks without a key, bad lines and single faults. Each test states what is right."""
 
 import gc
 import json
@@ -41,20 +41,20 @@ DAY_MS = 86400000
 MINUTE_MS = 60000
 
 
-def seen_to_fail(reason):
-    """The mark of a case that is not mended yet."""
+def fails_today(reason):
+    """Mark a case that fails today; `reason` says what happens instead."""
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
 def rows(values, failing, reason):
-    """Each value as a row of its own name; those in `failing` fail today."""
-    return [pytest.param(one, id=str(one), marks=[seen_to_fail(reason)] * (one in failing)) for one in values]
+    """One parameter for each value, named by it; those in `failing` fail today."""
+    return [pytest.param(one, id=str(one), marks=[fails_today(reason)] * (one in failing)) for one in values]
 
 
 @pytest.fixture(autouse=True)
 def _one_board_at_a_time(monkeypatch):
     rig.restored(monkeypatch)
-    # The device collects often; what pytest has made need not be looked through each time.
+    # Device code calls gc.collect() often. Without pytest's objects that is fast.
     gc.freeze()
     yield
     gc.unfreeze()
@@ -106,7 +106,7 @@ DRIPS = [
 
 
 def _esp32(world, cause=soc.PWRON, c=None, **settings):
-    """A Board whose main.py asks http://s/m.json."""
+    """A board whose main.py polls http://s/m.json."""
     c = c or chip()
     c.settings.update(settings, manifest="http://s/m.json")
     return world.on(boot(c, cause))
@@ -117,12 +117,19 @@ def _esp32(world, cause=soc.PWRON, c=None, **settings):
 @pytest.mark.parametrize(
     "server",
     [
-        *[pytest.param(*one.values, id=one.id, marks=seen_to_fail("a link has no deadline")) for one in DRIPS],
+        *[
+            pytest.param(
+                *one.values,
+                id=one.id,
+                marks=fails_today("header and manifest have no deadline, so one step lasts for hours"),
+            )
+            for one in DRIPS
+        ],
         pytest.param(_silent, id="silent"),
     ],
 )
 def test_a_trial_comes_to_its_end_whatever_the_server_drips(monkeypatch, server):
-    """hostile/r1_trial: "within ten minutes something has to be decided", also where a byte comes each second."""
+    """hostile/r1_trial. Right: a trial is decided within `trial_ms`, also if the server sends one byte a second."""
     world = rig.World(monkeypatch, 3 * TRIAL_MS)
     c = chip()
     agent = Agent(boot(c, soc.PWRON), [Ram(Maker(NEW).bytes())], None)
@@ -131,7 +138,7 @@ def test_a_trial_comes_to_its_end_whatever_the_server_drips(monkeypatch, server)
     assert c.started.name == "ota_1" and board.layout.on_trial()
     world.servers["s"] = server
     ended = rig.main(monkeypatch, board, rig.Application())
-    assert ended == "reset", "%d minutes, and nothing is decided" % (world.ms // MINUTE_MS)
+    assert ended == "reset", "after %d minutes the trial is still open" % (world.ms // MINUTE_MS)
     assert world.ms <= TRIAL_MS + 5 * MINUTE_MS
     boot(c)
     assert c.started.name == "ota_0"
@@ -143,31 +150,38 @@ def test_a_trial_comes_to_its_end_whatever_the_server_drips(monkeypatch, server)
     [
         *[
             pytest.param(
-                *one.values, id=one.id, marks=[pytest.mark.first_aid, seen_to_fail("the window waits for a link")]
+                *one.values,
+                id=one.id,
+                marks=[
+                    pytest.mark.first_aid,
+                    fails_today("the window before the application has no limit while the link is busy"),
+                ],
             )
             for one in DRIPS
         ],
         pytest.param(
-            _slow_package, id="package", marks=[pytest.mark.boards, seen_to_fail("a body may come at 1 byte a second")]
+            _slow_package,
+            id="package",
+            marks=[pytest.mark.boards, fails_today("a package may arrive at one byte a second")],
         ),
         pytest.param(_silent, id="silent", marks=pytest.mark.first_aid),
     ],
 )
 def test_the_application_starts_whatever_the_server_drips(monkeypatch, server):
-    """hostile/r1b_window: the window before the application has an end, here two minutes after the power came."""
+    """hostile/r1b_window. Right: the application starts soon after power-on; two minutes is the most allowed here."""
     world = rig.World(monkeypatch, 2 * MINUTE_MS)
     board = _esp32(world)
     world.servers["s"] = server
     app = rig.Application(lambda: world.wait(world.limit_ms))
     rig.main(monkeypatch, board, app)
-    assert app.turns, "two minutes, and the application has not had its first turn"
+    assert app.turns, "after two minutes the application has not started"
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("as long as a link has something else to offer the window goes on")
+@fails_today("the window goes on as long as the link has another offer")
 def test_the_application_starts_though_each_manifest_offers_something_else(monkeypatch):
-    """hostile/r21_manifest_loop: two entries that are refused, their sizes growing with each answer."""
+    """hostile/r21_manifest_loop. Right: the application starts, though the manifest changes with every answer."""
     world = rig.World(monkeypatch, 2 * MINUTE_MS)
     board = _esp32(world)
     stranger = Maker(image(9000, 1), product=b"neighbour").bytes()
@@ -186,7 +200,7 @@ def test_the_application_starts_though_each_manifest_offers_something_else(monke
     world.servers["s"] = server
     app = rig.Application(lambda: world.wait(world.limit_ms))
     rig.main(monkeypatch, board, app)
-    assert app.turns, "%d manifests, and the application has not had its first turn" % len(asked)
+    assert app.turns, "after %d manifests the application has not started" % len(asked)
 
 
 # --- what was given up, and what was not ----------------------------------------------------------------------------
@@ -194,9 +208,9 @@ def test_the_application_starts_though_each_manifest_offers_something_else(monke
 
 @pytest.mark.case
 @pytest.mark.boards
-@seen_to_fail("no-link is for ever")
+@fails_today("a release that got no-link once is refused for ever")
 def test_a_release_that_only_missed_the_network_is_tried_again():
-    """hostile/r2_given_up: ten minutes without network end a trial; with a good network it comes again."""
+    """hostile/r2_given_up. Right: a trial that ended for lack of a network is repeated when the network is back."""
     c = chip()
     agent = on_trial(c, Ram(None))
     while agent.step() == "trial":
@@ -212,14 +226,14 @@ def test_a_release_that_only_missed_the_network_is_tried_again():
                 board = boot(c)
                 agent = Agent(board, [link], None)
             board.ms += POLL_MS
-    assert c.started.name == "ota_1", "20 days with a good network: %r" % agent.error
+    assert c.started.name == "ota_1", "after 20 days with a good network: %r" % agent.error
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("one failure is final")
+@fails_today("after one failure the release is given up")
 def test_a_set_boot_that_fails_once_costs_a_try(monkeypatch):
-    """hostile/r19_setboot_once: a disturbed read while ESP-IDF verifies is a failure that passes."""
+    """hostile/r19_setboot_once. Right: a set_boot that fails once costs one try, and the release still arrives."""
     c = chip()
     board = boot(c, soc.PWRON)
     real = _fails_in_set_boot(monkeypatch, 1)
@@ -234,13 +248,13 @@ def test_a_set_boot_that_fails_once_costs_a_try(monkeypatch):
         agent = Agent(board, [link], None)
         steps(agent)
     assert real.calls > 0
-    assert c.started.name == "ota_1", "30 polls and 5 power-ons later: %r" % agent.error
+    assert c.started.name == "ota_1", "after 30 polls and 5 power-ons: %r" % agent.error
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
 def test_a_set_boot_that_always_fails_comes_to_an_end(monkeypatch):
-    """hostile/r19_setboot_once, its other side: the old image runs on, and the slot is not written for ever."""
+    """hostile/r19_setboot_once. Right: if set_boot always fails, the old image stays and the tries come to an end."""
     c = chip()
     board = boot(c, soc.PWRON)
     real = _fails_in_set_boot(monkeypatch, 1 << 30)
@@ -259,7 +273,7 @@ class _Calls:
 
 
 def _fails_in_set_boot(monkeypatch, n, counted=None):
-    """esp32.Partition.set_boot of the board that runs fails `n` times, as ESP-IDF's verify does."""
+    """Make esp32.Partition.set_boot of the running board fail `n` times with ESP-IDF's verify error."""
     import sys
 
     counted = counted or _Calls()
@@ -282,12 +296,12 @@ def _fails_in_set_boot(monkeypatch, n, counted=None):
     "n",
     [
         pytest.param(1),
-        pytest.param(2, marks=seen_to_fail("`failed` has room for one")),
-        pytest.param(4, marks=seen_to_fail("`failed` has room for one")),
+        pytest.param(2, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
+        pytest.param(4, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
     ],
 )
 def test_what_was_given_up_stays_given_up(n):
-    """hostile/r25_pingpong: `n` releases that are unhealthy, offered in turn, are each installed once."""
+    """hostile/r25_pingpong. Right: of `n` unhealthy releases that are offered in turn, each is installed once."""
     c = chip()
     made = []
     for i in range(n):
@@ -309,7 +323,7 @@ def test_what_was_given_up_stays_given_up(n):
 
 
 class _InTurn(Ram):
-    """Packages in turn, one each time somebody begins; the line is cut in the second chunk."""
+    """A link that offers its packages in turn and is cut in the second chunk of each."""
 
     def __init__(self, *made):
         super().__init__(None)
@@ -325,9 +339,9 @@ class _InTurn(Ram):
 
 @pytest.mark.case
 @pytest.mark.boards
-@seen_to_fail("each try erases the slot's first sector, one each 5 s")
+@fails_today("a try every 5 s erases the slot's first sector")
 def test_a_bad_line_does_not_wear_out_a_slot():
-    """hostile/r11_wear: two genuine packages in turn; at 100,000 erases a sector lasts a year at least."""
+    """hostile/r11_wear. Right: a sector (100,000 erases) outlives a year of two packages in turn and a bad line."""
     c = chip()
     board = boot(c, soc.PWRON)
     two = Maker(image(41232, 3))
@@ -353,9 +367,9 @@ def test_a_bad_line_does_not_wear_out_a_slot():
 
 @pytest.mark.case
 @pytest.mark.format2
-@seen_to_fail("the newest is taken, and the floor shuts out the one that it was made for")
+@fails_today("1.2.0 is taken first, and then the floor refuses 1.1.0")
 def test_a_board_that_slept_through_a_release_gets_its_firmware_too():
-    """hostile/r7_skip: 1.1.0 has firmware and application, 1.2.0 the application alone and needs that firmware."""
+    """hostile/r7_skip. Right: 1.2.0 is an application that needs the firmware of 1.1.0, so a board gets both."""
     with Scratch() as root:
         c = FilesChip(root)
         c.boot(soc.PWRON)
@@ -393,15 +407,15 @@ INJECTED = "POST /unlock HTTP/1.1\r\nHost: lock\r\nContent-Length: 8\r\n\r\ndoor
         pytest.param("//lock/x HTTP/1.1\r\nX: y\r\n\r\n" + INJECTED, id="no-scheme"),
     ],
 )
-@seen_to_fail("the name goes into the request as it is")
+@fails_today("the name is copied into the request")
 def test_a_name_of_a_manifest_is_one_line_of_one_request(monkeypatch, name):
-    """hostile/r3_crlf: no server decides what else a board sends, to itself or to its neighbours."""
+    """hostile/r3_crlf. Right: a name with line ends is refused, so a server cannot inject a second request."""
     world = rig.World(monkeypatch, 5 * MINUTE_MS)
     board = _esp32(world)
     world.servers["s"] = lambda request: rig.ok(rig.packages({**OFFER, "version": "9.9.9", "size": 99, "file": name}))
     world.servers["lock"] = lambda request: rig.ok(b"")
     rig.main(monkeypatch, board, rig.Application(lambda: world.wait(world.limit_ms)))
-    assert world.sent, "nothing was asked for"
+    assert world.sent, "the board sent no request"
     for request in world.sent:
         assert b"unlock" not in request, "the board sent %r" % request
         assert request.count(b"\r\n\r\n") == 1 and request.count(b"Host:") == 1
@@ -413,7 +427,7 @@ ROWS = (("a.bin", 2, "f8", A),)
 
 
 def _pic32(monkeypatch, rows=ROWS, minutes=10, key=True, **given):
-    """(world, web server, chip, app) of a board whose application lets a second pass at each turn."""
+    """(world, web server, chip, app) of a board. Each turn of its application takes a second."""
     world = rig.World(monkeypatch, minutes * MINUTE_MS)
     web = rig.Store(world, **given)
     return world, web, rig.pic32(rows, key), rig.Application(lambda: world.wait(1000))
@@ -421,23 +435,23 @@ def _pic32(monkeypatch, rows=ROWS, minutes=10, key=True, **given):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("any image over plain HTTP runs")
+@fails_today("any image from plain HTTP is installed and runs")
 def test_a_board_without_a_key_takes_no_image_from_the_network(monkeypatch):
-    """hostile/r4_pic32 1: the shipped settings, no key, plain HTTP: nobody signed it, so it never runs."""
+    """hostile/r4_pic32, part 1. Right: with the shipped settings (no key, plain HTTP) an unsigned image never runs."""
     evil = pic32_maker.image(66)
     world, web, c, app = _pic32(monkeypatch, key=False)
     web.files["app.bin"] = evil
     web.offer(rig.offered(3, evil, signed=False))
     rig.pic32_life(monkeypatch, world, c, app)
-    assert not pic32_maker.holds(c, evil), "the image that nobody signed runs: %r" % (pic32_maker.rows(c),)
+    assert not pic32_maker.holds(c, evil), "the unsigned image runs: %r" % (pic32_maker.rows(c),)
     assert pic32_maker.holds(c, A)
 
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("the signature covers the image alone")
+@fails_today("the signature covers the image, not its number")
 def test_an_old_signed_image_under_a_high_number_ends_nothing(monkeypatch):
-    """hostile/r4_pic32 2: neither does it run, nor does it keep the vendor's next release out."""
+    """hostile/r4_pic32, part 2. Right: an old signed image offered as 999 does not run, and release 5 still arrives."""
     world, web, c, app = _pic32(monkeypatch, minutes=120)
     for n, data in ((3, B), (4, C), (999, B), (5, pic32_maker.image(77))):
         web.files["app.bin"] = data
@@ -450,9 +464,9 @@ def test_an_old_signed_image_under_a_high_number_ends_nothing(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("a manifest is not signed")
+@fails_today("EraseVer of an unsigned manifest is obeyed")
 def test_a_stranger_erases_no_image_of_the_store(monkeypatch):
-    """hostile/r4_pic32 3: EraseVer in a manifest that nobody signed leaves the image to go back to."""
+    """hostile/r4_pic32, part 3. Right: EraseVer in an unsigned manifest does not delete the image to go back to."""
     world, web, c, app = _pic32(monkeypatch, (("a.bin", 2, "f8", A), ("old.bin", 1, "f8", C)))
     web.offer(rig.erased(1))
     rig.pic32_life(monkeypatch, world, c, app)
@@ -462,9 +476,9 @@ def test_a_stranger_erases_no_image_of_the_store(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("the whole image at each period")
+@fails_today("the image is downloaded in every period")
 def test_a_wrong_digest_is_fetched_once_in_an_hour(monkeypatch):
-    """hostile/r4_pic32 4: until the entry changes, a reset, or CHECK; 60 periods of a minute."""
+    """hostile/r4_pic32, part 4. Right: an image with a wrong digest is not downloaded again in every period."""
     world, web, c, app = _pic32(monkeypatch, minutes=60)
     web.files["app.bin"] = B
     web.offer(rig.offered(3, B, digest_of=C))
@@ -477,7 +491,7 @@ def test_a_wrong_digest_is_fetched_once_in_an_hour(monkeypatch):
 @pytest.mark.first_aid
 @pytest.mark.parametrize("how", ["entry", "reset", "check"])
 def test_what_failed_is_fetched_again_when_something_changed(monkeypatch, how):
-    """hostile/r4_pic32 4, its other side: a new entry, a reset and CHECK each bring a next try."""
+    """hostile/r4_pic32, part 4. Right: a changed entry, a reset and CHECK each allow another download."""
     from device.layout.pic32 import events
 
     world, web, c, app = _pic32(monkeypatch, minutes=10)
@@ -485,7 +499,7 @@ def test_what_failed_is_fetched_again_when_something_changed(monkeypatch, how):
     web.offer(rig.offered(3, B))
     rig.pic32_life(monkeypatch, world, c, app)
     assert web.asked.count("app.bin") and pic32_maker.holds(c, A)
-    # The server has the right bytes now; its manifest stays as it was, or names them anew.
+    # Now the server has the right bytes, under the same entry or under a new one.
     web.files["app.bin"] = B
     if how == "entry":
         web.offer(rig.offered(4, B))
@@ -516,7 +530,7 @@ def _fetch(web):
 
 @pytest.fixture(scope="module")
 def fat_store():
-    """What became of a store on the port's own FAT after each offer: hostile/r5_fat and r5b_brick."""
+    """What each offer did to an image store on MicroPython's FAT."""
     neighbour = pic32_maker.image(55)
     given = {"key": rig.PUBLIC.hex(), "signature": rig.packer.sign(neighbour, rig.PRIVATE)}
     return rig.on_port("unix_fat_store", given)
@@ -533,43 +547,45 @@ def fat_store():
     ),
 )
 def test_a_name_from_the_network_overwrites_nothing_of_the_store(fat_store, name):
-    """hostile/r5_fat: FAT ignores case; an unsigned image changes no file that was there, whatever its name."""
+    """hostile/r5_fat. Right: an unsigned image changes no file of the store, whatever its name. FAT ignores case."""
     changed = fat_store["offers"][name]["changed"]
     assert not changed, "%s changed %s" % (name, ", ".join(changed))
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("every image of the store is the attacker's")
+@fails_today("every image of the store was overwritten: no image starts")
 def test_a_board_whose_control_page_is_lost_still_starts(fat_store):
-    """hostile/r5_fat: after the unsigned offers, with a blank page, the ranking finds an image that is whole."""
+    """hostile/r5_fat. Right: after the unsigned offers the bootloader still finds an intact image to start."""
     assert fat_store["lost_page"]["starts"], fat_store["lost_page"]["did"]
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("no other image is left")
+@fails_today("the images to go back to were overwritten")
 def test_a_neighbours_signed_image_does_not_stay_for_ever(fat_store):
-    """hostile/r5b_brick: unsigned offers first, then a genuine image of another product, which never confirms."""
+    """hostile/r5b_brick. Right: a signed image of another product, which never confirms, is left after its trial."""
     boots = fat_store["neighbour"]
     assert len(boots) > 5 and boots[-1]["a"], boots[-1]
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("a download at each period")
+@fails_today("the image is downloaded in every period")
 def test_a_wrong_digest_does_not_wear_out_the_store(fat_store):
-    """hostile/r24_wear: ten periods cost the hottest block of the FAT no more writes than two downloads do."""
+    """hostile/r24_wear. Right: ten periods with a wrong digest write no block more often than two downloads."""
     wear = fat_store["wear"]
     assert wear["once"] > 0
-    assert wear["ten"] <= 2 * wear["once"] + 10, "%(ten)d writes of one block, a download has %(once)d" % wear
+    assert wear["ten"] <= 2 * wear["once"] + 10, (
+        "%(ten)d writes of one block; one download writes it %(once)d times" % wear
+    )
 
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("service image 3 makes the floor 3.0.0")
+@fails_today("image 3 of the service makes 3.0.0 the lowest version")
 def test_a_push_is_taken_after_an_image_of_the_service(monkeypatch):
-    """hostile/r6_floor: the README has both, image 3 of the manifest and `push` of lamp-1.1.0."""
+    """hostile/r6_floor. Right: after image 3 of the manifest a board takes lamp-1.1.0 by `push`, as in the README."""
     world, web, c, app = _pic32(monkeypatch)
     web.files["app.bin"] = B
     web.offer(rig.offered(3, B))
@@ -599,23 +615,25 @@ BODIES = {
 
 @pytest.fixture(scope="module")
 def heard():
-    """What main.py on the unix port does after each message: hostile/r17_mqtt."""
+    """What main.py does on the unix port after each message."""
     given = {"key": rig.PUBLIC.hex(), "bodies": {name: body.hex() for name, body in BODIES.items()}}
     return rig.on_port("unix_mqtt", given)
 
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@pytest.mark.parametrize("name", rows(BODIES, ("number", "null"), "a key that is no text has no lower()"))
+@pytest.mark.parametrize(
+    "name", rows(BODIES, ("number", "null"), "AttributeError: a JSON key that is not text has no lower()")
+)
 def test_no_message_of_a_broker_ends_main(heard, name):
-    """hostile/r17_mqtt: a retained message comes again at every start; the application has its turns all the same."""
-    assert heard[name]["published"], "the message was not taken"
+    """hostile/r17_mqtt. Right: main.py survives any message. A broker repeats a retained one at every start."""
+    assert heard[name]["published"], "the message was not read"
     assert heard[name]["died"] is None, heard[name]["died"]
     assert heard[name]["turns"] > 20
 
 
 def _on_trial(monkeypatch, minutes, step=None):
-    """A PIC32 that has just started image 3 on trial: (world, web, chip, application)."""
+    """(world, web server, chip, app) of a PIC32 that has just started image 3 on trial."""
     world, web, c, app = _pic32(monkeypatch, minutes=minutes)
     web.files["app.bin"] = B
     web.offer(rig.offered(3, B))
@@ -625,9 +643,9 @@ def _on_trial(monkeypatch, minutes, step=None):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("without health() the first step confirms")
+@fails_today("without health() the first step confirms the image")
 def test_an_image_that_never_reaches_its_manifest_is_not_confirmed(monkeypatch):
-    """hostile/r20_pic32_confirm: the application has no health(), and the network is dead in the new image."""
+    """hostile/r20_pic32_confirm. Right: without health() an image is confirmed only after the manifest answered."""
     world, _, c, app = _on_trial(monkeypatch, 60)
     del world.servers["h"]
     rig.pic32_life(monkeypatch, world, c, app)
@@ -637,9 +655,9 @@ def test_an_image_that_never_reaches_its_manifest_is_not_confirmed(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("main.py has no Runner")
+@fails_today("the exception ends main.py")
 def test_an_application_that_raises_does_not_end_updates(monkeypatch):
-    """hostile/r20_pic32_confirm: step() raises after the confirm; the next image still comes."""
+    """hostile/r20_pic32_confirm. Right: if the application raises, the next image still arrives."""
     world, web, c, app = _on_trial(monkeypatch, 10)
     rig.pic32_life(monkeypatch, world, c, app)
     assert pic32_maker.rows(c)[1][1] == "f8"
@@ -655,9 +673,9 @@ def test_an_application_that_raises_does_not_end_updates(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("START forces the manager to stay")
+@fails_today("START alone makes the manager stay for ever")
 def test_a_start_that_brings_nothing_leaves_the_device_as_it_was():
-    """hostile/r15_sifli: a stranger begins with the resource and goes; nothing was written, so the program starts."""
+    """hostile/r15_sifli. Right: START without a packet writes nothing, so the user program starts at the next reset."""
     at = At()
     assert sifli_loader.manage(at.chip) == ""
     user = At(at.chip, manager=False)
@@ -674,7 +692,7 @@ def test_a_start_that_brings_nothing_leaves_the_device_as_it_was():
 @pytest.mark.case
 @pytest.mark.first_aid
 def test_a_half_written_resource_keeps_the_manager_until_it_is_whole():
-    """hostile/r15_sifli, its other side: from the first byte written on, the device stays for the rest."""
+    """hostile/r15_sifli. Right: a half-written resource keeps the manager running until the rest has come."""
     at = At()
     user = At(at.chip, manager=False)
     assert user.init(FILES) == 0 and user.ask(m.INIT_DONE, 1) == []
@@ -691,7 +709,7 @@ def test_a_half_written_resource_keeps_the_manager_until_it_is_whole():
 
 
 def _shipped(monkeypatch, tmp_path, chip, floor):
-    """The module `wiring` of a SiFli board as it ships, over a chip whose confirmed version is `floor`."""
+    """The shipped wiring of a SiFli board over this chip; `floor` is its confirmed version."""
     import sys
     import types
 
@@ -705,7 +723,7 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
     path.write_text(json.dumps(chip.places))
     source = (rig.ROOT / "host/vendor/sifli/board/wiring.py").read_text()
     found = {"__name__": "wiring", "open": lambda name, *a: open(path if name == "/memory_map.json" else name, *a)}
-    exec(compile(source, "wiring.py", "exec"), found)  # the file as a board runs it
+    exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
     board._settings = {"product": "demo", "layout": "sifli"}
     board.cause = lambda: "reset"
@@ -719,13 +737,13 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
 @pytest.mark.parametrize(
     "fw",
     [
-        pytest.param((1, 2, 0), id="same", marks=seen_to_fail("the version that runs is let in")),
-        pytest.param((1, 1, 0), id="newer", marks=seen_to_fail("the wiring accepts everybody")),
+        pytest.param((1, 2, 0), id="same", marks=fails_today("an upgrade to the running version is accepted")),
+        pytest.param((1, 1, 0), id="newer", marks=fails_today("the wiring accepts every phone")),
         pytest.param((1, 3, 0), id="older"),
     ],
 )
 def test_a_strangers_public_update_is_not_let_in_by_itself(monkeypatch, tmp_path, fw):
-    """hostile/r15_sifli: the public file of 1.2.0, where `fw` was confirmed and nobody at the board has said yes."""
+    """hostile/r15_sifli. Right: a public file of 1.2.0 is refused unless somebody at the board allows it."""
     at = At()
     world = rig.World(monkeypatch, MINUTE_MS)
     found, board = _shipped(monkeypatch, tmp_path, at.chip, version(*fw))
@@ -733,11 +751,11 @@ def test_a_strangers_public_update_is_not_let_in_by_itself(monkeypatch, tmp_path
     desk = found["desk"](board)
     at.session = desk.session
     code = at.init(FILES)
-    assert code != 0 and not desk.session.leave, "the phone is let in"
+    assert code != 0 and not desk.session.leave, "the board accepts the upgrade"
 
 
 class _Glitch:
-    """A flash of which one read of a sector is wrong."""
+    """A flash; the first read of one sector returns a wrong byte."""
 
     def __init__(self, flash, first, wait=0):
         self.flash, self.first, self.left, self.wait = flash, first, 1, wait
@@ -753,9 +771,9 @@ class _Glitch:
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("the manager believes the older sector, and begins the good one anew")
+@fails_today("the manager believes the older sector and overwrites the newer one")
 def test_one_wrong_read_does_not_bring_an_old_sifli_program_back():
-    """hostile/r16_sifli_glitch: 1.2.0 is confirmed; at one boot the newest journal sector's head reads wrong once."""
+    """hostile/r16_sifli_glitch. Right: one wrong read of the journal does not undo the confirmed 1.2.0."""
     at = At()
     at.begin(CODE)
     at.send(CODE, 0)
@@ -788,9 +806,9 @@ def test_one_wrong_read_does_not_bring_an_old_sifli_program_back():
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("newest", [pytest.param(True, marks=seen_to_fail("it is believed")), False])
+@pytest.mark.parametrize("newest", [pytest.param(True, marks=fails_today("the wrong read is believed")), False])
 def test_one_wrong_read_of_a_journal_in_flash_loses_no_record(newest):
-    """hostile/r8_log: a head reads wrong once at start; the put that follows keeps what was there."""
+    """hostile/r8_log. Right: if a sector's head reads wrong once at start, the next put() loses no record."""
     flash = SimFlash(8192)
     for run in (b"1.0", b"2.0"):
         journal = Log(flash)
@@ -809,9 +827,9 @@ def test_one_wrong_read_of_a_journal_in_flash_loses_no_record(newest):
 @pytest.mark.case
 @pytest.mark.boards
 @pytest.mark.parametrize("how", ["error", "garbage"])
-@seen_to_fail("it is believed")
+@fails_today("the wrong read is believed")
 def test_one_wrong_read_of_a_journal_in_files_loses_no_record(monkeypatch, how):
-    """hostile/r8b_pair: the newer file gives an I/O error, or garbage, once."""
+    """hostile/r8b_pair. Right: if the newer file reads wrong once at start, the next put() loses no record."""
     with Scratch() as root:
         journal = pair.FileJournal(root + "/m")
         for tag, data in (("running", b"v1"), ("floor", b"1.0"), ("running", b"v2"), ("floor", b"2.0")):
@@ -841,7 +859,7 @@ def test_one_wrong_read_of_a_journal_in_files_loses_no_record(monkeypatch, how):
 
 @pytest.fixture
 def lost_nvs():
-    """A board that has confirmed 2.0.0, firmware and application, and then lost its NVS."""
+    """A board that confirmed 2.0.0 (firmware and application) and then lost its NVS."""
     with Scratch() as root:
         c = FilesChip(root)
         c.boot(soc.PWRON)
@@ -857,24 +875,24 @@ def lost_nvs():
 
 @pytest.mark.case
 @pytest.mark.boards
-@seen_to_fail("the tree is forgotten")
+@fails_today("no application runs")
 def test_the_application_still_runs_when_nvs_is_lost(lost_nvs):
-    """hostile/r18_nvs: MicroPython itself erases an NVS without free pages; the only whole tree runs."""
+    """hostile/r18_nvs. Right: without NVS records the only intact application still runs."""
     assert lost_nvs.boot(soc.PWRON)[1] == TWO
 
 
 @pytest.mark.case
 @pytest.mark.boards
-@seen_to_fail("the floor is 0.0.0")
+@fails_today("the lowest accepted version is 0.0.0")
 def test_an_older_release_is_refused_when_nvs_is_lost(lost_nvs):
-    """hostile/r18_nvs: the floor has a second copy, so a signed 1.0.0 does not come over 2.0.0."""
+    """hostile/r18_nvs. Right: the lowest accepted version has a second copy, so 1.0.0 is still refused."""
     lost_nvs.boot(soc.PWRON)
     refused = None
     try:
         take(lost_nvs.board, both(APP, OLD_FIRMWARE, (1, 0, 0)))
     except OtaError as e:
         refused = e
-    assert refused is not None, "1.0.0 is armed over 2.0.0"
+    assert refused is not None, "1.0.0 is installed over 2.0.0"
 
 
 @pytest.mark.case
@@ -882,8 +900,8 @@ def test_an_older_release_is_refused_when_nvs_is_lost(lost_nvs):
 @pytest.mark.parametrize(
     ("first", "newer"), [(b"\x12" * 32, False), (b"\x12" * 32, True), (None, True)], ids=["corrupt", "newer", "seq-0"]
 )
-def test_updates_go_on_from_an_otadata_that_nobody_can_read(first, newer):
-    """hostile/r12_otadata: both entries corrupt, or a sequence number of 0: three updates are taken and confirmed."""
+def test_updates_go_on_from_an_otadata_that_cannot_be_read(first, newer):
+    """hostile/r12_otadata. Right: with corrupt entries, or a sequence number of 0, updates still work."""
     c = chip()
     if newer:
         c.write(c.row("ota_1").offset, NEW)
@@ -906,7 +924,7 @@ def test_updates_go_on_from_an_otadata_that_nobody_can_read(first, newer):
 
 
 def _packed(tmp_path, names):
-    """(exit status, package) of `pack --app` of these files for a board without slots."""
+    """(exit status, package) of `pack --app` with these files, for a board without slots."""
     folder = tmp_path / "app"
     for name in ("app.py", *names):
         path = folder / name
@@ -937,18 +955,18 @@ def _named(failing, reason):
     found = []
     for names in CLASHES:
         ident = "+".join(names)[:40].encode("unicode_escape").decode()
-        found.append(pytest.param(names, id=ident, marks=[seen_to_fail(reason)] * (names in failing)))
+        found.append(pytest.param(names, id=ident, marks=[fails_today(reason)] * (names in failing)))
     return found
 
 
 def _taken(tmp_path, names, fat):
-    """A board takes, whole, what `pack` has taken."""
+    """Pack these files and install them on the unix port, on FAT or in a folder."""
     status, package = _packed(tmp_path, names)
     if status:
         assert status == 3
         return
     got = rig.on_port("unix_application", {"package": package.read_bytes().hex(), "fat": fat, "root": str(tmp_path)})
-    assert got["kept"], "the application before is gone: %r" % got
+    assert got["kept"], "neither the old nor the new application runs: %r" % got
     assert got["runs"] == sorted(["app.py", *names]), got["said"]
 
 
@@ -956,17 +974,21 @@ def _taken(tmp_path, names, fat):
 @pytest.mark.boards
 @pytest.mark.parametrize("names", _named((), ""))
 def test_a_board_takes_what_pack_takes(tmp_path, names):
-    """hostile/r13_names: the PC's idea of a name and of two names that clash is the board's."""
+    """hostile/r13_names. Right: `pack` and the board agree about which names are allowed and which clash."""
     _taken(tmp_path, names, False)
 
 
 @pytest.mark.case
 @pytest.mark.boards
 @pytest.mark.parametrize(
-    "names", _named((("longfilename.txt", "longfi~1.txt"), ("a\x7fb",)), "FlashError at each try, and `pack` took it")
+    "names",
+    _named(
+        (("longfilename.txt", "longfi~1.txt"), ("a\x7fb",)),
+        "`pack` accepts the names, and every install ends in FlashError",
+    ),
 )
 def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
-    """hostile/r14_fatapp: names that FAT cannot take, or takes for one another, are refused by `pack`."""
+    """hostile/r14_fatapp. Right: `pack` refuses names that FAT cannot store or cannot tell apart."""
     _taken(tmp_path, names, True)
 
 
@@ -975,9 +997,9 @@ SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "defl
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("name", rows(SHADOWS, SHADOWS[:7], "the board's own module is hidden"))
+@pytest.mark.parametrize("name", rows(SHADOWS, SHADOWS[:7], "the file hides the module that mpota imports"))
 def test_a_file_of_an_application_stands_before_no_module_of_the_board(tmp_path, name):
-    """hostile/r9_shadow: `pack` refuses it, or mpota on the board goes on as before."""
+    """hostile/r9_shadow. Right: `pack` refuses such a name, or mpota on the board is not affected by it."""
     status, _ = _packed(tmp_path, (name + ".py",))
     if status:
         assert status == 3
@@ -991,9 +1013,9 @@ def test_a_file_of_an_application_stands_before_no_module_of_the_board(tmp_path,
 
 @pytest.mark.case
 @pytest.mark.boards
-@seen_to_fail("no silence is ever counted")
+@fails_today("readinto() never returns")
 def test_frames_that_bring_nothing_come_to_an_end(monkeypatch):
-    """hostile/r23_serial: a host keeps sending valid frames without a byte; the board gives up after a while."""
+    """hostile/r23_serial. Right: if a host keeps sending empty frames, the board gives up after a while."""
     world = rig.World(monkeypatch, 10 * MINUTE_MS)
     link = serial.Serial(None, None, 64, 1)
 
@@ -1024,7 +1046,7 @@ def test_frames_that_bring_nothing_come_to_an_end(monkeypatch):
         return
     except rig.Late:
         pass
-    raise AssertionError("ten minutes of frames, and readinto has not returned")
+    raise AssertionError("readinto() has not returned after ten minutes of empty frames")
 
 
 ESCAPES = {
@@ -1053,13 +1075,13 @@ def _harmless(text):
         *[("verify", what) for what in ESCAPES],
         *[("inspect", what) for what in ("return", "markup")],
         *[
-            pytest.param("inspect", what, marks=seen_to_fail("it is printed as it came"))
+            pytest.param("inspect", what, marks=fails_today("the text is printed unchanged"))
             for what in ("title", "line", "c1", "bidi", "name")
         ],
     ],
 )
 def test_what_a_stranger_wrote_is_shown_harmless(tmp_path, capfd, what, command):
-    """hostile/r10_host: product and name are unproven; no escape, no line end, no turned text reaches a terminal."""
+    """hostile/r10_host. Right: escapes, line ends and bidi marks of an unproven header never reach the terminal."""
     maker = Maker(image(9000, 1), product=ESCAPES[what][0])
     maker.name = ESCAPES[what][1]
     path = tmp_path / "x.mpota"
@@ -1076,9 +1098,9 @@ def test_what_a_stranger_wrote_is_shown_harmless(tmp_path, capfd, what, command)
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("the .pub is written over")
+@fails_today("the .pub is overwritten")
 def test_keygen_overwrites_no_public_key(tmp_path, capfd):
-    """hostile/finding-C7: "overwrites nothing" is true of the .pub beside the private key too."""
+    """hostile/finding-C7. Right: `keygen` does not overwrite an existing .pub either."""
     (tmp_path / "r.pub").write_text("precious")
     call("keygen", tmp_path / "r.pem")
     assert (tmp_path / "r.pub").read_bytes() == b"precious"
@@ -1102,7 +1124,7 @@ FRAMES = {
     "what", rows(FRAMES, ("pull-0", "pull-2", "pull-9", "progress-1", "progress-9"), "struct.error")
 )
 def test_a_frame_of_a_wrong_length_is_no_traceback(what):
-    """hostile/r22_hostside: what a board sends wrong is one sentence, or is passed over."""
+    """hostile/r22_hostside. Right: a frame of a wrong length is ignored or reported in one sentence."""
     from host.push.serial import Sender
 
     kind, payload = FRAMES[what]
@@ -1122,9 +1144,9 @@ def test_a_frame_of_a_wrong_length_is_no_traceback(what):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@seen_to_fail("it is printed as it came")
+@fails_today("the text is printed unchanged")
 def test_a_report_of_a_board_is_shown_harmless(monkeypatch, tmp_path, capfd):
-    """hostile/r22_hostside: the text of a report is the board's, or of whoever sits in the line."""
+    """hostile/r22_hostside. Right: escapes and line ends in a board's report never reach the terminal."""
     import host.push.serial as push
 
     evil = b"full\nx\n\x1b]0;owned\x07\x1b[2Jsignature: trusted\rdone"
@@ -1138,5 +1160,5 @@ def test_a_report_of_a_board_is_shown_harmless(monkeypatch, tmp_path, capfd):
     path.write_bytes(Maker(image(9000, 1)).bytes())
     call("push", path, "--port", "/dev/null")
     said = capfd.readouterr()
-    assert "owned" in said.out + said.err, "nothing was said"
+    assert "owned" in said.out + said.err, "the report was not shown"
     _harmless(said.out + said.err)

@@ -1,4 +1,4 @@
-"""BK7238, PIC32MZW1 and SiFli as their users have them: the vendors' files, lines and habits, each as a test."""
+"""BK7238, PIC32MZW1 and SiFli: the files and command lines that their users have. Each test states what is right."""
 
 import gc
 import gzip
@@ -45,8 +45,8 @@ MINUTE_MS = 60000
 VECTORS = rig.ROOT / "tests/vectors/cases/vendors"
 
 
-def seen_to_fail(reason):
-    """The mark of a case that is not mended yet."""
+def fails_today(reason):
+    """Mark a case that fails today; `reason` says what happens instead."""
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
@@ -57,7 +57,7 @@ def vector(name):
 @pytest.fixture(autouse=True)
 def _one_board_at_a_time(monkeypatch):
     rig.restored(monkeypatch)
-    # The device collects often; what pytest has made need not be looked through each time.
+    # Device code calls gc.collect() often. Without pytest's objects that is fast.
     gc.freeze()
     yield
     gc.unfreeze()
@@ -93,7 +93,7 @@ def _bk7238(monkeypatch, tmp_path, it):
     found = {"__name__": "wiring"}
     monkeypatch.setattr(device.board.Board, "root", str(tmp_path))
     monkeypatch.setattr(device.board.Board, "_memories", {})
-    exec(compile(source, "wiring.py", "exec"), found)  # the file as a board runs it
+    exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
     board._settings = {"product": "lamp", "layout": "bk7238", "chunk": 4096}
     board.radio = lambda: (True, -60)
@@ -120,7 +120,12 @@ def _bytes_at(it, at, n):
 
 JOURNAL = (0x1E2000, 0x1E3000)
 FOREIGN = [
-    pytest.param(what, at, id="%s-%x" % (what, at), marks=[seen_to_fail("no look at what is there")] * fails)
+    pytest.param(
+        what,
+        at,
+        id="%s-%x" % (what, at),
+        marks=[fails_today("the journal erases its sector without looking at it")] * fails,
+    )
     for what, fails in (("boot", False), ("update", True), ("broken", True), ("other-table", False))
     for at in JOURNAL
 ]
@@ -130,10 +135,10 @@ FOREIGN = [
 @pytest.mark.first_aid
 @pytest.mark.parametrize(("what", "at"), FOREIGN)
 def test_no_foreign_sector_is_erased(monkeypatch, tmp_path, what, at):
-    """vendors/01-bk7238-journal-erases-rf: on a Tuya T1 module RF calibration lies at 0x1E3000; three power-ons."""
+    """vendors/01-bk7238-journal-erases-rf. Right: a foreign sector (0x1E3000: RF calibration of a Tuya T1) stays."""
     it = _tuya(at)
     if what == "other-table":
-        # A loader of Tuya's own has no table at that place.
+        # Tuya's own loader has no partition table there.
         it.part(b"bootloader").erase(0, 0x10000)
     for life in (1, 2, 3):
         data = bytearray(release(rbl_maker.package(BK_NEW), 1, life if what == "broken" else 1).bytes())
@@ -151,13 +156,13 @@ def test_no_foreign_sector_is_erased(monkeypatch, tmp_path, what, at):
 @pytest.mark.case
 @pytest.mark.first_aid
 def test_a_chip_without_foreign_data_takes_the_update(monkeypatch, tmp_path):
-    """vendors/01-bk7238-journal-erases-rf, its other side: blank sectors are the journal's."""
+    """vendors/01-bk7238-journal-erases-rf. Right: with blank journal sectors the update is installed."""
     it = _tuya(0x1E5000)
     agent = Agent(_bk7238(monkeypatch, tmp_path, it)[1], [Ram(release(rbl_maker.package(BK_NEW), 1, 1).bytes())], None)
     for _ in range(60):
         if agent.step() == "reset":
             return
-    raise AssertionError("it is not taken: %r" % agent.error)
+    raise AssertionError("the update is not installed: %r" % agent.error)
 
 
 # --- BK7238: files on the PC ----------------------------------------------------------------------------------------
@@ -171,7 +176,7 @@ RELEASE = {
 
 
 def _of_release(tmp_path, what):
-    """A file that lies beside the .rbl of a release, and the word that people have for it."""
+    """(a file of a release, the word that its users have for it)."""
     if what == "raw":
         name, word, data = "app_raw.bin", "application", rbl_maker.application(40000)
     else:
@@ -186,9 +191,9 @@ def _of_release(tmp_path, what):
 @pytest.mark.vendors
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 @pytest.mark.parametrize("what", [*RELEASE, "raw"])
-@seen_to_fail("inspect: no kind of file that mpota knows; verify: its CRC-32 is wrong")
+@fails_today("inspect does not know the file; verify says that its CRC-32 is wrong")
 def test_a_file_of_a_release_is_named_with_the_one_to_give(tmp_path, say, what, command):
-    """vendors/12-bk-files-of-a-release: UG, UF2, QIO, diff2ya and a raw application lie beside the .rbl."""
+    """vendors/12-bk-files-of-a-release. Right: the file is named, and the answer says that the .rbl is needed."""
     path, word = _of_release(tmp_path, what)
     given = ("--layout", "bk7238") if command == "verify" else ()
     _, said = say(command, *given, path)
@@ -220,9 +225,9 @@ _SECRET = ("0123456789ABCDEF0123456789ABCDEF", "0123456789ABCDEF")
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("no option for another table: the loader installs it")
+@fails_today("verify has no option for another table")
 def test_verify_goes_by_the_table_of_the_boards_own_loader(tmp_path, say):
-    """vendors/13-bk-verify-other-table: 690,336 bytes do not fit LibreTiny's download of 0xA6000, 679,936 bytes."""
+    """vendors/13-bk-verify-other-table. Right: 690,336 bytes do not fit the download of LibreTiny's table, 679,936."""
     big, loader = tmp_path / "big.rbl", tmp_path / "loader.bin"
     big.write_bytes(_rbl(random.Random(1).randbytes(690240 - 16)))
     assert big.stat().st_size == 690336
@@ -239,13 +244,13 @@ def test_verify_goes_by_the_table_of_the_boards_own_loader(tmp_path, say):
 @pytest.mark.parametrize(
     "chip",
     [
-        pytest.param("bk7231n", marks=seen_to_fail("the loader installs it")),
-        pytest.param("bk7231t", marks=seen_to_fail("the loader installs it")),
+        pytest.param("bk7231n", marks=fails_today("verify says that the loader installs it")),
+        pytest.param("bk7231t", marks=fails_today("verify says that the loader installs it")),
         "bk7238",
     ],
 )
 def test_an_rbl_of_another_chip_is_not_called_installable(tmp_path, say, chip):
-    """vendors/finding-13: LibreTiny and OpenBeken end the version by the chip; -bk7231n and -bk7231t are others."""
+    """vendors/finding-13. Right: a version that ends in -bk7231n or -bk7231t is for another chip."""
     path = tmp_path / "app.rbl"
     path.write_bytes(_rbl(rbl_maker.application(20000), "1.17.5-" + chip))
     status, said = say("verify", "--layout", "bk7238", "-k", _SECRET[0], "-i", _SECRET[1], path)
@@ -267,9 +272,9 @@ def _no_application(kind):
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("kind", ["elf", "hex", "uf2", "rbl"])
-@seen_to_fail("the loader will refuse it, and exit 0")
+@fails_today("pack warns, writes the file and exits with 0")
 def test_pack_of_what_is_no_application_fails(tmp_path, say, kind):
-    """vendors/finding-14: an ELF, HEX, UF2 or RBL as the application is no release, and a CI must hear of it."""
+    """vendors/finding-14. Right: `pack` of an ELF, HEX, UF2 or RBL exits with 3, so that a CI stops."""
     path = tmp_path / ("app." + kind)
     path.write_bytes(_no_application(kind))
     out = tmp_path / "out.rbl"
@@ -287,15 +292,15 @@ def test_pack_of_what_is_no_application_fails(tmp_path, say, kind):
     ],
     ids=["sta", "http_ota"],
 )
-@seen_to_fail("Python calls only")
+@fails_today("the wiring has Python calls only")
 def test_the_lines_of_the_vendors_page_are_typed_as_they_stand(monkeypatch, tmp_path, line, wanted):
-    """vendors/finding-16: `sta ssid password` and `http_ota URL` as lines; wiring.command(line) obeys one."""
+    """vendors/finding-16. Right: the console takes `sta SSID PASSWORD` and `http_ota URL` (wiring.command(line))."""
     wiring, _ = _bk7238(monkeypatch, tmp_path, _tuya(0x1E5000))
     heard = []
     monkeypatch.setitem(sys.modules, "network", _network(heard))
     monkeypatch.setitem(wiring, "http_ota", lambda url: heard.append("fetch " + url))
     command = wiring.get("command")
-    assert callable(command), "the wiring obeys no line"
+    assert callable(command), "the wiring has no command()"
     command(line)
     assert wanted in heard, heard
 
@@ -335,9 +340,9 @@ ROWS = (("a.bin", 2, "f8", A),)
 @pytest.mark.case
 @pytest.mark.first_aid
 @pytest.mark.parametrize("what", ["digest", "signature", "no-key"])
-@seen_to_fail("the whole image at each poll")
+@fails_today("the image is downloaded at every poll")
 def test_what_cannot_be_taken_is_not_fetched_at_each_poll(monkeypatch, what):
-    """vendors/02-pic32-wrong-digest-storm: 61 polls of an entry whose bytes, signature or key are wrong."""
+    """vendors/02-pic32-wrong-digest-storm. Right: an image that failed is not downloaded again in 61 polls."""
     world, web, c, app = _pic32(monkeypatch, ROWS, 61, key=what != "no-key")
     web.files["app.bin"] = B
     found = rig.offered(3, B, digest_of=C if what == "digest" else None)
@@ -351,9 +356,9 @@ def test_what_cannot_be_taken_is_not_fetched_at_each_poll(monkeypatch, what):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("it is fetched, and refused then")
-def test_a_signature_that_nobody_can_judge_is_refused_before_the_download(monkeypatch):
-    """vendors/02-pic32-wrong-digest-storm: a Signature in the manifest, and no service_key on the board."""
+@fails_today("the image is downloaded first")
+def test_a_signature_without_a_key_is_refused_before_the_download(monkeypatch):
+    """vendors/02-pic32-wrong-digest-storm. Right: without a service_key a signed entry is not downloaded."""
     world, web, c, app = _pic32(monkeypatch, ROWS, 5, key=False)
     web.files["app.bin"] = B
     web.offer(rig.offered(3, B))
@@ -363,9 +368,9 @@ def test_a_signature_that_nobody_can_judge_is_refused_before_the_download(monkey
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("events 4 26 7 at each poll, and it runs on")
+@fails_today("every poll gives events 4, 26, 7 and the version runs on")
 def test_a_version_that_runs_is_taken_back(monkeypatch):
-    """vendors/10-pic32-erasever-running, vendors/finding-7: the next reset ranks the one before."""
+    """vendors/10-pic32-erasever-running, vendors/finding-7. Right: EraseVer of the running image is a rollback."""
     world, web, c, app = _pic32(monkeypatch, (("a.bin", 2, "f8", A), ("c.bin", 3, "f8", C)))
     assert c.power_on() and pic32_maker.holds(c, C)
     web.offer(rig.erased(3))
@@ -376,9 +381,9 @@ def test_a_version_that_runs_is_taken_back(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("it is installed")
+@fails_today("image 3 is installed")
 def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
-    """vendors/10-pic32-erasever-running: EraseVer of 3 beside an offer of 3 in one manifest."""
+    """vendors/10-pic32-erasever-running. Right: an image that the same manifest erases is not installed."""
     world, web, c, app = _pic32(monkeypatch, ROWS)
     web.files["app.bin"] = B
     web.offer(rig.erased(3), rig.offered(3, B))
@@ -389,9 +394,9 @@ def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("no _sign.txt is written, so the bootloader marks the image F0")
+@fails_today("no _sign.txt is written, so the bootloader disables the image")
 def test_a_pushed_image_starts_behind_a_bootloader_with_a_key():
-    """vendors/04-pic32-push-secure-boot: it starts, or is refused before it is in the store."""
+    """vendors/04-pic32-push-secure-boot. Right: a pushed image starts, or is refused before it is stored."""
     c = pic32_maker.chip(ROWS)
     c.store.put("a_sign.txt", packer.sign(A, rig.PRIVATE).encode())
     c.options = Options(pic32_maker.BASE, key=rig.PUBLIC)
@@ -439,9 +444,9 @@ def _project(tmp_path, **files):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("2 HEX files in dist: name one")
+@fails_today("pack says that there are 2 HEX files")
 def test_a_build_with_its_loadable_bootloader_is_packed_without_a_name(monkeypatch, tmp_path, say):
-    """vendors/05-pic32-unified-hex: *.production.hex beside *.production.unified.hex, which hex2bin passes over."""
+    """vendors/05-pic32-unified-hex. Right: without a name `pack` skips *unified.hex, as hex2bin does."""
     folder = tmp_path / "dist/pic32mzw1/production"
     folder.mkdir(parents=True)
     (folder / "proj.X.production.hex").write_bytes(app_hex())
@@ -469,39 +474,39 @@ def _shapes():
     }
 
 
-REFUSED_SHAPES = {
-    "blank-end": "its end record, and 1 more lines: two files in one?",
-    "blank-end-crlf-ctrl-z": "two files in one?",
-    "ctrl-z": "two files in one?",
-    "blank-middle": "no record",
-    "same-byte-twice": "overlap",
-}
-
-
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize(
     "shape",
     [
         pytest.param("plain"),
-        *[
-            pytest.param(name, marks=seen_to_fail(REFUSED_SHAPES[name]))
-            for name in ("blank-end", "blank-end-crlf-ctrl-z", "ctrl-z", "blank-middle")
-        ],
+        pytest.param("blank-end", marks=fails_today("pack asks whether these are two files in one")),
+        pytest.param("blank-end-crlf-ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
+        pytest.param("ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
+        pytest.param("blank-middle", marks=fails_today("pack says that line 2 is no record")),
     ],
 )
 def test_empty_lines_and_a_ctrl_z_of_a_hex_count_for_nothing(tmp_path, say, shape):
-    """vendors/06-pic32-hex-blank-last-line: as hex2bin and srec_cat take them."""
+    """vendors/06-pic32-hex-blank-last-line. Right: `pack` ignores empty lines and Ctrl-Z, as srec_cat does."""
     _packs(tmp_path, say, shape)
 
 
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("shape", ["same-byte-twice", "kseg0"])
-@seen_to_fail("overlap; another --release")
+@fails_today("pack refuses it")
 def test_a_hex_that_the_vendors_tool_takes_is_taken(tmp_path, say, shape):
-    """vendors/finding-9: the same byte twice, and a boot address in KSEG0, which the bootloader masks."""
+    """vendors/finding-9. Right: a byte given twice with one value, and a boot address in KSEG0, are accepted."""
     _packs(tmp_path, say, shape)
+
+
+@pytest.mark.case
+@pytest.mark.vendors
+def test_a_start_record_is_refused_by_its_type(tmp_path, say):
+    """vendors/finding-9. Right: a record of type 05 is refused, as hex2bin does, and its type is named."""
+    (tmp_path / "app.hex").write_bytes(_shapes()["start-record"])
+    status, said = say("pack", "--layout", "pic32", tmp_path / "app.hex", "-o", tmp_path / "out")
+    assert status == 3 and "05" in said and not (tmp_path / "out").exists(), said
 
 
 def _packs(tmp_path, say, shape):
@@ -514,9 +519,9 @@ def _packs(tmp_path, say, shape):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("both words go into one HEX")
+@fails_today("both words are written into one HEX")
 def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
-    """vendors/08-pic32-fuses-in-kseg1: 0xBFC55E88 and 0x1FC55E88 are one place, and hold AA and 08."""
+    """vendors/08-pic32-fuses-in-kseg1. Right: AA at 0xBFC55E88 conflicts with 08 at 0x1FC55E88, the same word."""
     folder = _project(tmp_path, app=app_hex(0xBFC55E88, b"\xaa\x22\x33\x44"), boot=BOOT)
     status, said = say("pack", "--layout", "pic32", folder / "app", "--bootloader", folder / "boot", "-o", folder)
     assert status == 3 and re.search("5e88", said, re.I), said
@@ -525,9 +530,9 @@ def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("base", [0x80000000, 0xA0000000], ids=["kseg0", "kseg1"])
-@seen_to_fail("nothing lies at 0x10020000: another --release, --start or --size?")
+@fails_today("pack advises another --release, --start or --size")
 def test_an_image_linked_at_virtual_addresses_is_folded_or_named(tmp_path, say, base):
-    """vendors/08-pic32-fuses-in-kseg1: 0x90020000 and 0xB0020000 are 0x10020000; another --release is no way out."""
+    """vendors/08-pic32-fuses-in-kseg1. Right: 0x90020000 and 0xB0020000 mean 0x10020000, or are named as virtual."""
     path = tmp_path / "app.hex"
     path.write_bytes(app_hex(0x1FC55E88 + base, base=base))
     status, said = say("pack", "--layout", "pic32", path, "-o", tmp_path / "out")
@@ -538,7 +543,7 @@ def test_an_image_linked_at_virtual_addresses_is_folded_or_named(tmp_path, say, 
 
 
 def _manifest(tmp_path, n, key=None):
-    """The folder of a shop that has packed `n` releases, as `pack` writes its manifest."""
+    """A folder whose manifest has `n` releases, as `pack` writes them, and the HEX of the next."""
     entries = json.loads(vector("manifest36.json"))["ota"]
     while len(entries) < n:
         entries.append({**entries[-1], "Version": len(entries) + 1})
@@ -556,13 +561,13 @@ def _manifest(tmp_path, n, key=None):
     ("n", "signed"),
     [
         pytest.param(34, False),
-        pytest.param(36, False, marks=seen_to_fail("8,261 bytes, exit 0")),
+        pytest.param(36, False, marks=fails_today("pack writes 8,259 bytes and exits with 0")),
         pytest.param(22, True),
-        pytest.param(24, True, marks=seen_to_fail("above 8,192 bytes, exit 0")),
+        pytest.param(24, True, marks=fails_today("pack writes 8,317 bytes and exits with 0")),
     ],
 )
 def test_a_manifest_stays_one_that_boards_read(tmp_path, say, n, signed):
-    """vendors/03-pic32-manifest-outgrows-board: release `n` is packed, and boards read 8,192 bytes of a manifest."""
+    """vendors/03-pic32-manifest-outgrows-board. Right: boards can still read the manifest after release `n`."""
     folder = _manifest(tmp_path, n - 1, rig.PRIVATE if signed else None)
     (folder / "key.pem").write_bytes(rig.PRIVATE)
     key = ("--key", folder / "key.pem") if signed else ()
@@ -582,9 +587,9 @@ def test_a_manifest_stays_one_that_boards_read(tmp_path, say, n, signed):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("inspect says fine")
+@fails_today("inspect finds no fault")
 def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
-    """vendors/03-pic32-manifest-outgrows-board: 8,261 bytes, which every board refuses."""
+    """vendors/03-pic32-manifest-outgrows-board. Right: `inspect` says that boards refuse 8,261 bytes."""
     path = tmp_path / "manifest.json"
     path.write_bytes(vector("manifest36.json"))
     assert path.stat().st_size == 8261
@@ -594,9 +599,9 @@ def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("pack --key signs the manifest's entry alone")
+@fails_today("pack --key signs the manifest's entry only")
 def test_pack_signs_the_factory_image(tmp_path, say):
-    """vendors/04-pic32-push-secure-boot: a bootloader with a key restores no factory image without its signature."""
+    """vendors/04-pic32-push-secure-boot. Right: `pack --key` also signs the factory image for the bootloader."""
     folder = _project(tmp_path, app=app_hex(), boot=BOOT, key=rig.PRIVATE)
     args = ("--bootloader", folder / "boot", "--key", folder / "key", "--version", 1, "--url", "http://h/ota")
     status, said = say("pack", "--layout", "pic32", folder / "app", *args, "-o", folder / "out")
@@ -610,9 +615,9 @@ def test_pack_signs_the_factory_image(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("no kind of file that mpota knows")
+@fails_today("inspect does not know the file")
 def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
-    """vendors/15-pic32-fat-image: a FAT12 of 512-byte sectors, made by mkfs.fat and mcopy."""
+    """vendors/15-pic32-fat-image. Right: `inspect` reads the FAT12 dump of an image store."""
     path = tmp_path / "external.img"
     path.write_bytes(vector("f12_512.img"))
     _, said = say("inspect", path)
@@ -621,9 +626,9 @@ def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("the PC tells upper case from lower case")
+@fails_today("inspect looks for lower-case names")
 def test_inspect_finds_files_as_fat_does(tmp_path, say):
-    """vendors/15-pic32-fat-image: a card's names in capitals are the same files to a board."""
+    """vendors/15-pic32-fat-image. Right: `inspect` ignores case in file names, as the board's FAT does."""
     c = pic32_maker.chip(ROWS)
     for name, data in c.store.files.items():
         (tmp_path / name.upper()).write_bytes(data)
@@ -636,9 +641,9 @@ def test_inspect_finds_files_as_fat_does(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("No such option '--img_para'")
+@fails_today("pack has no option --img_para")
 def test_the_line_that_users_of_the_vendors_packer_type_works(monkeypatch, tmp_path, say):
-    """vendors/11-sifli-vendor-command-line: app.bin, s01.bin and sig_pri.pem are named without their endings."""
+    """vendors/11-sifli-vendor-command-line. Right: the vendor's line works: app.bin, s01.bin, sig_pri.pem."""
     private = rsa.generate_private_key(65537, 2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -659,9 +664,9 @@ OFFLINE_START, OFFLINE_LAST = 38, 43
 
 @pytest.mark.case
 @pytest.mark.later
-@seen_to_fail("made and read, never sent, never installed")
+@fails_today("the session ignores messages 38 to 43")
 def test_the_offline_path_of_the_public_sdk_is_answered():
-    """vendors/16-sifli-offline-path: messages 38 to 43 are what the phone app of the SDK uses on an SF32LB52x."""
+    """vendors/16-sifli-offline-path. Right: the chip answers messages 38 to 43, which the SDK's phone app sends."""
     at = At()
     answers = []
     for id in range(OFFLINE_START, OFFLINE_LAST + 1):
@@ -670,14 +675,14 @@ def test_the_offline_path_of_the_public_sdk_is_answered():
         while message:
             answers.append(message)
             message = at.session.take()
-    assert answers, "nothing is said to messages 38 to 43"
+    assert answers, "the chip answers none of the messages 38 to 43"
 
 
 @pytest.mark.case
 @pytest.mark.vendors
-@seen_to_fail("message 38 says 9 bytes and has 9")
+@fails_today("the sentence blames the length")
 def test_a_message_that_is_not_done_has_a_sentence_of_its_own():
-    """vendors/16-sifli-offline-path: until it is done, what is said of message 38 says that it is not done."""
+    """vendors/16-sifli-offline-path. Right: an error about message 38 says that this message is not supported."""
     said = ""
     try:
         m.decode((38).to_bytes(2, "little") + (9).to_bytes(2, "little") + bytes(9))
