@@ -992,12 +992,12 @@ def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
     _taken(tmp_path, names, True)
 
 
-SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "deflate", "time", "select")
+SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "deflate", "select")
 
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("name", rows(SHADOWS, SHADOWS[:7], "the file hides the module that mpota imports"))
+@pytest.mark.parametrize("name", rows(SHADOWS, SHADOWS[:6], "the file hides the module that mpota imports"))
 def test_a_file_of_an_application_stands_before_no_module_of_the_board(tmp_path, name):
     """hostile/r9_shadow. Right: `pack` refuses such a name, or mpota on the board is not affected by it."""
     status, _ = _packed(tmp_path, (name + ".py",))

@@ -1,7 +1,7 @@
-"""On the unix port: an application's package on a board without slots, in a folder or on the port's own VfsFat.
+"""Runs on the unix port: installs an application's package on a board without slots, in a folder or on VfsFat.
 
-Given {"package": hex, "fat", "root"}; prints what runs then as JSON. `kept`: while the new one does not run, the
-application before it does.
+Reads {"package": hex, "fat", "root"}. Prints the files of the application that runs then. `kept`: it is the new
+application or the old one, whole.
 """
 
 import json

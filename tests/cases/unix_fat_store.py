@@ -1,6 +1,6 @@
-"""On the unix port: a store on its own VfsFat is offered unsigned images, a neighbour's signed one, a wrong digest.
+"""Runs on the unix port: the image store of a PIC32MZW1 on VfsFat, and an update service with hostile manifests.
 
-Given {"key", "signature" of the neighbour's image}; prints what each offer changed as JSON.
+Reads {"key", "signature": of the NEIGHBOUR image}. Prints what each manifest changed.
 """
 
 import json

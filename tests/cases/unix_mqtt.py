@@ -1,6 +1,6 @@
-"""On the unix port: the shipped main.py of a PIC32MZW1, and a broker that keeps one message.
+"""Runs on the unix port: the shipped main.py of a PIC32MZW1 with a simulated MQTT broker that sends one message.
 
-Given {"key", "bodies": {name: hex}}; prints for each body how many turns the application had, and what main.py died of.
+Reads {"key", "bodies": {name: hex}}. Prints for each body the turns of the application and what main.py died of.
 """
 
 import json

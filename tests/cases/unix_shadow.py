@@ -1,17 +1,18 @@
-"""On the unix port: what main.py imports while an application's tree with a file NAME.py is at the front of sys.path.
+"""Runs on the unix port: imports mpota as main.py does, with an application's folder first on sys.path.
 
-Given {"root", "name"}; prints {"said": "ok"} or what went wrong. The path is what device/shim.py leaves behind.
+Reads {"root", "name"}: the folder gets a file NAME.py. Prints {"said": "ok"}, or the exception.
 """
 
 import json
 import sys
 
-# Before the application's tree is there, as on a board whose boot.py imported it.
 GIVEN = json.loads(sys.stdin.readline())
+# boot.py imports these before the application's folder is on the path.
+import device.board  # noqa: E402
 import device.shim  # noqa: E402
 import host  # noqa: E402
 
-assert host and device.shim
+assert host and device.board and device.shim
 
 
 def main():
