@@ -130,11 +130,12 @@ def neighbour(chip):
 
 
 def hottest(periods):
-    """Writes of the hottest block in so many periods, the digest being wrong in each."""
+    """Writes of the hottest block in so many periods. The digest is wrong in each."""
     disk, chip = made()
     board = chip.power_on()
     disk.writes = {}
-    offer(board, EVIL, entry(9, EVIL, "app.bin", "0" * 64, GIVEN["signature"]), periods)
+    # A signed entry whose server sends other bytes.
+    offer(board, EVIL, entry(9, NEIGHBOUR, "app.bin", None, GIVEN["signature"]), periods)
     vfs.umount("/ota")
     return max(list(disk.writes.values()) + [0])
 
