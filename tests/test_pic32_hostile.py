@@ -16,7 +16,7 @@ from tests import pic32_maker as maker
 from tests.pic32_signer import sign
 from tests.test_pic32_layout import update
 from tests.test_pic32_loader import A, B, C, Deaf
-from tests.test_pic32_service import BEFORE, KEY, URL, Device, Net, app, entry
+from tests.test_pic32_service import BEFORE, KEY, URL, Device, Net, Open, app, entry
 
 EVIL = maker.image(66)
 LONG = "wifi_ota_application.bin"
@@ -62,7 +62,6 @@ def test_nothing_in_the_store_is_written_over_whatever_the_url_is_called():
             (entry(9, EVIL, url), {}, "unsigned"),
         ):
             d = served(name, EVIL, text)
-            d.service.bare = False
             for option in options:
                 setattr(d.service, option, options[option])
             assert d.run() == "idle" and d.service.error.code == code, (name, d.service.error)
@@ -122,7 +121,7 @@ def test_a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_
 
 def test_two_rows_that_name_one_file_in_two_cases_lose_it_with_the_second():
     rows = (("run.bin", 3, "f8", B), ("a.bin", 2, "f8", A), ("A.BIN", 1, "f8", A), ("c.bin", 9, "f0", C))
-    d = Device(Net(), rows, maker.FatShelf())
+    d = Open(Net(), rows, maker.FatShelf())
     for n, left in ((1, True), (2, False)):
         d.net.offer('{"Version": %d, "EraseVer": true}' % n)
         d.service.control(events.CHECK)
@@ -148,7 +147,7 @@ def test_a_row_that_leaves_the_store_is_not_whole():
 
 
 def test_a_package_that_came_half_way_begins_again_after_a_download():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     journal = d.board.layout.journal
     journal.put("progress", b"half")
     assert d.run() == "reset" and journal.last("progress") is None
@@ -163,7 +162,7 @@ def test_a_package_that_came_half_way_begins_again_after_a_download():
 
 
 def test_without_a_key_nothing_is_installed_or_even_fetched():
-    d = Device(app(EVIL).offer(entry(3, EVIL)), bare=False)
+    d = Device(app(EVIL).offer(entry(3, EVIL)))
     assert d.run() == "idle" and d.events == [4, 7] and d.net.asked == [URL]
     assert d.service.error.code == "unsigned"
     assert "`service_key`" in str(d.service.error) and "`bare`" in str(d.service.error)
@@ -173,7 +172,7 @@ def test_without_a_key_nothing_is_installed_or_even_fetched():
         d.service.set_parameters("http://h/app.bin", 3, hexlify(sha256(EVIL).digest()).decode(), more)
         assert d.service.control(events.INITIATE) == events.SUCCESS and d.run() == "idle"
         assert d.events[-2:] == [16, 18] and d.service.error.code == "unsigned"
-    d = Device(app(EVIL).offer(entry(3, EVIL)), bare=False, auto_update=False)
+    d = Device(app(EVIL).offer(entry(3, EVIL)), auto_update=False)
     assert d.run() == "idle" and d.events == [4, 7] and d.service.control(events.INITIATE) == events.FAILURE
     assert d.net.asked == [URL] and sorted(d.chip.store.files) == BEFORE
     assert maker.rows(d.chip) == [("a.bin", "f8", "2")] and maker.page(d.chip).status == 0xF8
@@ -225,7 +224,7 @@ def test_a_signature_with_a_strangers_blanks_in_it_is_kept_as_the_bootloader_rea
 
 def test_a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back():
     erase = '{"Version": %d, "EraseVer": true}'
-    for options in ({"key": KEY}, {"bare": False}):
+    for options in ({"key": KEY}, {}):
         d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f8", C)), **options)
         d.net.offer(erase % 3, erase % 2, erase % 1)
         assert d.run() == "idle" and d.events == [4, 26, 27, 26, 7]
@@ -289,7 +288,7 @@ def test_an_image_that_failed_by_itself_is_fetched_once():
 
 
 def test_what_failed_is_fetched_again_when_its_entry_changes_after_a_reset_and_by_hand():
-    d = Device(app(C).offer(entry(3, B)))
+    d = Open(app(C).offer(entry(3, B)))
     assert polls(d, 3) == 1
     d.net.offer(entry(3, B, "app.bin?2"))
     d.net.files["app.bin?2"] = C
@@ -321,7 +320,7 @@ def test_a_wrong_signature_is_computed_once():
 
 
 def test_a_link_that_fails_is_asked_again_each_time():
-    d = Device(Net().offer(entry(3, B)))
+    d = Open(Net().offer(entry(3, B)))
     assert polls(d, 5) == 5 and d.service.error.code == "http"
 
     def reset(url):
@@ -338,7 +337,7 @@ def test_a_link_that_fails_is_asked_again_each_time():
 
 
 def test_a_store_that_fails_is_tried_a_few_times_and_no_more():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     port = d.board.layout.port
     port.files = Deaf(port.files, ("image1.bin",))
     assert polls(d, 9) == download.TRIES and "(store)" in str(d.service.error)
@@ -349,7 +348,7 @@ def test_a_store_that_fails_is_tried_a_few_times_and_no_more():
 
 
 def test_a_file_that_cannot_be_read_back_is_said_and_not_armed():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     store = d.board.layout.port.files
     real = store.open
 
@@ -365,7 +364,7 @@ def test_a_file_that_cannot_be_read_back_is_said_and_not_armed():
 
 
 def test_what_failed_is_remembered_for_a_few_entries_only():
-    d = Device(Net())
+    d = Open(Net())
     for n in range(3, 20):
         d.net.offer(wrong(n, B, "%d.bin" % n))
         d.net.files["%d.bin" % n] = B
@@ -396,7 +395,7 @@ class Drip:
 
 def dripping(n, ms):
     """(Device, fetch): every body comes in drops."""
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     fetch = d.service.fetch
     d.service.fetch = lambda url: Drip(d.board, fetch(url).read(), n, ms)
     return d, fetch
@@ -437,7 +436,7 @@ def test_a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end()
 
 
 def test_a_download_waits_while_a_package_is_armed():
-    d = Device(app(C).offer(entry(9, C)))
+    d = Open(app(C).offer(entry(9, C)))
     update(d.board, B)
     assert d.run() == "idle" and d.service.error.code == "trial"
     d.reset()

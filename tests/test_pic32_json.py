@@ -17,7 +17,7 @@ from tests.image_maker import ROOT
 from tests.pic32_signer import sign
 from tests.test_pic32_loader import A, Dice
 from tests.test_pic32_mqtt import CONNACK, SUBACK, Wire, publish
-from tests.test_pic32_service import BEFORE, KEY, URL, B, Device, Net, app, entry
+from tests.test_pic32_service import BEFORE, KEY, URL, B, Device, Net, Open, app, entry
 
 MAIN = ROOT + "/host/vendor/pic32/board/main.py"
 # What a stranger writes by hand.
@@ -129,7 +129,7 @@ def test_no_manifest_ends_the_service():
 
 def test_no_message_of_a_broker_ends_the_trigger_or_its_service():
     for key in (KEY, None):
-        d = Device(app(B).offer(entry(2, B)), **({"key": key} if key else {"bare": False}))
+        d = Device(app(B).offer(entry(2, B)), key=key)
         d.service.ask = False
         d.service.period_ms = 0
         found = mqtt.Mqtt(d.board, d.service, "broker", "ota")
@@ -154,7 +154,7 @@ def test_no_message_of_a_broker_ends_the_trigger_or_its_service():
 
 
 def test_a_message_asks_again_and_what_failed_is_not_fetched_for_it():
-    d = Device(Net(**{"app.bin": A}).offer(entry(3, B)))
+    d = Open(Net(**{"app.bin": A}).offer(entry(3, B)))
     rest(d)
     found = mqtt.Mqtt(d.board, d.service, "broker", "ota")
     wire = Wire(CONNACK + SUBACK)

@@ -53,7 +53,7 @@ def entry(n, data, name="app.bin", more=""):
 
 
 class Device:
-    """A chip that runs image 2 of the store, and its service with a list of its events. Without a key it is `bare`."""
+    """A chip that runs image 2 of the store, and its service with a list of its events. `options` are the service's."""
 
     def __init__(self, net, rows=(("a.bin", 2, "f8", A),), store=None, **options):
         self.chip = maker.chip(rows, store=store)
@@ -65,7 +65,6 @@ class Device:
         self.board = board
         self.events = []
         self.service = Service(board, self.net.fetch, URL, self_test)
-        self.service.bare = "key" not in self.options
         for name in self.options:
             setattr(self.service, name, self.options[name])
         self.service.control(events.REGISTER, self.events.append)
@@ -83,12 +82,21 @@ class Device:
         return self.on(self.chip.power_on("reset"), self_test)
 
 
+class Open(Device):
+    """One whose settings say `bare`: it takes images that nobody signed."""
+
+    def on(self, board, self_test=None):
+        super().on(board, self_test)
+        self.service.bare = True
+        return self
+
+
 def app(data):
     return Net(**{"app.bin": data})
 
 
 def test_an_update_tells_the_vendors_events_in_the_vendors_order():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     assert d.run() == "reset"
     assert d.events == [4, 6, 16, 17, 19, 20, 25]
     assert maker.rows(d.chip) == [("a.bin", "f8", "2"), ("image1.bin", "FE", "3")]
@@ -99,7 +107,7 @@ def test_an_update_tells_the_vendors_events_in_the_vendors_order():
 
 
 def test_the_row_is_the_one_that_the_vendors_application_would_write():
-    d = Device(app(B).offer(entry(12, B)))
+    d = Open(app(B).offer(entry(12, B)))
     d.run()
     text = d.chip.store.files["image_database.csv"].decode()
     assert text.split("\n")[1] == "image1.bin,FE,12,0x01," + hexlify(sha256(B).digest()).decode()
@@ -109,32 +117,32 @@ def test_the_row_is_the_one_that_the_vendors_application_would_write():
 
 def test_equal_and_lower_versions_are_not_taken():
     for n in (1, 2):
-        d = Device(app(B).offer(entry(n, B)))
+        d = Open(app(B).offer(entry(n, B)))
         assert d.run() == "idle" and d.events == [4, 7] and d.net.asked == [URL]
 
 
 def test_a_manifest_that_does_not_come_or_is_none_is_a_failed_check():
     for body in (None, b"<html>", b"{}", b"[" * 9000):
-        d = Device(Net() if body is None else Net(**{"manifest.json": body}))
+        d = Open(Net() if body is None else Net(**{"manifest.json": body}))
         assert d.run() == "idle" and d.events == [4, 5]
         assert isinstance(d.service.error, Refused if body else LinkError)
 
 
 def test_a_wrong_entry_is_reported_and_the_others_count():
-    d = Device(app(B).offer(entry(9, B).replace("Version", "Vers"), entry(3, B)))
+    d = Open(app(B).offer(entry(9, B).replace("Version", "Vers"), entry(3, B)))
     assert d.run() == "reset" and d.events[:2] == [4, 6]
     assert "entry 1: version is missing" in str(d.service.error)
 
 
 def test_without_auto_update_it_waits_for_initiate():
-    d = Device(app(B).offer(entry(3, B)), auto_update=False)
+    d = Open(app(B).offer(entry(3, B)), auto_update=False)
     assert d.run() == "idle" and d.events == [4, 6] and maker.rows(d.chip) == [("a.bin", "f8", "2")]
     assert d.service.control(events.INITIATE) == events.SUCCESS
     assert d.run() == "reset" and d.events == [4, 6, 16, 17, 19, 20, 25]
 
 
 def test_without_auto_reset_it_waits_for_the_message_which_counts_after_success_only():
-    d = Device(app(B).offer(entry(3, B)), auto_reset=False)
+    d = Open(app(B).offer(entry(3, B)), auto_reset=False)
     assert d.service.control(events.RESET) == events.FAILURE
     assert d.run() == "idle" and d.events[-1] == 25
     assert d.service.step() == "idle", "no further check before the reset"
@@ -142,7 +150,7 @@ def test_without_auto_reset_it_waits_for_the_message_which_counts_after_success_
 
 
 def test_an_image_without_a_manifest_is_taken_by_its_parameters():
-    d = Device(app(B), period_ms=0)
+    d = Open(app(B), period_ms=0)
     d.service.ask = False
     assert d.run() == "idle" and d.events == []
     assert d.service.control(events.INITIATE) == events.FAILURE and d.events == [8]
@@ -154,14 +162,14 @@ def test_an_image_without_a_manifest_is_taken_by_its_parameters():
 
 
 def test_an_image_that_ranks_below_the_one_that_runs_is_refused_before_it_is_fetched():
-    d = Device(app(B), period_ms=0)
+    d = Open(app(B), period_ms=0)
     d.service.set_parameters("http://h/app.bin", 1, hexlify(sha256(B).digest()).decode())
     d.service.control(events.INITIATE)
     assert d.run() == "idle" and d.events == [16, 18] and d.service.error.code == "number" and not d.net.asked
 
 
 def test_a_check_comes_again_after_its_time_and_when_it_is_told_to():
-    d = Device(Net().offer(), period_ms=60000)
+    d = Open(Net().offer(), period_ms=60000)
     assert d.run() == "idle" and d.events == [4, 7]
     assert d.service.step() == "idle" and d.events == [4, 7]
     d.board.ms += 60000
@@ -173,7 +181,7 @@ def test_a_check_comes_again_after_its_time_and_when_it_is_told_to():
 
 
 def test_the_status_is_the_vendors():
-    d = Device(Net(**{"app.bin": B}).offer(entry(3, B)))
+    d = Open(Net(**{"app.bin": B}).offer(entry(3, B)))
     assert d.service.status == events.WAITING_FOR_TIME
     seen = []
     while d.service.step() == "busy":
@@ -182,7 +190,7 @@ def test_the_status_is_the_vendors():
 
 
 def test_a_digest_that_is_another_leaves_nothing():
-    d = Device(app(B).offer(entry(3, C)))
+    d = Open(app(B).offer(entry(3, C)))
     assert d.run() == "idle" and d.events == [4, 6, 16, 17, 19, 21] and d.service.error.code == "digest"
     assert maker.rows(d.chip) == [("a.bin", "f8", "2")] and maker.page(d.chip).status == 0xF8
     assert sorted(d.chip.store.files) == BEFORE
@@ -196,13 +204,13 @@ def test_a_download_that_fails_or_is_no_image_is_said():
         (app(b"<html>" + bytes(9000)), "address"),
         (app(maker.image(5, maker.SLOT)), "size"),
     ):
-        d = Device(net.offer(entry(3, B)))
+        d = Open(net.offer(entry(3, B)))
         assert d.run() == "idle" and d.events == [4, 6, 16, 18] and d.service.error.code == code, code
         assert maker.rows(d.chip) == [("a.bin", "f8", "2")]
 
 
 def test_an_image_that_was_given_up_is_not_taken_again():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     d.run()
     d.reset(lambda: False)
     assert d.service.step() == "reset"
@@ -214,13 +222,13 @@ def test_an_image_that_was_given_up_is_not_taken_again():
 
 def test_the_self_test_confirms_waits_and_goes_back():
     verdicts = [None, None, True]
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     d.run()
     d.reset(lambda: verdicts.pop(0))
     assert [d.service.step() for _ in range(3)] == ["trial", "trial", "idle"]
     assert d.service.control(events.CHECK) == events.SUCCESS
     for test, why in ((lambda: 1 // 0, "ZeroDivisionError"), (lambda: None, "no verdict")):
-        d = Device(app(B).offer(entry(3, B)))
+        d = Open(app(B).offer(entry(3, B)))
         d.run()
         d.reset(test)
         assert d.service.control(events.CHECK) == events.FAILURE, "on trial"
@@ -232,7 +240,7 @@ def test_the_self_test_confirms_waits_and_goes_back():
 
 def test_a_verdict_that_cannot_be_written_is_written_later():
     for verdict, word in ((True, "idle"), (False, "reset")):
-        d = Device(app(B).offer(entry(3, B)))
+        d = Open(app(B).offer(entry(3, B)))
         d.run()
         d.reset(lambda verdict=verdict: verdict)
         port = d.board.layout.port
@@ -244,7 +252,7 @@ def test_a_verdict_that_cannot_be_written_is_written_later():
 
 def test_whatever_a_link_or_a_listener_raises_is_an_error_and_the_next_check_comes():
     for name, seen in (("manifest.json", [4, 5]), ("app.bin", [4, 6, 16, 18])):
-        d = Device(app(B).offer(entry(3, B)))
+        d = Open(app(B).offer(entry(3, B)))
         fetch = d.net.fetch
 
         def broken(url, name=name, fetch=fetch):
@@ -268,7 +276,7 @@ def test_whatever_a_link_or_a_listener_raises_is_an_error_and_the_next_check_com
 
 
 def test_a_store_that_fails_in_a_check_is_a_failed_check():
-    d = Device(Net().offer('{"Version": 2, "EraseVer": true}'))
+    d = Open(Net().offer('{"Version": 2, "EraseVer": true}'))
     d.service.step()
     port = d.board.layout.port
     port.files = Deaf(port.files, (database.NEW, database.NAME))
@@ -276,7 +284,7 @@ def test_a_store_that_fails_in_a_check_is_a_failed_check():
 
 
 def test_a_version_is_erased_but_never_the_one_that_runs():
-    d = Device(Net(), rows=(("a.bin", 2, "f8", A), ("c.bin", 10, "f8", C)))
+    d = Open(Net(), rows=(("a.bin", 2, "f8", A), ("c.bin", 10, "f8", C)))
     d.net.offer('{"Version": 2, "EraseVer": true}')
     assert d.run() == "idle" and d.events == [4, 27, 7]
     assert maker.rows(d.chip) == [("c.bin", "f8", "10")] and "a.bin" not in d.chip.store.files
@@ -288,7 +296,7 @@ def test_a_version_is_erased_but_never_the_one_that_runs():
 
 
 def test_rollback_and_factory_reset_are_told_and_done_at_the_next_boot():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     d.run()
     d.reset().service.step()
     assert d.service.control(events.ROLLBACK) == events.SUCCESS and d.events == [11]
@@ -304,7 +312,7 @@ def test_rollback_and_factory_reset_are_told_and_done_at_the_next_boot():
 
 
 def test_http_is_refused_where_tls_is_enforced():
-    d = Device(app(B).offer(entry(3, B)), enforce_tls=True)
+    d = Open(app(B).offer(entry(3, B)), enforce_tls=True)
     assert d.run() == "idle" and d.events == [4, 5] and d.service.error.code == "tls" and not d.net.asked
 
 
@@ -345,7 +353,7 @@ def test_points_add_as_on_the_curve():
 
 def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_other():
     for verdict in (True, False):
-        d = Device(app(B).offer(entry(122, B)))
+        d = Open(app(B).offer(entry(122, B)))
         assert d.run() == "reset"
         d.reset(lambda verdict=verdict: verdict)
         assert maker.page(d.chip).status == 0xFC and d.service.trial
@@ -359,7 +367,7 @@ def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_o
 
 
 def test_an_image_whose_number_is_120_above_and_that_the_loader_refuses_counts_as_failed():
-    d = Device(app(B).offer(entry(122, B)))
+    d = Open(app(B).offer(entry(122, B)))
     d.run()
     d.chip.store.files["image1.bin"] = B[:-1]
     d.reset()
@@ -368,7 +376,7 @@ def test_an_image_whose_number_is_120_above_and_that_the_loader_refuses_counts_a
 
 
 def test_a_number_of_the_manifest_outlives_a_cut_before_its_row():
-    d = Device(app(B).offer(entry(300, B)))
+    d = Open(app(B).offer(entry(300, B)))
     d.run()
     store = d.chip.store
     # As after a cut between the journal's record and the row.
@@ -378,7 +386,7 @@ def test_a_number_of_the_manifest_outlives_a_cut_before_its_row():
 
 
 def test_a_trial_whose_store_cannot_be_read_is_still_a_trial():
-    d = Device(app(B).offer(entry(3, B)))
+    d = Open(app(B).offer(entry(3, B)))
     d.run()
     d.reset()
 
