@@ -208,18 +208,31 @@ def test_a_signature_is_judged_before_the_download():
     assert d.run() == "idle" and d.service.error.code == "digest" and sorted(d.chip.store.files) == BEFORE
 
 
-def test_a_signature_with_a_strangers_blanks_in_it_is_kept_as_the_bootloader_reads_it():
+def test_the_bootloader_takes_every_signature_that_the_service_takes():
     good = sign(B)
-    assert len(good) == 88
-    for text in (good[:40] + "    " + good[40:], good + "\\n\\n", "   " + good):
+    assert len(good) == 88 and good[-3] in "AQgw" and good[-2:] == "=="
+    # Four bits of the last character count for nothing.
+    odd = good[:-3] + chr(ord(good[-3]) + 1) + "=="
+    for text, taken in (
+        (good, True),
+        (good + "\\r\\n", True),
+        (good[:76] + "\\n" + good[76:], True),
+        (good[:40] + "  " + good[40:], False),
+        (good[:40] + "!" + good[40:], False),
+        ("\\u00e9" + good, False),
+        (" " + good, False),
+        (odd, False),
+        (good + " " * 9, False),
+    ):
         d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % text)), key=KEY)
         d.chip.store.put("a_sign.txt", sign(A).encode())
-        assert d.run() == "reset", d.service.error
-        assert d.chip.store.files["image1_sign.txt"] == good.encode()
-        loader.boot(maker.slot(d.chip), d.chip.store, Options(maker.BASE, key=KEY))
-        assert maker.holds(d.chip, B) and maker.rows(d.chip)[1][1] == "FE"
-    d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % (good + " " * 9))), key=KEY)
-    assert d.run() == "idle" and d.events == [4, 7] and "97 characters" in str(d.service.error)
+        assert d.run() == ("reset" if taken else "idle"), (text, d.service.error)
+        if taken:
+            loader.boot(maker.slot(d.chip), d.chip.store, Options(maker.BASE, key=KEY))
+            assert maker.holds(d.chip, B) and maker.rows(d.chip)[1][1] == "FE"
+        else:
+            assert d.events == [4, 7] and d.net.asked == [URL], text
+    assert "97 characters" in str(d.service.error)
 
 
 def test_a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back():

@@ -1,7 +1,5 @@
 """How an image of the vendor's manifest comes into the store: the offer, its bytes, digest, signature and row."""
 
-from binascii import a2b_base64, b2a_base64
-
 from device.errors import FlashError, LinkError, NotNow, OtaError, Refused
 from device.layout.pic32 import database, files, manifest
 from device.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, VALID
@@ -136,10 +134,8 @@ class Download:
         if sha != offer.digest:
             raise Refused("digest", "the file is not the one that the manifest promises")
         if offer.signature:
-            # As the vendor's tool writes it: the bootloader reads 96 characters and no more.
-            text = b2a_base64(a2b_base64(offer.signature)).strip()
             try:
-                store.put(name.rpartition(".")[0] + "_sign.txt", text)
+                store.put(name.rpartition(".")[0] + "_sign.txt", offer.signature.encode())
             except OSError as e:
                 raise FlashError("store", "the image store: %r" % e)
         return size
