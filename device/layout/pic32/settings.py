@@ -30,8 +30,9 @@ def configure(service):
 
 
 def _wrong(service, name, value, wanted):
-    # The value itself may be anything, nested without end.
-    service.error = Refused("setting", "the setting `%s` is a %s, wanted %s" % (name, type(value).__name__, wanted))
+    # What is no plain value may be nested without end, and may hold a password.
+    seen = repr(value)[:40] if isinstance(value, (str, int)) else "a " + type(value).__name__
+    service.error = Refused("setting", "the setting `%s` is %s, wanted %s" % (name, seen, wanted))
 
 
 def _key(text):
