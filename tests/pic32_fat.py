@@ -144,4 +144,5 @@ def main():
     print("%d cuts, %d bad" % (n // step, bad))
 
 
-main()
+if __name__ == "__main__":
+    main()

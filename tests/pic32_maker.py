@@ -63,9 +63,39 @@ class CutShelf(Shelf):
             f.write(data)
 
 
-def chip(rows=(), settings=None, factory=True):
+class FatShelf(CutShelf):
+    """A store that finds a file as FAT does: in any case, without dots and spaces at the end, by its short name."""
+
+    def real(self, name):
+        """The name in the listing of the file that FAT would open, or `name`."""
+        wanted = name.upper().rstrip(". ")
+        for there in self.files:
+            if wanted in (there.upper(), short(there)):
+                return there
+        return name
+
+    def open(self, name, mode):
+        return super().open(self.real(name), mode)
+
+    def remove(self, name):
+        super().remove(self.real(name))
+
+    def size(self, name):
+        return super().size(self.real(name))
+
+    def get(self, name, most):
+        return super().get(self.real(name), most)
+
+
+def short(name):
+    """The 8.3 name that FAT gives the first long name of its kind."""
+    stem, _, end = name.upper().rpartition(".")
+    return name.upper() if len(stem) <= 8 and len(end) <= 3 else stem[:6] + "~1." + end[:3]
+
+
+def chip(rows=(), settings=None, factory=True, store=None):
     """A Chip with `rows` of (name, number, status, image); the bootloader has not run yet."""
-    store = CutShelf()
+    store = CutShelf() if store is None else store
     if factory:
         whole = bytes((control.VALID,)) + image(99)[1:]
         store.put(golden.FACTORY_FILE, whole + b"\xff" * (SLOT - len(whole)))

@@ -11,6 +11,7 @@ from tests.test_pic32_service import URL, Net, entry
 def turn(c, net, why):
     """One power-on: the service until it rests; its last word."""
     service = Service(c.power_on(why), net.fetch, URL)
+    service.bare = True
     said = "busy"
     while said == "busy":
         said = service.step()
@@ -81,7 +82,7 @@ def test_one_number_has_one_row():
     net = Net(**{"app.bin": C}).offer(entry(3, C))
     c.power_on()
     life(c, net)
-    assert maker.rows(c) == [("a.bin", "f8", "2"), ("app.bin", "f8", "3")] and maker.holds(c, C)
+    assert maker.rows(c) == [("a.bin", "f8", "2"), ("image1.bin", "f8", "3")] and maker.holds(c, C)
 
 
 def test_a_first_boot_with_code_up_to_the_end_of_the_slot_keeps_a_page_that_starts():
@@ -97,7 +98,7 @@ def test_the_row_that_replaced_another_is_the_one_that_is_confirmed():
     c = running(("a.bin", 2, "f8", A), ("b.bin", 1, "f8", B), settings={"images": 2})
     net = Net(**{"app.bin": C}).offer(entry(3, C))
     life(c, net)
-    assert maker.rows(c) == [("a.bin", "f8", "2"), ("app.bin", "f8", "3")]
+    assert maker.rows(c) == [("a.bin", "f8", "2"), ("image1.bin", "f8", "3")]
     net = Net(**{"app.bin": B}).offer(entry(4, B))
     life(c, net)
     assert [r[1:] for r in maker.rows(c)] == [("f8", "4"), ("f8", "3")] and maker.holds(c, B)

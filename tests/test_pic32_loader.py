@@ -280,23 +280,23 @@ class Deaf:
 
     def __init__(self, store, names):
         self.store = store
-        self.names = names
+        self.deaf = names
 
     def __getattr__(self, name):
         return getattr(self.store, name)
 
     def open(self, name, mode):
-        if name in self.names:
+        if name in self.deaf:
             raise OSError(5)
         return self.store.open(name, mode)
 
     def get(self, name, most):
-        if name in self.names:
+        if name in self.deaf:
             raise OSError(5)
         return self.store.get(name, most)
 
     def put(self, name, data):
-        if name in self.names:
+        if name in self.deaf:
             raise OSError(28)
         self.store.put(name, data)
 

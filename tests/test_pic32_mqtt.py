@@ -3,7 +3,7 @@
 from device.errors import LinkError, Refused
 from device.layout.pic32 import mqtt
 from device.layout.pic32.events import CHECK_START, DOWNLOAD_START
-from tests.test_pic32_service import KEY, A, B, Device, Net, entry
+from tests.test_pic32_service import KEY, A, B, Device, Net, Open, entry
 
 CONNACK, SUBACK = b"\x20\2\0\0", b"\x90\3\0\1\0"
 HELLO = b"\x10\x16\0\4MQTT\4\2\0\x3c\0\x0ampota-demo"
@@ -47,7 +47,7 @@ def publish(body, topic=b"ota", kind=0x30):
 
 def trigger(said, ends=False, **options):
     """(Mqtt, Device): the broker has said its part."""
-    device = Device(Net(**{"app.bin": B}).offer(entry(3, B)), **options)
+    device = Open(Net(**{"app.bin": B}).offer(entry(3, B)), **options)
     device.service.ask = False
     found = mqtt.Mqtt(device.board, device.service, "broker", "ota")
     found.wires = [Wire(said, ends)]

@@ -27,6 +27,7 @@ def turn(why):
     link.timeout_ms = 3000
     service = Service(board, link.fetch, given["url"])
     service.key = bytes.fromhex(given["key"]) if "key" in given else None
+    service.bare = "key" not in given
     service.control(events.REGISTER, said.append)
     word = "busy"
     while word == "busy":

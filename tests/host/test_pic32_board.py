@@ -26,10 +26,10 @@ def test_the_demo_runs_to_its_end_and_each_act_is_told(
     monkeypatch.setattr(demo.out, "_file", None)
     demo.main()
     told = capsys.readouterr().out
-    for words in ("25 database entry", "power cut", "programs lamp2.bin", "confirmed", "lamp2.bin,f8,2,0x01,"):
+    for words in ("25 database entry", "power cut", "programs image1.bin", "confirmed", "image1.bin,f8,2,0x01,"):
         assert words in told
     bad = told[told.index("3. A bad release") :]
-    assert bad.index("programs lamp3.bin") < bad.index("programs lamp2.bin") < bad.index("disabled: self-test")
+    assert bad.index("programs image2.bin") < bad.index("programs image1.bin") < bad.index("disabled: self-test")
     end = told[told.index("4. Factory reset") :]
     assert end.index("9 factory reset") < end.index("programs factory_reset.bin") < end.index("type 03")
 

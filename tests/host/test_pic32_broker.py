@@ -110,7 +110,7 @@ def told(broker: Brokers, program: str, given: dict[str, object], body: bytes) -
 def test_a_message_at_a_broker_brings_an_update(broker: Brokers, interpreter: str, tmp_path: Path) -> None:
     program = sys.executable if interpreter == "cpython" else micropython()
     key = pem()
-    armed = [["a.bin", "f8", "2"], ["app.bin", "FE", "3"]]
+    armed = [["a.bin", "f8", "2"], ["image1.bin", "FE", "3"]]
     with serve({}, None, tmp_path / "manifest.json", key) as server:
         given: dict[str, object] = {"url": server.url("/manifest.json"), "key": packer.public(key).hex()}
         assert told(broker, program, given, b"check") == [DONE, None, armed, 0xF0]
@@ -124,12 +124,14 @@ def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_pat
     shelf = demo.serve(tmp_path / "shelf")
     url = f"http://127.0.0.1:{shelf.server_address[1]}"
     data = machine.image(1, 50_001)
-    options = packer.Options(hexfile.slot_of("3.7"), number=7, base=url)
+    key = pem()
+    options = packer.Options(hexfile.slot_of("3.7"), key=key, number=7, base=url)
     (tmp_path / "shelf" / "new.bin").write_bytes(data)
     text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))
     (tmp_path / "shelf" / "manifest.json").write_bytes(text)
     link = {"host": "127.0.0.1", "port": broker.port, "topic": TOPIC}
     settings = {"product": "lamp", "layout": "pic32", "service": url + "/manifest.json", "period_ms": 0, "mqtt": link}
+    settings["service_key"] = packer.public(key).hex()
     # What is nonsense is as good as absent.
     settings |= {"auto_update": "often", "last_entry": 5}
     path = create_for("pic32", tmp_path / "b.bin", machine.image(0, 40_001), mpota_files(settings, layout="pic32"))
@@ -145,7 +147,7 @@ def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_pat
                     break
                 except TimeoutError:
                     continue
-            console.until("programs new.bin")
+            console.until("programs image1.bin")
             console.until("confirmed")
             console.close()
     finally:

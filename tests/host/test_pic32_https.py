@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def serve(rules: dict[str, bytes], tls: Any, path: Path, key: bytes | None = Non
 
 
 DONE = [4, 6, 16, 17, 19, 20, 25]
-GOOD = [["a.bin", "f8", "2"], ["app.bin", "f8", "3"]]
+GOOD = [["a.bin", "f8", "2"], ["image1.bin", "f8", "3"]]
 
 
 def test_an_update_over_http_and_over_verified_https(run: Run, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_signature_of_the_host_is_taken_and_a_strangers_is_not(run: Run, tmp_p
     for key, code in ((ours, None), (other, "signature")):
         with serve({}, None, tmp_path / "manifest.json", key) as server:
             said, error, rows, _ = run(server.url("/manifest.json"), key=packer.public(ours).hex())
-        assert error == code and said[:7] == (DONE if code is None else [*DONE[:5], 21])
+        assert error == code and said[:7] == (DONE if code is None else [4, 7])
         assert rows == (GOOD if code is None else GOOD[:1])
 
 
@@ -99,6 +100,8 @@ def test_a_manifest_below_the_limit_is_read_under_a_heap_of_64_kb(tmp_path: Path
     assert 7800 < len(text) <= manifest.MOST
     (tmp_path / "good.json").write_text(text)
     (tmp_path / "large.json").write_text(text + " " * (manifest.MOST + 1 - len(text)))
+    (tmp_path / "odd.json").write_text('{"ota": [' + "{1:2}," * 300 + "{}]}")
+    (tmp_path / "deep.json").write_text('{"ota": [' + "[" * 4000 + "]" * 4000 + "]}")
     # As on a board: compiled, the layout and what it stands on.
     device = ROOT / "device"
     parts = [*device.glob("*.py"), *device.glob("store/*.py"), *device.glob("layout/*.py")]
@@ -108,13 +111,17 @@ def test_a_manifest_below_the_limit_is_read_under_a_heap_of_64_kb(tmp_path: Path
         out.write_bytes(compile_mpy(path, ""))
     program = """
 from device.layout.pic32 import manifest
-print(manifest.read(open("good.json", "rb")).offer.number)
-try:
-    manifest.read(open("large.json", "rb"))
-except Exception as e:
-    print(e)
+buf = bytearray(manifest.MOST + 1)
+print(manifest.read(buf, open("good.json", "rb").readinto(buf)).offer.number)
+for name in ("large.json", "odd.json", "deep.json"):
+    try:
+        print(len(manifest.read(buf, open(name, "rb").readinto(buf)).wrong))
+    except Exception as e:
+        print(repr(e)[:60])
 """
     command = [micropython(), "-X", "heapsize=64k", "-c", program]
     env = {**os.environ, "MICROPYPATH": f"{tmp_path}:.frozen"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=60)
-    assert done.stdout.decode() == "52\nthe manifest has more than 8192 bytes\n", done.stderr.decode()
+    # What is no manifest at all may be more than the heap has, and is no more than an error.
+    wanted = r"52\nRefused\('the manifest has more than 8192 bytes',\)\n8\n(MemoryError|Refused)\(.*\n"
+    assert re.fullmatch(wanted, done.stdout.decode()), done.stdout + done.stderr

@@ -10,7 +10,7 @@ from struct import pack
 from device.errors import FlashError, NotNow, Refused
 from device.layout.pic32 import control, database, files
 from device.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
-from device.layout.pic32.files import FACTORY_FILE
+from device.layout.pic32.files import FACTORY_FILE, fold
 from device.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
 from device.store.flash import Region
 from device.store.records import FIRMWARE, Records
@@ -65,18 +65,36 @@ class Layout(Records):
         except OSError as e:
             raise FlashError("store", "the image store: %r" % e)
 
+    def named(self):
+        """The files that rows name, folded. FAT opens a file by its short name too, which no listing shows."""
+        store = self.port.files
+        rows = self.rows()
+        found = [fold(row.name) for row in rows]
+        try:
+            there = store.names()
+            shown = [fold(name) for name in there]
+            hidden = [row.digest for row in rows if fold(row.name) not in shown and store.size(row.name) is not None]
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+        for name in there if hidden else ():
+            if fold(name) not in found and files.digest(store, name, bytearray(PAGE))[0] in hidden:
+                found.append(fold(name))
+        return found
+
     def free(self):
-        """A file's name that no row has."""
-        taken = [row.name for row in self.rows()]
+        """A name of ours for a file that no row names, and whose signature is no other image's."""
+        taken = [name.rpartition(".")[0] or name for name in self.named()]
         i = 1
-        while "image%d.bin" % i in taken:
+        while "image%d" % i in taken:
             i += 1
         return "image%d.bin" % i
 
     def target(self, part):
         """The Flash that a component goes to: a file that no row names, or the application's other tree."""
-        if part.kind != FIRMWARE:
-            return self.place().target(part)
+        return self.incoming() if part.kind == FIRMWARE else self.place().target(part)
+
+    def incoming(self):
+        """The file that the next image goes to, whoever brings it. Its name never comes from the network."""
         name = self.free()
         there = self.port.files
         try:
@@ -168,12 +186,13 @@ class Layout(Records):
         if self.port.running and self.port.row(rows) is None:
             # A database that has lost the image that runs says nothing of the others.
             return
-        names = [row.name for row in rows]
+        names = self.named()
         names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
         store = self.port.files
         try:
             for name in store.names():
-                if name not in names and (name.endswith(".bin") or name.endswith("_sign.txt")):
+                low = fold(name)
+                if low not in names and (low.endswith(".bin") or low.endswith("_sign.txt")):
                     store.remove(name)
         except OSError as e:
             raise FlashError("store", "the image store: %r" % e)

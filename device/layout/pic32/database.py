@@ -52,7 +52,7 @@ class Row:
         self.fields = fields
         self.whole = (
             len(fields) >= 5
-            and "/" not in fields[0]
+            and _within(fields[0])
             and max(map(len, fields[:5])) <= _TEXT
             and max(map(len, fields[1:4])) <= _NUMBER
             and _digest(fields[4]) is not None
@@ -72,6 +72,11 @@ class Row:
 def row(name, n, digest, status="FE"):
     """A Row of number `n`, as the vendor's application adds one."""
     return Row([name, status, str(n), "0x01", hexlify(digest).decode()])
+
+
+def _within(name):
+    """Does a name stay in the store's folder? FAT takes a backslash for a slash."""
+    return "/" not in name and "\\" not in name and name.strip(". ") != ""
 
 
 def _digest(text):

@@ -15,6 +15,11 @@ FACTORY_FILE = "factory_reset.bin"
 FACTORY_DIGEST = "factory_image_digest.txt"
 
 
+def fold(name):
+    """A name as FAT compares it: whatever its case, and without dots and spaces at its end."""
+    return name.lower().rstrip(". ")
+
+
 class Folder:
     """The files of the store at `root`. Errors are OSError, as the file system gives them."""
 

@@ -178,7 +178,7 @@ class Programmer:
         database.drop(store)
         store.remove(FACTORY_DIGEST)
         for name in store.names():
-            if name.endswith(".bin"):
+            if files.fold(name).endswith(".bin"):
                 store.remove(name)
         with store.open(FACTORY_FILE, "wb") as f:
             for off in range(0, self.flash.size, PAGE):

@@ -6,13 +6,15 @@ be so.
 """
 
 from binascii import unhexlify
+from hashlib import sha256
 from json import loads
 
 from device.errors import Refused
-from device.stream import pull
 
 MOST = 8192  # bytes a manifest may have unless it is set otherwise
 URL = 256
+SIGNATURE = 96  # characters that the vendor's bootloader reads
+WRONG = 8  # sentences kept about entries that are wrong
 NUMBERS = 999  # three decimal digits are what a row of the database takes
 
 
@@ -24,6 +26,8 @@ class Entry:
         self.url = url
         self.digest = digest
         self.signature = signature
+        # Another entry has another one.
+        self.mark = sha256(repr((number, url, digest, signature)).encode()).digest()[:8]
 
 
 class Manifest:
@@ -39,14 +43,17 @@ class Manifest:
             try:
                 self._take(_lower(entry))
             except ValueError as e:
-                self.wrong.append("entry %d: %s" % (n, e))
+                # Of thousands the first ones tell enough.
+                if len(self.wrong) < WRONG:
+                    self.wrong.append("entry %d: %s" % (n, e))
 
     def _take(self, fields):
         n = _field(fields, "version", int)
         if not 0 < n <= NUMBERS:
-            raise ValueError("Version is %r, wanted 1 to %d" % (n, NUMBERS))
+            raise ValueError("Version is %s, wanted 1 to %d" % (str(n)[:12], NUMBERS))
         if _field(fields, "erasever", bool, False):
-            self.erase.append(n)
+            if n not in self.erase:
+                self.erase.append(n)
             return
         url = _field(fields, "url", str)
         # What is no ASCII or a line's end would get into the request.
@@ -61,6 +68,8 @@ class Manifest:
         if len(digest) != 32:
             raise ValueError("Digest is no SHA-256 of 64 hex digits")
         signature = _field(fields, "signature", str, "")
+        if len(signature) > SIGNATURE:
+            raise ValueError("Signature has %d characters, wanted 88" % len(signature))
         if self.offer is None or n > self.offer.number:
             self.offer = Entry(n, url, digest, signature)
 
@@ -76,9 +85,12 @@ def _lower(entry):
         raise ValueError("is %s, wanted an object" % type(entry).__name__)
     found = {}
     for key in entry:
+        # MicroPython's json takes numbers, null and the like for keys.
+        if not isinstance(key, str):
+            raise ValueError("a field's name is %s, wanted str" % type(key).__name__)
         low = key.lower()
         if low in found:
-            raise ValueError("two fields are called %s" % low)
+            raise ValueError("two fields are called %s" % low[:20])
         found[low] = entry[key]
     return found
 
@@ -94,10 +106,10 @@ def _field(fields, name, kind, default=None):
 
 
 def _pieces(text):
-    """[start, end) of each element of the list "ota"; None where there is no such list, or no end of it."""
+    """Yields [start, end) of each element of the list "ota"; SyntaxError where it is missing or has no end."""
     depth = start = begin = 0
-    key, found = b"", None
-    quoted = escaped = False
+    key = b""
+    quoted = escaped = inside = some = False
     for i, c in enumerate(text):
         if quoted:
             if c == 34 and not escaped:
@@ -105,43 +117,44 @@ def _pieces(text):
                 key = bytes(text[begin:i]) if depth == 1 else key
             escaped = c == 92 and not escaped
         elif c == 34:
-            quoted = True
-            begin = i + 1
+            quoted, begin = True, i + 1
         elif c in b"[{":
             if not depth and c == 91:
-                return None
+                break
             depth += 1
-            if c == 91 and depth == 2 and found is None and key.lower() == b"ota":
-                found = []
+            if c == 91 and depth == 2 and not inside and key.lower() == b"ota":
+                inside = True
                 start = i + 1
-        elif found is not None and depth == 2 and c in b",]":
-            if c == 44 or found or text[start:i].strip():
-                found.append((start, i))
+        elif inside and depth == 2 and c in b",]":
+            if c == 44 or some or text[start:i].strip():
+                some = True
+                yield start, i
             start = i + 1
             if c == 93:
-                return found
+                return
         elif c in b"]}":
             depth -= 1
-    return None
+    raise SyntaxError('it has no list called "ota"')
 
 
 def parse(text, last_entry=False):
     """The Manifest in bytes of JSON; Refused where it is none. One entry at a time is more than text."""
     pieces = _pieces(text)
-    if pieces is None:
-        raise Refused("manifest", 'no manifest: it has no list called "ota"')
     try:
-        return Manifest((text[a:b] for a, b in (pieces[-1:] if last_entry else pieces)))
+        if last_entry:
+            last = []
+            for piece in pieces:
+                last = [piece]
+            pieces = last
+        return Manifest(text[a:b] for a, b in pieces)
     except SyntaxError as e:
         raise Refused("manifest", "no manifest: %s" % (str(e) or "no text in UTF-8"))
 
 
-def read(src, most=MOST, last_entry=False):
-    """The Manifest that `src` brings; Refused above `most` bytes, of which no more is read."""
-    buf = bytearray(most + 1)
-    n = pull(src, buf)
-    if n > most:
-        raise Refused("manifest", "the manifest has more than %d bytes" % most)
+def read(buf, n, last_entry=False):
+    """The Manifest in the first `n` bytes of `buf`; Refused where they fill it: nobody knows how many there are."""
+    if n == len(buf):
+        raise Refused("manifest", "the manifest has more than %d bytes" % (n - 1))
     for i in range(n, len(buf)):
         # White space, so that no copy has to be made.
         buf[i] = 32

@@ -4,7 +4,7 @@ A public key is x and y, 64 bytes big-endian; a signature r and s, likewise. Sou
 Points are Jacobian, (X, Y, Z) for x = X/Z^2 and y = Y/Z^3, None for the one at infinity.
 """
 
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 
 P = (1 << 256) - (1 << 224) + (1 << 192) + (1 << 96) - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -71,9 +71,13 @@ def _number(data):
 
 
 def verify_text(public, text, digest):
-    """The same for a signature in base64."""
+    """The same for a signature in base64, which may have line ends and nothing else that does not belong to it.
+
+    A decoder that passes over other characters would take here what another bootloader refuses.
+    """
     try:
-        sig = a2b_base64(text)
+        plain = (text if isinstance(text, bytes) else text.encode()).replace(b"\n", b"").replace(b"\r", b"")
+        sig = a2b_base64(plain)
     except ValueError:
         return False
-    return verify(public, sig, digest)
+    return b2a_base64(sig).strip() == plain and verify(public, sig, digest)

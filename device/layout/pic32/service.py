@@ -38,7 +38,14 @@ class Service(Download):
             return SUCCESS
         if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
             return FAILURE
+        if message == CHECK:
+            # Whoever asks by hand may have mended what failed.
+            self.failed = []
         return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
+
+    def look(self):
+        """A check that somebody far away asks for, any number of times: what failed is not fetched again for it."""
+        return FAILURE if self.job or self.trial else self._check_now()
 
     def set_parameters(self, url, number, digest, signature=""):
         """An image without a manifest: INITIATE takes it next."""

@@ -94,7 +94,7 @@ def _file(layout, record):
     store = layout.port.files
     buf = bytearray(4096)
     for name in store.names():
-        if name.endswith(".bin") and files.digest(store, name, buf)[0] == record.sha:
+        if files.fold(name).endswith(".bin") and files.digest(store, name, buf)[0] == record.sha:
             return name
     return None
 

@@ -9,9 +9,11 @@ from host.sim.cut.bugs import Mutant
 
 HOME = "device.layout.pic32"
 CONTROL, DATABASE, GOLDEN, LOADER = (f"{HOME}.{part}" for part in ("control", "database", "golden", "loader"))
-SETTLE, DOWNLOAD, MANIFEST = (f"{HOME}.{part}" for part in ("settle", "download", "manifest"))
+SETTLE, DOWNLOAD, MANIFEST, FILES, MQTT = (
+    f"{HOME}.{part}" for part in ("settle", "download", "manifest", "files", "mqtt")
+)
 LOADS, HEALS, SERVES = (f"tests.test_pic32_{part}:test_" for part in ("loader", "heal", "service"))
-FORMATS, LAYS = (f"tests.test_pic32_{part}:test_" for part in ("formats", "layout"))
+FORMATS, LAYS, STRANGER, JSON = (f"tests.test_pic32_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
 COUNT = "            self.again(lambda: control.count(self.flash, page))\n"
 RECORD = '        self.journal.put("armed", record.encode())\n'
 STAGE = "        self.stage(record, n, name)\n\n    def stage"
@@ -79,8 +81,16 @@ MUTANTS = [
     Mutant("keep files that no row names", HOME, "self.tidy(self.free())", "pass",
            LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name"),
     Mutant(
-        "write over a file that a row names", HOME, '"image%d.bin" % i in taken', '"image%d.bin" % i is None',
+        "write over a file that a row names", HOME, '"image%d" % i in taken', '"image%d" % i is None',
         LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name",
+    ),
+    Mutant(
+        "compare names letter by letter", FILES, 'return name.lower().rstrip(". ")', "return name",
+        STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
+    ),
+    Mutant(
+        "forget that FAT has short names", HOME, "for name in there if hidden else ():", "for name in ():",
+        STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
     ),
     Mutant("number an image like the one before", HOME, "for row in self.rows()]]) + 1", "for row in self.rows()]])"),
     Mutant("take another chip's image", HOME, "        judge(head, part.size, self.port.address)\n", "        pass\n"),
@@ -108,11 +118,43 @@ MUTANTS = [
         SERVES + "a_digest_that_is_another_leaves_nothing",
     ),
     Mutant(
-        "ask for no signature", DOWNLOAD, "if self.key or offer.signature:", "if offer.signature:",
-        SERVES + "a_signature_is_checked_when_it_is_given_and_asked_for_when_there_is_a_key",
+        "believe any signature", DOWNLOAD,
+        "if not p256.verify_text(self.key, offer.signature, offer.digest):", "if not offer.signature:",
+        STRANGER + "a_signature_is_judged_before_the_download",
     ),
     Mutant(
-        "take lower versions", DOWNLOAD, "or offer.number <= self._number() or self._failed", "or self._failed",
+        "take what nobody signed", DOWNLOAD, "elif self.key is not None or not self.bare:",
+        "elif self.key is not None:",
+        STRANGER + "without_a_key_nothing_is_installed_or_even_fetched",
+    ),
+    Mutant(
+        "fetch what failed at every poll", DOWNLOAD, "if mark == offer.mark and n >= TRIES:", "if not offer:",
+        STRANGER + "an_image_that_failed_by_itself_is_fetched_once",
+    ),
+    Mutant(
+        "erase the last way back", DOWNLOAD, "if not self.bare and self._last(rows, gone):", "if self._last([], gone):",
+        STRANGER + "a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back",
+    ),
+    Mutant(
+        "take a name from the URL", DOWNLOAD, "target = self.layout.incoming()",
+        'target = files.Stored(self.layout.port.files, offer.url.rpartition("/")[2], self.layout.port.flash.size)',
+        STRANGER + "nothing_in_the_store_is_written_over_whatever_the_url_is_called",
+    ),
+    Mutant(
+        "wait for a server that drips", DOWNLOAD, "waited + ms > SLOW_MS", "ms < 0",
+        STRANGER + "a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end",
+    ),
+    Mutant(
+        "believe that keys are text", MANIFEST, "if not isinstance(key, str):", "if key is entry:",
+        JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong",
+    ),
+    Mutant(
+        "die of a message", MQTT, "        except Exception as e:\n            # Whoever may publish",
+        "        except SyntaxError as e:\n            # Whoever may publish",
+        JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service",
+    ),
+    Mutant(
+        "take lower versions", DOWNLOAD, "return offer.number > self._number()", "return True",
         SERVES + "equal_and_lower_versions_are_not_taken",
     ),
     Mutant(
@@ -123,10 +165,6 @@ MUTANTS = [
         "take again what was given up here", DOWNLOAD,
         "row.digest == offer.digest and row.status == DISABLED", "not row",
         SERVES + "an_image_that_was_given_up_is_not_taken_again",
-    ),
-    Mutant(
-        "download over an installed image", DOWNLOAD, "while name in taken:", "while not name:",
-        SERVES + "a_file_that_a_row_names_is_not_written_over",
     ),
     Mutant(
         "take the last entry", MANIFEST, " or n > self.offer.number:", " or n:",

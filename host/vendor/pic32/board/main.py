@@ -3,12 +3,11 @@
 Yours to change; updates need service.step(). Packages of mpota come over the console, by `push`.
 """
 
-from binascii import unhexlify
-
 from wiring import Board
 
 from device.layout.pic32 import events
 from device.layout.pic32.service import Service
+from device.layout.pic32.settings import configure, trigger
 from device.layout.pic32.words import WORDS
 from device.link.http import Http
 
@@ -31,26 +30,13 @@ def told(event):
 
 
 service = Service(board, link.fetch, settings.get("service"), getattr(app, "health", None))
-asks = "service" in settings and settings.get("period_ms") != 0
-service.period_ms = board.setting("period_ms", 60000, 7200000) if asks else 0
-for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls"):
-    if isinstance(settings.get(name), bool):
-        setattr(service, name, settings[name])
-if "service_key" in settings:
-    service.key = unhexlify(settings["service_key"])
+configure(service)
 service.control(events.REGISTER, told)
-trigger = None
-if "mqtt" in settings:
-    from device.layout.pic32.mqtt import Mqtt
+broker = trigger(service)
+if broker and link.ca:
+    from device.link.tls import secure
 
-    broker = settings["mqtt"]
-    trigger = Mqtt(board, service, broker["host"], broker["topic"])
-    trigger.port = broker.get("port", 1883)
-    trigger.login = broker.get("login")
-    if link.ca:
-        from device.link.tls import secure
-
-        trigger.secure = lambda sock, host: secure(sock, host, link.ca)
+    broker.secure = lambda sock, host: secure(sock, host, link.ca)
 error = None
 trial = service.trial
 while True:
@@ -63,8 +49,8 @@ while True:
     if service.error is not error:
         error = service.error
         print("ota:", error)
-    if trigger:
-        trigger.step()
+    if broker:
+        broker.step()
     if app:
         app.step()
     board.pause()
