@@ -416,9 +416,13 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
     "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for it to hold, beside those it has."
 )
 @click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
-@layout_option
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="How the board keeps its images; that of its /mpota.json by default, else esp32.",
+)
 @click.option("--lzma", is_flag=True, help="Put the decoder of LZMA on it too: smaller packages, more heap.")
-@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
+@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too; not for a vendor's layout.")
 @as_json
 def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
@@ -428,10 +432,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from host.status import read
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
-    if settings and given["layout"] != "esp32":
-        settings["layout"] = given["layout"]
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
-    wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"], given["lzma"])
+    wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
