@@ -14,6 +14,7 @@ from pathlib import Path
 
 from device.errors import Refused
 from device.store import listing
+from host import secret
 
 # What version control, Python and desktops leave in a folder, dot files aside.
 LEFTOVERS = ("__pycache__", "CVS")
@@ -46,12 +47,20 @@ class Tree:
     notes: list[str] = field(default_factory=list)
 
 
-def tree(folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler | None = None) -> Tree:
-    """The archive of `folder` (None: no files of its own) and the list of the `resources` that come beside it."""
+def tree(
+    folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler | None = None, travels: bool = True
+) -> Tree:
+    """The archive of `folder` (None: no files of its own) and the list of the `resources` that come beside it.
+
+    Nothing that travels may be a private key; a base does not travel.
+    """
     notes: list[str] = []
     files = dict(read(folder, notes)) if folder else {}
     if folder and not files:
         raise Refused("files", f"there is no file in {folder} to pack")
+    if travels:
+        want_no_key({f"{folder}/{path}": data for path, data in files.items()})
+        want_no_key({f"the resource {name!r}": data for name, data in resources.items()})
     if compiler:
         files = compiled(files, compiler, notes)
     for name in resources:
@@ -66,6 +75,19 @@ def tree(folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler
     rows += [Row(path, len(data), True) for path, data in resources.items()]
     rows = ordered(rows)
     return Tree(archive(rows, files), rows, notes)
+
+
+def want_no_key(files: Mapping[str, bytes]) -> None:
+    """Refused, with the file's name, where one is a private key: a package is signed, and anybody can read it."""
+    for name, data in files.items():
+        what = secret.found(data)
+        if what:
+            raise Refused(
+                "secret",
+                f"{name} is or holds {what}, and everybody who gets the package could read it: take it out. A key of"
+                " the board's own is put on the board by hand, at a path that `protected` in its /mpota.json names;"
+                " no package can bring that",
+            )
 
 
 def archive(rows: list[Row], files: Mapping[str, bytes]) -> bytes:

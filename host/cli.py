@@ -65,8 +65,8 @@ def keygen(path: Path, device: bool, as_json: bool) -> None:
         return keygen_device(path, as_json)
     try:
         public = keys.public_bytes(keys.generate(path))
-    except FileExistsError:
-        raise Refused("exists", f"{path} exists and is not overwritten; boards may trust it") from None
+    except FileExistsError as e:
+        raise Refused("exists", f"{e.filename} exists and is not overwritten; boards may trust it") from None
     pub = keys.public_path(path)
     ident = keys.key_id(public).hex()
     if as_json:
@@ -163,8 +163,12 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
         encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
         decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
     )
+    out = out or Path(f"{options.product}-{options.version}.mpota")
+    read = [*inputs.files(), *([key] if key else []), *given["encrypt_for"]]
+    # A delta takes its time, so this is asked before it too.
+    packing.want_packages([out], read)
     made = packing.make(inputs, options, key)
-    paths = packing.write(made, out or Path(f"{options.product}-{options.version}.mpota"))
+    paths = packing.write(made, out, read)
     packing.tell(made, paths, as_json)
 
 
@@ -381,10 +385,13 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
     """Cut the power everywhere in an update's life, and show that every seeded bug is found."""
     from host import show
+    from host.output import want_own
     from host.sim.cut import command, report
 
     if given["table"] and not given["image"]:
         raise click.UsageError("--table is the partition table of a board of your own: give its --image too")
+    if page:
+        want_own([page], "page of this command", lambda data: b"<title>mpota power campaign" in data[:200])
     notes: list[str] = []
     if given["processes"]:
         made = command.processes(layout, given["processes"], seed)

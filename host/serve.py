@@ -19,6 +19,7 @@ from aiohttp import web
 from device.errors import OtaError, Refused
 from device.link.http import MANIFEST, encode
 from host.inspect import package_facts
+from host.output import want_own
 
 NAME = "manifest.json"
 # Bytes of a report that are read; a board's has a few dozen.
@@ -90,10 +91,18 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
     if len(data) >= MANIFEST:
         raise ValueError(f"the manifest has {len(data)} bytes and a board reads {MANIFEST - 1}: offer fewer packages")
     path = folder / NAME
+    want_own([path], "manifest of mpota's", _is_manifest)
     fresh = folder / (NAME + ".new")
     fresh.write_bytes(data)
     os.replace(fresh, path)
     return path
+
+
+def _is_manifest(data: bytes) -> bool:
+    try:
+        return "mpota" in json.loads(data)
+    except (ValueError, TypeError):
+        return False
 
 
 def manifest(rows: list[dict[str, Any]]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from host.output import want_own
 from host.vendor.pic32.binfile import LAYOUTS
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -42,6 +43,7 @@ def takes(name: str, args: list[str]) -> bool:
 def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
     """Make the vendor's .bin of a build's HEX, and what else a release has. Without HEX the one in ./dist is taken."""
     from host.vendor.pic32 import hexfile, packer
+    from host.vendor.pic32.inspector import explain
 
     file = file or packer.find_hex(Path("."))
     slot = hexfile.slot_of(given["release"])
@@ -58,6 +60,8 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     if options.number is not None or options.key:
         new = packer.entry(image, made[image], options)
         made["manifest.json"] = packer.manifest(out / "manifest.json", new)
+    inputs = [file, *(given[name] for name in ("bootloader", "key") if given[name])]
+    want_own([out / name for name in made], "file of an earlier release", lambda data: bool(explain(data)), inputs)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in made.items():
         (out / name).write_bytes(data)
