@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from device.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from host.report import harmless
 from host.vendor.command import Own
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -72,8 +73,8 @@ def keygen(path: Path, device: bool, as_json: bool) -> None:
     if as_json:
         show.facts({"private": str(path), "public": str(pub), "id": ident})
         return
-    show.out.print(f"{path}  the private key {ident}: keep it secret and keep a copy")
-    show.out.print(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
+    show.say(f"{path}  the private key {ident}: keep it secret and keep a copy")
+    show.say(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
 
 
 def keygen_device(path: Path, as_json: bool) -> None:
@@ -87,7 +88,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     if as_json:
         show.facts({"device_key": str(path), "id": ident})
         return
-    show.out.print(f"{path}  the device key {ident}: keep it secret and keep a copy")
+    show.say(f"{path}  the device key {ident}: keep it secret and keep a copy")
     show.note(f"`python -m host flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
@@ -234,11 +235,11 @@ def serve(folder: Path, host: str, port: int) -> None:
     for line in notes:
         show.note(line)
     for entry in entries:
-        show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
+        show.say(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
 
     def began(_: str) -> None:
         for url in server.urls(host, port):
-            show.out.print(url, markup=False)
+            show.say(url)
         show.note("Ctrl-C stops")
 
     server.serve(folder, host, port, show.note, began)
@@ -261,9 +262,10 @@ def push(files: tuple[Path, ...], port: str, baud: int, as_json: bool) -> None:
     if as_json:
         show.facts({"code": said.code, "text": said.text, "file": str(said.file)})
     elif status_of(said.code) == 0:
-        show.out.print(f"{said.code}: {said.text}")
+        show.say(f"{said.code}: {said.text}")
         if said.code == "armed":
-            show.note(NEXT)
+            for line in NEXT.splitlines():
+                show.note(line)
     else:
         show.note(f"mpota: the board says: {said.text}")
     sys.exit(status_of(said.code))
@@ -331,7 +333,7 @@ def confirm(port: str, tool: str) -> None:
     from host import show
     from host.status import tell
 
-    show.out.print(tell(port, tool, "confirm"))
+    show.say(tell(port, tool, "confirm"))
 
 
 @cli.command(short_help="Go back to the one before.")
@@ -343,7 +345,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
     from host import show
     from host.status import tell
 
-    show.out.print(tell(port, tool, "forget" if forget else "rollback"))
+    show.say(tell(port, tool, "forget" if forget else "rollback"))
 
 
 @cli.command(short_help="Start a virtual board and print its port.")
@@ -405,7 +407,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
         show.facts(made.facts())
     else:
         for line in report.lines(made) + notes:
-            show.out.print(line, markup=False, highlight=False, soft_wrap=True)
+            show.say(line)
     if page:
         command.write_page(made, page)
     sys.exit(0 if made.good else EXIT[FlashError])
@@ -450,7 +452,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
         if not as_json:
-            show.out.print(flasher.sentence(plan))
+            for line in flasher.sentence(plan).split("\n"):
+                show.say(line)
             if plan.listed():
                 show.table(flasher.as_table(plan))
         if dry_run:
@@ -468,7 +471,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
         for ident, word in held.items():
-            show.out.print(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
+            show.say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
         show.report(after, False)
 
 
@@ -491,7 +494,10 @@ def main(args: list[str] | None = None) -> None:
     try:
         cli(args, prog_name="python -m host", standalone_mode=False)
     except click.ClickException as e:
-        e.show()
+        shown = io.StringIO()
+        e.show(shown)
+        for line in shown.getvalue().rstrip("\n").split("\n"):
+            click.echo(harmless(line), err=True)
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         words = sys.argv[1:] if args is None else args
@@ -499,8 +505,8 @@ def main(args: list[str] | None = None) -> None:
         click.echo(f"\nmpota: stopped by Ctrl-C{kept}", err=True)
         sys.exit(INTERRUPTED)
     except OtaError as e:
-        click.echo(f"mpota: {e}", err=True)
+        click.echo(f"mpota: {harmless(str(e))}", err=True)
         sys.exit(next(status for cls, status in EXIT.items() if isinstance(e, cls)))
     except OSError as e:
-        click.echo(f"mpota: {e.filename or 'the system'}: {e.strerror or e}", err=True)
+        click.echo(harmless(f"mpota: {e.filename or 'the system'}: {e.strerror or e}"), err=True)
         sys.exit(FILE_TROUBLE)

@@ -131,18 +131,18 @@ def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
     table = tried(made)
     if len(table.rows) > 1:
         show.table(table)
-        show.out.print()
+        show.say()
     for fact in facts:
         # Of a few lines of Python the header is the most; a share above the whole tells nothing.
         small = fact["size"] < fact["image"]
         share = f"{fact['size'] / fact['image']:.1%} of the " if small else "for the "
         share += f"{fact['image']:,} that it installs"
-        show.out.print(f"{fact['file']}  {fact['size']:,} bytes, {share}")
+        show.say(f"{fact['file']}  {fact['size']:,} bytes, {share}")
         signed = f"signed by key {fact['key']}" if fact["key"] else "unsigned"
         source = f", a delta from {Path(fact['from']).name}" if fact["from"] else ""
-        show.out.print(f"package {fact['id']}, {signed}{source}")
+        show.say(f"package {fact['id']}, {signed}{source}")
     if full.encrypted_for:
-        show.out.print(f"encrypted for device key {', '.join(full.encrypted_for)}")
+        show.say(f"encrypted for device key {', '.join(full.encrypted_for)}")
 
 
 def tried(made: list[Packed]) -> Table:

@@ -20,6 +20,7 @@ from device.errors import OtaError, Refused
 from device.link.http import MANIFEST, encode
 from host.inspect import package_facts
 from host.output import want_own
+from host.report import harmless
 
 NAME = "manifest.json"
 # Bytes of a report that are read; a board's has a few dozen.
@@ -165,7 +166,7 @@ def application(folder: Path, log: Log | None = None, heard: Log | None = None) 
         if heard:
             heard(body)
         if log:
-            log(f"{request.remote} reports {_printable(body)}")
+            log(f"{request.remote} reports {harmless(body)}")
         return web.Response()
 
     app = web.Application(middlewares=[_logged(log)] if log else [])
@@ -191,15 +192,10 @@ def _logged(log: Log) -> Any:
             raise
         finally:
             if request.method != "POST":
-                asked = _printable(f"{request.path} {request.headers.get('Range', '')}".strip())
+                asked = harmless(f"{request.path} {request.headers.get('Range', '')}".strip())
                 log(f"{request.remote} {request.method} {asked}: {status}")
 
     return middleware
-
-
-def _printable(text: str) -> str:
-    """What a stranger sent, fit for one line of a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _offered(folder: Path) -> set[str]:

@@ -65,7 +65,7 @@ def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, *
     if as_json:
         show.facts(facts)
     else:
-        show.out.print(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
+        show.say(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
 
 
 @click.command()

@@ -69,7 +69,7 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     if options.key and not as_json:
         from host import show
 
-        show.out.print(f"service_key  {packer.public(options.key).hex()}", markup=False, soft_wrap=True)
+        show.say(f"service_key  {packer.public(options.key).hex()}")
 
 
 def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
@@ -82,8 +82,8 @@ def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
         show.facts({"files": {str(out / name): len(data) for name, data in made.items()}, "Digest": digest})
         return
     for name, data in made.items():
-        show.out.print(f"{out / name}  {len(data):,} bytes", markup=False)
-    show.out.print(f'"Digest":"{digest}"', markup=False, soft_wrap=True)
+        show.say(f"{out / name}  {len(data):,} bytes")
+    show.say(f'"Digest":"{digest}"')
 
 
 def _number(text: str | None, default: int) -> int:

@@ -87,7 +87,7 @@ def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Pat
     if as_json:
         return show.facts({"files": {str(out / name): len(data) for name, data in files.items()}})
     for name, data in files.items():
-        show.out.print(f"{out / name}  {len(data):,} bytes")
+        show.say(f"{out / name}  {len(data):,} bytes")
 
 
 def _read(path: str) -> bytes:
@@ -120,7 +120,7 @@ def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: 
         said = play.push(upgrade, choice, play.Way(port, ble, given["baud"]), show.note, step)
     if as_json:
         return show.facts(said.facts())
-    show.out.print(said.sentence())
+    show.say(said.sentence())
 
 
 COMMANDS: dict[str, click.Command] = {"pack": pack, "push": push}
