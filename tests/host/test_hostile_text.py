@@ -225,6 +225,8 @@ def board(tmp_path_factory):
     del files["/device/console.mpy"]
     files["/device/console.py"] = (CONSOLE % (TOLD, TOLD.replace("\r\n", ""))).encode()
     files["/device/\x1b[2J[red].new"] = b"x"
+    # At its prompt at once: nothing here is about a board that starts.
+    del files["/main.py"]
     files["/boot.py"] = b"import sys\nclass Sys: pass\nother = Sys()\nfor name in dir(sys):\n"
     files["/boot.py"] += b"    setattr(other, name, getattr(sys, name))\nkind = other.implementation = Sys()\n"
     files["/boot.py"] += b"for name in dir(sys.implementation):\n"
