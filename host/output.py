@@ -17,9 +17,9 @@ def want_own(paths: Iterable[Path], kind: str, own: Callable[[bytes], bool], inp
     for path in paths:
         same = next((one for one in given if path.exists() and path.samefile(one)), None)
         if same:
-            raise Refused("out", f"{path} is an input of this command and is not overwritten: name another output")
+            raise Refused("out", f"{path} is an input of this command: give the output a name of its own")
         data = path.read_bytes() if path.is_file() else b""
         if data and not own(data):
             raise Refused(
-                "out", f"{path} exists, is no {kind} and is not overwritten: remove it, or name another output"
+                "out", f"{path} exists, is no {kind} and is not overwritten: give the output a name of its own"
             )

@@ -1,14 +1,16 @@
 """What a board may send to a host that pushes: any frame and any message is answered, ignored, or one sentence."""
 
+import json
 import random
 import struct
 
 import pytest
 
-from device.errors import Corrupt
+from device.errors import Corrupt, LinkError
 from device.layout.sifli import framing
 from device.layout.sifli import messages as m
 from device.link import frame, serial
+from host import status
 from host.push.errors import PushError
 from host.push.serial import Report, Sender
 from host.sim.board import VirtualBoard, create, mpota_files
@@ -101,6 +103,24 @@ def test_push_to_a_board_that_sends_such_a_frame_ends_with_4(capsys, tmp_path, k
     assert call("pack", tmp_path / "app.bin", *args) == 0
     with VirtualBoard(create(tmp_path / "board.bin", image_maker.image(), files=files)) as board:
         refusal(capsys, 4, f"1 bytes in a {name} frame", "push", package, "--port", board.port)
+
+
+class Says:
+    """A board whose answer is this."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def run(self, code):
+        return json.dumps(self.value).encode()
+
+
+@pytest.mark.parametrize(
+    "value", [[], {}, 5, None, "x", {"running": "ota_0"}, {"running": 1, "version": [], "trial": 3, "updates": None}]
+)
+def test_a_status_of_another_version_is_one_sentence(value):
+    with pytest.raises(LinkError, match="status is none of this version"):
+        status.read(Says(value))
 
 
 # The phone's side of a SiFli chip.
