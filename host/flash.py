@@ -355,7 +355,7 @@ def _want_wiring(repl: console.Repl, layout: str, plan: Plan, there: dict[str, l
     """Refused where the layout needs a wiring and the board would have none that boot.py imports."""
     actions = {change.path: change.action for change in plan.changes}
     own = ""
-    if actions[ready.BOOT] == "keep":
+    if wired(layout) and actions[ready.BOOT] == "keep":
         own = str(console.ask(repl, READ.format(path=ready.BOOT)))
     ready.wiring(repl, layout, actions, own, there)
 

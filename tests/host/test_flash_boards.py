@@ -14,6 +14,7 @@ from host.vendor import programs, wired
 from tests import image_maker
 from tests.host.test_flash import on_board, run, sha
 
+pytestmark = pytest.mark.board
 WIRED = ("bk7238", "pic32", "sifli")
 PLACES = json.dumps(machine_of("sifli").PLACES).encode()
 
@@ -41,6 +42,8 @@ def test_the_layouts_that_have_a_wiring_are_those_of_vendors():
     assert programs("files") == {"/" + name: (ROOT / name).read_bytes() for name in ("boot.py", "main.py")}
 
 
+# Forty files go over a REPL, and the second run asks for the hash of each.
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", WIRED)
 def test_a_blank_board_of_a_vendors_layout_gets_its_wiring_and_says_its_status(tmp_path, layout):
     with virtual(tmp_path, layout, map_of(layout)) as board:

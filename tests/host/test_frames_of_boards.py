@@ -93,6 +93,7 @@ def push():
 
 
 @pytest.mark.parametrize("kind,name", [(1, "PULL"), (4, "PROGRESS")])
+@pytest.mark.board
 def test_push_to_a_board_that_sends_such_a_frame_ends_with_4(capsys, tmp_path, kind, name):
     files = mpota_files({"product": "lamp"})
     del files["/device/console.mpy"], files["/main.py"]

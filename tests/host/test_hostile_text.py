@@ -238,6 +238,7 @@ def board(tmp_path_factory):
 
 
 @pytest.mark.parametrize("tool", ["mpremote", "ampy"])
+@pytest.mark.board
 def test_what_a_board_says_of_itself_is_shown_harmless(capsys, board, tool):
     text = said(capsys, 0, "status", "--port", board.port, "--tool", tool)
     assert text.count("[link=file:///etc]") > 9
@@ -246,6 +247,7 @@ def test_what_a_board_says_of_itself_is_shown_harmless(capsys, board, tool):
         assert "[link=file:///etc]" in said(capsys, 3, *args, "--port", board.port, "--tool", tool)
 
 
+@pytest.mark.board
 def test_what_a_board_reports_to_a_push_is_shown_harmless(capsys, board, folder, tmp_path):
     path = tmp_path / "x.mpota"
     path.write_bytes(package(folder))
@@ -253,6 +255,7 @@ def test_what_a_board_reports_to_a_push_is_shown_harmless(capsys, board, folder,
     said(capsys, 3, "push", path, "--port", board.port, "--json")
 
 
+@pytest.mark.board
 def test_the_plan_of_flash_is_shown_harmless(capsys, board):
     text = said(capsys, 0, "flash", "--dry-run", "--port", board.port)
     assert "[red].new" in text and "[link=file:///etc]" in text
