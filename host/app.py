@@ -8,18 +8,23 @@ gives the same bytes.
 from __future__ import annotations
 
 import struct
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from device.errors import Refused
 from device.store import listing
+from host import fat, secret
 
 # What version control, Python and desktops leave in a folder, dot files aside.
 LEFTOVERS = ("__pycache__", "CVS")
 COMPILED = ".pyc"
 # MicroPython runs these by their name, as source.
 SCRIPTS = ("boot.py", "main.py")
+# Control characters, ends of lines and paragraphs, halves of a pair: which FAT refuses, or which change what is shown.
+UNSEEN = ("Cc", "Zl", "Zp", "Cs")
+DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 MOST_FILES = 65535
 MOST_NAME, MOST_PATH = 64, 255
 # What the header has room for.
@@ -46,12 +51,20 @@ class Tree:
     notes: list[str] = field(default_factory=list)
 
 
-def tree(folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler | None = None) -> Tree:
-    """The archive of `folder` (None: no files of its own) and the list of the `resources` that come beside it."""
+def tree(
+    folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler | None = None, travels: bool = True
+) -> Tree:
+    """The archive of `folder` (None: no files of its own) and the list of the `resources` that come beside it.
+
+    Nothing that travels may be a private key; a base does not travel.
+    """
     notes: list[str] = []
     files = dict(read(folder, notes)) if folder else {}
     if folder and not files:
         raise Refused("files", f"there is no file in {folder} to pack")
+    if travels:
+        want_no_key({f"{folder}/{path}": data for path, data in files.items()})
+        want_no_key({f"the resource {name!r}": data for name, data in resources.items()})
     if compiler:
         files = compiled(files, compiler, notes)
     for name in resources:
@@ -66,6 +79,19 @@ def tree(folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler
     rows += [Row(path, len(data), True) for path, data in resources.items()]
     rows = ordered(rows)
     return Tree(archive(rows, files), rows, notes)
+
+
+def want_no_key(files: Mapping[str, bytes]) -> None:
+    """Refused, with the file's name, where one is a private key: a package is signed, and anybody can read it."""
+    for name, data in files.items():
+        what = secret.found(data)
+        if what:
+            raise Refused(
+                "secret",
+                f"{name} is or holds {what}, and everybody who gets the package could read it: take it out. A key of"
+                " the board's own is put on the board by hand, at a path that `protected` in its /mpota.json names;"
+                " no package can bring that",
+            )
 
 
 def archive(rows: list[Row], files: Mapping[str, bytes]) -> bytes:
@@ -150,6 +176,8 @@ def ordered(rows: list[Row]) -> list[Row]:
     if len(rows) > MOST_FILES:
         raise Refused("files", f"{len(rows):,} files, a list has room for {MOST_FILES:,}")
     rows = sorted(rows, key=lambda row: lower(row.path))
+    for row in rows:
+        want_visible(row.path)
     before = ""
     folders = {lower(row.path[:i]): row.path for row in rows for i, c in enumerate(row.path) if c == "/"}
     for row in rows:
@@ -168,7 +196,30 @@ def ordered(rows: list[Row]) -> list[Row]:
         # The device counts in characters; a file system counts in bytes.
         if max(map(len, names)) > MOST_NAME or sum(map(len, names)) + len(names) - 1 > MOST_PATH or before != low:
             raise Refused("path", f"{row.path!r} cannot be a file of an application: {advice(row.path)}")
+    want_apart([row.path for row in rows])
     return rows
+
+
+def want_visible(path: str) -> None:
+    """Refused where a character drives a terminal, turns the direction of writing, or is none at all."""
+    bad = next((c for c in path if unicodedata.category(c) in UNSEEN or c in DIRECTION), None)
+    if bad:
+        raise Refused("path", f"{path!r} has the character {bad!a}, which FAT refuses or no screen shows: rename it")
+
+
+def want_apart(paths: list[str]) -> None:
+    """Refused where two names of one folder are one for FAT, by case or by the short name of a long one."""
+    folders: dict[str, list[str]] = {"": [listing.LIST]}
+    for path in paths:
+        above = ""
+        for name in path.split("/"):
+            folders.setdefault(above, []).append(name)
+            above += name + "/"
+    for above, names in folders.items():
+        both = fat.clash(names)
+        if both:
+            one, other = (repr(above + name) for name in both)
+            raise Refused("path", f"{one} and {other} are one name for a FAT file system: rename one")
 
 
 def lower(path: str) -> str:

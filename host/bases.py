@@ -33,7 +33,7 @@ def load(path: Path, layout: str, compiler: app.Compiler | None = None, device_k
     """The base in a file or a folder; a folder is compiled as the new application is."""
     if path.is_dir():
         # The list of an application that has resources names them too, so its package is needed.
-        return plain(path, (fmt.FILES, ""), app.tree(path, {}, compiler).data)
+        return plain(path, (fmt.FILES, ""), app.tree(path, {}, compiler, travels=False).data)
     data = path.read_bytes()
     try:
         if data[:4] != fmt.MAGIC:

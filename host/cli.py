@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from device.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from host.report import harmless
 from host.vendor.command import Own
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -65,15 +66,15 @@ def keygen(path: Path, device: bool, as_json: bool) -> None:
         return keygen_device(path, as_json)
     try:
         public = keys.public_bytes(keys.generate(path))
-    except FileExistsError:
-        raise Refused("exists", f"{path} exists and is not overwritten; boards may trust it") from None
+    except FileExistsError as e:
+        raise Refused("exists", f"{e.filename} exists and is not overwritten; boards may trust it") from None
     pub = keys.public_path(path)
     ident = keys.key_id(public).hex()
     if as_json:
         show.facts({"private": str(path), "public": str(pub), "id": ident})
         return
-    show.out.print(f"{path}  the private key {ident}: keep it secret and keep a copy")
-    show.out.print(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
+    show.say(f"{path}  the private key {ident}: keep it secret and keep a copy")
+    show.say(f"{pub}  its public half: `python -m host flash --key {pub}` puts it on a board")
 
 
 def keygen_device(path: Path, as_json: bool) -> None:
@@ -87,7 +88,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     if as_json:
         show.facts({"device_key": str(path), "id": ident})
         return
-    show.out.print(f"{path}  the device key {ident}: keep it secret and keep a copy")
+    show.say(f"{path}  the device key {ident}: keep it secret and keep a copy")
     show.note(f"`python -m host flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
@@ -163,8 +164,12 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
         encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
         decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
     )
+    out = out or Path(f"{options.product}-{options.version}.mpota")
+    read = [*inputs.files(), *([key] if key else []), *given["encrypt_for"]]
+    # A delta takes its time, so this is asked before it too.
+    packing.want_packages([out], read)
     made = packing.make(inputs, options, key)
-    paths = packing.write(made, out or Path(f"{options.product}-{options.version}.mpota"))
+    paths = packing.write(made, out, read)
     packing.tell(made, paths, as_json)
 
 
@@ -230,11 +235,11 @@ def serve(folder: Path, host: str, port: int) -> None:
     for line in notes:
         show.note(line)
     for entry in entries:
-        show.out.print(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
+        show.say(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
 
     def began(_: str) -> None:
         for url in server.urls(host, port):
-            show.out.print(url, markup=False)
+            show.say(url)
         show.note("Ctrl-C stops")
 
     server.serve(folder, host, port, show.note, began)
@@ -257,9 +262,10 @@ def push(files: tuple[Path, ...], port: str, baud: int, as_json: bool) -> None:
     if as_json:
         show.facts({"code": said.code, "text": said.text, "file": str(said.file)})
     elif status_of(said.code) == 0:
-        show.out.print(f"{said.code}: {said.text}")
+        show.say(f"{said.code}: {said.text}")
         if said.code == "armed":
-            show.note(NEXT)
+            for line in NEXT.splitlines():
+                show.note(line)
     else:
         show.note(f"mpota: the board says: {said.text}")
     sys.exit(status_of(said.code))
@@ -327,7 +333,7 @@ def confirm(port: str, tool: str) -> None:
     from host import show
     from host.status import tell
 
-    show.out.print(tell(port, tool, "confirm"))
+    show.say(tell(port, tool, "confirm"))
 
 
 @cli.command(short_help="Go back to the one before.")
@@ -339,7 +345,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
     from host import show
     from host.status import tell
 
-    show.out.print(tell(port, tool, "forget" if forget else "rollback"))
+    show.say(tell(port, tool, "forget" if forget else "rollback"))
 
 
 @cli.command(short_help="Start a virtual board and print its port.")
@@ -381,10 +387,13 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
     """Cut the power everywhere in an update's life, and show that every seeded bug is found."""
     from host import show
+    from host.output import want_own
     from host.sim.cut import command, report
 
     if given["table"] and not given["image"]:
         raise click.UsageError("--table is the partition table of a board of your own: give its --image too")
+    if page:
+        want_own([page], "page of this command", lambda data: b"<title>mpota power campaign" in data[:200])
     notes: list[str] = []
     if given["processes"]:
         made = command.processes(layout, given["processes"], seed)
@@ -398,7 +407,7 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
         show.facts(made.facts())
     else:
         for line in report.lines(made) + notes:
-            show.out.print(line, markup=False, highlight=False, soft_wrap=True)
+            show.say(line)
     if page:
         command.write_page(made, page)
     sys.exit(0 if made.good else EXIT[FlashError])
@@ -416,9 +425,13 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
     "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for it to hold, beside those it has."
 )
 @click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
-@layout_option
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="How the board keeps its images; that of its /mpota.json by default, else esp32.",
+)
 @click.option("--lzma", is_flag=True, help="Put the decoder of LZMA on it too: smaller packages, more heap.")
-@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too.")
+@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too; not for a vendor's layout.")
 @as_json
 def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
@@ -428,10 +441,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from host.status import read
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
-    if settings and given["layout"] != "esp32":
-        settings["layout"] = given["layout"]
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
-    wishes = flasher.Wishes(settings, trusted, given["layout"], given["force"], given["lzma"])
+    wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
@@ -441,7 +452,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
         if not as_json:
-            show.out.print(flasher.sentence(plan))
+            for line in flasher.sentence(plan).split("\n"):
+                show.say(line)
             if plan.listed():
                 show.table(flasher.as_table(plan))
         if dry_run:
@@ -459,7 +471,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
         for ident, word in held.items():
-            show.out.print(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
+            show.say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
         show.report(after, False)
 
 
@@ -482,7 +494,10 @@ def main(args: list[str] | None = None) -> None:
     try:
         cli(args, prog_name="python -m host", standalone_mode=False)
     except click.ClickException as e:
-        e.show()
+        shown = io.StringIO()
+        e.show(shown)
+        for line in shown.getvalue().rstrip("\n").split("\n"):
+            click.echo(harmless(line), err=True)
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         words = sys.argv[1:] if args is None else args
@@ -490,8 +505,8 @@ def main(args: list[str] | None = None) -> None:
         click.echo(f"\nmpota: stopped by Ctrl-C{kept}", err=True)
         sys.exit(INTERRUPTED)
     except OtaError as e:
-        click.echo(f"mpota: {e}", err=True)
+        click.echo(f"mpota: {harmless(str(e))}", err=True)
         sys.exit(next(status for cls, status in EXIT.items() if isinstance(e, cls)))
     except OSError as e:
-        click.echo(f"mpota: {e.filename or 'the system'}: {e.strerror or e}", err=True)
+        click.echo(harmless(f"mpota: {e.filename or 'the system'}: {e.strerror or e}"), err=True)
         sys.exit(FILE_TROUBLE)

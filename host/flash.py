@@ -2,7 +2,8 @@
 
 Files go up under a second name, are hashed on the board, and only then all take their names: a pulled plug leaves the
 old set or the new one. /device is mpota's folder; outside it a file that mpota did not write is replaced only where
-`force` says so, settings and keys never. `/device/files.json` on the board remembers which hashes were ours.
+`force` says so, settings and keys never. `/device/files.json` on the board remembers which hashes were ours. A board
+that could not run it is refused before a byte is written (ready.py).
 """
 
 import ast
@@ -11,16 +12,17 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from device.errors import LinkError, Refused
-from host import encrypt
+from host import encrypt, ready
 from host import repl as console
-from host.report import Table
+from host.report import Table, harmless
+from host.vendor import programs, wired
 
 ROOT = Path(__file__).resolve().parent.parent
 # The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one. And
@@ -30,7 +32,6 @@ LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash", "log")
 ESP32, NO_NVS = "device/port.py", "device/store/pair.py"
 # Takes more heap than most boards have to spare; a package says when it needs it.
 LZMA = "device/pipe/lzma.py"
-SOURCES = ("boot.py", "main.py")
 RECORD = "/device/files.json"
 SETTINGS = "/mpota.json"
 # `sys.implementation._mpy >> 10`, docs.micropython.org/en/latest/reference/mpyfiles.html.
@@ -53,8 +54,13 @@ import gc, json
 gc.collect()
 s = os.statvfs(home or "/")
 i = sys.implementation
+try:
+    from esp32 import Partition
+except ImportError:
+    Partition = None
 print(json.dumps({"mpy": getattr(i, "_mpy", 0), "version": ".".join(str(n) for n in i.version[:3]),
- "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "home": home}))
+ "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "home": home,
+ "platform": sys.platform, "esp32": Partition is not None}))
 """
 )
 
@@ -118,7 +124,7 @@ for path in {stale!r}:
 class Facts:
     """What the board says about itself: .mpy version "6.3", native architecture ("" for none), free bytes.
 
-    `home` is the folder that boot.py lies in, "" for the root.
+    `home` is the folder that boot.py lies in, "" for the root. `platform` is `sys.platform`; `esp32`: it is an ESP32.
     """
 
     machine: str
@@ -127,6 +133,8 @@ class Facts:
     arch: str
     free: int
     home: str = ""
+    platform: str = ""
+    esp32: bool = False
 
 
 @dataclass
@@ -160,7 +168,10 @@ class Plan:
 
 @dataclass
 class Wishes:
-    """What the caller gave: settings for a new board, public keys by name, the layout, force, LZMA's decoder too."""
+    """What the caller gave: settings for a new board, public keys by name, the layout, force, LZMA's decoder too.
+
+    The layout "" is the one that the board's settings name, else that of an ESP32.
+    """
 
     settings: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
@@ -255,15 +266,18 @@ def imported(layout: str) -> set[str]:
 
 
 def ask_facts(repl: console.Repl) -> Facts:
-    """Ask the board what it is."""
+    """Ask the board what it is; Refused where mpota does not run on its port."""
     said = console.ask(repl, ASK_FACTS)
+    ready.port(str(said.get("platform", "")), str(said["machine"]))
     mpy = int(said["mpy"])
     if not mpy:
         raise Refused("mpy", f"{said['machine']} cannot load .mpy files; give it a newer MicroPython firmware")
     arch = mpy >> 10 & 0x0F
     name = ARCHES[arch] if arch < len(ARCHES) else ""
     # Bits 8 and 9 are the native sub-version, which bytecode files of version 6 carry as 6.N.
-    return Facts(said["machine"], said["version"], f"{mpy & 0xFF}.{mpy >> 8 & 3}", name, said["free"], said["home"])
+    version = f"{mpy & 0xFF}.{mpy >> 8 & 3}"
+    more = said["home"], said["platform"], said["esp32"]
+    return Facts(said["machine"], said["version"], version, name, said["free"], *more)
 
 
 def wanted(facts: Facts, wishes: Wishes) -> dict[str, bytes]:
@@ -273,9 +287,7 @@ def wanted(facts: Facts, wishes: Wishes) -> dict[str, bytes]:
         if facts.arch or not native(path):
             name = "/" + path.relative_to(ROOT).with_suffix(".mpy").as_posix()
             files[name] = compile_mpy(path, facts.arch, facts.mpy)
-    for name in SOURCES:
-        files["/" + name] = (ROOT / name).read_bytes()
-    return files
+    return {**files, **programs(wishes.layout)}
 
 
 def native(path: Path) -> bool:
@@ -284,22 +296,68 @@ def native(path: Path) -> bool:
 
 
 def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
-    """Compare the board with what it should hold; changes nothing."""
+    """Compare the board with what it should hold; changes nothing. Refused where it would not run that."""
     facts = ask_facts(repl)
     there: dict[str, list[Any]] = console.ask(repl, ASK_FILES)
+    held = _held(repl, there)
+    wishes = _resolved(wishes, held)
+    settings = _settings(wishes.settings, held)
+    ready.layout(wishes.layout, facts.esp32, _named(settings[0].data, held))
     ours = _ours(repl, there)
     plan = Plan(facts)
     files = wanted(facts, wishes)
     for path, data in files.items():
-        plan.changes.append(_judge(repl, path, data, there, ours, wishes.force))
+        plan.changes.append(_judge(repl, path, data, there, ours, wishes))
+    _want_wiring(repl, wishes.layout, plan, there)
     plan.changes += _stale(files, there, ours)
-    plan.changes += _settings(repl, wishes.settings, there)
+    plan.changes += settings
     plan.changes += [_key(name, data, there) for name, data in wishes.keys.items()]
     plan.record = _record(plan, ours)
     if plan.todo() or plan.stale():
         record = json.dumps(plan.record).encode()
         plan.changes.append(Change(RECORD, "update" if RECORD in there else "new", record))
     return plan
+
+
+def _held(repl: console.Repl, there: dict[str, list[Any]]) -> Any:
+    """The settings on the board: a dict. None where it has no such file, another value where that is no JSON object."""
+    if SETTINGS not in there:
+        return None
+    try:
+        found = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
+    except (ValueError, LinkError):
+        return ""
+    return "" if found is None else found
+
+
+def _resolved(wishes: Wishes, held: Any) -> Wishes:
+    """The wishes with the layout that is meant, which the settings of every board but an ESP32 name."""
+    layout = wishes.layout or _named(b"", held)
+    if layout not in [path.parent.name for path in (ROOT / "device" / "layout").glob("*/__init__.py")]:
+        raise Refused("layout", f"{SETTINGS} on the board names layout {layout!r}, which is none: mend it there")
+    if wishes.force and wired(layout):
+        raise Refused(
+            "force",
+            f"--force would replace a boot.py and main.py of the owner's, and a board of layout {layout} starts with"
+            " those that its wiring needs: leave --force off",
+        )
+    settings = wishes.settings if layout == "esp32" else {**wishes.settings, "layout": layout}
+    return replace(wishes, layout=layout, settings=settings)
+
+
+def _named(data: bytes, held: Any) -> str:
+    """The layout that the board takes from its settings: those that it gets, or those that it holds."""
+    found = json.loads(data) if data else held
+    return str(found.get("layout", "esp32")) if isinstance(found, dict) else "esp32"
+
+
+def _want_wiring(repl: console.Repl, layout: str, plan: Plan, there: dict[str, list[Any]]) -> None:
+    """Refused where the layout needs a wiring and the board would have none that boot.py imports."""
+    actions = {change.path: change.action for change in plan.changes}
+    own = ""
+    if wired(layout) and actions[ready.BOOT] == "keep":
+        own = str(console.ask(repl, READ.format(path=ready.BOOT)))
+    ready.wiring(repl, layout, actions, own, there)
 
 
 def _ours(repl: console.Repl, there: dict[str, list[Any]]) -> dict[str, list[str]]:
@@ -319,16 +377,16 @@ def _judge(
     data: bytes,
     there: dict[str, list[Any]],
     ours: dict[str, list[str]],
-    force: bool,
+    wishes: Wishes,
 ) -> Change:
     if path not in there:
         return Change(path, "new", data)
     size, seen = there[path]
     if seen == digest(data):
         return Change(path, "same", data)
-    if force or path.startswith("/device/") or seen in ours.get(path, ()) or _blank(repl, path, size):
+    if wishes.force or path.startswith("/device/") or seen in ours.get(path, ()) or _blank(repl, path, size):
         return Change(path, "update", data)
-    return Change(path, "keep", data, f"{path} is your own; {_advice(path)}, or give --force to replace it")
+    return Change(path, "keep", data, f"{path} is your own; {_advice(path, wishes.layout)}")
 
 
 def _blank(repl: console.Repl, path: str, size: int) -> bool:
@@ -339,13 +397,17 @@ def _blank(repl: console.Repl, path: str, size: int) -> bool:
     return all(not line.strip() or line.strip().startswith("#") for line in text.splitlines())
 
 
-def _advice(path: str) -> str:
+def _advice(path: str, layout: str) -> str:
+    if path == ready.WIRING:
+        return "it stays as it is"
+    own = wired(layout)
+    words = "have it call the agent's step() in its loop, as mpota's main.py does"
     if path == "/boot.py":
-        return (
-            "have it run what mpota's boot.py runs: `from device import shim`, `from device.board import Board`,"
-            " `shim.boot(Board)`"
-        )
-    return "have it call the agent's step() in its loop, as mpota's main.py does"
+        board = "from wiring import Board" if own else "from device.board import Board"
+        words = f"have it run what mpota's boot.py runs: `from device import shim`, `{board}`, `shim.boot(Board)`"
+    elif own:
+        words = f"have it do what mpota's {path[1:]} for layout {layout} does"
+    return words if own else words + ", or give --force to replace it"
 
 
 def _stale(files: dict[str, bytes], there: dict[str, list[Any]], ours: dict[str, list[str]]) -> list[Change]:
@@ -362,18 +424,15 @@ def _stale(files: dict[str, bytes], there: dict[str, list[Any]], ours: dict[str,
     return out
 
 
-def _settings(repl: console.Repl, settings: dict[str, Any], there: dict[str, list[Any]]) -> list[Change]:
-    if SETTINGS not in there:
-        if not settings.get("product"):
+def _settings(settings: dict[str, Any], seen: Any) -> list[Change]:
+    """What becomes of the settings; `seen` are those on the board, as _held() gives them."""
+    if seen is None:
+        if not settings.get("product") and "layout" not in settings:
             note = "the board has no settings, so no package is for it; give --product and --manifest"
             return [Change(SETTINGS, "keep", note=note)]
         return [Change(SETTINGS, "new", (json.dumps(settings) + "\n").encode())]
     if not settings:
         return [Change(SETTINGS, "same")]
-    try:
-        seen = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
-    except (ValueError, LinkError):
-        seen = None
     if not isinstance(seen, dict):
         note = f"{SETTINGS} on the board is no JSON object and stays as it is; remove it first"
         return [Change(SETTINGS, "keep", note=note)]
@@ -423,8 +482,9 @@ def check_room(plan: Plan) -> None:
 
 
 def sentence(plan: Plan) -> str:
-    """What the board is, and how much changes on it."""
+    """What the board is, and how much changes on it: two lines."""
     facts = plan.facts
+    machine, version = harmless(facts.machine), harmless(facts.version)
     native = f" with native code for {facts.arch}" if facts.arch else ""
     todo, stale = plan.todo(), plan.stale()
     size = sum(len(c.data) for c in todo)
@@ -433,7 +493,7 @@ def sentence(plan: Plan) -> str:
     )
     same = sum(c.action == "same" for c in plan.changes)
     return (
-        f"{facts.machine}: MicroPython {facts.version}, .mpy {facts.mpy}{native}, {facts.free:,} bytes free\n"
+        f"{machine}: MicroPython {version}, .mpy {facts.mpy}{native}, {facts.free:,} bytes free\n"
         f"{what}, {same} unchanged"
     )
 

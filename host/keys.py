@@ -20,13 +20,22 @@ EXPONENT = 65537
 
 
 def generate(path: Path) -> rsa.RSAPrivateKey:
-    """Make a key pair: `path` gets the private key (PEM, mode 600), `.pub` the public one. Overwrites nothing."""
+    """Make a key pair: `path` gets the private key (PEM, mode 600), `.pub` the public one.
+
+    FileExistsError, with the name, where one of the two is there; nothing is written then.
+    """
+    public = public_path(path)
     key = rsa.generate_private_key(EXPONENT, trust.SIZE * 8)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
+    public.touch(exist_ok=False)
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except OSError:
+        public.unlink()
+        raise
     path.write_bytes(pem)
-    public_path(path).write_bytes(public_bytes(key))
+    public.write_bytes(public_bytes(key))
     return key
 
 

@@ -196,8 +196,8 @@ def ident(data: bytes) -> str:
 def check(options: Options, based: bool = False) -> None:
     """Refuse what a header cannot hold, and what the boards could not decode."""
     for what, text, room in (("product", options.product, 32), ("layout", options.layout, 8)):
-        if not 0 < len(text.encode()) <= room or "\0" in text:
-            raise Refused(what, f"the {what} is {text!r}, wanted 1 to {room} bytes")
+        if not 0 < len(text.encode()) <= room or not text.isprintable():
+            raise Refused(what, f"the {what} is {text!r}, wanted 1 to {room} bytes of printable characters")
     version_bytes(options.version)
     if options.chunk not in fmt.CHUNKS:
         raise Refused("chunk", f"chunks of {options.chunk} bytes, wanted one of {fmt.CHUNKS}")

@@ -9,8 +9,10 @@ from typing import Any
 
 from device.errors import Refused
 from host import bases, encrypt, flash, keys, show
+from host import format as fmt
 from host.app import Compiler, tree
 from host.inspect import chunk_note
+from host.output import want_own
 from host.pack import Options, Packed, goods, packages
 from host.repl import open_board
 from host.report import Table
@@ -33,6 +35,10 @@ class Inputs:
     device_keys: tuple[Path, ...] = ()
     mpy: str = ""
     mpy_version: str = MPY
+
+    def files(self) -> list[Path]:
+        """What is read, folders left out."""
+        return [*([self.firmware] if self.firmware else []), *self.resources.values(), *self.bases, *self.device_keys]
 
     def compiler(self) -> Compiler | None:
         """What makes .mpy of Python, if anything does."""
@@ -98,9 +104,15 @@ def name_of(out: Path, made: Packed) -> Path:
     return out.with_name(f"{out.stem}-from-{made.base.tag}{out.suffix}") if made.base else out
 
 
-def write(made: list[Packed], out: Path) -> list[Path]:
-    """Every package to its file."""
+def want_packages(paths: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refused where something would be written over that is no package, or that this call reads."""
+    want_own(paths, "package", lambda data: data.startswith(fmt.MAGIC), inputs)
+
+
+def write(made: list[Packed], out: Path, inputs: Sequence[Path] = ()) -> list[Path]:
+    """Every package to its file, over older packages alone. `inputs` were read."""
     paths = [name_of(out, one) for one in made]
+    want_packages(paths, inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
     for one, path in zip(made, paths, strict=True):
         path.write_bytes(one.data)
@@ -119,18 +131,18 @@ def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
     table = tried(made)
     if len(table.rows) > 1:
         show.table(table)
-        show.out.print()
+        show.say()
     for fact in facts:
         # Of a few lines of Python the header is the most; a share above the whole tells nothing.
         small = fact["size"] < fact["image"]
         share = f"{fact['size'] / fact['image']:.1%} of the " if small else "for the "
         share += f"{fact['image']:,} that it installs"
-        show.out.print(f"{fact['file']}  {fact['size']:,} bytes, {share}")
+        show.say(f"{fact['file']}  {fact['size']:,} bytes, {share}")
         signed = f"signed by key {fact['key']}" if fact["key"] else "unsigned"
         source = f", a delta from {Path(fact['from']).name}" if fact["from"] else ""
-        show.out.print(f"package {fact['id']}, {signed}{source}")
+        show.say(f"package {fact['id']}, {signed}{source}")
     if full.encrypted_for:
-        show.out.print(f"encrypted for device key {', '.join(full.encrypted_for)}")
+        show.say(f"encrypted for device key {', '.join(full.encrypted_for)}")
 
 
 def tried(made: list[Packed]) -> Table:

@@ -6,6 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
+def harmless(text: str) -> str:
+    """Text that others wrote, fit for one line of a terminal: what cannot be seen there is shown as its escape.
+
+    Those are control characters, line ends, marks that turn the direction of writing, and what no font has.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 @dataclass
 class Table:
     """Rows of text under a title."""

@@ -19,6 +19,8 @@ from aiohttp import web
 from device.errors import OtaError, Refused
 from device.link.http import MANIFEST, encode
 from host.inspect import package_facts
+from host.output import want_own
+from host.report import harmless
 
 NAME = "manifest.json"
 # Bytes of a report that are read; a board's has a few dozen.
@@ -90,10 +92,18 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
     if len(data) >= MANIFEST:
         raise ValueError(f"the manifest has {len(data)} bytes and a board reads {MANIFEST - 1}: offer fewer packages")
     path = folder / NAME
+    want_own([path], "manifest of mpota's", _is_manifest)
     fresh = folder / (NAME + ".new")
     fresh.write_bytes(data)
     os.replace(fresh, path)
     return path
+
+
+def _is_manifest(data: bytes) -> bool:
+    try:
+        return "mpota" in json.loads(data)
+    except (ValueError, TypeError):
+        return False
 
 
 def manifest(rows: list[dict[str, Any]]) -> bytes:
@@ -156,7 +166,7 @@ def application(folder: Path, log: Log | None = None, heard: Log | None = None) 
         if heard:
             heard(body)
         if log:
-            log(f"{request.remote} reports {_printable(body)}")
+            log(f"{request.remote} reports {harmless(body)}")
         return web.Response()
 
     app = web.Application(middlewares=[_logged(log)] if log else [])
@@ -182,15 +192,10 @@ def _logged(log: Log) -> Any:
             raise
         finally:
             if request.method != "POST":
-                asked = _printable(f"{request.path} {request.headers.get('Range', '')}".strip())
+                asked = harmless(f"{request.path} {request.headers.get('Range', '')}".strip())
                 log(f"{request.remote} {request.method} {asked}: {status}")
 
     return middleware
-
-
-def _printable(text: str) -> str:
-    """What a stranger sent, fit for one line of a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _offered(folder: Path) -> set[str]:

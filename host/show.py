@@ -1,6 +1,7 @@
 """What the command line shows a person: sentences, tables, progress; or the facts alone as JSON.
 
 Facts go to standard output, everything else (progress, notes, errors) to standard error, so that output can be piped.
+Much of the text comes from files, boards and strangers: all of it is made harmless here, and none of it is markup.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from host.report import Report, Table
+from host.report import Report, Table, harmless
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,21 +36,32 @@ PIPED = 1000
 STYLES = {"new": "green", "update": "cyan", "same": "dim", "keep": "yellow", "remove": "red"}
 
 
+def say(text: str = "") -> None:
+    """A line of the result."""
+    out.print(plain(text))
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text as it was written, on one line, without markup."""
+    return Text(harmless(text), style=style)
+
+
 def note(text: str) -> None:
-    """A sentence beside the result."""
-    err.print(Text(text))
+    """A sentence beside the result, on one line."""
+    err.print(plain(text))
 
 
 def facts(value: object) -> None:
     """One JSON value, indented, in the order in which it was made."""
-    print(json.dumps(value, indent=2, default=str))
+    # JSON escapes all but this one.
+    print(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f"))
 
 
 def table(given: Table) -> None:
     """A table without borders; a pair of columns named what and value needs no head."""
     pairs = given.columns == ("what", "value")
     shown = RichTable(
-        title=given.title or None,
+        title=plain(given.title) if given.title else None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -60,9 +72,9 @@ def table(given: Table) -> None:
     for i, column in enumerate(given.columns):
         number = given.rows and all(row[i][:1].isdigit() and row[i][:2] != "0x" for row in given.rows) and not pairs
         style = "dim" if pairs and not i else None
-        shown.add_column(column, justify="right" if number else "left", style=style, overflow="fold")
+        shown.add_column(plain(column), justify="right" if number else "left", style=style, overflow="fold")
     for row in given.rows:
-        shown.add_row(*[Text(cell, style=STYLES.get(cell, "")) for cell in row])
+        shown.add_row(*[plain(cell, STYLES.get(cell, "")) for cell in row])
     (out if out.is_terminal else Console(highlight=False, width=PIPED)).print(shown)
 
 
@@ -71,7 +83,7 @@ def report(given: Report, as_json: bool) -> None:
     if as_json:
         facts({"kind": given.kind, "ok": given.ok, "text": given.text, **given.facts})
         return
-    out.print(Text(given.text, style="bold" if given.ok else "bold red"))
+    out.print(plain(given.text, "bold" if given.ok else "bold red"))
     for one in given.tables:
         out.print()
         table(one)
@@ -103,7 +115,7 @@ class Step:
 def progress(words: str, total: int, chunk: int = 0) -> Iterator[Step]:
     """A bar with bytes, rate and times. It shows on a terminal only."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -113,4 +125,4 @@ def progress(words: str, total: int, chunk: int = 0) -> Iterator[Step]:
         TextColumn("left"),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        yield Step(bars, bars.add_task(words, total=total), chunk)
+        yield Step(bars, bars.add_task(harmless(words), total=total), chunk)

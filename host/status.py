@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from device.errors import LinkError
 from host.format import STAGES
 from host.repl import Ampy, Mpremote, ask, open_board
 from host.report import Report, Table
@@ -27,7 +28,12 @@ def ask_status(port: str, tool: str) -> Report:
 
 def read(repl: Mpremote | Ampy) -> Report:
     """The status of a board whose REPL is open."""
-    return as_report(ask(repl, STATUS))
+    facts = ask(repl, STATUS)
+    try:
+        return as_report(facts)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        words = "the board's status is none of this version of mpota's"
+        raise LinkError("board", f"{words} ({e!r}); `flash` puts this version on the board") from e
 
 
 def as_report(facts: dict[str, Any]) -> Report:

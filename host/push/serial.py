@@ -28,6 +28,8 @@ STOP = bytes(frame.encode(serial._ABORT, 0, 0))
 WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
 FILL = (bytes(1024) + STOP,) * 5
 
+OTHER = "is it mpota that speaks there, and of this version? `flash` puts this one on the board"
+
 Progress = Callable[[int, int], None]
 
 
@@ -120,7 +122,11 @@ class Sender:
         self._out.append(frame.encode(kind, run, off, payload))
 
     def _on_pull(self, run: int, off: int, payload: bytes) -> None:
-        self._size, self._window = struct.unpack("<HB", payload)
+        if self.package is not None:
+            self._size, self._window = _fields("PULL", "<HB", payload)
+            if not (self._size and self._window):
+                seen = f"{self._size} bytes a frame and {self._window} frames at once"
+                raise PushError("frame", f"the board asks for {seen}, wanted 1 or more of both: {OTHER}")
         self._run = run
         # A board that asks twice gets one answer, or the answers pile up before a slow line.
         self._out = deque(out for out in self._out if out[2] not in (serial._OFFER, serial._NONE))
@@ -143,12 +149,20 @@ class Sender:
 
     def _on_update(self, run: int, off: int, payload: bytes) -> None:
         if self.on_update:
-            self.on_update(off, struct.unpack("<I", payload)[0])
+            self.on_update(off, _fields("PROGRESS", "<I", payload)[0])
 
     def _on_bye(self, run: int, off: int, payload: bytes) -> None:
         self._out.clear()
         self._say(serial._BYE, run, off)
         self.finished = True
+
+
+def _fields(name: str, layout: str, payload: bytes) -> tuple[int, ...]:
+    """The numbers of a frame; PushError where its payload has another length, since its CRC says that it came whole."""
+    n = struct.calcsize(layout)
+    if len(payload) != n:
+        raise PushError("frame", f"the board sent {len(payload)} bytes in a {name} frame, wanted {n}: {OTHER}")
+    return struct.unpack(layout, payload)
 
 
 class Wire(Protocol):

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from host.report import harmless
 from host.sim.flash import SimFlash
 from host.sim.machine import layouts, machine_of
 from host.sim.supervisor import (
@@ -202,7 +203,7 @@ def print_event(event: Event) -> None:
         "crash": "the unix port ended with status {status}",
     }
     if event["event"] in lines:
-        print(lines[event["event"]].format(**event), flush=True)
+        print(harmless(lines[event["event"]].format(**event)), flush=True)
 
 
 class VirtualBoard:

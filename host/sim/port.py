@@ -120,6 +120,11 @@ def application(wire, config):
 
     names = __main__.__dict__
     if config["program"]:
+        try:
+            os.stat(config["program"])
+        except OSError:
+            # A manager without a file of the board's has nothing to do but to start the user program.
+            wire.down("jump")
         if not config["repl"]:
             run(wire, config["program"], names)
         return

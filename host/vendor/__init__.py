@@ -7,10 +7,15 @@ from pathlib import Path
 
 from device.errors import Refused
 
+VENDORS = Path(__file__).parent
+# What every board runs, and the line in it that takes the class of an ESP32.
+SHIPPED = ("boot.py", "main.py")
+IMPORT = "from device.board import Board\n"
+
 
 def layouts() -> list[str]:
     """The layouts that a package can be made for."""
-    return sorted(p.parent.name for p in Path(__file__).parent.glob("*/prepare.py"))
+    return sorted(p.parent.name for p in VENDORS.glob("*/prepare.py"))
 
 
 def alone(layout: str) -> bool:
@@ -25,3 +30,22 @@ def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, o
         raise Refused("layout", f"layout {layout!r}, known are {', '.join(layouts())}")
     done: tuple[bytes, list[str], dict[str, object]] = import_module(f"host.vendor.{layout}.prepare").prepare(firmware)
     return done
+
+
+def wired(layout: str) -> bool:
+    """Does a board of this layout need `/wiring.py`, which says where its flash is? An ESP32 says it itself."""
+    return (VENDORS / layout / "board" / "wiring.py").is_file()
+
+
+def programs(layout: str) -> dict[str, bytes]:
+    """Path on the board -> source of what runs there: boot.py, main.py, and the example wiring that they import."""
+    found = {"/" + name: (VENDORS.parent.parent / name).read_text() for name in SHIPPED}
+    if wired(layout):
+        # What a person calls at the console, CONSOLE in the vendor's package, has to be there after boot.py.
+        more = getattr(import_module(f"host.vendor.{layout}"), "CONSOLE", ())
+        for path, names in (("/boot.py", ("Board", *more)), ("/main.py", ("Board",))):
+            if found[path].count(IMPORT) != 1:
+                raise ValueError(f"{path} does not import the shipped Board once")
+            found[path] = found[path].replace(IMPORT, f"from wiring import {', '.join(names)}\n")
+        found |= {"/" + path.name: path.read_text() for path in sorted((VENDORS / layout / "board").glob("*.py"))}
+    return {path: text.encode() for path, text in found.items()}

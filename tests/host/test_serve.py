@@ -96,7 +96,7 @@ def test_requests_and_reports_are_a_line_each(tmp_path):
     assert said == [
         "GET /package bytes=100-: 206",
         "GET /release.pem: 404",
-        'reports {"code": "armed"}  [2J',
+        'reports {"code": "armed"}\\n\\x1b[2J',
     ]
 
 

@@ -15,6 +15,7 @@ import click
 from device.errors import Refused
 from device.layout.bk7238 import rbl
 from host.format import MAGIC
+from host.output import want_own
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
@@ -51,8 +52,7 @@ def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, *
     from host.vendor.bk7238 import packer, verdict
 
     out = out or file.with_suffix(".rbl")
-    if out.exists() and out.samefile(file):
-        raise Refused("out", f"{out} is the application itself: give the package a name of its own")
+    want_own([out], "RBL", lambda data: data.startswith(rbl.MAGIC), [file])
     raw = file.read_bytes()
     options = packer.Options(**given, time=int(os.stat(file).st_mtime))
     data = packer.pack(raw, options)
@@ -65,7 +65,7 @@ def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, *
     if as_json:
         show.facts(facts)
     else:
-        show.out.print(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
+        show.say(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
 
 
 @click.command()

@@ -20,12 +20,12 @@ from device.store.pair import encode
 from host.sim import bk7238 as sim
 from host.sim.flash import SimFlash
 from host.sim.machine import Started
-from host.sim.supervisor import ROOT, port_environment, unix_port
+from host.sim.supervisor import port_environment, unix_port
+from host.vendor import programs
 
 # The files lie on a flash of their own, behind the chip's in the same file.
 FILES_SIZE = 0x100000
 SIZE = sim.SIZE + FILES_SIZE
-BOARD = Path(__file__).parent / "board"
 # Bytes of real code in the application of a new board.
 IMAGE = 120001
 
@@ -69,14 +69,7 @@ def firmware(path: Path | None) -> bytes:
 
 def files() -> dict[str, bytes]:
     """boot.py and main.py with this board's wiring, and the name of a Wi-Fi."""
-    found = {"/wiring.py": (BOARD / "wiring.py").read_bytes(), "/mpota/wifia": encode(1, {"ssid": b"any"})}
-    for name, more in (("boot.py", ", http_ota"), ("main.py", "")):
-        text = (ROOT / name).read_text()
-        shipped = "from device.board import Board\n"
-        if text.count(shipped) != 1:
-            raise ValueError(f"{name} does not import the shipped Board once")
-        found["/" + name] = text.replace(shipped, f"from wiring import Board{more}\n").encode()
-    return found
+    return {**programs("bk7238"), "/mpota/wifia": encode(1, {"ssid": b"any"})}
 
 
 def volume(flash: SimFlash) -> tuple[int, int]:

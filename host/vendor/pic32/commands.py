@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from host.output import want_own
 from host.vendor.pic32.binfile import LAYOUTS
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -42,6 +43,7 @@ def takes(name: str, args: list[str]) -> bool:
 def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
     """Make the vendor's .bin of a build's HEX, and what else a release has. Without HEX the one in ./dist is taken."""
     from host.vendor.pic32 import hexfile, packer
+    from host.vendor.pic32.inspector import explain
 
     file = file or packer.find_hex(Path("."))
     slot = hexfile.slot_of(given["release"])
@@ -58,6 +60,8 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     if options.number is not None or options.key:
         new = packer.entry(image, made[image], options)
         made["manifest.json"] = packer.manifest(out / "manifest.json", new)
+    inputs = [file, *(given[name] for name in ("bootloader", "key") if given[name])]
+    want_own([out / name for name in made], "file of an earlier release", lambda data: bool(explain(data)), inputs)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in made.items():
         (out / name).write_bytes(data)
@@ -65,7 +69,7 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
     if options.key and not as_json:
         from host import show
 
-        show.out.print(f"service_key  {packer.public(options.key).hex()}", markup=False, soft_wrap=True)
+        show.say(f"service_key  {packer.public(options.key).hex()}")
 
 
 def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
@@ -78,8 +82,8 @@ def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
         show.facts({"files": {str(out / name): len(data) for name, data in made.items()}, "Digest": digest})
         return
     for name, data in made.items():
-        show.out.print(f"{out / name}  {len(data):,} bytes", markup=False)
-    show.out.print(f'"Digest":"{digest}"', markup=False, soft_wrap=True)
+        show.say(f"{out / name}  {len(data):,} bytes")
+    show.say(f'"Digest":"{digest}"')
 
 
 def _number(text: str | None, default: int) -> int:

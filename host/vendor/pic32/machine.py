@@ -15,14 +15,14 @@ from device.store.pair import encode
 from host.sim import pic32 as sim
 from host.sim.flash import SimFlash
 from host.sim.machine import Started
-from host.sim.supervisor import ROOT, port_environment, unix_port
+from host.sim.supervisor import port_environment, unix_port
+from host.vendor import programs
 from host.vendor.pic32.binfile import LAYOUTS, PAGE, binary
 from host.vendor.pic32.prepare import prepare
 
 # MicroPython's own files lie on a flash of their own, behind the chip's in the same file.
 FILES_SIZE = 0x180000
 SIZE = sim.PROGRAM + sim.EXTERNAL + FILES_SIZE
-BOARD = Path(__file__).parent / "board"
 # Bytes of code in the image of a new board.
 IMAGE = 300_001
 
@@ -52,16 +52,7 @@ def firmware(path: Path | None) -> bytes:
 
 def files() -> dict[str, bytes]:
     """The wiring of this board, the service's turns, and the name of a Wi-Fi."""
-    boot = (ROOT / "boot.py").read_text()
-    shipped = "from device.board import Board\n"
-    if boot.count(shipped) != 1:
-        raise ValueError("boot.py does not import the shipped Board once")
-    found = {"/" + name: (BOARD / name).read_bytes() for name in ("wiring.py", "main.py")}
-    return {
-        **found,
-        "/boot.py": boot.replace(shipped, "from wiring import Board\n").encode(),
-        "/mpota/wifia": encode(1, {"ssid": b"any"}),
-    }
+    return {**programs("pic32"), "/mpota/wifia": encode(1, {"ssid": b"any"})}
 
 
 def volume(flash: SimFlash) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from host.output import want_own
+
 OUT = click.Path(file_okay=False, path_type=Path)
 CONTROL = "ctrl_packet.bin"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -59,6 +61,7 @@ def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Pat
 
     from host import show
     from host.vendor.sifli import packer
+    from host.vendor.sifli.inspector import explain
 
     if len(images) % 3 or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3):
         raise click.UsageError("images come as FILE FLAGS ID, three words each")
@@ -76,13 +79,15 @@ def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Pat
     rows = [images[i : i + 3] for i in range(0, len(images), 3)]
     found = [packer.Given(Path(p).stem, _read(p), int(flags), int(id)) for p, flags, id in rows]
     files = packer.pack(found, options)
+    inputs = [Path(row[0]) for row in rows] + [key, sigkey]
+    want_own([out / name for name in files], "file of an earlier upgrade", lambda data: bool(explain(data)), inputs)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (out / name).write_bytes(data)
     if as_json:
         return show.facts({"files": {str(out / name): len(data) for name, data in files.items()}})
     for name, data in files.items():
-        show.out.print(f"{out / name}  {len(data):,} bytes")
+        show.say(f"{out / name}  {len(data):,} bytes")
 
 
 def _read(path: str) -> bytes:
@@ -115,7 +120,7 @@ def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: 
         said = play.push(upgrade, choice, play.Way(port, ble, given["baud"]), show.note, step)
     if as_json:
         return show.facts(said.facts())
-    show.out.print(said.sentence())
+    show.say(said.sentence())
 
 
 COMMANDS: dict[str, click.Command] = {"pack": pack, "push": push}

@@ -19,12 +19,12 @@ from device.store.flash import Region
 from device.store.pair import encode
 from host.sim.flash import SimFlash
 from host.sim.machine import Started
+from host.vendor import programs
 from host.vendor.sifli import workshop
 from host.vendor.sifli.packer import pad
 from host.vendor.sifli.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[3]
-BOARD = Path(__file__).parent / "board"
 KEYS = Path("build/keys")
 KIB = 1024
 BASE = 0x10000000
@@ -91,14 +91,8 @@ def make(flash: SimFlash, firmware: bytes, keys: workshop.Keys | None = None) ->
 
 def files() -> dict[str, bytes]:
     """The wiring, both programs, the map, and the name of a Wi-Fi."""
-    boot = (ROOT / "boot.py").read_text()
-    shipped = "from device.board import Board\n"
-    if boot.count(shipped) != 1:
-        raise ValueError("boot.py does not import the shipped Board once")
-    found = {"/" + path.name: path.read_bytes() for path in sorted(BOARD.glob("*.py"))}
     return {
-        **found,
-        "/boot.py": boot.replace(shipped, "from wiring import Board\n").encode(),
+        **programs("sifli"),
         "/memory_map.json": json.dumps(PLACES).encode(),
         "/mpota/wifia": encode(1, {"ssid": b"any"}),
     }

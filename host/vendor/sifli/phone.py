@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from device.errors import Corrupt
 from device.layout.sifli import messages as m
 from device.layout.sifli import wire
 
@@ -172,8 +173,11 @@ class Phone:
     # What the chip says.
 
     def feed(self, message: bytes) -> None:
-        """Take one whole message."""
-        id, fields, _ = m.decode(message)
+        """Take one whole message; Corrupt where it is none, or says what cannot be."""
+        try:
+            id, fields, _ = m.decode(message)
+        except Corrupt as e:
+            raise Corrupt(e.code, f"the chip does not speak this protocol: {e}") from None
         call = self.CALLS.get(id)
         if call and self.phase not in ("link", "failed", "done"):
             call(self, *fields)
@@ -213,9 +217,17 @@ class Phone:
         """Where the chip is: images before that one are there."""
         ids = [one.id for one in self.images]
         self.image = ids.index(image) if image in ids else len(ids)
-        self.sent = packets
+        self.sent = self._possible(packets) if image in ids else 0
         self.every = every or self.every
         self.resumed = True
+
+    def _possible(self, packets: int) -> int:
+        """How many packets of this image the chip says it has."""
+        if packets > self._total():
+            raise Corrupt(
+                "packets", f"the chip says that it has {packets} packets of {self._total()}; --restart forgets them"
+            )
+        return packets
 
     def _agreed(self, result: int, boots: int, answer: bytes) -> None:
         if result == UNEXPECTED:
@@ -276,7 +288,7 @@ class Phone:
         if result:
             return self._again(WORDS.get(result, str(result)), result)
         self.every = every or self.every
-        self.sent = self.acked = index
+        self.sent = self.acked = self._possible(index)
         self._go_on()
 
     def _checked(self, result: int, every: int, index: int) -> None:

@@ -51,8 +51,9 @@ async def drive(
             await _talk(phone, air, step)
         except (OSError, EOFError, TimeoutError, LookupError) as e:
             note(f"the link was lost: {e}")
-        await air.disconnect()
-        phone.lost()
+        finally:
+            await air.disconnect()
+            phone.lost()
         if phone.phase not in ("done", "failed"):
             await asyncio.sleep(again_s)
 
