@@ -2,13 +2,24 @@
 
 import pytest
 
-import host
-from tests.suite import boards, deadlines, leftovers, losses, plans, reruns
+import host  # noqa: F401
+from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--coverage", action="store_true", help="measure how much of device/ the tests run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     watch = leftovers.watch()
-    last = deadlines.Deadlines(watch.end)
-    for plugin in (last, losses.Losses(config), reruns.Reruns(), watch, boards.Boards()):
+    loss = losses.Losses(config)
+    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards()]
+    if config.getoption("--coverage"):
+        plugins.append(covered.Covered(config, loss.whole))
+    for plugin in plugins:
         config.pluginmanager.register(plugin)
-    host.delta.plan = plans.Plans().plan
+    # Imports device code, which is measured from here on.
+    from host import delta
+    from tests.suite import plans
+
+    delta.plan = plans.Plans().plan

@@ -98,6 +98,14 @@ def test_the_unix_run_notices_files_and_tests_that_are_gone(monkeypatch):
     assert "SHARED_TESTS: found" in run_unix.losses(SHARED, int(census.SHARED_TESTS * 0.95))[0]
 
 
+def pytest_with_tests(folder, *options):
+    """Everything under a folder that has a `tests` of its own, while ours holds the plugins."""
+    command = [sys.executable, "-c", "import sys, tests.suite, pytest; sys.exit(pytest.main(sys.argv[1:]))"]
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([*command, *options], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+
+
 WHOLE = """
 import pytest
 @pytest.mark.parametrize("n", range(%d))
@@ -120,14 +128,55 @@ def test_a_run_of_the_whole_suite_counts_and_a_run_of_a_part_does_not(tmp_path, 
         "    census.TESTS, census.FILES = 20, 1\n"
         "    config.pluginmanager.register(losses.Losses(config))\n"
     )
-    # pytest puts the folder of a conftest.py first on the path, where `tests` is another one.
-    command = [sys.executable, "-c", "import sys, tests.suite, pytest; sys.exit(pytest.main(sys.argv[1:]))"]
-    options = ("-q", "-p", "no:cacheprovider", *options)
-    done = subprocess.run(
-        [*command, *options], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60
+    done = pytest_with_tests(tmp_path, *options)
+    assert done.returncode == status, done.stdout
+    assert (f"LOST TESTS: TESTS: found {count}" in done.stdout) == bool(status)
+
+
+def unix(*words):
+    command = [sys.executable, "tests/run_unix.py", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_unix_run_takes_the_words_of_pytest():
+    one = "test_file_is_read_from_the_start"
+    status, said = unix(f"tests/test_link_file.py::{one}", "tests/host/test_cli.py")
+    assert status == 0 and said.endswith("\n1 passed, 0 failed\n") and "test_cli" not in said
+    assert unix("tests/test_link_file.py", "-k", one)[1].endswith("\n1 passed, 0 failed\n")
+    assert unix("tests/host/test_cli.py") == (0, "CPython alone runs tests/host/test_cli.py\n")
+    status, said = unix("tests/test_link_file.py::test_nothing_of_this_name")
+    assert status == 1 and "no test_* function" in said
+    status, said = unix("tests/test_nothing.py")
+    assert status == 2 and "no such file" in said
+
+
+# Coverage.
+
+
+@pytest.mark.parametrize("least,status", [(30, 0), (31, 1)])
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one", "workers"])
+def test_too_little_coverage_fails_a_run(tmp_path, least, status, options):
+    """Of ten lines the shared test runs three; what another test runs is not counted."""
+    for name in ("device", "shared", "own"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "device" / "__init__.py").touch()
+    (tmp_path / "device" / "it.py").write_text("def f(x):\n    if x:\n" + "        x = 1\n" * 7 + "    return x\n")
+    (tmp_path / "shared" / "test_it.py").write_text("from device import it\ndef test_it(): it.f(0)\n")
+    (tmp_path / "own" / "test_cut.py").write_text("from device import it\ndef test_cut(): it.f(1)\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nfrom tests.suite import covered\ncovered.MEASURED = ('shared/test_*.py',)\n"
+        "def pytest_configure(config):\n"
+        f"    it = covered.Covered(config, lambda: True, Path({str(tmp_path)!r}), {least})\n"
+        "    config.pluginmanager.register(it)\n"
     )
-    assert done.returncode == status, done.stdout.decode()
-    assert (b"LOST TESTS: TESTS: found %d" % count in done.stdout) == bool(status)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stdout
+    assert f"device/ is covered to 30.0 %, wanted {least} %" in done.stdout
+    assert ("TOO LITTLE COVERAGE" in done.stdout) == bool(status)
 
 
 # Deadlines.

@@ -8,7 +8,7 @@ that removes the tests, with the reason. `.venv/bin/python -m pytest --collect-o
 from math import ceil, floor
 
 # What pytest collects under tests/, each parameter by itself, and the files tests/**/test_*.py.
-TESTS = 1943
+TESTS = 1948
 FILES = 89
 # What the MicroPython unix port runs: the functions of tests/test_*.py, and these files.
 SHARED_TESTS = 730
@@ -16,9 +16,11 @@ SHARED_FILES = 41
 # Python sources that tests/host/test_rules.py reads.
 DEVICE_SOURCES = 99
 HOST_SOURCES = 156
-TEST_SOURCES = 130
+TEST_SOURCES = 131
 # Error codes that device/ raises; each is named in a test.
 ERROR_CODES = 61
+# Percent of the lines of device/ that `make test` runs on CPython, less one.
+COVERAGE = 92.3
 
 
 def least(name):
