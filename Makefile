@@ -17,11 +17,14 @@ help:
 demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute; LAYOUT=... for others
 	@$(BIN)/python -m host.demo $(filter-out esp32,$(LAYOUT))
 
-test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port
+# A file of tests stays in one process; more processes than four only take memory.
+WHOLE := -n auto --maxprocesses 4 --dist loadfile --coverage
+
+test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/test_frame.py -k WORD" for some
 	@echo "tests on CPython:"
-	@$(BIN)/python -m pytest -q; one=$$?; \
+	@$(BIN)/python -m pytest -q $(or $(ONLY),$(WHOLE)); one=$$?; \
 	echo "shared tests on the MicroPython unix port:"; \
-	$(BIN)/python tests/run_unix.py && exit $$one
+	$(BIN)/python tests/run_unix.py $(ONLY) && exit $$one
 
 check: .venv/.ready ## ruff and mypy; writes nothing
 	@$(BIN)/ruff check --quiet .

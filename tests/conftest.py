@@ -1,3 +1,25 @@
-"""Puts MicroPython's stand-ins on CPython's path before any test module imports device code."""
+"""Puts MicroPython's stand-ins on CPython's path before any test module imports device code; registers the plugins."""
+
+import pytest
 
 import host  # noqa: F401
+from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--coverage", action="store_true", help="measure how much of device/ the tests run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watch = leftovers.watch()
+    loss = losses.Losses(config)
+    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards()]
+    if config.getoption("--coverage"):
+        plugins.append(covered.Covered(config, loss.whole))
+    for plugin in plugins:
+        config.pluginmanager.register(plugin)
+    # Imports device code, which is measured from here on.
+    from host import delta
+    from tests.suite import plans
+
+    delta.plan = plans.Plans().plan

@@ -20,9 +20,6 @@ from host.sim.cut.hostile import make_keys
 from host.vendor.esp32.life import image
 from tests.trees import archive
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 PRODUCT = "lamp"
 PATIENCE_S = 30.0
 GOOD = b"def step():\n    pass\ndef health():\n    return True\n"

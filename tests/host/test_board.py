@@ -17,9 +17,6 @@ from host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
 from host.sim.tables import TABLES
 from tests import image_maker
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 OLD, NEW = image_maker.image(body=b"old " * 16), image_maker.image(body=b"new " * 16)
 SLOT = {"ota_0": 0x10000, "ota_1": 0x190000}
 

@@ -23,9 +23,6 @@ from host.sim.tables import TABLES
 from tests import image_maker
 from tests.host.command import call
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 COMMANDS = "keygen pack inspect verify serve push status confirm rollback board cut flash".split()
 
 

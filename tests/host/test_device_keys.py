@@ -14,9 +14,6 @@ from host.repl import open_board
 from host.sim.board import VirtualBoard, create, mpota_files
 from tests import image_maker
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 OLD = image_maker.image(body=b"old " * 16)
 BODY = random.Random(1).randbytes(30000).hex().encode()
 LAMP = ("--product", "lamp", "--version", "1.2.3")

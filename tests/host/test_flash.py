@@ -20,9 +20,6 @@ from host.push.bench import micropython
 from host.sim.board import VirtualBoard, create, native_arch
 from tests import image_maker
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 KEY = bytes(range(256)) + bytes(128)
 WISHES = {"settings": {"product": "lamp", "manifest": "http://127.0.0.1:1/manifest.json"}, "keys": {"release": KEY}}
 

@@ -19,9 +19,6 @@ from host.push.errors import PushError
 from host.push.line import open_pair
 from host.push.serial import STOP, FdWire, Report, Sender, free, speak, stop
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 PACKAGE = random.Random(7).randbytes(60_000)
 
 

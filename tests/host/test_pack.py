@@ -17,9 +17,6 @@ from host.vendor import prepare
 from tests import image_maker
 from tests.host.command import call
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 WORDS = [b"update", b" of the ", b"board", b"\0\0\0\0", b"%d bytes", b"\x36\x41\0", b"\x1d\xf0", b"\xe5\x12"]
 
 

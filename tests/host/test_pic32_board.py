@@ -15,8 +15,6 @@ from host.sim.board import VirtualBoard, create_for, mpota_files
 from host.vendor.pic32 import demo, machine
 from tests.host.command import call
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -24,8 +24,6 @@ from host.sim.board import VirtualBoard, create_for, mpota_files
 from host.vendor.pic32 import demo, hexfile, machine, packer
 from tests.host.test_pic32_https import DONE, B, pem, serve
 
-# Real processes and a real broker can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
 TOPIC = "lamps/ota"
 
 

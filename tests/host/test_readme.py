@@ -12,9 +12,6 @@ from host import cli, keys
 from host.sim.board import VirtualBoard, create, mpota_files, real_firmware
 from host.vendor import prepare
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 MARK = "<!-- a test runs these -->\n```console\n"

@@ -17,9 +17,6 @@ from host.sim.flash import SimFlash
 from host.vendor.sifli import bench, demo, machine, play, workshop
 from tests.host.command import call
 
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
-
 OLD, NEW = workshop.program(20000, 1), workshop.program(24000, 2)
 RES = workshop.program(60000, 3)
 

@@ -1,11 +1,6 @@
 """The short form of the run with real processes: a board killed in real updates, over a socket and over a pty."""
 
-import pytest
-
 from host.sim.cut import processes
-
-# Real processes behind a pty can lose a race on a busy machine.
-pytestmark = pytest.mark.flaky(reruns=1)
 
 
 def test_a_board_that_is_killed_completes_every_update():

@@ -1,0 +1,1 @@
+"""Plugins of pytest that make a run of the tests believable; `tests/conftest.py` registers them."""

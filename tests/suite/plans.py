@@ -1,0 +1,92 @@
+"""Plans of large deltas are kept in build/plans from one run to the next: the real pair takes ten seconds each time.
+
+A plan is found by the SHA-256 of both images, and its folder by that of the encoder's own sources, so a changed encoder
+never meets an old plan. `host.delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the
+encoder itself.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+
+from host import delta
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "build" / "plans"
+# Old and new image together; what is smaller is planned faster than it is looked up in words.
+LARGE = 1 << 20
+# Everything of the project that takes part in planning.
+SOURCES = (
+    "host/__init__.py",
+    "host/delta.py",
+    "host/xtensa.py",
+    "device/*.py",
+    "device/pipe/*.py",
+    "host/sim/cpython/*.py",
+)
+
+fresh = delta.plan
+
+
+def sources() -> list[Path]:
+    return sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
+
+
+def encoder() -> str:
+    """Changes with anything that a plan depends on besides its images."""
+    digest = hashlib.sha256(f"{version('hdiffpatch')} {zlib.ZLIB_RUNTIME_VERSION} {sys.version}".encode())
+    for path in sources():
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+class Plans:
+    """`host.delta.plan` with a memory."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self.folder = folder / encoder()
+
+    def plan(self, old: bytes, new: bytes, chunk: int, predict: bool = False) -> delta.Delta:
+        if len(old) + len(new) < LARGE:
+            return fresh(old, new, chunk, predict)
+        images = "-".join(hashlib.sha256(image).hexdigest() for image in (old, new))
+        path = self.folder / f"{images}-{chunk}-{int(predict)}"
+        known = load(path)
+        if known is None:
+            known = fresh(old, new, chunk, predict)
+            self.save(path, known)
+        return known
+
+    def save(self, path: Path, made: delta.Delta) -> None:
+        """Whole or not at all: another process may look for it. Plans of other encoders go."""
+        if not self.folder.is_dir():
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+            file.write(encode(made))
+        os.replace(file.name, path)
+
+
+def encode(made: delta.Delta) -> bytes:
+    """A digest, and a line of JSON with the chunks in hex."""
+    text = json.dumps([made.predicted, made.facts, [piece.hex() for piece in made.chunks]]).encode()
+    return hashlib.sha256(text).digest() + zlib.compress(text, 1)
+
+
+def load(path: Path) -> delta.Delta | None:
+    """None where there is none, or a damaged one."""
+    try:
+        data = path.read_bytes()
+        text = zlib.decompress(data[32:])
+    except (OSError, zlib.error):
+        return None
+    if hashlib.sha256(text).digest() != data[:32]:
+        return None
+    predicted, facts, chunks = json.loads(text)
+    return delta.Delta([bytes.fromhex(piece) for piece in chunks], predicted, facts)
