@@ -30,7 +30,7 @@ from host.sim.supervisor import (
     Side,
     load_side,
     lock,
-    port_command,
+    port_arguments,
     port_config,
     port_environment,
     save_side,
@@ -47,7 +47,7 @@ ARCHES = {0: "", 1: "x86", 2: "x64", 3: "armv6", 5: "armv7em", 10: "xtensawin", 
 
 def _port(heap: str, call: str, text: str) -> None:
     """Run one function of host/sim/port.py to its end."""
-    command = [part for part in port_command(heap, call, text) if part != "-i"]
+    command = [unix_port(), *(part for part in port_arguments(heap, call, text) if part != "-i")]
     done = subprocess.run(command, env=port_environment(), capture_output=True, text=True, timeout=120)
     # A port that raised says so on its standard error and has the exit status 1.
     if done.returncode:

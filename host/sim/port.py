@@ -120,11 +120,8 @@ def application(wire, config):
 
     names = __main__.__dict__
     if config["program"]:
-        if not config["repl"]:
-            run(wire, config["program"], names)
-        return
-    # A prompt that came back after a Ctrl-C has what boot.py had set up too.
-    if run(wire, "boot.py", names) and config["main"] and not config["repl"]:
+        run(wire, config["program"], names)
+    elif run(wire, "boot.py", names) and config["main"]:
         while config["behaviour"] == "hangs":
             time.sleep(1)
         run(wire, "main.py", names)
@@ -133,7 +130,11 @@ def application(wire, config):
 def start(text):
     """`text` is the supervisor's JSON; returns to the unix port's REPL."""
     config = json.loads(text)
-    wire = chip.Wire(bytes.fromhex(config["mark"]))
+    interrupts = chip.Interrupts(*map(int, sys.argv[1:])) if sys.argv[1:] else chip.NoInterrupts()
+    del sys.argv[1:]
+    wire = chip.Wire(bytes.fromhex(config["mark"]), interrupts)
+    wire.shield(SimFlash, "prog", "erase")
+    wire.shield(Blocks, "readblocks", "writeblocks", "ioctl")
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
@@ -144,9 +145,9 @@ def start(text):
     os.chdir("/")
     forget()
     sys.modules.update(modules)
-    chip.interruptible(True)
-    wire.say("up")
     try:
+        # A Ctrl-C that came while the chip started interrupts what starts now.
+        interrupts.release()
         application(wire, config)
     except KeyboardInterrupt:
         pass
