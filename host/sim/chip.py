@@ -24,8 +24,8 @@ WARM, TOO_HOT = 128, 255
 class Interrupts:
     """Holds a Ctrl-C back while Python does what is C on a chip, which no exception of an interrupt leaves halfway.
 
-    Shared with host/sim/interpreter.py, which sets the pending exception from outside and looks at HOLD before and
-    after. The VM raises it at a jump, so neither method may have one: no `if`, no loop, no `and`.
+    Shared with host/sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
+    The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`.
     """
 
     HOLD, ASKED, TOOK = 0, 1, 2
@@ -50,7 +50,7 @@ class Interrupts:
         due = self.had | (asked != self.shared[self.TOOK])
         self.shared[self.TOOK] = asked
         self.had = due & (depth != 0)
-        # All of the word or, by an empty slice, nothing: the thread may have set it already.
+        # All of the word or, by an empty slice, nothing: the handler may have set it already.
         n = len(self.none) * (due & (depth == 0))
         self.pending[:n] = self.exception[:n]
 
@@ -66,6 +66,7 @@ class NoInterrupts:
 
 
 def _held(interrupts, call):
+    """For any method."""
     hold, release = interrupts.hold, interrupts.release
 
     def method(*args):
@@ -78,12 +79,52 @@ def _held(interrupts, call):
     return method
 
 
+def _quick(interrupts, call, default):
+    """For a method of a file system's device: so few arguments and names that the VM needs no heap for the call."""
+    held = (interrupts.hold, interrupts.release, call)
+
+    def method(n, buf, off=default):
+        held[0]()
+        try:
+            return held[2](n, buf, off)
+        finally:
+            held[1]()
+
+    return method
+
+
+def _quick_ioctl(interrupts, call):
+    held = (interrupts.hold, interrupts.release, call)
+
+    def method(op, arg):
+        held[0]()
+        try:
+            return held[2](op, arg)
+        finally:
+            held[1]()
+
+    return method
+
+
+class Whole:
+    """A block device for a file system, whose calls no interrupt divides."""
+
+    def __init__(self, interrupts, device):
+        self.readblocks = _quick(interrupts, device.readblocks, 0)
+        self.writeblocks = _quick(interrupts, device.writeblocks, None)
+        self.ioctl = _quick_ioctl(interrupts, device.ioctl)
+
+
 class Wire:
     """Words to the supervisor inside the standard output, behind a mark that no program prints by chance."""
 
     def __init__(self, mark, interrupts=NoInterrupts()):  # noqa: B008
         self.mark = mark
         self.interrupts = interrupts
+
+    def whole(self, device):
+        """The block device as a file system shall have it."""
+        return Whole(self.interrupts, device)
 
     def shield(self, cls, *names):
         """From now on these methods of a class are done as a whole, as C is."""

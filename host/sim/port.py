@@ -133,15 +133,17 @@ def start(text):
     interrupts = chip.Interrupts(*map(int, sys.argv[1:])) if sys.argv[1:] else chip.NoInterrupts()
     del sys.argv[1:]
     wire = chip.Wire(bytes.fromhex(config["mark"]), interrupts)
-    wire.shield(SimFlash, "prog", "erase")
-    wire.shield(Blocks, "readblocks", "writeblocks", "ioctl")
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
     modules = chip.common(wire, config["cause"], config["behaviour"])
     modules.update(kind_of(config).modules(wire, flash, config))
+    device, kind = disk(flash, config)
     vfs.umount("/")
-    mount(*disk(flash, config), "/")
+    mount(device and wire.whole(device), kind, "/")
+    if config["volume"]:
+        # The program finds the raw flash in a module of its own.
+        wire.shield(SimFlash, "prog", "erase")
     os.chdir("/")
     forget()
     sys.modules.update(modules)
