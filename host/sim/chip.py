@@ -25,23 +25,27 @@ class Interrupts:
     """Holds a Ctrl-C back while Python does what is C on a chip, which no exception of an interrupt leaves halfway.
 
     Shared with host/sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
-    The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`.
+    The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`. Nor do they
+    allocate: what a program imports would come to lie between the remains of its own reading.
     """
 
     HOLD, ASKED, TOOK = 0, 1, 2
 
     def __init__(self, shared, pending, exception):
-        size = struct.calcsize("P")
+        # A pointer's low half, in the order of bytes that this machine has, is read without the heap.
+        word = {"at": uctypes.UINT64 if struct.calcsize("P") == 8 else uctypes.UINT32, "low": uctypes.UINT32}
         self.shared = uctypes.bytearray_at(shared, 3)
-        self.pending = uctypes.bytearray_at(pending, size)
-        self.none = bytes(size)
-        self.exception = exception.to_bytes(size, sys.byteorder)
+        self.pending = uctypes.struct(pending, word)
+        self.exception = exception
         self.had = False
+        # Where a hold's end writes: nowhere, or to the pending exception, which the handler may have set already.
+        self.nowhere = bytearray(8)
+        self.places = uctypes.struct(uctypes.addressof(self.nowhere), word), self.pending
 
     def hold(self):
         self.shared[self.HOLD] += 1
-        self.had |= self.pending != self.none
-        self.pending[:] = self.none
+        self.had |= self.pending.low != 0
+        self.pending.at = 0
 
     def release(self):
         depth = self.shared[self.HOLD] - 1
@@ -50,9 +54,7 @@ class Interrupts:
         due = self.had | (asked != self.shared[self.TOOK])
         self.shared[self.TOOK] = asked
         self.had = due & (depth != 0)
-        # All of the word or, by an empty slice, nothing: the handler may have set it already.
-        n = len(self.none) * (due & (depth == 0))
-        self.pending[:n] = self.exception[:n]
+        self.places[due & (depth == 0)].at = self.exception
 
 
 class NoInterrupts:
