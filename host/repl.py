@@ -8,6 +8,7 @@ Whatever goes wrong on the way is a LinkError of one sentence, with the last lin
 import contextlib
 import io
 import json
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 
 from device import errors
 from device.errors import LinkError, OtaError
+from host.push.errors import PushError
+from host.push.serial import SerialWire, Timed, free
 
 
 class Repl(Protocol):
@@ -46,20 +49,23 @@ def raised(traceback: str) -> OtaError:
     return LinkError("board", f"the board says: {last}")
 
 
-# Seconds that one read of the port waits; on a pty mpremote would wait for ever otherwise.
-SILENCE_S = 1
 TRIES = 4
-# Seconds without a byte after which a board has said all it had to say.
-QUIET_S = 0.06
+# Seconds for the way to the prompt, for one piece of code, and to give the application back.
+CONNECT_S, RUN_S, LEAVE_S = 20.0, 60.0, 10.0
+# Seconds without a byte after which a board has said all it had to say; one that prints without end is not heard out.
+QUIET_S, HUSH_S = 0.06, 1.0
 # What MicroPython says when a soft reset has begun; a Ctrl-C before it would be lost.
 REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
+# What a tool and its port raise; mpremote unpacks two bytes that may not have come.
+TROUBLE = (OSError, struct.error)
 
 
 def hush(tool: Any) -> None:
     """Drop what a board that was in the middle of a restart still says, which would be taken for an answer."""
+    end = time.monotonic() + HUSH_S
     time.sleep(QUIET_S)
-    while tool.serial.in_waiting:
+    while tool.serial.in_waiting and time.monotonic() < end:
         tool.serial.read(tool.serial.in_waiting)
         time.sleep(QUIET_S)
     # Both tools read the prompt before they send code, so there has to be a fresh one.
@@ -76,7 +82,8 @@ class Mpremote:
         from mpremote.transport import TransportError
         from mpremote.transport_serial import SerialTransport
 
-        self.transport = SerialTransport(port, timeout=SILENCE_S)
+        self.transport = SerialTransport(port)
+        self.line = self.transport.serial = Timed(self.transport.serial, CONNECT_S)
         self.gone = False
         for tries in range(TRIES):
             try:
@@ -89,28 +96,37 @@ class Mpremote:
                 if tries == TRIES - 1:
                     self.transport.close()
                     raise
+            except TROUBLE:
+                self.transport.close()
+                raise
 
     def run(self, code: str) -> bytes:
         from mpremote.transport import TransportExecError
 
+        self.line.allow(RUN_S)
         try:
             return bytes(self.transport.exec(code))
         except TransportExecError as e:
             raise raised(e.error_output) from e
 
     def restart(self) -> None:
+        self.line.allow(CONNECT_S)
         self.transport.enter_raw_repl(soft_reset=True)
 
     def reset(self) -> None:
+        self.line.allow(RUN_S)
         self.transport.exec_raw_no_follow(RESET)
         self.gone = True
 
     def close(self) -> None:
-        if not self.gone:
-            self.transport.exit_raw_repl()
-            self.transport.serial.write(b"\x04")
-            self.transport.read_until(1, REBOOT, timeout=SILENCE_S)
-        self.transport.close()
+        self.line.allow(LEAVE_S)
+        try:
+            if not self.gone:
+                self.transport.exit_raw_repl()
+                self.line.write(b"\x04")
+                self.transport.read_until(1, REBOOT, timeout=1)
+        finally:
+            self.transport.close()
 
 
 class Ampy:
@@ -122,31 +138,43 @@ class Ampy:
         from ampy.pyboard import Pyboard
 
         self.board = Pyboard(port)
-        self.board.enter_raw_repl()
-        hush(self.board)
+        self.line = self.board.serial = Timed(self.board.serial, CONNECT_S)
         self.gone = False
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.board.enter_raw_repl()
+            hush(self.board)
+        except BaseException:
+            self.board.close()
+            raise
 
     def run(self, code: str) -> bytes:
         from ampy.pyboard import PyboardError
 
+        self.line.allow(RUN_S)
         try:
             return bytes(self.board.exec_(code))
         except PyboardError as e:
             raise raised(e.args[2].decode(errors="replace") if len(e.args) > 2 else str(e)) from e
 
     def restart(self) -> None:
+        self.line.allow(CONNECT_S)
         self.board.enter_raw_repl()
 
     def reset(self) -> None:
+        self.line.allow(RUN_S)
         self.board.exec_raw_no_follow(RESET)
         self.gone = True
 
     def close(self) -> None:
-        if not self.gone:
-            self.board.exit_raw_repl()
-            self.board.serial.write(b"\x04")
-            self.board.read_until(1, REBOOT, timeout=SILENCE_S)
-        self.board.close()
+        self.line.allow(LEAVE_S)
+        try:
+            if not self.gone:
+                self.board.exit_raw_repl()
+                self.line.write(b"\x04")
+                self.board.read_until(1, REBOOT, timeout=1)
+        finally:
+            self.board.close()
 
 
 TOOLS: dict[str, Callable[[str], Mpremote | Ampy]] = {"mpremote": Mpremote, "ampy": Ampy}
@@ -155,13 +183,12 @@ TOOLS: dict[str, Callable[[str], Mpremote | Ampy]] = {"mpremote": Mpremote, "amp
 def _connect(port: str, tool: str) -> Mpremote | Ampy:
     from ampy.pyboard import PyboardError
     from mpremote.transport import TransportError
-    from serial import SerialException
 
     try:
         # A host that was killed in the middle of a push leaves a console to which Ctrl-C is data.
         _free(port)
         return TOOLS[tool](port)
-    except (TransportError, PyboardError, SerialException, OSError) as e:
+    except (TransportError, PyboardError, *TROUBLE) as e:
         raise LinkError(
             "port", f"no MicroPython prompt at {port} ({e}); is it the board's port, and does no other program hold it?"
         ) from e
@@ -170,9 +197,6 @@ def _connect(port: str, tool: str) -> Mpremote | Ampy:
 def _free(port: str) -> None:
     """End the session that an earlier push left behind."""
     import serial
-
-    from host.push.errors import PushError
-    from host.push.serial import SerialWire, free
 
     with contextlib.suppress(PushError), serial.Serial(port, 115200, write_timeout=10) as line:
         free(SerialWire(line))
@@ -183,13 +207,12 @@ def open_board(port: str, tool: str = "mpremote") -> Iterator[Mpremote | Ampy]:
     """The board at `port`, interrupted; its application starts again at the end."""
     from ampy.pyboard import PyboardError
     from mpremote.transport import TransportError
-    from serial import SerialException
 
     repl = _connect(port, tool)
     try:
         yield repl
         repl.close()
-    except (TransportError, PyboardError, SerialException, OSError) as e:
+    except (TransportError, PyboardError, *TROUBLE) as e:
         raise LinkError("port", f"the board at {port} stopped answering ({e}); plug it in again and repeat") from e
     except BaseException:
         _leave(repl)
@@ -204,13 +227,25 @@ def _leave(repl: Mpremote | Ampy) -> None:
         raise LinkError("port", f"the board stopped answering ({e}); plug it in again and repeat") from e
 
 
+# The answer goes out in one piece between two characters of its own: what a thread prints stands before or behind it.
+FIRST, LAST = "\x1e", "\x1f"
+FENCED = """
+from builtins import print as say
+def print(*words):
+ say('\\x1e' + ' '.join([str(word) for word in words]) + '\\x1f')
+%s
+del print
+"""
+
+
 def ask(repl: Repl, code: str) -> Any:
-    """Run code that prints one JSON value in its last line; return the value."""
-    out = repl.run(code).decode(errors="replace").strip()
+    """Run code that prints one JSON value as a text; return the value."""
+    out = repl.run(FENCED % code).decode(errors="replace")
+    answer = out.rpartition(FIRST)[2].partition(LAST)[0].strip()
     try:
-        return json.loads(out.splitlines()[-1])
+        return json.loads(answer.splitlines()[-1])
     except (ValueError, IndexError) as e:
-        raise LinkError("board", f"the board answered {out[-80:]!r}, wanted JSON") from e
+        raise LinkError("board", f"the board answered {out.strip()[-80:]!r}, wanted JSON") from e
 
 
 def put(repl: Mpremote | Ampy, path: str, data: bytes) -> None:

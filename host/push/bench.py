@@ -117,7 +117,8 @@ def _enter_raw_repl(fd: int) -> None:
     wire = FdWire(fd)
     for key in (b"\r\x03", b"\x01"):
         wire.write(key)
-        while wire.read(0.3):
+        end = time.monotonic() + 5
+        while wire.read(0.3) and time.monotonic() < end:
             pass
 
 

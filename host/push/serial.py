@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from serial import SerialException
+
 from device.link import frame, serial
 from host.push.errors import PushError
 
@@ -27,6 +29,12 @@ STOP = bytes(frame.encode(serial._ABORT, 0, 0))
 # A board that is silent after it waits for the rest of a frame, which is at most 4096 bytes.
 WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
 FILL = (bytes(1024) + STOP,) * 5
+# Seconds of listening after each of these, for a board that prints without a pause; a pause ends it sooner.
+LISTEN_S, PAUSE_S = 1.5, 0.3
+# Seconds that one read of the port waits, and that a board may take no bytes.
+READ_S, WRITE_S = 1, 10
+# Seconds to reach the prompt and run the snippet, and to leave it.
+START_S, LEAVE_S = 20, 5
 
 OTHER = "is it mpota that speaks there, and of this version? `flash` puts this one on the board"
 
@@ -53,6 +61,8 @@ class Sender:
         self.report: Report | None = None
         self.finished = False
         self.frames_seen = 0
+        # Frames that tell of progress; a board that only repeats its question makes none.
+        self.moves = 0
         self._frames = frame.Frames(bytearray(65536))
         self._tail = bytearray()
         self._out: deque[bytes] = deque()
@@ -60,7 +70,7 @@ class Sender:
         self._next = self._acked = 0
         self._size = 0
         self._window = 0
-        self._heard = -1
+        self._pulled = -1
         self._answers: dict[int, Callable[[int, int, bytes], None]] = {
             serial._PULL: self._on_pull,
             serial._ACK: self._on_ack,
@@ -127,7 +137,8 @@ class Sender:
             if not (self._size and self._window):
                 seen = f"{self._size} bytes a frame and {self._window} frames at once"
                 raise PushError("frame", f"the board asks for {seen}, wanted 1 or more of both: {OTHER}")
-        self._run = run
+        self.moves += off != self._pulled
+        self._run, self._pulled = run, off
         # A board that asks twice gets one answer, or the answers pile up before a slow line.
         self._out = deque(out for out in self._out if out[2] not in (serial._OFFER, serial._NONE))
         if self.package is None or off > len(self.package):
@@ -139,15 +150,18 @@ class Sender:
     def _on_ack(self, run: int, off: int, payload: bytes) -> None:
         if run == self._run and self._acked < off <= self._next:
             self._acked = off
+            self.moves += 1
             if self.on_progress and self.package is not None:
                 self.on_progress(off, len(self.package))
 
     def _on_report(self, run: int, off: int, payload: bytes) -> None:
         code, _, text = payload.decode("utf-8", "replace").partition("\n")
+        self.moves += self.report != Report(code, text)
         self.report = Report(code, text)
         self._say(serial._HEARD, run, off)
 
     def _on_update(self, run: int, off: int, payload: bytes) -> None:
+        self.moves += 1
         if self.on_update:
             self.on_update(off, _fields("PROGRESS", "<I", payload)[0])
 
@@ -191,9 +205,10 @@ class FdWire:
         return data
 
     def write(self, data: bytes) -> None:
+        end = time.monotonic() + WRITE_S
         try:
             while data:
-                if not select.select([], [self.fd], [], 10)[1]:
+                if not select.select([], [self.fd], [], max(0.0, end - time.monotonic()))[1]:
                     raise PushError("port", "the board takes no bytes: is another program on its port?")
                 data = data[os.write(self.fd, data) :]
         except OSError as e:
@@ -221,21 +236,71 @@ class SerialWire:
             raise PushError("port", f"the port does not write: {e}") from e
 
 
+class TooLong(SerialException):
+    """The time for what was done at the port is over."""
+
+
+class Timed:
+    """A pyserial port with an end: its calls fail when the time that `allow` gave is over.
+
+    mpremote and ampy wait as long as bytes come, and on a pty for a first one that never comes; each of their loops
+    calls the port, and so ends.
+    """
+
+    def __init__(self, port: Any, seconds: float) -> None:
+        port.timeout, port.write_timeout = READ_S, WRITE_S
+        vars(self).update(_port=port, _end=0.0, _seconds=0.0)
+        self.allow(seconds)
+
+    def allow(self, seconds: float) -> None:
+        """From now on."""
+        vars(self).update(_end=time.monotonic() + seconds, _seconds=seconds)
+
+    def _check(self) -> None:
+        if time.monotonic() > self._end:
+            raise TooLong(f"the board was not done in {self._seconds:.0f} s: reset it, or stop what it prints")
+
+    def read(self, n: int = 1) -> bytes:
+        self._check()
+        data: bytes = self._port.read(n)
+        return data
+
+    def write(self, data: bytes) -> int | None:
+        self._check()
+        n: int | None = self._port.write(data)
+        return n
+
+    def inWaiting(self) -> int:
+        self._check()
+        n: int = self._port.in_waiting
+        return n
+
+    in_waiting = property(inWaiting)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._port, name, value)
+
+
 def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0) -> Report | None:
-    """Serve until the board says goodbye; return its last report. Silence for `patience_s` is an error."""
-    heard = time.monotonic()
+    """Serve until the board says goodbye; return its last report. No progress for `patience_s` is an error."""
+    moved, moves, heard = time.monotonic(), sender.moves, False
     while not sender.finished:
         while (out := sender.take()) is not None:
             wire.write(out)
         data = wire.read(probe_s)
-        if data:
-            heard = time.monotonic()
-            sender.feed(data)
-        elif sender.text.endswith("\x04>"):
+        sender.feed(data)
+        if sender.moves != moves:
+            moved, moves, heard = time.monotonic(), sender.moves, False
+        elif time.monotonic() - moved > patience_s:
+            did = "came no further" if heard else "said nothing"
+            raise PushError("silent", f"the board {did} for {patience_s:.0f} s; push again to resume")
+        heard = heard or bool(data)
+        if not data and sender.text.endswith("\x04>"):
             raise PushError("board", f"the board's program ended: {_last_line(sender.text)}")
-        elif time.monotonic() - heard > patience_s:
-            raise PushError("silent", f"the board said nothing for {patience_s:.0f} s; push again to resume")
-        else:
+        if not data:
             sender.probe()
     while (out := sender.take()) is not None:
         wire.write(out)
@@ -261,8 +326,11 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
     except (TransportError, OSError) as e:
         raise PushError("port", f"cannot open {port} ({e}); is the board plugged in, and is it that port?") from e
     try:
-        wire = SerialWire(board.serial)
+        board.serial = Timed(board.serial, START_S)
+        # A session has an end of its own.
+        wire = SerialWire(board.serial._port)
         free(wire)
+        board.serial.allow(START_S)
         _start(board, snippet)
         try:
             report = speak(wire, sender)
@@ -287,7 +355,8 @@ def free(wire: Wire) -> None:
     sender = Sender(None)
     for data in (WAKE, *FILL):
         wire.write(data)
-        while came := wire.read(0.3):
+        end = time.monotonic() + LISTEN_S
+        while time.monotonic() < end and (came := wire.read(PAUSE_S)):
             sender.feed(came)
             while (out := sender.take()) is not None:
                 wire.write(out)
@@ -320,6 +389,7 @@ def _leave(board: Any) -> None:
     from mpremote.transport import TransportError
 
     with contextlib.suppress(TransportError, OSError):
+        board.serial.allow(LEAVE_S)
         board.serial.timeout = 0.1
         board.read_until(1, b"\x04>", timeout=2)
         board.exit_raw_repl()

@@ -31,7 +31,7 @@ from host.sim.supervisor import (
     Side,
     load_side,
     lock,
-    port_command,
+    port_arguments,
     port_config,
     port_environment,
     save_side,
@@ -42,13 +42,15 @@ from host.sim.supervisor import (
 from host.sim.tables import TABLES
 
 Event = dict[str, Any]
+# Seconds that a board may take to switch off; one that takes longer is killed.
+END_S = 10.0
 # The architectures in sys.implementation._mpy (py/persistentcode.h) that the unix port's wheels have.
 ARCHES = {0: "", 1: "x86", 2: "x64", 3: "armv6", 5: "armv7em", 10: "xtensawin", 11: "rv32imc"}
 
 
 def _port(heap: str, call: str, text: str) -> None:
     """Run one function of host/sim/port.py to its end."""
-    command = [part for part in port_command(heap, call, text) if part != "-i"]
+    command = [unix_port(), *(part for part in port_arguments(heap, call, text) if part != "-i")]
     done = subprocess.run(command, env=port_environment(), capture_output=True, text=True, timeout=120)
     # A port that raised says so on its standard error and has the exit status 1.
     if done.returncode:
@@ -239,7 +241,11 @@ class VirtualBoard:
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
-        self.port = str(self.wait("ready", timeout)["port"])
+        try:
+            self.port = str(self.wait("ready", timeout)["port"])
+        except BaseException:
+            self.kill()
+            raise
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout
@@ -277,11 +283,15 @@ class VirtualBoard:
 
     def _end(self, number: signal.Signals) -> None:
         if self._process:
-            self._process.send_signal(number)
-            self._process.wait(10)
-            assert self._process.stdin
-            self._process.stdin.close()
-        self._process = None
+            process, self._process = self._process, None
+            process.send_signal(number)
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdin
+            process.stdin.close()
 
     def run(self, code: str) -> str:
         """Interrupt what runs, run code in the raw REPL without a soft reset, return what it printed."""

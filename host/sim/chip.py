@@ -5,49 +5,150 @@ an abort) is said on the wire, and then nothing more runs here: the supervisor e
 """
 
 import socket
+import struct
 import sys
-import termios
 import time
 
 import machine
 import micropython
+import uctypes
 
 from device.layout.esp32 import loader, table
 from host.sim import esp_idf
-
-# Index of the local flags in what tcgetattr returns; ISIG lets Ctrl-C interrupt (1 on Linux, 0x80 on macOS).
-LFLAG = 3
-ISIG = 0x80 if sys.platform == "darwin" else 1
 
 JOIN_MS = 100
 # raw_temperature() in Fahrenheit: a chip at work, and one that nobody should call healthy.
 WARM, TOO_HOT = 128, 255
 
 
+class Interrupts:
+    """Holds a Ctrl-C back while Python does what is C on a chip, which no exception of an interrupt leaves halfway.
+
+    Shared with host/sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
+    The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`. Nor do they
+    allocate: what a program imports would come to lie between the remains of its own reading.
+    """
+
+    HOLD, ASKED, TOOK = 0, 1, 2
+
+    def __init__(self, shared, pending, exception):
+        # A pointer's low half, in the order of bytes that this machine has, is read without the heap.
+        word = {"at": uctypes.UINT64 if struct.calcsize("P") == 8 else uctypes.UINT32, "low": uctypes.UINT32}
+        self.shared = uctypes.bytearray_at(shared, 3)
+        self.pending = uctypes.struct(pending, word)
+        self.exception = exception
+        self.had = False
+        # Where a hold's end writes: nowhere, or to the pending exception, which the handler may have set already.
+        self.nowhere = bytearray(8)
+        self.places = uctypes.struct(uctypes.addressof(self.nowhere), word), self.pending
+
+    def hold(self):
+        self.shared[self.HOLD] += 1
+        self.had |= self.pending.low != 0
+        self.pending.at = 0
+
+    def release(self):
+        depth = self.shared[self.HOLD] - 1
+        self.shared[self.HOLD] = depth
+        asked = self.shared[self.ASKED]
+        due = self.had | (asked != self.shared[self.TOOK])
+        self.shared[self.TOOK] = asked
+        self.had = due & (depth != 0)
+        self.places[due & (depth == 0)].at = self.exception
+
+
+class NoInterrupts:
+    """Of an interpreter that shares nothing: its Ctrl-C is a signal, wherever it is."""
+
+    def hold(self):
+        pass
+
+    def release(self):
+        pass
+
+
+def _held(interrupts, call):
+    """For any method."""
+    hold, release = interrupts.hold, interrupts.release
+
+    def method(*args):
+        hold()
+        try:
+            return call(*args)
+        finally:
+            release()
+
+    return method
+
+
+def _quick(interrupts, call, default):
+    """For a method of a file system's device: so few arguments and names that the VM needs no heap for the call."""
+    held = (interrupts.hold, interrupts.release, call)
+
+    def method(n, buf, off=default):
+        held[0]()
+        try:
+            return held[2](n, buf, off)
+        finally:
+            held[1]()
+
+    return method
+
+
+def _quick_ioctl(interrupts, call):
+    held = (interrupts.hold, interrupts.release, call)
+
+    def method(op, arg):
+        held[0]()
+        try:
+            return held[2](op, arg)
+        finally:
+            held[1]()
+
+    return method
+
+
+class Whole:
+    """A block device for a file system, whose calls no interrupt divides."""
+
+    def __init__(self, interrupts, device):
+        self.readblocks = _quick(interrupts, device.readblocks, 0)
+        self.writeblocks = _quick(interrupts, device.writeblocks, None)
+        self.ioctl = _quick_ioctl(interrupts, device.ioctl)
+
+
 class Wire:
     """Words to the supervisor inside the standard output, behind a mark that no program prints by chance."""
 
-    def __init__(self, mark):
+    def __init__(self, mark, interrupts=NoInterrupts()):  # noqa: B008
         self.mark = mark
+        self.interrupts = interrupts
+
+    def whole(self, device):
+        """The block device as a file system shall have it."""
+        return Whole(self.interrupts, device)
+
+    def shield(self, cls, *names):
+        """From now on these methods of a class are done as a whole, as C is."""
+        for name in names:
+            setattr(cls, name, _held(self.interrupts, getattr(cls, name)))
 
     def say(self, text):
-        sys.stdout.buffer.write(self.mark + text.encode() + b"\n")
+        self.interrupts.hold()
+        try:
+            sys.stdout.buffer.write(self.mark + text.encode() + b"\n")
+        finally:
+            self.interrupts.release()
 
     def down(self, text):
         """Say it and never return: the supervisor ends this process."""
+        self.interrupts.hold()
         self.say(text)
         while True:
             try:
                 time.sleep(1)
             except KeyboardInterrupt:
                 pass
-
-
-def interruptible(on):
-    """Whether a Ctrl-C byte interrupts, or is a byte like the others."""
-    modes = termios.tcgetattr(0)
-    modes[LFLAG] = modes[LFLAG] | ISIG if on else modes[LFLAG] & ~ISIG
-    termios.tcsetattr(0, termios.TCSANOW, modes)
 
 
 class Idf(esp_idf.Idf):
@@ -243,7 +344,7 @@ class Socket:
 
 
 class Micropython:
-    """Module `micropython` whose kbd_intr means the byte, as on a serial line, and not a signal."""
+    """Module `micropython` whose kbd_intr tells the supervisor too: bytes are no text while Ctrl-C is one of them."""
 
     def __init__(self, wire):
         self._wire = wire
@@ -252,7 +353,7 @@ class Micropython:
         return getattr(micropython, name)
 
     def kbd_intr(self, char):
-        interruptible(char == 3)
+        micropython.kbd_intr(char)
         self._wire.say("binary %d" % (char != 3))
 
 
@@ -271,4 +372,6 @@ def modules(wire, flash, config):
     """What an ESP32 has beside these."""
     running = next(row for row in table.decode(flash) if row.offset == config["running"])
     idf = Idf(wire, flash, running, config["idf"], loader.Options(rollback=config["rollback"]))
+    wire.shield(idf.Partition, "readblocks", "writeblocks", "ioctl", "set_boot")
+    wire.shield(idf.NVS, "set_i32", "get_i32", "set_blob", "get_blob", "erase_key", "commit")
     return {"esp": Esp(idf), "esp32": Esp32(idf, config["behaviour"] != "unhealthy")}

@@ -248,4 +248,6 @@ class ChipModule:
 
 def modules(wire, flash, config):
     """What a program on a PIC32MZW1 can import and the unix port cannot give."""
-    return {"chip": ChipModule(flash, config["behaviour"] != "unhealthy")}
+    module = ChipModule(flash, config["behaviour"] != "unhealthy")
+    module.external = wire.whole(module.external)
+    return {"chip": module}

@@ -125,11 +125,8 @@ def application(wire, config):
         except OSError:
             # A manager without a file of the board's has nothing to do but to start the user program.
             wire.down("jump")
-        if not config["repl"]:
-            run(wire, config["program"], names)
-        return
-    # A prompt that came back after a Ctrl-C has what boot.py had set up too.
-    if run(wire, "boot.py", names) and config["main"] and not config["repl"]:
+        run(wire, config["program"], names)
+    elif run(wire, "boot.py", names) and config["main"]:
         while config["behaviour"] == "hangs":
             time.sleep(1)
         run(wire, "main.py", names)
@@ -138,20 +135,26 @@ def application(wire, config):
 def start(text):
     """`text` is the supervisor's JSON; returns to the unix port's REPL."""
     config = json.loads(text)
-    wire = chip.Wire(bytes.fromhex(config["mark"]))
+    interrupts = chip.Interrupts(*map(int, sys.argv[1:])) if sys.argv[1:] else chip.NoInterrupts()
+    del sys.argv[1:]
+    wire = chip.Wire(bytes.fromhex(config["mark"]), interrupts)
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
     modules = chip.common(wire, config["cause"], config["behaviour"])
     modules.update(kind_of(config).modules(wire, flash, config))
+    device, kind = disk(flash, config)
     vfs.umount("/")
-    mount(*disk(flash, config), "/")
+    mount(device and wire.whole(device), kind, "/")
+    if config["volume"]:
+        # The program finds the raw flash in a module of its own.
+        wire.shield(SimFlash, "prog", "erase")
     os.chdir("/")
     forget()
     sys.modules.update(modules)
-    chip.interruptible(True)
-    wire.say("up")
     try:
+        # A Ctrl-C that came while the chip started interrupts what starts now.
+        interrupts.release()
         application(wire, config)
     except KeyboardInterrupt:
         pass

@@ -1,18 +1,21 @@
 """What is outside the chip of a virtual board: power, reset, the bootloader, the watchdog and the cable.
 
-One loop carries bytes between the client's pty and the pty of the running unix port, takes the words of `chip.Wire`
-out of them, and starts the port again after each reset. Only a reset through the loader chooses an image; a soft reset
-keeps the image, the watchdog and the REPL mode the client is in. The flash file is all that outlives a process.
+One loop carries bytes between the client's pty and the running unix port, takes the words of `chip.Wire` out of them,
+and starts the port again after each reset. A Ctrl-C becomes an interrupt of the port, as on a chip (interpreter.py).
+Only a reset through the loader chooses an image; a soft reset keeps the image, the watchdog and the client's REPL mode.
+The flash file is all that outlives a process.
 """
 
 import contextlib
-import errno
 import fcntl
+import importlib.util
 import json
 import os
 import secrets
 import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import termios
@@ -23,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from host.sim import interpreter
 from host.sim.flash import SimFlash
 from host.sim.machine import Started, machine_of
 
@@ -47,8 +51,9 @@ STALL_S = 0.5
 RETRY_S = 0.3
 # A board that was killed is gone by then.
 LOCK_S = 1.0
-# What the unix port needs from a Ctrl-C to the prompt.
-INTERRUPT_S = 0.03
+CTRL_C = b"\x03"
+# How often the board looks whether a Ctrl-C that went in as a character was read.
+LOOSE_S = 0.002
 
 
 class BoardError(Exception):
@@ -102,10 +107,18 @@ def unix_port() -> str:
     return named
 
 
-def port_command(heap: str, call: str, text: str) -> list[str]:
-    """The command line that calls a function of host/sim/port.py with one text, leaving no name behind."""
+def library() -> str | None:
+    """The unix port as a library, which the wheel beside this Python has."""
+    if not Path(sys.executable).with_name("micropython").exists():
+        return None
+    found = importlib.util.find_spec("micropython_run")
+    return found.origin if found else None
+
+
+def port_arguments(heap: str, call: str, text: str) -> list[str]:
+    """The port's arguments that call a function of host/sim/port.py with one text, leaving no name behind."""
     code = f"__import__('host.sim.port', None, None, ('x',)).{call}({text!r})"
-    return [unix_port(), "-X", f"heapsize={heap}", "-i", "-c", code]
+    return ["-X", f"heapsize={heap}", "-i", "-c", code]
 
 
 def port_environment() -> dict[str, str]:
@@ -257,67 +270,157 @@ class Cable:
         os.close(self.slave)
 
 
-class Chip:
-    """One run of the unix port, from a start to an exit or a kill, on a pty of its own."""
+class Uart:
+    """What the client sent and no program has read yet. It outlives a soft reset, as the buffer of a driver does.
 
-    def __init__(self, config: dict[str, Any], heap: str, lock_fd: int) -> None:
+    A Ctrl-C goes in as a character only where a program asked for characters, or the REPL reads its line. If code runs
+    before it was read, it was meant for that code: a chip's REPL would have read what stood before it long ago.
+    """
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        self.input = b""
+        # Bytes behind the last Ctrl-C that went in as a character and may not be read yet.
+        self.behind: int | None = None
+        self.look_at = 0.0
+
+    def clear(self) -> None:
+        """A reset: nothing of it is left."""
+        self._take()
+        self.input, self.behind = b"", None
+
+    def put(self, data: bytes) -> int:
+        """How many of these bytes there was room for."""
+        try:
+            n = self.near.send(data)
+        except BlockingIOError:
+            return 0
+        if self.behind is not None:
+            self.behind += n
+        return n
+
+    def put_ctrl_c(self) -> None:
+        """As a character."""
+        if self.put(CTRL_C):
+            self.behind, self.look_at = 0, time.monotonic() + LOOSE_S
+
+    def loose(self) -> bool:
+        """Whether a Ctrl-C that went in as a character is still to be read."""
+        if self.behind is not None and self._waiting() <= self.behind:
+            self.behind = None
+        return self.behind is not None
+
+    def withdraw(self) -> None:
+        """Every Ctrl-C that was not read: it has interrupted."""
+        self.behind = None
+        self.put(self._take().replace(CTRL_C, b""))
+
+    def _waiting(self) -> int:
+        answer: bytes = fcntl.ioctl(self.far, termios.FIONREAD, bytes(4))
+        return int(struct.unpack("i", answer)[0])
+
+    def _take(self) -> bytes:
+        try:
+            return self.far.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+
+class Chip:
+    """One run of the unix port, from a start to an exit or a kill."""
+
+    def __init__(self, config: dict[str, Any], heap: str, lock_fd: int, uart: Uart, raw: bool) -> None:
         mark = b"\xd7" + secrets.token_bytes(8).replace(b"\n", b"\x01")
         self.tap = Tap(mark)
         self.cook = Cook()
+        # Ctrl-C is a byte like the others, and the output is no text.
         self.binary = False
-        self.master, slave = os.openpty()
-        # Bytes as they are; Ctrl-C interrupts only once the board's own code runs, which switches ISIG on.
-        tty.setraw(slave)
-        modes = termios.tcgetattr(slave)
-        modes[3] |= termios.NOFLSH
-        termios.tcsetattr(slave, termios.TCSANOW, modes)
-        os.set_blocking(self.master, False)
-        text = json.dumps({**config, "mark": mark.hex()})
-        # The port leads a session on that pty: Ctrl-C reaches it, and the hangup ends it when the supervisor is killed.
-        self.process = subprocess.Popen(
-            port_command(heap, "start", text),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=port_environment(),
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
-            pass_fds=(lock_fd,),
-        )
-        os.close(slave)
-        self.input = b""
-        # When the next input byte may be passed on; the port is not ready for a Ctrl-C before it says so.
-        self.open_at = float("inf")
+        self.uart = uart
+        self.out, out = os.pipe()
+        os.set_blocking(self.out, False)
+        self.control, control = socket.socketpair()
+        # Whether the port was asked to interrupt and has not answered.
+        self.asked = False
+        lib = library()
+        if raw and not lib:
+            # Another port starts in the friendly REPL.
+            uart.put(b"\x01")
+        command = [sys.executable, "-I", "-S", interpreter.__file__, str(control.fileno()), str(int(raw))]
+        command += [lib or unix_port(), *port_arguments(heap, "start", json.dumps({**config, "mark": mark.hex()}))]
+        try:
+            # In a session of its own no Ctrl-C of a terminal reaches it; it ends when `control` does.
+            self.process = subprocess.Popen(
+                command,
+                stdin=uart.far.fileno(),
+                stdout=out,
+                stderr=out,
+                env=port_environment(),
+                start_new_session=True,
+                pass_fds=(lock_fd, control.fileno()),
+            )
+        finally:
+            os.close(out)
+            control.close()
 
     def read(self) -> bytes | None:
         """Some output; b"" when there is none now, None when the port has gone."""
         try:
-            return os.read(self.master, PENDING) or None
+            return os.read(self.out, PENDING) or None
         except BlockingIOError:
             return b""
-        except OSError as e:
-            if e.errno == errno.EIO:
-                return None
-            raise
 
-    def push(self) -> None:
-        """Pass input on, a Ctrl-C alone: two in a row would kill the unix port on its way to the prompt."""
-        if not self.input or time.monotonic() < self.open_at:
-            return
-        n = len(self.input) if self.binary else self.input.find(b"\x03") + 1 or len(self.input)
-        # A port that has just gone takes no input; its end is noticed by read.
+    def pump(self) -> None:
+        """Pass input on; at a Ctrl-C ask the port first."""
+        uart = self.uart
+        while uart.input and not self.asked:
+            n = len(uart.input) if self.binary else uart.input.find(CTRL_C)
+            if n == 0:
+                self._ask()
+                return
+            done = uart.put(uart.input[:n] if n > 0 else uart.input)
+            if not done:
+                return
+            uart.input = uart.input[done:]
+        if self.binary:
+            uart.behind = None
+        elif uart.behind is not None and not self.asked and time.monotonic() >= uart.look_at and uart.loose():
+            self._ask()
+
+    def _ask(self) -> None:
+        # A port that has just gone does not answer; its end is noticed by read.
         with contextlib.suppress(OSError):
-            n = os.write(self.master, self.input[:n])
-            if self.input[n - 1] == 3 and not self.binary:
-                self.open_at = time.monotonic() + INTERRUPT_S
-            self.input = self.input[n:]
+            self.control.send(interpreter.ASK)
+            self.asked = True
+
+    def answered(self) -> None:
+        """What the port did about the Ctrl-C it was asked for."""
+        with contextlib.suppress(OSError):
+            answer = self.control.recv(1)
+            if not answer:
+                return
+            self.asked = False
+            first = self.uart.input.startswith(CTRL_C)
+            if first:
+                self.uart.input = self.uart.input[1:]
+            if answer == interpreter.TAKEN:
+                self.uart.withdraw()
+            elif first:
+                self.uart.put_ctrl_c()
+            else:
+                self.uart.look_at = time.monotonic() + LOOSE_S
 
     def end(self) -> int:
         """Kill what still runs; the exit status."""
         if self.process.poll() is None:
             self.process.kill()
         status = self.process.wait()
-        os.close(self.master)
+        os.close(self.out)
+        self.control.close()
         return status
 
 
@@ -334,16 +437,12 @@ class Supervisor:
         self.mode = Mode()
         self.dog: Dog | None = None
         self.chip: Chip | None = None
-        # What the client sent and no port has seen yet.
-        self.unread = b""
+        self.uart = Uart()
         self.machine = machine_of(load_side(flash).layout)
         self.boot: Started | None = None
         # Why the loader ran last.
         self.cause = PWRON
         self.behaviour = "fine"
-        # After a soft reset in raw mode the new port's banner is dropped and Ctrl-A sent: "", "banner", "raw".
-        self.entering = ""
-        self.swallowed = b""
         self.start_at: tuple[float, int] | None = None
         self.stopping = False
         # A file to watch: the board stops when its other end is closed, so that a test leaves no board behind.
@@ -366,6 +465,7 @@ class Supervisor:
             if self.chip:
                 self.chip.end()
             self.cable.close()
+            self.uart.close()
             os.close(self.lock_fd)
 
     # Resets
@@ -374,7 +474,7 @@ class Supervisor:
         """A reset through the bootloader."""
         self._end_chip()
         self.cause = cause
-        self.unread = b""
+        self.uart.clear()
         self.dog = None
         self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
@@ -421,12 +521,10 @@ class Supervisor:
     def _end_chip(self) -> None:
         if self.chip:
             self.chip.end()
-            self.unread = self.chip.input
         self.chip = None
         self.start_at = None
 
-    def _start(self, cause: int, main: bool, repl: bool = False) -> None:
-        self.entering = ""
+    def _start(self, cause: int, main: bool) -> None:
         assert self.boot
         config = {
             **port_config(self.path),
@@ -437,46 +535,51 @@ class Supervisor:
             "cause": cause,
             "behaviour": self.behaviour,
             "main": main,
-            "repl": repl,
         }
-        self.chip = Chip(config, self.options.heap, self.lock_fd)
-        self.chip.input, self.unread = self.unread, b""
+        self.chip = Chip(config, self.options.heap, self.lock_fd, self.uart, self.mode.raw)
 
     # The loop
 
     def turn(self) -> None:
         """Wait for something and do it."""
         chip = self.chip
-        reads = [self.cable.master] if chip and len(chip.input) < PENDING else []
+        reads: list[Any] = [self.cable.master] if chip and len(self.uart.input) < PENDING else []
+        if chip and chip.asked:
+            reads.append(chip.control)
         if chip and len(self.cable.out) < PENDING:
-            reads.append(chip.master)
+            reads.append(chip.out)
         if self.leash is not None:
             reads.append(self.leash)
-        writes = [self.cable.master] if self.cable.out else []
-        if chip and chip.input and not self.entering and time.monotonic() >= chip.open_at:
-            writes.append(chip.master)
+        writes: list[Any] = [self.cable.master] if self.cable.out else []
+        if chip and self.uart.input and not chip.asked:
+            writes.append(self.uart.near)
         readable, _, _ = select.select(reads, writes, [], self._patience())
         if self.leash in readable and not os.read(self.leash or 0, 1):
             self.stop()
         if self.cable.out:
             self.cable.push()
-        if chip and self.cable.master in readable:
-            chip.input += os.read(self.cable.master, PENDING)
-        if chip and not self.entering:
-            chip.push()
-        if chip and chip.master in readable:
+        if chip:
+            self._input(chip, readable)
+        if chip and chip.out in readable:
             self._output(chip)
         elif chip and chip.tap.rest:
             self._show(chip, chip.tap.flush())
         self._clock()
+
+    def _input(self, chip: Chip, readable: list[Any]) -> None:
+        if self.cable.master in readable:
+            self.uart.input += os.read(self.cable.master, PENDING)
+        if chip.control in readable:
+            chip.answered()
+        chip.pump()
 
     def _patience(self) -> float:
         # The port writes a mark at once, so the rest of a divided one is never late.
         waits = [0.002 if self.chip and self.chip.tap.rest else 0.2]
         if self.dog:
             waits.append(self.dog.deadline - time.monotonic())
-        if self.chip and self.chip.input:
-            waits.append(self.chip.open_at - time.monotonic())
+        if self.chip and self.uart.behind is not None and not self.chip.asked:
+            waits.append(self.uart.look_at - time.monotonic())
         if self.start_at:
             waits.append(self.start_at[0] - time.monotonic())
         return max(0.0, min(waits))
@@ -507,10 +610,6 @@ class Supervisor:
         status = self.chip.process.wait()
         if status == 0:
             self.soft()
-        elif status == -signal.SIGINT:
-            # The unix port dies of a Ctrl-C between two prompts, where a chip would not even notice it.
-            self._end_chip()
-            self._start(SOFT, main=False, repl=True)
         else:
             self.emit("crash", status=status)
             self.cable.send(b"Guru Meditation Error: the port ended with status %d\r\n" % status)
@@ -521,28 +620,10 @@ class Supervisor:
         self.start_at = (time.monotonic() + RETRY_S, HARD)
 
     def _show(self, chip: Chip, data: bytes) -> None:
-        if self.entering:
-            data = self._enter(chip, data)
-            if not data:
-                return
         if not chip.binary:
             self.mode.watch(data)
             data = chip.cook.feed(data)
         self.cable.send(data)
-
-    def _enter(self, chip: Chip, data: bytes) -> bytes:
-        """Take the new port's REPL to raw mode; the client sees only the raw prompt."""
-        self.swallowed += data
-        if self.entering == "banner" and self.swallowed.endswith(b">>> "):
-            self.entering = "raw"
-            self.swallowed = b""
-            os.write(chip.master, b"\x01")
-        # The client may have typed its own Ctrl-A while boot.py ran.
-        at = self.swallowed.find(RAW_PROMPT)
-        if at < 0:
-            return b""
-        self.entering = ""
-        return self.swallowed[at:]
 
     def _word(self, chip: Chip, verb: str, *args: str) -> None:
         """One word of the wire."""
@@ -553,12 +634,7 @@ class Supervisor:
             self.dog.feed()
         elif verb == "binary":
             chip.binary = args[0] == "1"
-        elif verb == "up":
-            chip.open_at = 0.0
         elif verb == "repl":
-            self.entering, self.swallowed = ("banner" if self.mode.raw else ""), b""
-            # Between here and the prompt a Ctrl-C would kill the unix port.
-            chip.open_at = time.monotonic() + INTERRUPT_S
             self.emit("repl")
         elif verb == "reset":
             self.hard(HARD)

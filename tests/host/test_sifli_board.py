@@ -125,7 +125,6 @@ def test_the_program_on_a_pty_and_a_program_of_the_wrong_kind(board, tmp_path, k
         (up / "outhat.bin").unlink()
         assert call("push", "--layout", "sifli", up, "--port", b.port) == 0
         until(flash, lambda chip: version(chip) == "1.1.0")
-        time.sleep(0.3)
         assert call("status", "--port", b.port, "--json") == 0
         facts = json.loads(_last_json(capsys))
         assert facts["layout"] == "sifli" and facts["version"] == "1.1.0" and facts["running"] == "area 1"

@@ -72,14 +72,13 @@ class Listener:
         raise TimeoutError(f"the board did not say {words!r} in {timeout} s, but {self.lines}")
 
     def type(self, line: str) -> None:
-        """Ctrl-C to the prompt, then this line; a Ctrl-C inside an import or a close can be lost."""
-        for _ in range(8):
-            os.write(self.fd, b"\r\x03")
-            end = time.monotonic() + 1
-            while not self.rest.endswith(b">>> ") and time.monotonic() < end:
-                self.read()
-            if self.rest.endswith(b">>> "):
-                break
+        """Ctrl-C to the prompt, then this line."""
+        os.write(self.fd, b"\r\x03")
+        end = time.monotonic() + 40
+        while not self.rest.endswith(b">>> "):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the board shows no prompt, but {self.rest!r}")
+            self.read()
         out.print(f"  [dim]>>>[/] {escape(line)}")
         os.write(self.fd, line.encode() + b"\r")
 

@@ -1,0 +1,228 @@
+"""Every wait of the host for a board ends by the clock: for one that prints for ever, says nothing, or goes away."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from device.errors import LinkError
+from device.link import frame
+from device.link import serial as wire_frames
+from host import repl
+from host.push import serial as push
+from host.push.errors import PushError
+from host.push.line import open_pair
+from host.repl import open_board
+from host.sim.board import VirtualBoard, create, mpota_files
+from host.vendor.esp32.life import image
+from tests.host.command import call
+
+ROOT = Path(__file__).resolve().parents[2]
+# What takes bytes from a board; `recv` of the tools' own modules is not ours.
+READS = {"read", "readinto", "recv", "in_waiting", "inWaiting"}
+
+
+def loops_without_end(text: str) -> list[int]:
+    """Lines of `while` loops that read from a board and never look at the clock."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.While):
+            continue
+        names = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        if names & READS and "monotonic" not in names:
+            found.append(node.lineno)
+    return found
+
+
+def test_each_loop_that_reads_from_a_board_looks_at_the_clock() -> None:
+    files = [ROOT / "host" / "repl.py", *sorted((ROOT / "host" / "push").glob("*.py"))]
+    loops = sum(path.read_text().count("while ") for path in files)
+    assert len(files) >= 6 and loops >= 6, f"{loops} loops in {len(files)} files"
+    assert {path.name: loops_without_end(path.read_text()) for path in files} == {path.name: [] for path in files}
+
+
+def test_the_rule_sees_a_loop_that_has_no_end() -> None:
+    assert loops_without_end("while came := wire.read(0.3):\n    pass") == [1]
+    assert loops_without_end("while tool.serial.in_waiting:\n    tool.flush()") == [1]
+    assert loops_without_end("while time.monotonic() < end and wire.read(1):\n    pass") == []
+    assert loops_without_end("while rest:\n    rest = rest[1:]") == []
+
+
+def prints(fd: int, gone: threading.Event) -> None:
+    """A board whose prompt never comes, for something prints all the time."""
+    while not gone.wait(0.01):
+        with contextlib.suppress(BlockingIOError):
+            os.write(fd, b"I (1) radio: beacon\r\n")
+            os.read(fd, 4096)
+
+
+def says_nothing(fd: int, gone: threading.Event) -> None:
+    gone.wait()
+
+
+def takes_nothing(fd: int, gone: threading.Event) -> None:
+    """It answers the first question and then neither reads nor writes."""
+    while not gone.wait(0.01):
+        with contextlib.suppress(BlockingIOError):
+            if b"\x01" in os.read(fd, 4096):
+                os.write(fd, b"raw REPL; CTRL-B to exit\r\n>")
+                break
+    gone.wait()
+
+
+@contextmanager
+def board_that(behaves: Callable[[int, threading.Event], None]) -> Iterator[str]:
+    """The port of a board that does so until the block ends."""
+    near, far = open_pair()
+    os.set_blocking(near, False)
+    gone = threading.Event()
+    thread = threading.Thread(target=behaves, args=(near, gone))
+    thread.start()
+    try:
+        yield os.ttyname(far)
+    finally:
+        gone.set()
+        thread.join(10)
+        os.close(near)
+        os.close(far)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same waits, shorter."""
+    for name in ("CONNECT_S", "RUN_S", "LEAVE_S", "HUSH_S"):
+        monkeypatch.setattr(repl, name, 1.5 if name != "HUSH_S" else 0.2)
+    for name in ("START_S", "LEAVE_S", "LISTEN_S", "WRITE_S"):
+        monkeypatch.setattr(push, name, 1.5 if name != "LISTEN_S" else 0.2)
+    monkeypatch.setattr(push, "PAUSE_S", 0.05)
+
+
+@pytest.mark.parametrize("behaves", [prints, says_nothing, takes_nothing])
+@pytest.mark.parametrize("tool", ["mpremote", "ampy"])
+def test_a_board_without_a_prompt_costs_bounded_time(
+    behaves: Callable[[int, threading.Event], None], tool: str, short: None
+) -> None:
+    with board_that(behaves) as port:
+        began = time.monotonic()
+        with pytest.raises(LinkError, match=r"no MicroPython prompt|stopped answering") as e, open_board(port, tool):
+            pass
+        assert time.monotonic() - began < 15
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("behaves", [prints, says_nothing, takes_nothing])
+def test_a_push_to_a_board_without_a_prompt_costs_bounded_time(
+    behaves: Callable[[int, threading.Event], None], short: None
+) -> None:
+    with board_that(behaves) as port:
+        began = time.monotonic()
+        with pytest.raises(PushError, match="no MicroPython prompt"):
+            push.push(port, push.Sender(b"package"))
+        assert time.monotonic() - began < 15
+
+
+def test_the_command_line_says_so_with_its_exit_status(short: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with board_that(prints) as port:
+        assert call("status", "--port", port) == 4
+    said = capsys.readouterr().err
+    assert "reset it, or stop what it prints" in said and len(said.strip().splitlines()) == 1
+
+
+class Repeats:
+    """A wire on which the same comes for ever; its clock runs with each read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.now = 0.0
+        self.reads = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def read(self, timeout_s: float) -> bytes:
+        self.now += 0.01
+        self.reads += 1
+        assert self.reads < 100_000, "it reads without end"
+        return self.data
+
+    def write(self, data: bytes) -> None:
+        """Taken."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Repeats]:
+    def wire(data: bytes) -> Repeats:
+        made = Repeats(data)
+        monkeypatch.setattr(push, "time", made)
+        return made
+
+    return wire
+
+
+PULL = bytes(frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04\x01"))
+
+
+@pytest.mark.parametrize("data", [b"radio: beacon\r\n", PULL])
+def test_neither_text_nor_a_question_repeated_is_progress(data: bytes, clock: Callable[[bytes], Repeats]) -> None:
+    wire = clock(data)
+    with pytest.raises(PushError, match="came no further for 60 s; push again"):
+        push.speak(wire, push.Sender(bytes(100_000)))
+    assert 60 <= wire.now < 65
+
+
+@pytest.mark.parametrize("data, seconds", [(b"radio: beacon\r\n", push.LISTEN_S), (PULL, 6 * push.LISTEN_S)])
+def test_a_board_that_never_pauses_is_freed_in_bounded_time(
+    data: bytes, seconds: float, clock: Callable[[bytes], Repeats]
+) -> None:
+    wire = clock(data)
+    push.free(wire)
+    assert wire.now < seconds + 2
+
+
+@pytest.mark.parametrize(
+    "made, words",
+    [
+        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "PULL has 2 bytes, wanted 3"),
+        (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "PROGRESS has 1 bytes, wanted 4"),
+    ],
+)
+def test_a_frame_of_another_length_is_a_sentence(made: bytes, words: str) -> None:
+    with pytest.raises(PushError, match=words):
+        push.Sender(b"package", on_update=lambda *_: None).feed(bytes(made))
+
+
+CHAT = b"""
+import _thread, time
+def chat():
+    n = 0
+    while True:
+        n += 1
+        print("I (%%d) radio: beacon" %% n)
+        time.sleep_ms(%d)
+_thread.start_new_thread(chat, ())
+"""
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("ms", [250, 30])
+def test_a_board_whose_thread_prints_answers_status(
+    ms: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = mpota_files({"product": "lamp"})
+    files["/main.py"] = CHAT % ms + files["/main.py"]
+    with VirtualBoard(create(tmp_path / "board.bin", image(3000, 1), files=files)) as board:
+        board.wait("reset")
+        began = time.monotonic()
+        status = call("status", "--port", board.port)
+        said = capsys.readouterr()
+        assert time.monotonic() - began < 40
+        # Now and then its text falls into the middle of the tool's own handshake: a sentence then.
+        assert (status == 0 and "lamp" in said.out) or (status == 4 and "LinkError" not in said.err), said
