@@ -26,8 +26,11 @@ class Layout(Records):
     NAME = "sifli"
 
     def ready(self):
-        """NotNow while an update waits for its reset or its verdict."""
+        """NotNow while an update waits for its reset or its verdict; Refused without a journal."""
         self.idle()
+        closed = self.journal.closed()
+        if closed:
+            raise Refused("journal", closed)
         failure = self.record("failed")
         reason = failure and self.journal.last("reason")
         if reason and reason[8:] == WORN:

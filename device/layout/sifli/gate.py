@@ -36,7 +36,7 @@ class Gate:
 
 def judge(chip, gate, packet, state, ongoing):
     """(result, Control) of a control packet, in the vendor's order. `ongoing`: does an upgrade under way forbid it?"""
-    if not chip.ready:
+    if not chip.ready or chip.journal.closed():
         return NOT_READY, None
     try:
         found = control.content(packet, chip.root_key, chip.nonce)
