@@ -268,15 +268,9 @@ def test_status_says_what_the_vendors_page_asks_about():
 
 # What ltchiptool 4.15.0 gives for a BK7238, boards/_base/beken-72xx.json and beken-7238-tuya.json: sectors with owners.
 GENERIC = {"calibration": 0x1E0000, "ble_bonding": 0x1E1000, "userdata": 0x1E3000}
-TUYA = {"diff2ya": 0x1E1000, "ble_bonding": 0x1E2000, "calibration": 0x1E3000, "kvs": 0x1E4000}
+TUYA = {"diff2ya": 0x1E1000, "ble_bonding": 0x1E2000, "calibration": 0x1E3000}
 CALIBRATION = b"TLV\0" + bytes(range(1, 253))
-OTHERS = {
-    "calibration": CALIBRATION,
-    "ble_bonding": b"\x01\x02bonds",
-    "userdata": b"{}",
-    "diff2ya": b"D2YA",
-    "kvs": b"kv",
-}
+OTHERS = {"calibration": CALIBRATION, "ble_bonding": b"\x01\x02bonds", "userdata": b"{}", "diff2ya": b"D2YA"}
 
 
 def owned(it, board, names):
@@ -308,7 +302,7 @@ def test_on_a_generic_map_the_journal_lies_beside_calibration_and_bonds():
 
 def test_what_stands_where_the_journal_would_lie_stays_and_no_update_begins():
     for board, names, at in (
-        (TUYA, ("diff2ya", "ble_bonding", "calibration", "kvs"), 0x1E2000),
+        (TUYA, ("diff2ya", "ble_bonding", "calibration"), 0x1E2000),
         (TUYA, ("calibration",), 0x1E3000),
         (TUYA, ("ble_bonding",), 0x1E2000),
         (GENERIC, ("calibration", "userdata"), 0x1E3000),

@@ -179,11 +179,11 @@ def test_a_blank_sector_says_numbers_that_a_chip_of_32_bits_takes_for_no_index()
     assert Log(region).last("a") == b"x"
 
 
-def stuck(flash, at):
+def stuck(flash, at, bit=16):
     """From now on a bit of the byte at `at` is 0, whatever is programmed and erased; nobody is to blame for that."""
 
     def hold():
-        flash.cells.put(at, bytes((flash.cells.get(at, 1)[0] & 0xEF,)))
+        flash.cells.put(at, bytes((flash.cells.get(at, 1)[0] & ~bit,)))
 
     def prog(off, buf):
         flash.cells.put(off, bytes([a & b for a, b in zip(buf, flash.cells.get(off, len(buf)))]))
@@ -215,6 +215,24 @@ def test_a_sector_that_does_not_take_a_put_leaves_the_other_one():
                     assert (seen.last("n"), seen.last("kept")) == (bytes((i,)) * 60, b"all the time"), (unit, spot, i)
                     if unit == 256 and i > 8:
                         break
+
+
+def test_a_sector_of_its_own_that_wears_out_leaves_the_other_one():
+    for unit in UNITS:
+        for spot in (0, 3, 12, 300, 600, 1500):
+            for bit in (0, 4):
+                flash, region = journal(unit)
+                for i in range(3):
+                    Log(region).put("kept", b"%d" % i)
+                found = Log(region)
+                stuck(flash, (1 - found.number % 2) * SECTOR + spot, 1 << bit)
+                for i in range(9):
+                    if i % 4 == 0:
+                        found = Log(region)
+                    assert found.closed() == ""
+                    found.put("n", bytes((i,)) * 60)
+                    seen = Log(region)
+                    assert (seen.last("n"), seen.last("kept")) == (bytes((i,)) * 60, b"2"), (unit, spot, i)
 
 
 def refuses(off, n):
@@ -411,10 +429,9 @@ def test_a_bit_that_turned_makes_no_stranger_of_a_sector_and_no_friend_of_a_stra
         flash, region = journal(unit)
         for i in range(3):
             Log(region).put("a", b"%d" % i)
-        head = [i for i in range(8 * 12)]
         shot = flash.snapshot()
         for sector in (0, 1):
-            for bit in head:
+            for bit in range(8 * log.HEAD_SIZE):
                 flash.restore(shot)
                 at = sector * SECTOR + bit // 8
                 flash.cells.put(at, bytes((flash.cells.get(at, 1)[0] ^ 1 << bit % 8,)))
@@ -452,7 +469,7 @@ class Misread:
 
 
 def test_one_wrong_read_costs_nothing_wherever_it_is():
-    flash, region = journal()
+    region = journal()[1]
     for i in range(3):
         found = Log(region)
         for tag in "abc":
@@ -551,7 +568,7 @@ def test_records_that_lie_where_marks_would_are_none():
     last = b"\xff" * 110 + log.MARK
     full.put("z", last)
     assert full.at == SECTOR > full.tail
-    mine, other = full.number % 2, 1 - full.number % 2
+    other = 1 - full.number % 2
     there = placed(flash, other, 0, TLV)
     again = Log(region)
     assert full.closed() and again.closed()

@@ -80,5 +80,5 @@ MUTANTS = [
            "            self._load(i, view)\n        self.grows = True\n",
            KEEPS + "a_power_on_needs_nothing_that_another_one_wrote_once_it_has_put"),
     Mutant("do not read a record back", LOG, "if seen != data:", "if not data:",
-           KEEPS + "a_sector_that_does_not_take_a_put_leaves_the_other_one"),
+           KEEPS + "a_sector_of_its_own_that_wears_out_leaves_the_other_one"),
 ]  # fmt: skip
