@@ -157,5 +157,6 @@ class Layout(Records):
             "floor": text(self.floor()),
             "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
             "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-            "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
+            "updates": "on trial or armed: `confirm` or `rollback`" if record else self.journal.closed() or None,
+            "findings": ["phones: " + self.port.phones] if self.port.phones else [],
         }

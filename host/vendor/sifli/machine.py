@@ -23,6 +23,8 @@ from host.vendor.sifli import workshop
 from host.vendor.sifli.packer import pad
 from host.vendor.sifli.prepare import prepare
 
+# What a board has in its settings beside those that are given: its phones are let in.
+SETTINGS = {"phones": "again"}
 ROOT = Path(__file__).resolve().parents[3]
 BOARD = Path(__file__).parent / "board"
 KEYS = Path("build/keys")
