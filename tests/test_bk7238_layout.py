@@ -310,14 +310,14 @@ def test_what_stands_where_the_journal_would_lie_stays_and_no_update_begins():
         it = chip()
         there = owned(it, board, names)
         it.flash.flash.trace = []
-        error = refused(it, release(package(NEW), 1, 1), Refused, "journal", "0x%x" % at)
+        error = refused(it, release(package(NEW), 1, 1), Refused, "foreign", "0x%x" % at)
         assert "is not erased: move JOURNAL" in str(error)
         assert ("RF calibration of a Tuya module" in str(error)) == (names == ("calibration",))
         assert it.flash.flash.trace == []
         bare = release(package(NEW), 1, 1).bytes()
         bad = bytearray(bare)
         bad[len(bad) // 2] ^= 1
-        assert run(boot(it), bytes(bad))[1].error.code == "journal"
+        assert run(boot(it), bytes(bad))[1].error.code == "foreign"
         status = boot(it).layout.status()
         assert "0x%x" % at in status["updates"] and "journal: " + status["updates"] in status["findings"]
         # It starts, and what runs it may be asked for.

@@ -51,7 +51,7 @@ class Layout(Records):
         self.idle()
         closed = self.journal.closed()
         if closed:
-            raise Refused("journal", closed)
+            raise Refused("foreign", closed)
         wrong = self.mismatch()
         if wrong:
             raise Refused("table", wrong)

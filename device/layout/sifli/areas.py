@@ -30,7 +30,7 @@ class Layout(Records):
         self.idle()
         closed = self.journal.closed()
         if closed:
-            raise Refused("journal", closed)
+            raise Refused("foreign", closed)
         failure = self.record("failed")
         reason = failure and self.journal.last("reason")
         if reason and reason[8:] == WORN:

@@ -142,6 +142,22 @@ MUTANTS = [
         PHONE + "resources_that_do_not_come_keep_the_manager_until_they_do",
     ),
     Mutant(
+        "write in place before that is kept",
+        UPGRADE,
+        "            if self.before:\n                self._begin_image()\n"
+        "            put(self.target(image), off, self.block, n)\n",
+        "            put(self.target(image), off, self.block, n)\n"
+        "            if self.before:\n                self._begin_image()\n",
+        PHONE + "the_first_byte_in_place_keeps_the_manager_though_the_power_goes_right_before_it",
+    ),
+    Mutant(
+        "take the version that runs",
+        GATE,
+        "return seen > low or",
+        "return seen >= low or",
+        PHONE + "the_version_that_runs_is_refused_and_one_that_is_newer_resumes",
+    ),
+    Mutant(
         "go on with another package",
         UPGRADE,
         "found.same() == self.now.same",
