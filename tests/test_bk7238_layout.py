@@ -266,6 +266,97 @@ def test_status_says_what_the_vendors_page_asks_about():
     assert (status["version"], status["rbl"], status["can go back"]) == ("1.1.0", "1.0.1", False)
 
 
+# What ltchiptool 4.15.0 gives for a BK7238, boards/_base/beken-72xx.json and beken-7238-tuya.json: sectors with owners.
+GENERIC = {"calibration": 0x1E0000, "ble_bonding": 0x1E1000, "userdata": 0x1E3000}
+TUYA = {"diff2ya": 0x1E1000, "ble_bonding": 0x1E2000, "calibration": 0x1E3000}
+CALIBRATION = b"TLV\0" + bytes(range(1, 253))
+OTHERS = {"calibration": CALIBRATION, "ble_bonding": b"\x01\x02bonds", "userdata": b"{}", "diff2ya": b"D2YA"}
+
+
+def owned(it, board, names):
+    """Put what these owners have on the chip; {address: bytes}."""
+    there = {}
+    for name in names:
+        data = OTHERS[name] + bytes(40)
+        it.flash.prog(board[name], data)
+        there[board[name]] = data
+    return there
+
+
+def kept(it, there):
+    for off in there:
+        buf = bytearray(len(there[off]))
+        it.flash.read(off, buf)
+        assert buf == there[off], hex(off)
+
+
+def test_on_a_generic_map_the_journal_lies_beside_calibration_and_bonds():
+    it = chip()
+    there = owned(it, GENERIC, ("calibration", "ble_bonding"))
+    for n in range(1, 4):
+        board = installed(it, package(NEW if n % 2 else NEWER), 1, n)
+    kept(it, there)
+    found = board.layout.status()["findings"]
+    assert "RF sector at 0x1e0000: written" in found and not [line for line in found if "journal" in line]
+
+
+def test_what_stands_where_the_journal_would_lie_stays_and_no_update_begins():
+    for board, names, at in (
+        (TUYA, ("diff2ya", "ble_bonding", "calibration"), 0x1E2000),
+        (TUYA, ("calibration",), 0x1E3000),
+        (TUYA, ("ble_bonding",), 0x1E2000),
+        (GENERIC, ("calibration", "userdata"), 0x1E3000),
+    ):
+        it = chip()
+        there = owned(it, board, names)
+        it.flash.flash.trace = []
+        error = refused(it, release(package(NEW), 1, 1), Refused, "foreign", "0x%x" % at)
+        assert "is not erased: move JOURNAL" in str(error)
+        assert ("RF calibration of a Tuya module" in str(error)) == (names == ("calibration",))
+        assert it.flash.flash.trace == []
+        bare = release(package(NEW), 1, 1).bytes()
+        bad = bytearray(bare)
+        bad[len(bad) // 2] ^= 1
+        assert run(boot(it), bytes(bad))[1].error.code == "foreign"
+        status = boot(it).layout.status()
+        assert "0x%x" % at in status["updates"] and "journal: " + status["updates"] in status["findings"]
+        # It starts, and what runs it may be asked for.
+        assert it.started.starts and it.image(len(OLD)) == OLD and status["version"] is None
+        kept(it, there)
+
+
+def test_a_calibration_that_lies_elsewhere_is_found_by_its_first_bytes():
+    it = chip()
+    owned(it, TUYA, ("calibration",))
+    found = boot(it).layout.status()["findings"]
+    assert "RF sector at 0x1e3000: TLV, the RF calibration of a Tuya module; 0x1e0000 is blank" in found
+    # The network's settings are TLV too.
+    it = chip()
+    it.flash.prog(0x1E1000, CALIBRATION)
+    found = boot(it).layout.status()["findings"]
+    assert "RF sector at 0x1e0000: blank, not calibrated" in found and "network sector at 0x1e1000: written" in found
+
+
+def test_a_calibration_that_is_written_over_a_journal_is_not_erased_and_a_trial_still_ends():
+    for n in (1, 2):
+        it = chip()
+        for i in range(1, n + 1):
+            installed(it, package(NEW if i % 2 else NEWER), 1, i)
+        state, agent = run(boot(it), release(package(NEWER if n % 2 else NEW), 1, n + 1).bytes())
+        assert state == "reset", agent.error
+        log = boot(it).journal
+        off = sim.LOG + (1 - log.number % 2) * 4096
+        it.flash.erase(off, 4096)
+        it.flash.prog(off, CALIBRATION)
+        board = boot(it)
+        assert board.layout.on_trial()
+        board.layout.confirm()
+        board = boot(it)
+        assert board.layout.version() == packages.version(1, n + 1)
+        assert board.layout.status()["updates"].startswith("the journal's sector at 0x%x" % off)
+        kept(it, {off: CALIBRATION})
+
+
 def test_a_radio_that_fails_does_not_take_the_status_away():
     board = boot(chip())
 

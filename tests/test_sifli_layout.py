@@ -256,6 +256,21 @@ def test_a_map_with_a_place_that_leaves_the_flash_is_refused_at_once():
         raises(FlashError, "bounds", maker.chip, places, memory)
 
 
+def test_a_journals_sector_that_holds_anothers_data_refuses_updates_and_starts_the_program():
+    places = maker.places()
+    for sector in (0, 1):
+        memory = maker.flash(places)
+        at = places["state"][0] - maker.BASE + sector * 4096
+        memory.prog(at + 512, b"calibrated..")
+        start = loader.boot(maker.chip(places, memory))
+        assert start.name == loader.USER
+        chip = maker.chip(places, memory)
+        layout = sifli.make(Board(chip))
+        text = str(raises(Refused, "foreign", layout.ready))
+        assert "0x%x" % at in text and layout.status()["updates"] == text
+        assert memory.cells.get(at + 512, 12) == b"calibrated.."
+
+
 def test_a_record_of_the_workshop_is_one():
     chip = maker.chip()
     maker.provision(chip, OLD)

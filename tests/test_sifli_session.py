@@ -4,11 +4,12 @@ from device.layout.sifli import codes as g
 from device.layout.sifli import loader, table
 from device.layout.sifli import messages as m
 from device.layout.sifli import progress as p
-from device.layout.sifli.gate import Gate
+from device.layout.sifli.gate import Gate, newer
 from device.layout.sifli.session import Session
 from device.store.journal import trial
 from host.sim.flash import PowerCut
 from tests import sifli_maker as maker
+from tests.expect import raises
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(9000, 2)
 RES = maker.payload(9000, 3)
@@ -224,6 +225,225 @@ def test_a_resume_of_another_package_is_refused():
         assert at.init(other, m.RESUME) == g.PARAMETER
         ((id, fields),) = at.ask(m.INIT_EXT, tail=other.packet)
         assert (id, fields[0], fields[1]) == (m.INIT_EXT_RSP, 0, 0)
+
+
+# Whoever is in radio range.
+
+
+def held(at, n=16):
+    return maker.held(at.chip.place(3), n)
+
+
+def floored(version):
+    """A gate as the shipped wiring has it, over a board that confirmed `version`; its list says who is let in."""
+    return lambda chip: Gate(lambda found: True, newer(chip, lambda: maker.control.version(version)))
+
+
+def guarded(flash, make, **given):
+    chip = maker.chip(memory=flash)
+    return At(chip=chip, gate=make(chip), **given)
+
+
+def test_a_start_without_a_packet_changes_nothing_whatever_the_image():
+    for package, id in ((FILES, 3), (maker.Package([(4, 0, RES)], 1002000), 4), (LOCKED, 0), (CODE, 0)):
+        for cut in (False, True):
+            user = At(manager=False)
+            assert user.init(package) == 0
+            user.ask(m.INIT_DONE, 1)
+            at = At(chip=maker.chip(memory=user.chip.flash), why=loader.manage(user.chip))
+            before, known = at.chip.flash.digest(), at.chip.journal.last("user")
+            for _turn in range(3):
+                assert at.start(package, id) == [(m.START_RSP, (0, 1, 0))]
+                assert at.ask(m.END, id, 0) == [(m.END_RSP, (g.MISS_PACKET,))]
+                assert at.ask(m.FINISH, 0) == [(m.FINISH_IND, (g.MISS_PACKET,))]
+            # A record that does not hash is no byte that is written.
+            bad = bytes(32) + package.records[id][0][32:]
+            assert at.ask(m.PACKET, id, 1, len(bad), tail=bad)[0] == (m.PACKET_RSP, (g.GENERAL,)) if cut else True
+            if not cut:
+                assert at.chip.flash.digest() == before
+                at.session.lost()
+            assert at.session.leave
+            for _turn in range(3):
+                chip = maker.chip(memory=at.chip.flash)
+                assert loader.boot(chip).name == loader.USER and chip.journal.last("user") == known
+
+
+def test_the_first_byte_in_place_keeps_the_manager_though_the_power_goes_right_before_it():
+    for package, id in ((FILES, 3), (LOCKED, 0)):
+        for where in ("before", "inside", "after"):
+            at = At().begin(package)
+            assert at.start(package, id, 1) == [(m.START_RSP, (0, 1, 0))]
+            flash = at.chip.flash
+            place = at.chip.place(id)
+            keep = flash.erase
+
+            def erase(off, n, flash=flash, place=place, keep=keep, where=where):
+                if off == place.start:
+                    flash.cut, flash.cut_at = flash.ops + 1, where
+                keep(off, n)
+
+            flash.erase = erase
+            raises(PowerCut, None, at.packets, package, id, 1, 1)
+            flash.erase = keep
+            flash.power_on()
+            start = loader.boot(maker.chip(memory=flash))
+            assert (start.name, start.why) == (loader.MANAGER, "force"), where
+
+
+def test_a_start_of_another_image_does_not_cost_the_place_of_one_that_is_half_there():
+    package = maker.Package([(3, 0, RES), (4, 0, maker.payload(5000, 4))], 1002000)
+    at = At().begin(package)
+    at.start(package, 3)
+    at.packets(package, 3, 1, 9)
+    at.session.lost()
+    for _turn in range(2):
+        at = At(chip=maker.chip(memory=at.chip.flash))
+        assert at.init(package, m.RESUME) == 0
+        at.ask(m.RESUME_DONE, 1)
+        assert at.start(package, 4) == [(m.START_RSP, (0, 1, 0))]
+        at.session.lost()
+        assert not at.session.leave
+    at = At(chip=maker.chip(memory=at.chip.flash))
+    ((_id, fields),) = at.ask(m.RESUME, tail=package.packet)
+    assert fields[3:5] == (8, 3)
+
+
+def test_the_version_that_runs_is_refused_and_one_that_is_newer_resumes():
+    make = floored(1002000)
+    for fw, code in ((1001999, g.FW_VER), (1002000, g.FW_VER), (1002001, 0), (2000000, 0)):
+        for id in (m.INIT, m.FORCE_INIT, m.INIT_EXT):
+            at = At()
+            at = guarded(at.chip.flash, make, manager=False)
+            package = maker.Package([(0, 16, NEW), (3, 0, RES)], fw)
+            assert (at.init(package, id) == code) if code == 0 else refused(code, at, package, id) is None
+    package = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002001)
+    at = guarded(At().chip.flash, make).begin(package)
+    at.start(package, 0)
+    at.packets(package, 0, 1, 9)
+    at.session.lost()
+    at = guarded(at.chip.flash, make, manager=False)
+    assert at.init(package) == g.ONGOING and at.init(package, m.RESUME) == 0
+
+
+def test_a_restart_brings_the_version_that_runs_only_where_the_boards_owner_says_so():
+    package = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002000)
+    low = maker.control.version(1002000)
+    for allowed in (False, True):
+        for fw, id, code in (
+            (1002000, m.INIT, g.FW_VER),
+            (1002000, m.INIT_EXT, g.FW_VER),
+            (1002000, m.FORCE_INIT, 0 if allowed else g.FW_VER),
+            (1001000, m.FORCE_INIT, g.FW_VER),
+        ):
+            at = At(manager=False)
+            again = lambda fw, allowed=allowed: allowed and maker.control.version(fw) >= low  # noqa: E731
+            at.session.gate = Gate(lambda found: True, newer(at.chip, lambda: low), again=again)
+            package = maker.Package([(0, 16, NEW), (3, 0, RES)], fw)
+            assert at.init(package, id) == code, (allowed, fw, id)
+
+
+def test_a_manager_that_has_nothing_to_start_takes_the_version_that_was_confirmed():
+    make = floored(1002000)
+    package = maker.Package([(3, 0, RES)], 1002001)
+    at = guarded(At().chip.flash, make).begin(package)
+    at.start(package, 3)
+    at.packets(package, 3, 1, 1)
+    at.session.lost()
+    assert loader.manage(maker.chip(memory=at.chip.flash)) == "force"
+    for fw, code in ((1001999, g.FW_VER), (1002000, 0), (1002001, 0)):
+        at = guarded(at.chip.flash, make)
+        assert at.init(maker.Package([(3, 0, RES)], fw), m.FORCE_INIT) == code
+
+
+def test_a_package_without_a_program_is_taken_once():
+    make = floored(1002000)
+    files, font = maker.Package([(3, 0, RES)], 1003000), maker.Package([(4, 0, RES)], 1003000)
+    at = guarded(At().chip.flash, make)
+    assert not upgraded(at, files, (3,)).session.manager
+    flash = at.chip.flash
+    for package in (files, font, maker.Package([(3, 0, RES)], 1002500)):
+        for id in (m.INIT, m.FORCE_INIT, m.INIT_EXT):
+            refused(g.FW_VER, guarded(flash, make, manager=False), package, id)
+    # A newer one, and the program of that very release.
+    for package in (maker.Package([(3, 0, RES)], 1003001), maker.Package([(0, 16, NEW)], 1003000)):
+        assert guarded(flash, make, manager=False).init(package) == 0
+    allowed = guarded(flash, make, manager=False)
+    allowed.session.gate.again = lambda fw: True
+    assert allowed.init(files, m.FORCE_INIT) == 0
+
+
+def test_nobody_is_let_in_but_the_package_that_keeps_the_manager():
+    shut = Gate(lambda found: False)
+    refused(g.USER_REJECT, At(gate=shut), FILES, m.FORCE_INIT)
+    at = At().begin(FILES)
+    at.start(FILES, 3)
+    at.packets(FILES, 3, 1, 9)
+    at.session.lost()
+    flash = at.chip.flash
+    refused(g.USER_REJECT, At(chip=maker.chip(memory=flash), gate=shut), BOTH, m.FORCE_INIT)
+    assert At(chip=maker.chip(memory=flash), gate=shut).init(FILES, m.RESUME) == 0
+    # An upgrade that left nothing half written is asked about again.
+    at = At().begin(CODE)
+    at.session.lost()
+    refused(g.USER_REJECT, At(chip=at.chip, gate=shut, manager=False), CODE, m.RESUME)
+
+
+def test_an_update_that_was_armed_since_init_is_not_overwritten():
+    at = At(manager=False)
+    assert at.init(CODE) == 0
+    record = maker.Record(b"armed it", bytes(32), bytes(8), 100, 9, 1, 0, 0, 3)
+    at.chip.journal.put("armed", record.encode())
+    before = at.chip.flash.digest()
+    assert at.ask(m.INIT_DONE, 1) == [(m.ABORT, (g.UNEXPECTED,))]
+    assert not at.session.leave and at.chip.flash.digest() == before
+
+
+def test_a_chip_whose_journal_is_anothers_says_not_ready():
+    places = maker.places()
+    memory = maker.flash(places)
+    state = places["state"][0] - maker.BASE
+    memory.prog(state, b"not a journal...")
+    at = At(chip=maker.chip(places, memory))
+    refused(g.NOT_READY, at)
+    assert "0x%x" % state in at.chip.journal.closed()
+    assert loader.boot(maker.chip(places, memory)).name == loader.USER
+
+
+def test_a_page_that_is_anothers_is_not_erased_and_one_of_its_own_is_whatever_a_cut_left_of_it():
+    for off in (0, 2000, 4092):
+        at = At()
+        page = at.chip.pages[1]
+        page.prog(off, b"strange!"[:4])
+        seen = maker.held(page, 4096)
+        assert at.init(FILES, m.FORCE_INIT) == 0
+        assert at.ask(m.INIT_DONE, 1) == [(m.ABORT, (g.FLASH,))]
+        assert maker.held(page, 4096) == seen
+    cut = 0
+    while True:
+        # An upgrade that was agreed on and did not come: its page is there.
+        at = At().begin(FILES)
+        At(chip=at.chip, why="wait").later(30000)
+        flash = at.chip.flash
+        cut += 1
+        flash.cut = flash.ops + cut
+        flash.tears = dict(flash.tears, erase=lambda old, new, pick: bytes([b | 0x5A for b in old]))
+        try:
+            At(chip=maker.chip(memory=flash)).begin(BOTH)
+            break
+        except PowerCut:
+            flash.power_on()
+        at = At(chip=maker.chip(memory=flash), why="wait")
+        at.later(30000)
+        at = At(chip=maker.chip(memory=flash)).begin(BOTH)
+        assert at.send(BOTH, 0) == [(m.END_RSP, (0,))], cut
+    assert cut > 4
+    # A magic that rotted.
+    at = At().begin(FILES)
+    off = at.chip.pages[1].start + at.chip.places["state"][0] - maker.BASE
+    At(chip=at.chip, why="wait").later(30000)
+    at.chip.flash.cells.put(off, b"R")
+    at = At(chip=maker.chip(memory=at.chip.flash)).begin(FILES)
+    assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
 
 
 # Two programs.

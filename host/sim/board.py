@@ -145,7 +145,7 @@ def mpota_files(
     for name in ("boot.py", "main.py"):
         files["/" + name] = (ROOT / name).read_bytes()
     if settings is not None:
-        files["/mpota.json"] = json.dumps(dict(settings)).encode()
+        files["/mpota.json"] = json.dumps({**getattr(machine_of(layout), "SETTINGS", {}), **settings}).encode()
     for name, data in (keys or {}).items():
         files[f"/keys/{name}.pub"] = data
     return {**files, **machine_of(layout).files()}

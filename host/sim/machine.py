@@ -8,6 +8,7 @@ boot(flash, options, cause, before) -> Started the loader's turn; `before` is wh
 enter(flash) -> Started                        of a program that starts another one, by the word `jump` on the wire
 sha(flash, started) -> hex                     of the image that it started: that of its file
 firmware(path) -> bytes                        the first one, out of a file; without one that of the demo
+SETTINGS (may be left out)                     what its settings have beside those that are given
 files() -> {name: bytes}                       what only boards of this layout have, beside or in place of mpota_files
 
 On the unix port host/sim/NAME.py gives `modules(wire, flash, config)`: name -> what a program there can import.

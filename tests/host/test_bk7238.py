@@ -540,6 +540,34 @@ def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing
         board.wait("reset", image=None)
 
 
+def test_a_board_on_a_tuya_module_runs_its_application_says_what_is_wrong_and_keeps_the_calibration(tmp_path, capsys):
+    calibration = b"TLV\0" + bytes(range(1, 253))
+    app = b"print('the application runs')\n\ndef step():\n    pass\n"
+    files = mpota_files({"product": "plug", "layout": "bk7238"}, layout="bk7238") | {"/app.py": app}
+    flash = create_for("bk7238", tmp_path / "b.bin", application(5003, 1), files)
+    memory = SimFlash(machine.SIZE, prog_size=1, path=str(flash))
+    memory.prog(0x1E3000, calibration)
+    memory.close()
+    rbl_file, release = tmp_path / "x.rbl", tmp_path / "x.mpota"
+    rbl_file.write_bytes(packer.pack(application(9001, 2), options("gzip")))
+    given = ["--layout", "bk7238", "--unsigned", "--product", "plug", "--version", "1.0.1", "-o", release]
+    assert call("pack", rbl_file, *given) == 0
+    with VirtualBoard(flash) as board:
+        board.wait("reset", image="app")
+        line = demo.Line(board.port)
+        line.until("the application runs")
+        line.close()
+        capsys.readouterr()
+        assert call("push", release, "--port", board.port) == 3
+        said = capsys.readouterr().err
+        assert "0x1e3000" in said and "RF calibration of a Tuya module" in said and "move JOURNAL" in said
+        assert call("status", "--port", board.port, "--json") == 0
+        out = capsys.readouterr().out
+        facts = json.loads(out[out.index("{") :])
+        assert "0x1e3000" in facts["updates"] and facts["boot_error"] is None
+    assert flash.read_bytes()[0x1E3000:][: len(calibration)] == calibration
+
+
 def test_host_board_makes_a_board_and_starts_it_again(tmp_path):
     command = [sys.executable, "-m", "host", "board", "--layout", "bk7238", "--flash", str(tmp_path / "b.bin")]
     for _ in range(2):

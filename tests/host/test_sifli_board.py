@@ -44,9 +44,14 @@ def keys(tmp_path_factory):
 @pytest.fixture
 def board(tmp_path, keys):
     """A board that is off, with a TCP port for phones; its program confirms itself."""
+    return made(tmp_path, keys)
+
+
+def made(tmp_path, keys, **more):
+    """(flash, port) of a new board with these settings besides."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = {"product": "watch", "layout": "sifli", "phone_port": port}
+    settings = {"product": "watch", "layout": "sifli", "phone_port": port, **more}
     files = mpota_files(settings, layout="sifli") | {"/app.py": demo.APP}
     flash = tmp_path / "board.bin"
     create_for("sifli", flash, OLD, files, lambda f: machine.make(f, OLD, keys[1]))
@@ -142,6 +147,49 @@ def test_a_push_that_is_refused_at_the_console_gives_it_back(board, tmp_path, ke
         assert "07" in capsys.readouterr().err
         assert call("status", "--port", b.port, "--json") == 0
         assert json.loads(_last_json(capsys))["version"] == "1.0.0"
+
+
+@pytest.mark.parametrize("phones", [False, None, ["again"], "yes", 1])
+def test_a_board_lets_no_phone_in_that_its_owner_did_not_let_in(phones, tmp_path, keys, capsys):
+    flash, port = made(tmp_path, keys, phones=phones)
+    up = pack(tmp_path, keys, ("app", NEW, 16, 0))
+    with VirtualBoard(flash) as b:
+        b.wait("reset", image="user")
+        before = look(flash, lambda chip: progress.load(chip).encode())
+        assert call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}") == 3
+        said = capsys.readouterr().err
+        assert "11" in said and '"phones": true' in said
+        assert look(flash, lambda chip: progress.load(chip).encode()) == before
+        if phones is False:
+            assert call("status", "--port", b.port, "--json") == 0
+            assert "none is let in but by cable" in str(json.loads(_last_json(capsys))["findings"])
+            # Who has the cable in hand is the owner.
+            assert call("push", "--layout", "sifli", up, "--port", b.port) == 0
+            until(flash, lambda chip: version(chip) == "1.1.0")
+
+
+@pytest.mark.parametrize("phones", [True, "again"])
+def test_the_version_that_runs_comes_again_by_a_restart_that_the_owner_allows(phones, tmp_path, keys, capsys):
+    flash, port = made(tmp_path, keys, phones=phones)
+    up = pack(tmp_path, keys, ("app", NEW, 16, 0), ("res", RES, 0, 3))
+    push = ["push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}"]
+    with VirtualBoard(flash) as b:
+        b.wait("reset", image="user")
+        assert call(*push) == 0
+        until(flash, lambda chip: version(chip) == "1.1.0")
+        before = look(flash, lambda chip: progress.load(chip).encode())
+        for more in ([], ["--older"]):
+            assert call(*push, *more) == 3
+            assert "07" in capsys.readouterr().err
+            if phones is True:
+                assert call(*push, *more, "--restart") == 3
+                assert "07" in capsys.readouterr().err
+            assert look(flash, lambda chip: progress.load(chip).encode()) == before
+        if phones == "again":
+            assert call(*push, "--restart") == 0
+            until(flash, lambda chip: progress.load(chip).encode() == before)
+            assert call("status", "--port", b.port, "--json") == 0
+            assert "`push --restart`" in json.loads(_last_json(capsys))["findings"][0]
 
 
 def _last_json(capsys):

@@ -47,8 +47,11 @@ class Layout(Records):
     # What an update needs.
 
     def ready(self):
-        """NotNow while an update waits; Refused where the loader would not find what is put into `download`."""
+        """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
         self.idle()
+        closed = self.journal.closed()
+        if closed:
+            raise Refused("foreign", closed)
         wrong = self.mismatch()
         if wrong:
             raise Refused("table", wrong)

@@ -11,6 +11,7 @@ from device.layout.bk7238 import rbl
 from device.layout.bk7238.layout import NO_WAY_BACK, PROGRESS
 from device.store.flash import Region
 from device.store.journal import trial
+from device.store.log import TLV
 from device.store.writer import digest
 from device.version import text
 
@@ -129,9 +130,27 @@ def findings(layout):
     for name, off in sorted(port.kept.items()):
         if off:
             blank = _blank(Region(port.flash, off, port.flash.erase_size))
-            found.append("%s sector at 0x%x: %s" % (name, off, BLANK[name] if blank else "written"))
+            words = BLANK[name] if blank else "written"
+            other = blank and name == "RF" and _calibration(port)
+            if other:
+                words = "TLV, the RF calibration of a Tuya module; 0x%x is blank" % off
+            found.append("%s sector at 0x%x: %s" % (name, other or off, words))
+    closed = layout.journal.closed()
+    if closed:
+        found.append("journal: " + closed)
     found.append("last download: " + _ended(layout))
     return found
+
+
+def _calibration(port):
+    """Where a calibration lies that is not where this board looks for it, 0 where there is none."""
+    head = bytearray(len(TLV))
+    for off in range(port.kept["RF"], port.flash.size, port.flash.erase_size):
+        port.flash.read(off, head)
+        # The SDK keeps the network's settings as TLV too.
+        if head == TLV and off != port.kept["network"]:
+            return off
+    return 0
 
 
 def _blank(flash):

@@ -26,8 +26,11 @@ class Layout(Records):
     NAME = "sifli"
 
     def ready(self):
-        """NotNow while an update waits for its reset or its verdict."""
+        """NotNow while an update waits for its reset or its verdict; Refused without a journal."""
         self.idle()
+        closed = self.journal.closed()
+        if closed:
+            raise Refused("foreign", closed)
         failure = self.record("failed")
         reason = failure and self.journal.last("reason")
         if reason and reason[8:] == WORN:
@@ -154,5 +157,6 @@ class Layout(Records):
             "floor": text(self.floor()),
             "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
             "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-            "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
+            "updates": "on trial or armed: `confirm` or `rollback`" if record else self.journal.closed() or None,
+            "findings": ["phones: " + self.port.phones] if self.port.phones else [],
         }

@@ -70,6 +70,8 @@ class Chip:
     """`flash` is the whole flash, `efuse` 128 bytes, `feed()` the watchdog's. `ready`: may an upgrade begin?"""
 
     ready = True
+    # Which phones the wiring lets in, in words, for `status`.
+    phones = ""
     # Where the application lies, as a Board has it.
     root = "/mpota"
     protected = ()

@@ -93,6 +93,11 @@ class Control:
         return h.digest()
 
 
+def version(fw):
+    """The eight bytes of a firmware version: X * 1000000 + Y * 1000 + Z."""
+    return struct.pack(">4H", fw // 1000000 & 0xFFFF, fw // 1000 % 1000, fw % 1000, 0)
+
+
 def content(packet, root, nonce):
     """The decrypted content of a packet whose hash is right; neither the signature nor the fields were looked at."""
     if not 32 + signed.SIZE <= len(packet) <= SIZE:

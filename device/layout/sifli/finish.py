@@ -20,11 +20,6 @@ from device.store.writer import digest
 TRIALS = 3
 
 
-def version(fw):
-    """The eight bytes of a firmware version: X * 1000000 + Y * 1000 + Z."""
-    return pack(">4H", fw // 1000000 & 0xFFFF, fw // 1000 % 1000, fw % 1000, 0)
-
-
 def finish(chip, buf):
     """Install what came, but for the user program, which is armed. Corrupt where something is not as it was signed."""
     up = Upgrade(chip)
@@ -50,6 +45,9 @@ def finish(chip, buf):
     image = up.control.image(control.HCPU)
     if image:
         _arm(up, image, buf)
+    else:
+        # No program will say which version was brought.
+        chip.journal.put("brought", pack("<I", up.control.fw))
     _end(chip, up)
 
 
@@ -82,7 +80,9 @@ def _arm(up, image, buf):
     if not staged:
         describe(chip, header(chip, image.length, up.control, image))
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
-    record = Records(chip, chip.journal, TRIALS).new(up.now.same[:8], sha, version(up.control.fw), image.length, slot)
+    record = Records(chip, chip.journal, TRIALS).new(
+        up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
+    )
     chip.journal.put("reason", b"")
     chip.journal.put("armed", moved(record).encode())
 

@@ -4,6 +4,8 @@ A result is a number of the protocol. Stricter than the vendor's code, rule by r
 replaced, no image comes twice, and an encrypted user program needs a flash table that can take its key.
 """
 
+from struct import unpack
+
 from device.errors import Refused
 from device.layout.sifli import control, progress, table, wire
 from device.layout.sifli.codes import (
@@ -26,17 +28,63 @@ ANY_SDK = 0xFFFFFFFF
 
 
 class Gate:
-    """What this program lets in: `accept(control)` (None: nobody is there to ask), `admits(firmware version)`."""
+    """What this program lets in: `accept(control)` (None: nobody is there to ask), `admits(firmware version)`.
 
-    def __init__(self, accept, admits=None, sdk=ANY_SDK):
+    `again(firmware version)`: may a restart (FORCE_INIT) bring it although `admits` refuses it? Anybody can send one,
+    so this is for the board's owner to say.
+    """
+
+    def __init__(self, accept, admits=None, sdk=ANY_SDK, again=None):
         self.accept = accept
         self.admits = admits
         self.sdk = sdk
+        self.again = again
+        self.restart = False
+
+    def asked(self, restart):
+        """This gate, asked by a restart or not."""
+        if not restart:
+            return self
+        gate = Gate(self.accept, self.admits, self.sdk, self.again)
+        gate.restart = True
+        return gate
+
+
+def newer(chip, floor):
+    """An `admits`: only firmware that is newer than `floor()`, the 8 bytes of the version that was confirmed.
+
+    A manager that cannot start the user program takes that version again: nothing is lost by it, and it may be all
+    that there is.
+    """
+
+    def admits(fw):
+        seen, low = control.version(fw), floor()
+        return seen > low or (seen == low and forced(chip))
+
+    return admits
+
+
+def forced(chip):
+    """Does the manager stay because something is half written, or there is no program to start?"""
+    now = progress.load(chip)
+    return bool(now.force or now.state == progress.FORCE_UPDATE)
+
+
+def _old(chip, gate, found):
+    """Is a package refused for its version? Of one without a program the journal knows what the last one was."""
+    if gate.admits is None or (gate.restart and gate.again and gate.again(found.fw)):
+        return False
+    if not gate.admits(found.fw):
+        return True
+    last = chip.journal.last("brought")
+    if found.image(control.HCPU) or not last or forced(chip):
+        return False
+    return found.fw <= unpack("<I", last)[0]
 
 
 def judge(chip, gate, packet, state, ongoing):
     """(result, Control) of a control packet, in the vendor's order. `ongoing`: does an upgrade under way forbid it?"""
-    if not chip.ready:
+    if not chip.ready or chip.journal.closed():
         return NOT_READY, None
     try:
         found = control.content(packet, chip.root_key, chip.nonce)
@@ -45,13 +93,18 @@ def judge(chip, gate, packet, state, ongoing):
         return RESULTS[e.code], None
     if state not in (progress.IDLE, progress.FORCE_UPDATE):
         return UNEXPECTED, None
-    result = _permit(gate, found, ongoing) or _room(chip, found)
-    if not result and not gate.accept(found):
+    result = _permit(chip, gate, found, ongoing) or _room(chip, found)
+    if not result and not gate.accept(found) and not _begun(chip, found):
         result = USER_REJECT
     return result, found
 
 
-def _permit(gate, found, ongoing):
+def _begun(chip, found):
+    """Is it the package that keeps the manager until it is whole? It was let in when it was begun."""
+    return forced(chip) and progress.load(chip).same == found.same()
+
+
+def _permit(chip, gate, found, ongoing):
     if found.dfu > control.MANAGER:
         return GENERAL
     # The manager is what starts the chip, and there is one place for it: no way to change it survives a cut.
@@ -59,7 +112,7 @@ def _permit(gate, found, ongoing):
         return USER_REJECT
     if found.sdk > gate.sdk:
         return SDK_VER
-    if gate.admits and not gate.admits(found.fw):
+    if _old(chip, gate, found):
         return FW_VER
     return ONGOING if ongoing else OK
 

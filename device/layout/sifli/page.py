@@ -18,6 +18,10 @@ HEAD_SIZE = 12
 
 def save(chip, slot, packet):
     """Keep `packet`, a Control, for a staging area; it stands when this returns."""
+    if not _ours(chip, slot):
+        raise FlashError("page", "the page of area %d holds another's data and is not erased: move `state`" % slot)
+    # Proves the page, whatever a torn erase leaves of it.
+    chip.journal.put("page", bytes((slot,)))
     key = packet.key
     packet.key = chip.wrap(key)
     data = packet.encode()
@@ -29,18 +33,37 @@ def save(chip, slot, packet):
     seen = load(chip, slot)
     if seen is None or seen.same() != packet.same():
         raise FlashError("readback", "the flash does not hold the control packet that was written")
+    chip.journal.put("page", b"")
+
+
+def _ours(chip, slot):
+    """Is a page blank, or one that this board wrote?"""
+    head, content = _content(chip, slot)
+    if head[0] == MAGIC or (content and crc32(content) == head[3]) or chip.journal.last("page") == bytes((slot,)):
+        return True
+    page = chip.pages[slot]
+    buf = bytearray(64)
+    for off in range(0, page.size, len(buf)):
+        page.read(off, buf)
+        if buf != b"\xff" * len(buf):
+            return False
+    return True
+
+
+def _content(chip, slot):
+    """(the fields of a page's head, what they say follows it: b"" where they cannot)"""
+    head = bytearray(HEAD_SIZE)
+    chip.pages[slot].read(0, head)
+    fields = unpack(HEAD, head)
+    data = bytearray(fields[1] if fields[1] <= control.SIZE else 0)
+    chip.pages[slot].read(HEAD_SIZE, data)
+    return fields, data
 
 
 def load(chip, slot):
     """The Control that was kept for a staging area, or None."""
-    head = bytearray(HEAD_SIZE)
-    chip.pages[slot].read(0, head)
-    magic, n, _, crc = unpack(HEAD, head)
-    if magic != MAGIC or n > control.SIZE:
-        return None
-    data = bytearray(n)
-    chip.pages[slot].read(HEAD_SIZE, data)
-    if crc32(data) != crc:
+    head, data = _content(chip, slot)
+    if head[0] != MAGIC or crc32(data) != head[3]:
         return None
     try:
         packet = control.Control.decode(bytes(data))

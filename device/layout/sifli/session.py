@@ -83,7 +83,7 @@ class Session(Transfer):
         state = self.state
         if not self.manager and trial(self.chip.journal):
             state = p.UPDATING
-        result, found = judge(self.chip, self.gate, packet, state, id == m.INIT and begun)
+        result, found = judge(self.chip, self.gate.asked(id == m.FORCE_INIT), packet, state, id == m.INIT and begun)
         again = not result and begun and self.up.matches(found)
         if not result and id == m.RESUME and not again:
             result = g.PARAMETER if begun else g.GENERAL
@@ -124,6 +124,9 @@ class Session(Transfer):
 
     def _agree(self, fresh):
         """Keep what was agreed on; the user program makes way for the manager."""
+        if not self.manager and trial(self.chip.journal):
+            # Another update was armed since INIT, and waits in the area that this one would overwrite.
+            return self._error(g.UNEXPECTED)
         try:
             self.up.begin(self.found, fresh)
         except (OtaError, OSError):

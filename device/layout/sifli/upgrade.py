@@ -26,6 +26,8 @@ class Upgrade:
         if self.control is None or self.control.same() != self.now.same:
             self.control = None
         self.image = self.cipher = None
+        # The progress before START, until the first block of its image is written.
+        self.before = None
         self.block = b""
 
     def matches(self, found):
@@ -94,6 +96,7 @@ class Upgrade:
         now = self.now
         if now.images[i] == progress.WHOLE:
             return OK, 1
+        before = now.encode()
         if now.images[i] == progress.PART and now.image == id:
             if now.packets and (now.length, now.started) != (length, every):
                 return PARAMETER, 0
@@ -102,20 +105,23 @@ class Upgrade:
             now.packets = 0
         now.image, now.length, now.every, now.started = id, length, every, every
         now.images[i] = progress.PART
-        self.open(image)
+        # Nothing is kept yet: a START without a packet changes nothing.
+        self.before = before
+        self.image = image
+        if not self.block:
+            self.block = bytearray(2048 + self.chip.flash.prog_size)
+        self.cipher = page.cipher(self.chip, self.control, image)
         return OK, 0
 
-    def open(self, image):
-        """From here on this image's blocks come."""
+    def _begin_image(self):
+        """Before the first block is written: what is in place is lost from then on, whatever ends the download."""
+        image = self.image
         if not image.flags & control.COMPRESS:
             self.now.force |= 1 << image.id
             if image.id == control.HCPU:
                 self.chip.journal.put("user", b"")
         self.keep(progress.TRAN_START)
-        self.image = image
-        if not self.block:
-            self.block = bytearray(2048 + self.chip.flash.prog_size)
-        self.cipher = page.cipher(self.chip, self.control, image)
+        self.before = None
 
     def write(self, index, record):
         """Block `index`, the first is 1, of the image that was started."""
@@ -127,6 +133,8 @@ class Upgrade:
             if len(record) != wire.HEAD_SIZE + want:
                 raise Corrupt("chunk", "a record of %d bytes, wanted %d" % (len(record), wire.HEAD_SIZE + want))
             n = wire.check(record, off, room, self.cipher)
+            if self.before:
+                self._begin_image()
             put(self.target(image), off, self.block, n)
         except Corrupt:
             return GENERAL
@@ -146,6 +154,8 @@ class Upgrade:
             return OK
         if now.image != id or now.packets != wire.count(image.length, self.control.block):
             return MISS_PACKET
+        # Of an image without bytes no block was written.
+        self.before = None
         good = sound(self.chip, image, self.target(image), self.block)
         now.images[i] = progress.WHOLE if good else progress.FAILED
         now.image, now.packets = progress.NO_IMAGE, 0
@@ -156,6 +166,9 @@ class Upgrade:
     def fail(self):
         """The download is over before its end. True where the manager has to stay for another one."""
         self.image = None
+        if self.before:
+            self.now = progress.Progress.decode(self.before)
+            self.before = None
         stays = self.now.force != 0
         self.keep(progress.FORCE_UPDATE if stays else progress.IDLE)
         return stays

@@ -78,7 +78,7 @@ def package(folder: Path, size: int) -> tuple[bytes, bytes]:
     public, sign = packer.signer(private)
     root = bytes.fromhex((folder / "keys" / workshop.ROOT_KEY).read_text())
     data = b"".join(sha256(b"%d" % i).digest() for i in range(size // 32))
-    options = packer.Options(root, public, sign, dfu_id=1, fw_ver=1000000)
+    options = packer.Options(root, public, sign, dfu_id=1, fw_ver=1001000)
     files = packer.pack([packer.Given("res", data, 0, 3)], options)
     return files["ctrl_packet.bin"], files["outres.bin"]
 

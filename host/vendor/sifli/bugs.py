@@ -18,9 +18,8 @@ KEEPS = "tests.test_log:test_"
 SEAL = ' or unpack("<I", data[end : end + 4])[0] != crc32(data[at:end], crc32(pack("<I", number)))'
 TAG = ":\n        return None\n    return bytes(data[at + 2 : mid])"
 WALK = (
-    "            at = self._up(found[2]) if found else at + self.unit\n"
     "        # Where a cut tore the last record, cells as far as one reaches may be torn though they read blank.\n"
-    "        self.at = at + self._up(LONGEST)\n"
+    "        self.at = self._up(last) + self._up(LONGEST)\n"
 )
 
 MUTANTS = [
@@ -56,15 +55,15 @@ MUTANTS = [
         "program a unit twice",
         LOG,
         WALK,
-        "            at = self._up(found[2]) if found else at + self.unit\n"
-        "            self.at = at if found else self.at\n",
+        "        ends = [found[2] for found in [decode(data, n, number) for n in range(last)] if found]\n"
+        "        self.at = self._up(max([HEAD_SIZE, *ends]))\n",
         KEEPS + "behind_a_torn_record_nothing_is_programmed_a_second_time",
     ),
     Mutant(
         "program cells that read blank behind a torn record",
         LOG,
-        "self.at = at + self._up(LONGEST)",
-        "self.at = at",
+        "self.at = self._up(last) + self._up(LONGEST)",
+        "self.at = self._up(last)",
         KEEPS + "behind_a_torn_record_nothing_is_programmed_a_second_time",
     ),
     Mutant(
@@ -80,6 +79,13 @@ MUTANTS = [
         SEAL + TAG + ".decode()",
         TAG + ".decode('latin-1')",
         KEEPS + "no_length_of_a_record_is_believed",
+    ),
+    Mutant(
+        "erase a stranger's sector",
+        LOG,
+        "        if wrong:\n            raise FlashError",
+        "        if False:\n            raise FlashError",
+        KEEPS + "a_strangers_sector_is_never_erased_and_the_error_says_where_and_what",
     ),
     Mutant("take the older log", LOG, "number <= self.number", "self.number and number >= self.number"),
     # The flash table.
@@ -134,6 +140,22 @@ MUTANTS = [
         "stays = self.now.force != 0",
         "stays = False",
         PHONE + "resources_that_do_not_come_keep_the_manager_until_they_do",
+    ),
+    Mutant(
+        "write in place before that is kept",
+        UPGRADE,
+        "            if self.before:\n                self._begin_image()\n"
+        "            put(self.target(image), off, self.block, n)\n",
+        "            put(self.target(image), off, self.block, n)\n"
+        "            if self.before:\n                self._begin_image()\n",
+        PHONE + "the_first_byte_in_place_keeps_the_manager_though_the_power_goes_right_before_it",
+    ),
+    Mutant(
+        "take the version that runs",
+        GATE,
+        "return seen > low or",
+        "return seen >= low or",
+        PHONE + "the_version_that_runs_is_refused_and_one_that_is_newer_resumes",
     ),
     Mutant(
         "go on with another package",

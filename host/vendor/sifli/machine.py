@@ -24,6 +24,8 @@ from host.vendor.sifli import workshop
 from host.vendor.sifli.packer import pad
 from host.vendor.sifli.prepare import prepare
 
+# What a board has in its settings beside those that are given: its phones are let in.
+SETTINGS = {"phones": "again"}
 ROOT = Path(__file__).resolve().parents[3]
 KEYS = Path("build/keys")
 KIB = 1024

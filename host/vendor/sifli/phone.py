@@ -21,12 +21,14 @@ ASK_MS = 8000  # no answer: ask again
 TRIES = 4
 PAUSE_MS = 1000  # after a chip has said where it is, as the vendor's app waits
 INSTALL_MS = 180000
-ONGOING, UNEXPECTED = 10, 12
+TOO_OLD, ONGOING, UNEXPECTED = 7, 10, 12
 WORDS = {
     **{1: "the chip says no: damaged, or for another root key", 2: "wrong parameter", 3: "not enough space"},
-    **{4: "not ready", 5: "wrong hardware version", 6: "needs a newer SDK", 7: "an older firmware than it takes"},
+    **{4: "not ready", 5: "wrong hardware version", 6: "needs a newer SDK"},
+    7: "its firmware is not newer than the one that the chip has: raise --fw_ver",
     **{8: "the image is not what was signed", 9: "the control packet is invalid", 10: "an upgrade is under way"},
-    **{11: "refused", 12: "not now", 13: "wrong index", 14: "updating", 15: "packets are missing", 16: "flash"},
+    11: 'refused: no place for that image, or no phone is let in (`"phones": true` in the board\'s /mpota.json)',
+    **{12: "not now", 13: "wrong index", 14: "updating", 15: "packets are missing", 16: "flash"},
 }
 
 
@@ -187,10 +189,17 @@ class Phone:
         self.begin = self._init
         self._ask(m.encode(m.INIT_EXT if self.choice.newer else m.INIT, tail=self.control))
 
+    def _restart(self) -> None:
+        """A restart may bring the version that runs, where the board's owner lets it."""
+        self.begin = self._restart
+        self._ask(m.encode(m.FORCE_INIT, tail=self.control))
+
     def _began(self, result: int, boots: int) -> None:
         """The answer to INIT and FORCE_INIT."""
         if self.phase != "init":
             return
+        if result == TOO_OLD and not self.choice.resume and self.begin == self._init:
+            return self._restart()
         if result == ONGOING:
             return self._ask(m.encode(m.RESUME if self.choice.resume else m.FORCE_INIT, tail=self.control))
         self._agreed(result, boots, m.encode(m.INIT_DONE, 1))
@@ -208,6 +217,8 @@ class Phone:
         if self.phase != "init":
             return
         every, boots, _ = rest
+        if result == TOO_OLD and not self.choice.resume:
+            return self._restart()
         goes_on = bool(status) and self.choice.resume
         if goes_on and not result:
             self._place(packets, image, every)

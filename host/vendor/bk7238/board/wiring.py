@@ -16,7 +16,8 @@ from device.store.flash import Region
 from device.store.log import Log
 
 SECTOR = 4096
-# Behind `download`: the radio's calibration, the network's settings, then two sectors that the vendor leaves alone.
+# Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
+# On a Tuya module the calibration lies at 0x1E3000: give the journal two other sectors, or the board takes no update.
 RADIO = table.RADIO[chip.SIZE]
 JOURNAL = RADIO + 2 * SECTOR
 

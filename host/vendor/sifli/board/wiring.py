@@ -6,10 +6,18 @@ import chip
 
 import device.board
 from device.layout.sifli.chip import Chip
+from device.layout.sifli.control import version
 from device.layout.sifli.desk import Desk
-from device.layout.sifli.gate import Gate
+from device.layout.sifli.gate import Gate, newer
 from device.layout.sifli.progress import IDLE
 from device.layout.sifli.session import Session
+
+# The setting `phones`, and what it lets in.
+PHONES = {
+    True: "let in with firmware newer than the one that runs",
+    "again": "let in with newer firmware, by `push --restart` with the version that runs",
+}
+CLOSED = 'none is let in but by cable; `"phones": true` in /mpota.json lets them in'
 
 
 class Board(device.board.Board):
@@ -27,18 +35,22 @@ class Board(device.board.Board):
     def port(self):
         found = Board._chip
         found.feed, found.root, found.protected = self.feed, self.root, self.protected
+        found.phones = PHONES.get(self.phones(), CLOSED)
         return found
+
+    def phones(self):
+        """The setting `phones`; whatever it does not know lets none in."""
+        word = self.settings.get("phones")
+        return word if word is True or word == "again" else None
 
 
 # So that `status` and `confirm` of a host find this board too.
 device.board.Board = Board
 
 
-def admits(fw):
-    """Only firmware that is no older than what was confirmed: X * 1000000 + Y * 1000 + Z."""
-    floor = Board().layout.floor()
-    x, y, z = [int.from_bytes(floor[i : i + 2], "big") for i in (0, 2, 4)]
-    return fw >= x * 1000000 + y * 1000 + z
+def floor():
+    """The lowest version that this board takes: the one that was confirmed, in 8 bytes."""
+    return Board().layout.floor()
 
 
 def links(board, console=False, tcp=True):
@@ -53,6 +65,7 @@ def links(board, console=False, tcp=True):
 
         kbd_intr(-1)
         found.append(line.Line(sys.stdin.buffer, sys.stdout.buffer))
+        found[0].cable = True
     port = tcp and board.setting("phone_port", 0, 65535)
     if port:
         import socket
@@ -68,9 +81,26 @@ def links(board, console=False, tcp=True):
 
 
 def desk(board, manager=False, why="", **given):
-    """Where a phone is served; `why` as the loader says it."""
-    gate = Gate(lambda found: True, admits)
-    return Desk(Session(board.port(), gate, board, manager, why), links(board, **given), board)
+    """Where a phone is served; `why` as the loader says it.
+
+    Whoever is in radio range can send an upgrade that was published. So a phone is let in only if this board's owner
+    says so: by the setting `phones`, or with a cable in hand. A button or a bond would be asked for in `accept`.
+    """
+    chip = board.port()
+    word = board.phones()
+
+    def cable():
+        return getattr(at.link, "cable", False)
+
+    def accept(found):
+        return word is not None or cable()
+
+    def again(fw):
+        return (word == "again" or cable()) and version(fw) >= floor()
+
+    gate = Gate(accept, newer(chip, floor), again=again)
+    at = Desk(Session(chip, gate, board, manager, why), links(board, **given), board)
+    return at
 
 
 def phone():
