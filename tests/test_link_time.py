@@ -41,8 +41,9 @@ class Peer:
         self.next()
 
     def next(self):
-        for gap, self.data in self.says:
+        for gap, data in self.says:
             self.due += gap
+            self.data = data
             return
         # It says nothing more and stays.
         self.due, self.data = None, b""
@@ -105,9 +106,11 @@ def body(data, length=True):
     return OK + (b"Content-Length: %d\r\n" % len(data) if length else b"") + b"\r\n" + data
 
 
-def listing(data, name="p"):
-    text = '{"mpota": 1, "packages": [{"product": "demo", "layout": "esp32", "version": "1.1.0", "file": "%s", "size": %d}]}'
-    return body((text % (name, len(data))).encode())
+ENTRY = '{"product":"demo","layout":"esp32","version":"%s","file":"p","size":%d}'
+
+
+def listing(data):
+    return body(('{"mpota":1,"packages":[%s]}' % (ENTRY % ("1.1.0", len(data)))).encode())
 
 
 def at_once(data):
@@ -356,11 +359,10 @@ def test_refused_offers_of_a_manifest_that_grows_do_not_hold_the_window():
 
     def grows():
         n.append(1)
-        text = '{"mpota":1,"packages":[%s,%s]}'
-        row = '{"product":"demo","layout":"esp32","version":"9.0.0","file":"p","size":%d}'
-        yield 0, body((text % (row % (len(other) + len(n)), row % (len(other) + len(n) + 1))).encode())
+        rows = [ENTRY % ("9.0.0", len(other) + len(n) + i) for i in (0, 1)]
+        yield 0, body(('{"mpota":1,"packages":[%s,%s]}' % (rows[0], rows[1])).encode())
 
-    at, run, one = window({"/m.json": grows, "/p": at_once(OK + b"\r\n" + other)})
+    at, run, _ = window({"/m.json": grows, "/p": at_once(OK + b"\r\n" + other)})
     assert at <= 1100 and len(n) <= 40, (at, len(n))
     for _ in range(1000):
         run.agent.step()
@@ -375,43 +377,39 @@ def test_a_link_that_has_no_time_left_asks_nobody():
 
 
 class Line:
-    """select.poll over a line that has always something to say."""
+    """A line whose host sends frames that bring nothing, for ever; and select.poll over it."""
 
-    def __init__(self, rx):
-        self.rx = rx
-
-    def poll(self, ms):
-        return [self.rx]
-
-
-class Chatty(Serial):
-    """A host that sends frames which bring nothing, for ever."""
+    said = b""
 
     def __init__(self, board):
-        super().__init__(self)
         self.board = board
-        self.said = b""
-        self.poll = Line(self)
-
-    def start(self):
-        self.frames = self.frames or Frames(bytearray(self.room))
 
     def write(self, data):
         return len(data)
 
+    def poll(self, ms):
+        return [self]
+
     def readinto(self, buf):
         self.board.ms += 100
-        self.said = self.said or encode(5, self.run, 0, (1000).to_bytes(4, "little"))
+        self.said = self.said or encode(5, self.link.run, 0, (1000).to_bytes(4, "little"))
         n = min(len(buf), len(self.said))
         buf[:n] = self.said[:n]
         self.said = self.said[n:]
         return n
 
 
+class Chatty(Serial):
+    """The board's end of such a line."""
+
+    def start(self):
+        self.frames = self.frames or Frames(bytearray(self.room))
+        self.poll, self.rx.link = self.rx, self
+
+
 def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
-    c, agent = trial({}, 3000)
-    board = agent.board
-    agent = Agent(board, [Chatty(board)], None, lambda: None)
+    board = trial({}, 3000)[1].board
+    agent = Agent(board, [Chatty(Line(board))], None, lambda: None)
     src = agent.links[0].open()
     raises(LinkError, "late", src.readinto, bytearray(100))
     assert 3000 <= board.ms <= 3300
