@@ -41,7 +41,7 @@ class Agent:
         self.answered = False
         for link in links:
             link.time_left = self.left
-        if board.cause():
+        if board.cause() not in ("", "wake"):
             board.layout.heal()
 
     def left(self):
@@ -133,7 +133,7 @@ class Agent:
             self.said = said
             self._report(*said)
         # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
-        stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() != "reset"
+        stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() not in ("reset", "unknown")
         if (self.trial or stuck) and self._late():
             return "reset"
         return "trial" if self.trial else "idle"

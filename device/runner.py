@@ -59,7 +59,7 @@ class Runner:
         if not agent.trial:
             if board.cause() == "watchdog":
                 self._count("the watchdog")
-        elif board.cause():
+        elif board.cause() not in ("", "wake"):
             # Those before were of another version.
             self._count(None)
         self.why = wanted(board)

@@ -101,20 +101,61 @@ def test_the_boots_of_a_trial_are_counted_before_the_image_runs():
     assert left == [2, 1, 0]
 
 
-def test_a_soft_reset_and_a_wake_from_deep_sleep_count_nothing():
+def test_a_soft_reset_counts_nothing():
     from device import shim
 
     for bootloader in (True, False):
         c = armed(bootloader=bootloader)
         boot(c)
         c.flash.trace = []
-        for cause in (soc.SOFT, soc.DEEPSLEEP) * 5:
-            board = c.run(cause)
+        for _ in range(9):
+            board = c.run(soc.SOFT)
             shim.boot(lambda b=board: b)
             assert board._dog is not None, "a trial is watched, however it was entered"
         assert c.flash.trace == []
         board.layout.confirm()
         assert boot(c) == "ota_1"
+
+
+def wake(c):
+    """A wake from deep sleep: the loader starts what ran, and looks at nothing. The image that runs then."""
+    from device import shim
+
+    board = c.board = c.run(soc.DEEPSLEEP)
+    try:
+        shim.boot(lambda: board)
+    except soc.Reset:
+        return boot(c)
+    assert shim.error is None, repr(shim.error)
+    return c.started.name
+
+
+def test_a_trial_that_only_sleeps_and_wakes_comes_to_its_end():
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        left = boot(c) and c.board.layout.on_trial().trials
+        for n in range(1, 50):
+            assert wake(c) == "ota_1" and c.board._dog is not None
+            assert c.board.layout.on_trial().trials == left, "a wake uses none of the boots"
+            assert c.board.journal.last("wakes") == bytes((n,))
+        assert wake(c) == "ota_0"
+        assert c.board.layout.failure()[1] == "no verdict after 50 wakes from deep sleep"
+        assert c.board.journal.last("wakes") is None
+        for cause in (soc.PWRON, soc.HARD):
+            assert boot(c, cause) == "ota_0"
+        raises(Refused, "failed", update, c.board)
+
+
+def test_a_wake_may_still_confirm():
+    c = armed()
+    boot(c)
+    for _ in range(49):
+        wake(c)
+    c.board.layout.confirm()
+    assert c.board.journal.last("wakes") is None
+    for _ in range(99):
+        assert wake(c) == "ota_1"
+    assert c.board.layout.on_trial() is None and boot(c) == "ota_1"
 
 
 def test_a_retreat_takes_the_old_image_back_and_keeps_the_reason():
@@ -426,7 +467,7 @@ def test_status_says_what_runs_boots_failed_and_why():
 def test_every_journal_record_corrupted_in_turn_still_reaches_main():
     from device import shim
 
-    tags = ("armed", "running", "failed", "reason", "floor", "progress")
+    tags = ("armed", "running", "failed", "reason", "floor", "progress", "wakes", "soft")
     for tag in tags:
         for bad in (b"\xff" * Record.SIZE, b"x", bytes(Record.SIZE), b"\xa5" * Record.SIZE, b"\xff" * 128):
             for trial in (True, False):
