@@ -185,7 +185,7 @@ class Serial:
             if self.feed:
                 self.feed()
             if self.time_left and self.time_left() <= 0:
-                raise LinkError("late", "the time for the host's frames is over, it is asked again later")
+                raise LinkError("late", "no time left for the host, asked again later")
             n = self.poll.poll(50) and self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
             # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
             if n == 0:

@@ -203,15 +203,15 @@ class Web:
         """
         ms += self.waited
         if self.time_left and self.time_left() <= 0:
-            raise LinkError("late", self.url + ": the time for it is over, it is asked again later")
+            raise LinkError("late", self.url + ": no time left, asked again later")
         if self.most:
             if ms >= self.most:
-                raise LinkError("slow", "%s: not all here after %d ms, at most %d" % (self.url, ms, self.most))
+                raise LinkError("slow", "%s: no end after %d ms, at most %d" % (self.url, ms, self.most))
         elif ms >= SPAN_MS:
             n = self.pos - self.mark
             if n * 1000 < self.least * ms:
-                words = "%s: %d bytes in %d s, at least %d a second are wanted"
-                raise LinkError("slow", words % (self.url, n, ms // 1000, self.least))
+                words = "%s: %d bytes in %d ms, at least %d a second"
+                raise LinkError("slow", words % (self.url, n, ms, self.least))
             self.waited -= ms
             self.mark = self.pos
 

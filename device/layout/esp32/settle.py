@@ -170,7 +170,7 @@ def status(layout):
     try:
         layout.ready()
         layout.free()
-        refusal = waits and "not armed (%s): tried again at the next poll or restart" % layout.reason(waits.id)
+        refusal = waits and "not armed (%s): tried again at the next poll" % layout.reason(waits.id)
     except OtaError as e:
         refusal = str(e)
     return {
