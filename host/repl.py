@@ -1,7 +1,8 @@
 """A board's REPL over a serial port, through mpremote or through ampy: run a piece of Python there, put a file there.
 
 Both tools give the same two things, so whatever is built on them works with either. Opening interrupts the application
-by Ctrl-C; closing restarts it by a soft reset, which the loader does not see and which therefore costs no trial.
+by Ctrl-C; closing restarts it by a soft reset. Not every port can tell one from a real reset, so the board is told
+before each: it costs a version on trial nothing.
 Whatever goes wrong on the way is a LinkError of one sentence, with the last line of the board's own traceback.
 """
 
@@ -54,6 +55,9 @@ QUIET_S = 0.06
 # What MicroPython says when a soft reset has begun; a Ctrl-C before it would be lost.
 REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
+# Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
+TELL = "try:\n from device import console\n console.soft()\nexcept Exception:\n pass"
+RAW = b"raw REPL; CTRL-B to exit\r\n"
 
 
 def hush(tool: Any) -> None:
@@ -64,7 +68,23 @@ def hush(tool: Any) -> None:
         time.sleep(QUIET_S)
     # Both tools read the prompt before they send code, so there has to be a fresh one.
     tool.serial.write(b"\x01")
-    tool.read_until(1, b"raw REPL; CTRL-B to exit\r\n")
+    tool.read_until(1, RAW)
+
+
+def tell(run: Callable[[str], Any]) -> None:
+    """Tell the board that a soft reset follows; one that does not listen is restarted all the same."""
+    with contextlib.suppress(Exception):
+        run(TELL)
+
+
+def _tell_first(board: Any) -> None:
+    """The same over an ampy that has not entered the raw REPL yet, for it restarts the board when it does."""
+    for keys in (b"\r\x03", b"\x03", b"\r\x01"):
+        board.serial.write(keys)
+        time.sleep(QUIET_S)
+    with contextlib.suppress(Exception):
+        if board.read_until(1, RAW + b">", timeout=SILENCE_S).endswith(b">"):
+            tell(board.exec_)
 
 
 class Mpremote:
@@ -99,6 +119,7 @@ class Mpremote:
             raise raised(e.error_output) from e
 
     def restart(self) -> None:
+        tell(self.transport.exec)
         self.transport.enter_raw_repl(soft_reset=True)
 
     def reset(self) -> None:
@@ -107,6 +128,7 @@ class Mpremote:
 
     def close(self) -> None:
         if not self.gone:
+            tell(self.transport.exec)
             self.transport.exit_raw_repl()
             self.transport.serial.write(b"\x04")
             self.transport.read_until(1, REBOOT, timeout=SILENCE_S)
@@ -122,6 +144,7 @@ class Ampy:
         from ampy.pyboard import Pyboard
 
         self.board = Pyboard(port)
+        _tell_first(self.board)
         self.board.enter_raw_repl()
         hush(self.board)
         self.gone = False
@@ -135,6 +158,7 @@ class Ampy:
             raise raised(e.args[2].decode(errors="replace") if len(e.args) > 2 else str(e)) from e
 
     def restart(self) -> None:
+        tell(self.board.exec_)
         self.board.enter_raw_repl()
 
     def reset(self) -> None:
@@ -143,6 +167,7 @@ class Ampy:
 
     def close(self) -> None:
         if not self.gone:
+            tell(self.board.exec_)
             self.board.exit_raw_repl()
             self.board.serial.write(b"\x04")
             self.board.read_until(1, REBOOT, timeout=SILENCE_S)
