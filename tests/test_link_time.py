@@ -1,5 +1,7 @@
 """Servers that take their time, in virtual time: what a wait may cost, and that it ends."""
 
+import sys
+
 import host
 from device.agent import Agent
 from device.errors import LinkError
@@ -413,3 +415,46 @@ def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
     src = agent.links[0].open()
     raises(LinkError, "late", src.readinto, bytearray(100))
     assert 3000 <= board.ms <= 3300
+
+
+class Sockets:
+    """Module socket: nobody answers a connection; how long one would be waited for is noted."""
+
+    def __init__(self):
+        self.waits = []
+
+    def getaddrinfo(self, *args):
+        return [(2, 1, 0, "", ("192.0.2.1", 80))]
+
+    def socket(self):
+        return self
+
+    def settimeout(self, seconds):
+        self.waits.append(seconds)
+
+    def connect(self, at):
+        raise OSError(110)
+
+    def close(self):
+        pass
+
+
+class Real(Virtual):
+    """The link's own connect()."""
+
+    connect = Http.connect
+
+
+def test_a_connection_is_not_waited_for_longer_than_there_is_time():
+    real, sys.modules["socket"] = sys.modules.get("socket"), Sockets()
+    try:
+        for left, spent, wait in ((None, 0, 10), (3000, 0, 3), (HOUR, 0, 10), (None, 26000, 4)):
+            one = Real(boot(chip(), soc.PWRON), {})
+            one.time_left = left and (lambda left=left: left)
+            one.header_ms -= spent
+            raises(LinkError, "link", one.open)
+            assert sys.modules["socket"].waits.pop() == wait
+    finally:
+        del sys.modules["socket"]
+        if real:
+            sys.modules["socket"] = real

@@ -100,14 +100,16 @@ class Records:
         self._rested()
 
     def woke(self, most):
-        """The image on trial woke from deep sleep. True: this was one wake too many, and the board must reset."""
-        if not self.on_trial():
+        """The image on trial woke from deep sleep; wake number `most` ends the trial. True: the board must reset."""
+        record = self.on_trial()
+        if record is None:
             return False
         n = (self.journal.last("wakes") or b"\0")[0] + 1
         if n < most and self.keep("wakes", bytes((n,))):
             return False
         self.retreat("no verdict after %d wakes from deep sleep" % n)
-        return True
+        # Where files alone were on trial, the tree before them is chosen after this.
+        return record.slot != record.back or self.on_trial() is not None
 
     def _rested(self):
         """The trial is over: the number of its wakes is forgotten."""
