@@ -82,9 +82,11 @@ def _tell_first(board: Any) -> None:
     for keys in (b"\r\x03", b"\x03", b"\r\x01"):
         board.serial.write(keys)
         time.sleep(QUIET_S)
-    with contextlib.suppress(Exception):
-        if board.read_until(1, RAW + b">", timeout=SILENCE_S).endswith(b">"):
-            tell(board.exec_)
+    # A board that says nothing must not be waited for without end.
+    waits, board.serial.timeout = board.serial.timeout, SILENCE_S
+    if board.read_until(1, RAW, timeout=SILENCE_S).endswith(RAW):
+        tell(board.exec_)
+    board.serial.timeout = waits
 
 
 class Mpremote:

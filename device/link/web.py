@@ -24,6 +24,14 @@ def number(value, base=10):
     return n
 
 
+def plain(url):
+    """Refuse what no URL has: a line end would begin another request, of somebody else's words."""
+    for i, c in enumerate(url):
+        if not "!" <= c <= "~":
+            words = "%r has the byte 0x%02x at %d, a URL has 0x21 to 0x7e only: percent-encode it" % (url, ord(c), i)
+            raise LinkError("url", words)
+
+
 class Web:
     """A connection, its request and the body of its answer."""
 
@@ -73,11 +81,7 @@ class Web:
 
     def ask(self, at, post):
         """Send the request and judge the answer's head; a redirect gives its URL."""
-        for i, c in enumerate(self.url):
-            # A line end would begin another request, of somebody else's words.
-            if not "!" <= c <= "~":
-                words = "%r has the byte 0x%02x at %d, a URL has 0x21 to 0x7e only: percent-encode it"
-                raise LinkError("url", words % (self.url, ord(c), i))
+        plain(self.url)
         scheme, _, rest = self.url.partition("://")
         host, _, path = rest.partition("/")
         tls = scheme == "https"
@@ -210,8 +214,7 @@ class Web:
         elif ms >= SPAN_MS:
             n = self.pos - self.mark
             if n * 1000 < self.least * ms:
-                words = "%s: %d bytes in %d ms, at least %d a second"
-                raise LinkError("slow", words % (self.url, n, ms, self.least))
+                raise LinkError("slow", "%s: %d bytes in %d ms, at least %d a second" % (self.url, n, ms, self.least))
             self.waited -= ms
             self.mark = self.pos
 

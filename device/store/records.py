@@ -107,7 +107,7 @@ class Records:
         n = (self.journal.last("wakes") or b"\0")[0] + 1
         if n < most and self.keep("wakes", bytes((n,))):
             return False
-        self.retreat("no verdict after %d wakes from deep sleep" % n)
+        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
         # Where files alone were on trial, the tree before them is chosen after this.
         return record.slot != record.back or self.on_trial() is not None
 

@@ -14,6 +14,7 @@ class Line:
     """A serial line whose board answers every key as MicroPython does."""
 
     in_waiting = 0
+    timeout = None
 
     def __init__(self, said: list[bytes | str]) -> None:
         self.said = said
