@@ -13,6 +13,7 @@ if "manifest" in board.settings:
     link = Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version)
     link.feed = board.feed
     link.ca = board.settings.get("ca")
+    link.least = board.setting("least_speed", link.least, 1 << 20)
     link.report_url = board.settings.get("report")
     links.append(link)
     board.connect()

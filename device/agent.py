@@ -13,6 +13,8 @@ from device.version import text
 _ASK_MS = const(5000)
 _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
+# Packages of one version that are tried after another: a manifest of 4096 bytes has no more.
+_OFFERS = const(32)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
 
@@ -23,24 +25,35 @@ class Agent:
     Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
     """
 
+    # What a step may take while the application waits for its start; 0 where it does not.
+    step_ms = 0
+
     def __init__(self, board, links, keys, health=None):
         self.board = board
         self.links = links
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = board.ticks_ms()
-        self.wait_ms = 0
-        self.turn = 0
+        self.began = self.due = self.now = board.ticks_ms()
+        self.wait_ms = self.turn = self.refusals = 0
         self.job = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
-        if board.cause():
+        for link in links:
+            link.time_left = self.left
+        if board.cause() not in ("", "wake"):
             board.layout.heal()
+
+    def left(self):
+        """Milliseconds that a link may still hold up this step."""
+        if self.trial:
+            return self._trial_ms() - self.board.since(self.began)
+        return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
 
     def step(self):
         """One bounded step. Returns "idle", "busy", "trial", or "reset": the board has to be reset now."""
         self.board.feed()
+        self.now = self.board.ticks_ms()
         try:
             return self._judge() if self.trial else self._update()
         except Exception as e:
@@ -91,20 +104,27 @@ class Agent:
 
     def _late(self):
         """Is the time over in which a trial has to come to an end?"""
-        return self.board.since(self.began) >= self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
+        return self.board.since(self.began) >= self._trial_ms()
+
+    def _trial_ms(self):
+        return self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
 
     def _next(self, wait_ms=0):
         """The job is over: the next link's turn, in `wait_ms` or as often as the settings say."""
         self.job = None
+        self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
         self.wait_ms = wait_ms or self.board.setting("poll_ms", _POLL_MS, _MOST_MS)
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
-        if isinstance(error, (Refused, MemoryError)) and not self.trial and self.links[self.turn].other():
-            # It was due, so it still is; a delta takes more memory than the whole.
+        # A delta takes more memory than the whole.
+        again = isinstance(error, (Refused, MemoryError)) and not self.trial and self.refusals < _OFFERS
+        if again and self.links[self.turn].other():
+            # It was due, so it still is.
             self.job = None
+            self.refusals += 1
             return "busy"
         self._next(isinstance(error, LinkError) and _ASK_MS)
         self.error = error
@@ -113,12 +133,13 @@ class Agent:
             self.said = said
             self._report(*said)
         # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
-        stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() != "reset"
+        stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() not in ("reset", "unknown")
         if (self.trial or stuck) and self._late():
             return "reset"
         return "trial" if self.trial else "idle"
 
     def _report(self, code, words):
+        self.now = self.board.ticks_ms()
         for link in self.links:
             try:
                 link.report(code, words)

@@ -6,6 +6,7 @@ no NVS: its journals are files.
 
 import json
 import os
+import sys
 import time
 
 from device.store.journal import NvsJournal
@@ -21,6 +22,8 @@ class Board:
 
     # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
     _dog = None
+    # Did an RP2's watchdog end the run before? Asked by the first Board of a run.
+    bitten = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
@@ -32,6 +35,8 @@ class Board:
     def __init__(self):
         self.journal = self._memory("mpota")
         self._layout = self._settings = None
+        if sys.platform == "rp2" and Board.bitten is None:
+            Board.bitten = self._bitten()
 
     def _memory(self, name):
         """The blobs of an NVS namespace, or of two files, which no package reaches."""
@@ -113,13 +118,31 @@ class Board:
         return list(filter(None, map(self._memory("mpota_keys").last, "0123")))
 
     def cause(self):
-        """Why the loader ran, in a word; "" where it did not: a soft reset, a wake from deep sleep."""
+        """Why this start, in a word: "power", "watchdog", "reset", "wake" from deep sleep, "" for a soft reset.
+
+        "unknown" where the port cannot tell: it counts towards the end of a trial, and never towards a rescue.
+        """
         import machine as m
 
-        words = {"SOFT": "", "DEEPSLEEP": "", "WDT": "watchdog", "PWRON": "power"}
+        words = {"PWRON": "power", "WDT": "watchdog", "DEEPSLEEP": "wake", "SOFT": ""}
         # Not every port has every one of them.
         names = {getattr(m, key + "_RESET", key): words[key] for key in words}
-        return names.get(m.reset_cause(), "reset")
+        word = names.get(m.reset_cause(), "reset")
+        if getattr(m, "HARD_RESET", 0) != 2:
+            # rp2, mimxrt, samd, esp8266: machine.reset() has no number of its own, and a soft reset leaves the old one.
+            if word not in ("power", "wake"):
+                word = "watchdog" if Board.bitten else "unknown"
+        elif not (word or m.SOFT_RESET):
+            # stm32: what does not set PINRSTF reads like a soft reset.
+            word = "unknown"
+        return word
+
+    def _bitten(self):
+        # WATCHDOG.REASON, bit 0: TIMER (pico-sdk, hardware/regs/watchdog.h). A soft reset leaves it as it is, and the
+        # clock too, which begins at 0 after every other reset.
+        from machine import mem32
+
+        return self.ticks_ms() < 1500 and mem32[0x400D8008 if "RP2350" in os.uname()[4] else 0x40058008] & 1
 
     def reset(self):
         """Reset through the loader; does not return."""

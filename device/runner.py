@@ -15,6 +15,8 @@ FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
 WINDOW_MS = 1000
+# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
+STEP_MS = 10000
 
 
 def _exists(path):
@@ -57,7 +59,7 @@ class Runner:
         if not agent.trial:
             if board.cause() == "watchdog":
                 self._count("the watchdog")
-        elif board.cause():
+        elif board.cause() not in ("", "wake"):
             # Those before were of another version.
             self._count(None)
         self.why = wanted(board)
@@ -81,16 +83,18 @@ class Runner:
         return state
 
     def _window(self):
-        # A host at the console says Ctrl-C now; a link is asked for news until it has none.
+        # A host at the console says Ctrl-C now; a link is asked for news. An update that has begun goes on behind it.
         board = self.board
         ms = board.setting("window_ms", WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
-        while busy or board.since(self.began) < ms:
+        self.agent.step_ms = STEP_MS
+        while board.since(self.began) < ms:
             if busy:
                 busy = self._step() == "busy"
             board.feed()
             board.pause()
+        self.agent.step_ms = 0
 
     def _start(self, application):
         trial = self.agent.trial

@@ -9,6 +9,8 @@ import sys
 
 from device.store.journal import tree, trial
 
+# Wakes from deep sleep that a trial may take; a loader counts none.
+_WAKES = 50
 # What went wrong at this boot, None if nothing did; `status` shows it.
 error = None
 # The folder of the application that runs, "" where no package brought it.
@@ -33,11 +35,19 @@ def boot(make):
 
 def _settle(board):
     cause = board.cause()
+    layout = board.layout
     try:
-        if cause and board.layout.settle(cause):
+        if board.journal.last("soft") and layout.keep("soft", b""):
+            # A host said that its soft reset follows.
+            cause = ""
+        if cause == "wake":
+            over = layout.woke(board.setting("trial_wakes", _WAKES, 255))
+        else:
+            over = cause and layout.settle(cause)
+        if over:
             board.reset()
     finally:
-        if board.layout.on_trial():
+        if layout.on_trial():
             board.watch()
 
 

@@ -1,7 +1,8 @@
 """A board's REPL over a serial port, through mpremote or through ampy: run a piece of Python there, put a file there.
 
 Both tools give the same two things, so whatever is built on them works with either. Opening interrupts the application
-by Ctrl-C; closing restarts it by a soft reset, which the loader does not see and which therefore costs no trial.
+by Ctrl-C; closing restarts it by a soft reset. Not every port can tell one from a real reset, so the board is told
+before each: it costs a version on trial nothing.
 Whatever goes wrong on the way is a LinkError of one sentence, with the last line of the board's own traceback.
 """
 
@@ -59,6 +60,9 @@ REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
 # What a tool and its port raise; mpremote unpacks two bytes that may not have come.
 TROUBLE = (OSError, struct.error)
+# Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
+TELL = "try:\n from device import console\n console.soft()\nexcept Exception:\n pass"
+RAW = b"raw REPL; CTRL-B to exit\r\n"
 
 
 def hush(tool: Any) -> None:
@@ -70,7 +74,22 @@ def hush(tool: Any) -> None:
         time.sleep(QUIET_S)
     # Both tools read the prompt before they send code, so there has to be a fresh one.
     tool.serial.write(b"\x01")
-    tool.read_until(1, b"raw REPL; CTRL-B to exit\r\n")
+    tool.read_until(1, RAW)
+
+
+def tell(run: Callable[[str], Any]) -> None:
+    """Tell the board that a soft reset follows; one that does not listen is restarted all the same."""
+    with contextlib.suppress(Exception):
+        run(TELL)
+
+
+def _tell_first(board: Any) -> None:
+    """The same over an ampy that has not entered the raw REPL yet, for it restarts the board when it does."""
+    for keys in (b"\r\x03", b"\x03", b"\r\x01"):
+        board.serial.write(keys)
+        time.sleep(QUIET_S)
+    if board.read_until(1, RAW, timeout=1).endswith(RAW):
+        tell(board.exec_)
 
 
 class Mpremote:
@@ -111,6 +130,7 @@ class Mpremote:
 
     def restart(self) -> None:
         self.line.allow(CONNECT_S)
+        tell(self.transport.exec)
         self.transport.enter_raw_repl(soft_reset=True)
 
     def reset(self) -> None:
@@ -122,6 +142,7 @@ class Mpremote:
         self.line.allow(LEAVE_S)
         try:
             if not self.gone:
+                tell(self.transport.exec)
                 self.transport.exit_raw_repl()
                 self.line.write(b"\x04")
                 self.transport.read_until(1, REBOOT, timeout=1)
@@ -141,6 +162,7 @@ class Ampy:
         self.line = self.board.serial = Timed(self.board.serial, CONNECT_S)
         self.gone = False
         try:
+            _tell_first(self.board)
             with contextlib.redirect_stdout(io.StringIO()):
                 self.board.enter_raw_repl()
             hush(self.board)
@@ -159,6 +181,7 @@ class Ampy:
 
     def restart(self) -> None:
         self.line.allow(CONNECT_S)
+        tell(self.board.exec_)
         self.board.enter_raw_repl()
 
     def reset(self) -> None:
@@ -170,6 +193,7 @@ class Ampy:
         self.line.allow(LEAVE_S)
         try:
             if not self.gone:
+                tell(self.board.exec_)
                 self.board.exit_raw_repl()
                 self.line.write(b"\x04")
                 self.board.read_until(1, REBOOT, timeout=1)

@@ -291,3 +291,21 @@ def test_the_watchdog_is_fed_by_every_step_and_through_a_chunk():
     agent.board.ms += ASK_MS
     agent.step()
     assert agent.board._dog.timeout == 86400000, "the trial is over"
+
+
+def test_a_switch_that_fails_once_is_tried_again_at_the_next_poll():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    real, failures = board.layout.port.set_boot, [FlashError("flash", "partition ota_1: OSError(-0x1503)")]
+
+    def once(slot):
+        if failures:
+            raise failures.pop()
+        real(slot)
+
+    board.layout.port.set_boot = once
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert steps(agent) == "idle" and "1503" in str(agent.error)
+    board.ms += POLL_MS
+    assert steps(agent) == "reset"
+    assert boot(c) and c.started.name == "ota_1"

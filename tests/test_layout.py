@@ -6,7 +6,7 @@ from device.installer import install
 from device.layout.esp32 import otadata
 from device.store.flash import Region
 from device.store.journal import Record
-from host.sim import soc
+from host.sim import esp_idf, soc
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
@@ -101,20 +101,61 @@ def test_the_boots_of_a_trial_are_counted_before_the_image_runs():
     assert left == [2, 1, 0]
 
 
-def test_a_soft_reset_and_a_wake_from_deep_sleep_count_nothing():
+def test_a_soft_reset_counts_nothing():
     from device import shim
 
     for bootloader in (True, False):
         c = armed(bootloader=bootloader)
         boot(c)
         c.flash.trace = []
-        for cause in (soc.SOFT, soc.DEEPSLEEP) * 5:
-            board = c.run(cause)
+        for _ in range(9):
+            board = c.run(soc.SOFT)
             shim.boot(lambda b=board: b)
             assert board._dog is not None, "a trial is watched, however it was entered"
         assert c.flash.trace == []
         board.layout.confirm()
         assert boot(c) == "ota_1"
+
+
+def wake(c):
+    """A wake from deep sleep: the loader starts what ran, and looks at nothing. The image that runs then."""
+    from device import shim
+
+    board = c.board = c.run(soc.DEEPSLEEP)
+    try:
+        shim.boot(lambda: board)
+    except soc.Reset:
+        return boot(c)
+    assert shim.error is None, repr(shim.error)
+    return c.started.name
+
+
+def test_a_trial_that_only_sleeps_and_wakes_comes_to_its_end():
+    for bootloader in (True, False):
+        c = armed(bootloader=bootloader)
+        left = boot(c) and c.board.layout.on_trial().trials
+        for n in range(1, 50):
+            assert wake(c) == "ota_1" and c.board._dog is not None
+            assert c.board.layout.on_trial().trials == left, "a wake uses none of the boots"
+            assert c.board.journal.last("wakes") == bytes((n,))
+        assert wake(c) == "ota_0"
+        assert c.board.layout.failure()[1] == "no verdict after 50 wakes from deep sleep"
+        assert c.board.journal.last("wakes") is None
+        for cause in (soc.PWRON, soc.HARD):
+            assert boot(c, cause) == "ota_0"
+        raises(Refused, "failed", update, c.board)
+
+
+def test_a_wake_may_still_confirm():
+    c = armed()
+    boot(c)
+    for _ in range(49):
+        wake(c)
+    c.board.layout.confirm()
+    assert c.board.journal.last("wakes") is None
+    for _ in range(99):
+        assert wake(c) == "ota_1"
+    assert c.board.layout.on_trial() is None and boot(c) == "ota_1"
 
 
 def test_a_retreat_takes_the_old_image_back_and_keeps_the_reason():
@@ -232,20 +273,120 @@ def test_a_cut_before_otadata_was_written_arms_again():
     assert boot(c) == "ota_1"
 
 
-def test_set_boot_that_refuses_closes_the_trial():
+class Stubborn:
+    """A set_boot that fails `times` times, in this run and in those that follow."""
+
+    def __init__(self, c, times):
+        self.c = c
+        self.left = times
+
+    def __enter__(self):
+        self.real = real = esp_idf.Idf.set_boot
+
+        def set_boot(idf, row):
+            if row.subtype == 17 and self.left:
+                self.left -= 1
+                return esp_idf.VALIDATE_FAILED
+            return real(idf, row)
+
+        esp_idf.Idf.set_boot = set_boot
+        return self
+
+    def __exit__(self, *_):
+        esp_idf.Idf.set_boot = self.real
+
+
+def test_a_set_boot_that_fails_once_costs_a_try_and_the_next_poll_takes_another():
     c = chip()
     boot(c)
+    with Stubborn(c, 1):
+        raises(FlashError, "flash", update, c.board)
+        assert c.board.layout.on_trial() is None and c.board.layout.failure() is None
+        link = Ram(Maker(NEW).bytes())
+        for _ in install(c.board, link, None):
+            pass
+        assert link.fetched < 1000, "the image is there, only its header is fetched again"
+    assert boot(c) == "ota_1"
+    assert c.board.layout.on_trial().trials == 2
+    c.board.layout.confirm()
+    assert boot(c) == "ota_1"
 
-    def no(slot):
-        raise FlashError("flash", "ESP_ERR_OTA_VALIDATE_FAILED")
 
-    c.board.layout.port.set_boot = no
-    raises(FlashError, "flash", update, c.board)
-    assert c.board.layout.on_trial() is None and boot(c) == "ota_0"
-    # What ESP-IDF refuses today it refuses tomorrow, so it is not written again and again.
-    assert "VALIDATE_FAILED" in str(raises(Refused, "failed", update, c.board))
-    c.board.layout.forget()
-    update(c.board)
+def test_a_set_boot_that_fails_once_is_tried_again_by_the_next_boot():
+    c = chip()
+    boot(c)
+    with Stubborn(c, 1):
+        raises(FlashError, "flash", update, c.board)
+        assert boot(c, soc.PWRON) == "ota_1"
+    assert c.board.layout.on_trial().trials == 2
+
+
+def test_a_set_boot_that_fails_at_a_boot_too_is_tried_again_by_the_poll_after_it():
+    from device import shim
+
+    c = chip()
+    boot(c)
+    with Stubborn(c, 2):
+        raises(FlashError, "flash", update, c.board)
+        board = c.power_on(soc.PWRON)
+        shim.boot(lambda: board)
+        assert isinstance(shim.error, FlashError) and c.started.name == "ota_0"
+        update(board)
+    assert boot(c) == "ota_1" and c.board.layout.on_trial().trials == 1
+
+
+def test_a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials():
+    for polls in (True, False):
+        c = chip()
+        boot(c)
+        with Stubborn(c, 99) as esp:
+            tries = 0
+            while c.board.layout.failure() is None:
+                tries += 1
+                assert tries < 9, "tried for ever"
+                if polls or tries == 1:
+                    raises(FlashError, "flash", update, c.board)
+                else:
+                    c.board = c.power_on(soc.PWRON)
+                    raises(FlashError, "flash", c.board.layout.settle, "power")
+            assert 99 - esp.left == tries == 3
+            assert "-5379" in c.board.layout.failure()[1] or "VALIDATE" in c.board.layout.failure()[1]
+            assert boot(c) == "ota_0"
+            raises(Refused, "failed", update, c.board)
+            c.board.layout.ready()
+        c.board.layout.forget()
+        update(c.board)
+        assert boot(c) == "ota_1"
+
+
+def test_another_release_has_all_its_trials_though_set_boot_refused_the_one_before():
+    c = chip()
+    boot(c)
+    with Stubborn(c, 1):
+        raises(FlashError, "flash", update, c.board)
+        other = Maker(image(33008, 4))
+        other.version = version(1, 2, 0)
+        update(c.board, other)
+    assert boot(c) == "ota_1" and c.board.layout.on_trial().trials == 3
+
+
+def test_an_otadata_that_never_names_the_image_gives_it_up_after_its_trials():
+    c = chip()
+    boot(c)
+    c.board.layout.port.set_boot = lambda slot: None
+    for _ in range(3):
+        raises(FlashError, "arm", update, c.board)
+    raises(Refused, "failed", update, c.board)
+    assert "otadata names slot 0" in c.board.layout.failure()[1]
+
+
+def test_status_asks_without_writing_while_an_arming_waits_for_its_next_try():
+    c = chip()
+    boot(c)
+    with Stubborn(c, 1):
+        raises(FlashError, "flash", update, c.board)
+    c.flash.trace = []
+    assert "not armed" in c.board.layout.status()["updates"] and c.flash.trace == []
 
 
 def test_with_three_slots_the_one_after_the_running_one_is_written():
@@ -326,7 +467,7 @@ def test_status_says_what_runs_boots_failed_and_why():
 def test_every_journal_record_corrupted_in_turn_still_reaches_main():
     from device import shim
 
-    tags = ("armed", "running", "failed", "reason", "floor", "progress")
+    tags = ("armed", "running", "failed", "reason", "floor", "progress", "wakes", "soft")
     for tag in tags:
         for bad in (b"\xff" * Record.SIZE, b"x", bytes(Record.SIZE), b"\xa5" * Record.SIZE, b"\xff" * 128):
             for trial in (True, False):

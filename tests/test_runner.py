@@ -321,7 +321,8 @@ def test_words_cut_inside_a_character_do_not_end_the_rescue():
 def test_all_records_at_their_longest_fit_a_journal_in_files():
     with Scratch() as root, Quiet():
         journal = Plain(root, SETTINGS).power_on().journal
-        for tag, n in (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 128), ("floor", 8)):
+        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 128), ("floor", 8))
+        for tag, n in sizes + (("wakes", 1), ("soft", 1)):
             journal.put(tag, b"x" * n)
 
         class Dies(App):

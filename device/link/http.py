@@ -17,6 +17,7 @@ from device.link.web import Web
 from device.stream import pull
 
 MANIFEST = 4096  # bytes a manifest may have
+MANIFEST_MS = 30000  # for them, after the header
 
 
 class Http(Web):
@@ -33,7 +34,7 @@ class Http(Web):
         self.url = self.file = self.size = self.left = self.sock = self.poll = None
         self.offer: tuple = ()
         self.refused = ()
-        self.pos = 0
+        self.pos = self.mark = self.waited = self.most = self.room = 0
         self.more = self.chunked = self.html = self.shaking = False
 
     def open(self, at=0):
@@ -52,6 +53,8 @@ class Http(Web):
 
     def fetch(self, url, at=0, size=None, post=b""):
         """GET, or POST of `post`, after at most 5 redirects; then this is the body from byte `at` on."""
+        self.waited = 0
+        self.most = self.header_ms
         try:
             for _ in range(6):
                 self.close()
@@ -61,8 +64,10 @@ class Http(Web):
                     break
                 url = join(url, goto)
             else:
-                raise LinkError("http", "more than 5 redirects, the last to " + url)
+                raise LinkError("http", "more than 5 redirects, the last to %r" % url)
             self.size = size
+            self.most = self.waited = 0
+            self.mark = self.pos
             while self.pos < at:
                 if not self.readinto(bytearray(min(256, at - self.pos))):
                     self.short()
@@ -95,7 +100,9 @@ class Http(Web):
         from json import loads
 
         buf = bytearray(MANIFEST)
-        n = pull(self.fetch(self.manifest), buf)
+        src = self.fetch(self.manifest)
+        self.most = MANIFEST_MS
+        n = pull(src, buf)
         self.close()
         if n == MANIFEST:
             raise LinkError("manifest", "the manifest has %d bytes or more" % n)
@@ -139,5 +146,5 @@ def join(base, url):
     elif "://" not in url.partition("?")[0]:
         url = scheme + "://" + (path.rpartition("/")[0] or path) + "/" + url
     if scheme == "https" and url[:6] != "https:":
-        raise LinkError("tls", "https leads to " + url)
+        raise LinkError("tls", "https leads to %r" % url)
     return url

@@ -52,6 +52,7 @@ class Serial:
     frames = kbd_intr = None
     rest = b""
     feed = None  # called while waiting, for the watchdog
+    time_left = None  # gives the milliseconds that a wait may still take; the agent's
 
     def __init__(self, rx, tx=None, size=4096, window=2):
         self.rx, self.tx = rx, tx or rx
@@ -183,6 +184,8 @@ class Serial:
             frames.bad = 0
             if self.feed:
                 self.feed()
+            if self.time_left and self.time_left() <= 0:
+                raise LinkError("late", "no time left for the host, asked again later")
             n = self.poll.poll(50) and self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
             # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
             if n == 0:

@@ -1,10 +1,16 @@
 """One answer of a web server at a time, as a Source: the body is exactly what was said, from the byte asked for.
 
-Sockets never block: each wait feeds the watchdog and ends after `timeout_ms` without a byte. A body that ends early is
-a LinkError, so the update resumes; more than was said is never read. Nothing is allocated by what the server says.
+Sockets never block: each wait feeds the watchdog and ends after `timeout_ms` without a byte. A server that gives a byte
+now and then is held to `header_ms`, to `least`, and to the time that the agent has left. A body that ends early is a
+LinkError, so the update resumes; more than was said is never read. Nothing is allocated by what the server says.
 """
 
+import time
+
 from device.errors import LinkError
+
+HEADER = 8192  # bytes of a header, or of a line between two chunks of a body
+SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
 
 
 def number(value, base=10):
@@ -18,17 +24,36 @@ def number(value, base=10):
     return n
 
 
+def plain(url):
+    """Refuse what no URL has: a line end would begin another request, of somebody else's words."""
+    for i, c in enumerate(url):
+        if not "!" <= c <= "~":
+            words = "%r has the byte 0x%02x at %d, a URL has 0x21 to 0x7e only: percent-encode it" % (url, ord(c), i)
+            raise LinkError("url", words)
+
+
 class Web:
     """A connection, its request and the body of its answer."""
 
     ca = None  # PEM or DER of the CA behind the server's certificate: bytes, or a file's name
     timeout_ms = 10000
+    header_ms = 30000  # from the request to the end of the header, redirects included
+    least = 256  # bytes a second that a body has to bring; below that the update goes on later
     feed = None  # called while waiting, for the watchdog
+    time_left = None  # gives the milliseconds that a wait may still take; the agent's
+
+    def ticks(self):
+        return time.ticks_ms()
+
+    def since(self, then):
+        """Milliseconds since `then`, a value of ticks()."""
+        return time.ticks_diff(time.ticks_ms(), then)
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
         if self.chunked and not self.left:
             # A line ends the chunk before.
+            self.room = HEADER
             line = bytearray(20)
             line = self._line(line) or self._line(line)
             self.left = number(line.split(b";")[0], 16)
@@ -56,6 +81,7 @@ class Web:
 
     def ask(self, at, post):
         """Send the request and judge the answer's head; a redirect gives its URL."""
+        plain(self.url)
         scheme, _, rest = self.url.partition("://")
         host, _, path = rest.partition("/")
         tls = scheme == "https"
@@ -70,6 +96,7 @@ class Web:
         self.shaking = self.chunked = self.html = False
         self.left = self.size = None
         self.pos = 0
+        self.room = HEADER
         # The signed URLs of a release host have about 1000 bytes.
         line = bytearray(1280)
         words = self._line(line).split()
@@ -116,6 +143,9 @@ class Web:
         while self._io(self.sock.readinto, one):
             if one[0] == 10:
                 return bytes(buf[:n]).strip()
+            self.room -= 1
+            if not self.room:
+                raise LinkError("http", "%s: a header of more than %d bytes" % (self.url, HEADER))
             if n < len(buf):
                 buf[n] = one[0]
                 n += 1
@@ -129,11 +159,14 @@ class Web:
         import socket
 
         name, _, port = host.partition(":")
+        began = self.ticks()
         self.shaking = tls
+        self.hurry(0)
+        ms = min(self.timeout_ms, self.most - self.waited, self.time_left() if self.time_left else self.timeout_ms)
         try:
             at = socket.getaddrinfo(name, int(port or (443 if tls else 80)), 2, 1)[0][-1]  # AF_INET, SOCK_STREAM
             self.sock = sock = socket.socket()
-            sock.settimeout(self.timeout_ms / 1000)
+            sock.settimeout(ms / 1000)
             sock.connect(at)
             sock.settimeout(0)
             if tls:
@@ -142,15 +175,18 @@ class Web:
                 self.sock = secure(sock, name, self.ca)
         except (OSError, ValueError) as e:
             self._fail(e)
+        self.waited += self.since(began)
         self.poll = select.poll()
         self.poll.register(self.sock, 1)  # POLLIN
 
     def _io(self, call, data):
         """`call(data)` as soon as it moves a byte or finds the end."""
+        began = self.ticks()
         ms = self.timeout_ms
         while ms > 0:
             if self.feed:
                 self.feed()
+            self.hurry(self.since(began))
             try:
                 n = call(data)
             except (OSError, ValueError) as e:
@@ -158,10 +194,29 @@ class Web:
                 self._fail(e)
             # None: nothing yet.
             if n is not None:
+                self.waited += self.since(began)
                 return n
             if not self.poll.poll(100):
                 ms -= 100
         raise LinkError("link", "%s: no byte in %d ms" % (self.url, self.timeout_ms))
+
+    def hurry(self, ms):
+        """Raise where a server takes more time than it has; `ms` were waited since `waited` was counted.
+
+        Only waiting counts: between two reads a board erases its flash and gives the application its turns.
+        """
+        ms += self.waited
+        if self.time_left and self.time_left() <= 0:
+            raise LinkError("late", self.url + ": no time left, asked again later")
+        if self.most:
+            if ms >= self.most:
+                raise LinkError("slow", "%s: no end after %d ms, at most %d" % (self.url, ms, self.most))
+        elif ms >= SPAN_MS:
+            n = self.pos - self.mark
+            if n * 1000 < self.least * ms:
+                raise LinkError("slow", "%s: %d bytes in %d ms, at least %d a second" % (self.url, n, ms, self.least))
+            self.waited -= ms
+            self.mark = self.pos
 
     def _fail(self, e):
         if not self.shaking:

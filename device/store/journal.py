@@ -4,7 +4,8 @@
     put(tag, data)                 all of data, or the previous value; b"" forgets the tag
 
 Tags: `progress` of a download; `armed`, the image that was made bootable last; `running`, the image that was
-confirmed last; `failed`, the one given up last, and its `reason`; `floor`, the lowest version accepted.
+confirmed last; `failed`, the one given up last, and its `reason`; `floor`, the lowest version accepted; in a trial
+`wakes`, how often it woke from deep sleep, and `soft`, a soft reset that a host has announced.
 A trial is open while `armed` is neither confirmed nor given up.
 """
 

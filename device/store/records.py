@@ -44,6 +44,10 @@ class Records:
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        for tag in ("wakes", "soft"):
+            # Of another trial.
+            if self.journal.last(tag):
+                self.journal.put(tag, b"")
         count = 1
         for tag in ("running", "failed"):
             record = self.record(tag)
@@ -93,6 +97,24 @@ class Records:
         """The end of a trial that failed, or of what was confirmed and is left."""
         self.note(record, why)
         self.journal.put("failed", record.encode())
+        self._rested()
+
+    def woke(self, most):
+        """The image on trial woke from deep sleep; wake number `most` ends the trial. True: the board must reset."""
+        record = self.on_trial()
+        if record is None:
+            return False
+        n = (self.journal.last("wakes") or b"\0")[0] + 1
+        if n < most and self.keep("wakes", bytes((n,))):
+            return False
+        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
+        # Where files alone were on trial, the tree before them is chosen after this.
+        return record.slot != record.back or self.on_trial() is not None
+
+    def _rested(self):
+        """The trial is over: the number of its wakes is forgotten."""
+        if self.journal.last("wakes"):
+            self.keep("wakes", b"")
 
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a USB flash or a change by hand."""
@@ -122,6 +144,7 @@ class Records:
         if record.version < low:
             self.journal.put("floor", low)
         self.journal.put("running", record.encode())
+        self._rested()
         self._version = self._trees = None
         if record.tree & 15 != record.tree >> 4:
             self.place().free()

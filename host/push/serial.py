@@ -20,6 +20,7 @@ from serial import SerialException
 
 from device.link import frame, serial
 from host.push.errors import PushError
+from host.repl import tell
 
 SNIPPET = "from device.agent import serve_console; serve_console()"
 
@@ -375,6 +376,8 @@ def _start(board: Any, snippet: str, tries: int = 3) -> None:
         try:
             # mpremote prints what it did not expect.
             with contextlib.redirect_stdout(io.StringIO()):
+                board.enter_raw_repl(soft_reset=False, timeout_overall=5)
+                tell(board.exec)
                 board.enter_raw_repl(soft_reset=True, timeout_overall=5)
                 board.exec_raw_no_follow(snippet)
             return

@@ -79,7 +79,7 @@ class PlainBoard(Board):
 
 
 class Plain:
-    """`root` is a folder of its own. `power_on(why)`: "power", "reset", "watchdog", or "" for a soft reset."""
+    """`root` is a folder of its own. `power_on(why)`: a word of Board.cause(), "" for a soft reset."""
 
     def __init__(self, root: str, settings, keys=None) -> None:
         self.root = root

@@ -1,6 +1,7 @@
 """The HTTP link on CPython, whose sockets are no streams: MicroPython's say None where nothing has come yet."""
 
 import ssl
+import time
 from collections.abc import Callable
 
 from device.link import http
@@ -28,7 +29,13 @@ class Stream:
 
 
 class Http(http.Http):
-    """The board's link; each socket that it holds becomes a stream."""
+    """The board's link; each socket that it holds becomes a stream, and the clock is CPython's."""
+
+    def ticks(self) -> int:
+        return int(time.monotonic() * 1000)
+
+    def since(self, then) -> int:
+        return self.ticks() - then
 
     @property
     def sock(self):

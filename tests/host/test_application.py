@@ -146,6 +146,18 @@ def test_an_application_that_hangs_on_its_trial_is_ended_by_the_watchdog(tmp_pat
     lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
 
 
+def test_an_application_that_sleeps_and_never_says_whether_it_is_well_is_ended_by_its_wakes(tmp_path: Path) -> None:
+    lamp = Lamp(tmp_path, trial_wakes=4, window_ms=50)
+    lamp.publish("1.0.0", {"app.py": GOOD})
+    with VirtualBoard(lamp.flash) as board:
+        lamp.hear("confirmed")
+        sleeps = b"import machine\nn = 0\ndef step():\n    global n\n    n += 1\n    if n > 2:\n"
+        lamp.publish("1.1.0", {"app.py": sleeps + b"        machine.deepsleep(50)\ndef health():\n    return None\n"})
+        assert "4 wakes from deep sleep" in lamp.hear("failed")
+        assert shown(board, "print(shim.folder)") == "/mpota/1"
+    lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
+
+
 def test_a_confirmed_application_that_never_yields_is_replaced_at_the_next_start(lamp: Lamp) -> None:
     once = b"import os\nn = 0\ndef step():\n    global n\n    n += 1\n    while n > 60:\n        pass\n"
     lamp.publish("1.0.0", {"app.py": once + b"def health():\n    return True\n"})

@@ -234,10 +234,56 @@ def test_signed_url_of_a_thousand_bytes_is_followed(run):
         assert run(server.url("/m.json")) == [WHOLE]
 
 
-def test_endless_header_line_is_dropped_and_endless_headers_are_refused(run):
-    long = head("200 OK", "X-Long: " + "y" * 100_000, "X-Short: 1", length=SIZE) + PACKAGE
+def test_long_header_line_is_dropped_and_endless_lines_and_headers_are_refused(run):
+    long = head("200 OK", "X-Long: " + "y" * 8000, "X-Short: 1", length=SIZE) + PACKAGE
     assert offer(run, long)[0] == [WHOLE]
+    long = head("200 OK", "X-Long: " + "y" * 100_000, length=SIZE) + PACKAGE
+    failed(offer(run, long)[0][0], "http", "8192 bytes")
+    failed(offer(run, head("200 OK", *["X-L: " + "y" * 900] * 10, length=SIZE) + PACKAGE)[0][0], "http", "8192 bytes")
     failed(offer(run, head("200 OK", *["X: 1"] * 2000, length=SIZE) + PACKAGE)[0][0], "http", "200")
+
+
+def test_endless_line_between_two_chunks_is_refused(run):
+    body = head("200 OK", "Transfer-Encoding: chunked") + b"5;" + b"x" * 100_000 + b"\r\n" + PACKAGE
+    failed(offer(run, body)[0][0], "http", "8192 bytes")
+
+
+INJECTED = " HTTP/1.1\r\nHost: lock.lan\r\n\r\nPOST /unlock HTTP/1.1\r\nHost: lock.lan\r\n\r\ndoor=all"
+
+
+def test_a_name_with_a_line_end_sends_no_second_request(run):
+    with Rogue({}) as lock:
+        out = listed(run, manifest(entry(file=lock.url("/x" + INJECTED))))
+        failed(out, "url", "0x20")
+        assert lock.asked == [] and lock.posts == []
+
+
+@pytest.mark.parametrize(
+    "bad", ["\r\nX: 1", "\n", " ", "\t", "\x00", "\x1b[2J", "\x7f", "\u00fc", "\u20ac", "\u010d\u010a"]
+)
+@pytest.mark.parametrize("where", ["/pack{}age", "?q={}", "/x{}", "//local{}host/x", "http://local{}host/x", "{}"])
+def test_a_byte_that_is_none_of_a_url_is_refused_before_a_connection(run, bad, where):
+    name = where.format(bad)
+    with Rogue({"/m.json": head() + manifest(entry(file=name))}) as server:
+        out = run(server.url("/m.json"))[0]
+        failed(out, "url", "0x%02x at" % ord(bad[0]))
+        assert [path for path, _ in server.asked] == ["/m.json"]
+        assert "\r" not in out["text"] and "\n" not in out["text"] and "\x1b" not in out["text"]
+
+
+@pytest.mark.parametrize("bad", [b"\r", b" ", b"\x0b", b"\x01", b"\x1b"])
+def test_a_location_with_such_a_byte_is_refused(run, bad):
+    rule = b"HTTP/1.1 302 Go\r\nLocation: /a" + bad + b"b\r\nContent-Length: 0\r\n\r\n"
+    out, server = offer(run, rule)
+    failed(out[0], "url", "0x%02x at" % bad[0])
+    assert [path for path, _ in server.asked] == ["/m.json", "/package"]
+
+
+def test_a_url_of_the_settings_with_such_a_byte_is_refused(run):
+    with Rogue({"/m.json": GOOD, "/package": ranged}) as server:
+        failed(run(server.url("/m.json\r\nX: 1"))[0], "url", "0x0d")
+        assert run(server.url("/m.json"), report_url=server.url("/report" + INJECTED)) == [WHOLE]
+        assert [path for path, _ in server.asked] == ["/m.json", "/package"] and server.posts == []
 
 
 @pytest.mark.parametrize("rule", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])

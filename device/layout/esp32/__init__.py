@@ -9,6 +9,7 @@ from micropython import const
 
 from device.errors import FlashError, NotNow, Refused
 from device.layout.esp32 import image, otadata
+from device.store.journal import trial
 from device.store.records import FIRMWARE, Records
 
 _TRIALS = const(3)
@@ -52,9 +53,17 @@ class Layout(Records):
 
     # What an update needs.
 
+    def unarmed(self):
+        """The Record of an update that is written and that set_boot did not take: its next try is due. Else None."""
+        record = trial(self.journal)
+        waits = record and record.slot not in (self.port.running, self.boots()[0]) and not self.pending()
+        return record if waits else None
+
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
-        self.idle(self.pending())
+        self._trees = None
+        if not self.unarmed():
+            self.idle(self.pending())
         slot, entry = self.boots()
         if entry:
             self._stands(slot)
@@ -93,24 +102,31 @@ class Layout(Records):
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""
         slot = self.free() if package.components[0].kind == FIRMWARE else self.port.running
+        record = self.fresh(package, slot)
+        before = self.unarmed()
+        if before and (before.sha, before.version) == (record.sha, record.version):
+            record.trials = max(before.trials - 1, 1)
         self.journal.put("reason", b"")
-        self.put_armed(self.fresh(package, slot))
+        self.put_armed(record)
 
     def put_armed(self, record):
-        """One record, then ESP-IDF's set_boot, then a look at what otadata says."""
+        """One record, then ESP-IDF's set_boot, then a look at what otadata says.
+
+        A failure costs one trial, for it may pass: the next poll or boot tries again. The last trial gives it up.
+        """
         self.journal.put("armed", record.encode())
         if record.slot == record.back:
             return
         try:
             self.port.set_boot(record.slot)
+            slot, entry = self.boots()
+            if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
+                raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
         except FlashError as e:
-            # ESP-IDF says no to this image today and tomorrow.
-            self.journal.put("reason", record.id + str(e).encode())
-            self.journal.put("failed", record.encode())
+            self.note(record, str(e))
+            if record.trials < 2:
+                self.give_up(record, str(e))
             raise
-        slot, entry = self.boots()
-        if slot != record.slot or entry.state not in (otadata.NEW, otadata.UNDEFINED):
-            raise FlashError("arm", "otadata names slot %d after set_boot, wanted %d" % (slot, record.slot))
 
     def confirm(self):
         """The image that runs is good: the loader's mark first, for without it the record would be a lie."""

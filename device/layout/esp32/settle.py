@@ -142,7 +142,13 @@ def _arm_back(layout, slot):
     if failed and failed.sha == sha:
         raise NotNow("rollback", "%s holds what was given up" % flash.label)
     layout.journal.put("reason", b"")
-    layout.put_armed(layout.new(b"rollback", sha, bytes(8), size, slot))
+    record = layout.new(b"rollback", sha, bytes(8), size, slot)
+    try:
+        layout.put_armed(record)
+    except FlashError as e:
+        # The person who asked reads the error: nothing tries again by itself.
+        layout.give_up(record, str(e))
+        raise
 
 
 def heal(layout):
@@ -160,10 +166,11 @@ def status(layout):
     failure = layout.failure()
     record = trial(layout.journal)
     runs = record is not None and record.slot == port.running
+    waits = layout.unarmed()
     try:
         layout.ready()
         layout.free()
-        refusal = None
+        refusal = waits and "not armed (%s): tried again at the next poll" % layout.reason(waits.id)
     except OtaError as e:
         refusal = str(e)
     return {

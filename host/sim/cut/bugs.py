@@ -39,6 +39,7 @@ NOTE = "pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
+TELLS = 'word = "watchdog" if Board.bitten else "unknown"'
 MARK = "        port.mark_valid()\n    slot, entry"
 
 MUTANTS = [
@@ -109,6 +110,19 @@ MUTANTS = [
         "retreat and keep the trials", SETTLE, "    record.trials = 0\n", "",
         LAYS + "a_retreat_takes_the_old_image_back_and_keeps_the_reason",
     ),
+    Mutant(
+        "give a release up for one set_boot that failed", LAYOUT,
+        "            if record.trials < 2:\n", "            if True:\n",
+        LAYS + "a_set_boot_that_fails_once_is_tried_again_by_the_next_boot",
+    ),
+    Mutant(
+        "try a set_boot for ever", LAYOUT, "record.trials = max(before.trials - 1, 1)", "record.trials = before.trials",
+        LAYS + "a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials",
+    ),
+    Mutant(
+        "count no wakes", RECORDS, 'if n < most and self.keep("wakes", bytes((n,))):', "if n:",
+        LAYS + "a_trial_that_only_sleeps_and_wakes_comes_to_its_end",
+    ),
     # The verdict.
     Mutant("confirm without the loader's mark", LAYOUT, "if entry.state != otadata.VALID:", "if not entry:"),
     Mutant("confirm without a record", RECORDS, 'self.journal.put("running", record.encode())', "pass"),
@@ -126,6 +140,14 @@ MUTANTS = [
     Mutant("a shim that raises", SHIM, "except Exception as e:", "except ValueError as e:"),
     Mutant(
         "a soft reset counts as a boot", BOARD, '"SOFT": ""', '"SOFT": "soft"',
-        LAYS + "a_soft_reset_and_a_wake_from_deep_sleep_count_nothing",
+        LAYS + "a_soft_reset_counts_nothing",
+    ),
+    Mutant(
+        "a reset that no port can tell counts nothing", BOARD, TELLS, 'word = ""',
+        "tests.test_ports:test_a_trial_ends_by_resets_on_every_port",
+    ),
+    Mutant(
+        "what cannot be told is the watchdog", BOARD, TELLS, 'word = "watchdog"',
+        "tests.test_ports:test_a_healthy_application_is_never_in_rescue",
     ),
 ]  # fmt: skip
