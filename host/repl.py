@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from device import errors
 from device.errors import LinkError, OtaError
 from host.push.errors import PushError
-from host.push.serial import SerialWire, Timed, free
+from host.push.serial import SerialWire, Timed, free, tell
 
 
 class Repl(Protocol):
@@ -60,8 +60,6 @@ REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
 # What a tool and its port raise; mpremote unpacks two bytes that may not have come.
 TROUBLE = (OSError, struct.error)
-# Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
-TELL = "try:\n from device import console\n console.soft()\nexcept Exception:\n pass"
 RAW = b"raw REPL; CTRL-B to exit\r\n"
 
 
@@ -75,12 +73,6 @@ def hush(tool: Any) -> None:
     # Both tools read the prompt before they send code, so there has to be a fresh one.
     tool.serial.write(b"\x01")
     tool.read_until(1, RAW)
-
-
-def tell(run: Callable[[str], Any]) -> None:
-    """Tell the board that a soft reset follows; one that does not listen is restarted all the same."""
-    with contextlib.suppress(Exception):
-        run(TELL)
 
 
 def _tell_first(board: Any) -> None:

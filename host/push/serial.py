@@ -20,9 +20,10 @@ from serial import SerialException
 
 from device.link import frame, serial
 from host.push.errors import PushError
-from host.repl import tell
 
 SNIPPET = "from device.agent import serve_console; serve_console()"
+# Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
+TELL = "try:\n from device import console\n console.soft()\nexcept Exception:\n pass"
 
 # No byte of it is a control character that a REPL obeys, but for one Tab.
 STOP = bytes(frame.encode(serial._ABORT, 0, 0))
@@ -366,6 +367,12 @@ def free(wire: Wire) -> None:
         # Frames alone may be an old session's last words; text alone is a REPL or a program that Ctrl-C has ended.
         if sender.text and not sender.frames_seen:
             return
+
+
+def tell(run: Callable[[str], Any]) -> None:
+    """Tell the board that a soft reset follows; one that does not listen is restarted all the same."""
+    with contextlib.suppress(Exception):
+        run(TELL)
 
 
 def _start(board: Any, snippet: str, tries: int = 3) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from host import repl
 from host.push import serial as push
+from host.push.serial import TELL
 
 RESET = b"\x04"
 
@@ -64,8 +65,8 @@ def resets(tool: Tool) -> int:
     found = [i for i, what in enumerate(tool.said) if what == RESET]
     for i in found:
         before = [what for what in tool.said[:i] if isinstance(what, str)]
-        assert before and before[-1] == repl.TELL, tool.said
-    assert len([what for what in tool.said if what == repl.TELL]) == len(found), tool.said
+        assert before and before[-1] == TELL, tool.said
+    assert len([what for what in tool.said if what == TELL]) == len(found), tool.said
     return len(found)
 
 
@@ -111,4 +112,4 @@ def test_a_push_tells_it_too():
 
 def test_what_is_said_is_harmless_where_there_is_no_mpota(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "device.console", None)
-    exec(repl.TELL, {})
+    exec(TELL, {})
