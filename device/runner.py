@@ -83,7 +83,8 @@ class Runner:
         return state
 
     def _window(self):
-        # A host at the console says Ctrl-C now; a link is asked for news. An update that has begun goes on behind it.
+        # A host at the console can press Ctrl-C now, and the links are asked for news. An update that has begun goes on
+        # after the window.
         board = self.board
         ms = board.setting("window_ms", WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.

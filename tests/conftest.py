@@ -1,5 +1,7 @@
 """Puts MicroPython's stand-ins on CPython's path before any test module imports device code; registers the plugins."""
 
+import gc
+
 import pytest
 
 import host  # noqa: F401
@@ -23,3 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from tests.suite import plans
 
     delta.plan = plans.Plans().plan
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    # Device code collects garbage often. What the collected tests consist of stays anyway, and need not be searched.
+    gc.collect()
+    gc.freeze()

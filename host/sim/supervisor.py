@@ -115,6 +115,14 @@ def library() -> str | None:
     return found.origin if found else None
 
 
+def check_port() -> None:
+    """BoardError unless a Ctrl-C can interrupt the port: only Linux says whether another program's code runs."""
+    if library() is None and sys.platform != "linux":
+        raise BoardError(
+            f"no virtual board with {unix_port()} on this system: it needs the wheel's unix port, or Linux"
+        )
+
+
 def port_arguments(heap: str, call: str, text: str) -> list[str]:
     """The port's arguments that call a function of host/sim/port.py with one text, leaving no name behind."""
     code = f"__import__('host.sim.port', None, None, ('x',)).{call}({text!r})"
@@ -431,6 +439,7 @@ class Supervisor:
         self.path = flash
         self.options = options
         self.on_event = on_event
+        check_port()
         self.lock_fd = lock(flash)
         self.size = flash.stat().st_size
         self.cable = Cable()

@@ -241,6 +241,21 @@ def codes(text: str, classes: frozenset[str]) -> set[str]:
     return found
 
 
+def waits(path: str, text: str) -> list[str]:
+    """Waits without a deadline: a test that hangs there is ended by pytest alone, and its own clean-up may not be."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner, attr = ast.unparse(node.func.value), node.func.attr
+        deadline = any(k.arg in ("timeout", None) for k in node.keywords)
+        child = owner == "subprocess" and attr in ("run", "call", "check_call", "check_output")
+        other = attr in ("wait", "join", "communicate", "result") and not node.args and owner != "os"
+        if (child or other) and not deadline:
+            found.append(f"{path}:{node.lineno}: {owner}.{attr} has no timeout")
+    return found
+
+
 def mentions(text: str) -> set[str]:
     """Every string constant of a test file."""
     return {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}

@@ -168,7 +168,7 @@ def test_python_becomes_mpy_and_keeps_names_and_lines(tmp_path):
     (tmp_path / "out").mkdir()
     on_a_board(tree, tmp_path / "out", {})
     code = "import sys; sys.path[:0] = ['.']\nimport app\napp.step()"
-    done = subprocess.run([micropython(), "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    done = subprocess.run([micropython(), "-c", code], cwd=tmp_path / "out", capture_output=True, text=True, timeout=60)
     assert 'File "app.py", line 5, in step' in done.stdout and 'File "lib/a.py", line 2, in beat' in done.stdout
 
 

@@ -18,6 +18,7 @@ from host.serve import write_manifest
 from host.sim.board import VirtualBoard, create, create_for, mpota_files
 from host.sim.cut.hostile import make_keys
 from host.vendor.esp32.life import image
+from tests.host.test_board import listen
 from tests.trees import archive
 
 PRODUCT = "lamp"
@@ -159,11 +160,11 @@ def test_an_application_that_sleeps_and_never_says_whether_it_is_well_is_ended_b
 
 
 def test_a_confirmed_application_that_never_yields_is_replaced_at_the_next_start(lamp: Lamp) -> None:
-    once = b"import os\nn = 0\ndef step():\n    global n\n    n += 1\n    while n > 60:\n        pass\n"
+    once = b"n = 0\ndef step():\n    global n\n    n += 1\n    while n > 60:\n        print('stuck')\n"
     lamp.publish("1.0.0", {"app.py": once + b"def health():\n    return True\n"})
     with VirtualBoard(lamp.flash) as board:
         lamp.hear("confirmed")
-        time.sleep(2)
+        listen(board.port, b"stuck\r\n")
         lamp.publish("1.1.0", {"app.py": GOOD})
         board.off()
         board.on()

@@ -514,8 +514,6 @@ def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirm
     assert "mpota: the board says: decode: " in noted
 
 
-# The virtual board loses a line that is typed while boot.py runs: it did in three of ten runs.
-@pytest.mark.flaky(reruns=2)
 def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing_rotten(tmp_path):
     app, new = application(5003, 1), application(9001, 2)
     settings = {"product": "plug", "layout": "bk7238", "bare": True}

@@ -268,7 +268,7 @@ class Folder:
             if not code.startswith("f.close"):
                 return b""
             code, self.lines = self.lines, ""
-        done = subprocess.run([micropython(), "-c", before + code], cwd=self.cwd, capture_output=True)
+        done = subprocess.run([micropython(), "-c", before + code], cwd=self.cwd, capture_output=True, timeout=60)
         assert done.returncode == 0, (code, done.stdout, done.stderr)
         return done.stdout
 

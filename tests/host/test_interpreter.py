@@ -236,6 +236,15 @@ def test_another_unix_port_is_interrupted_by_a_signal(another_port: Supervisor) 
     listen(port, b"begin\r\n", b"\x02\x04")
 
 
+def test_where_nobody_says_whether_another_port_runs_code_there_is_no_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "library", lambda: None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(supervisor.BoardError, match="or Linux"):
+        Supervisor(tmp_path / "board.bin", Options(), lambda event: None)
+
+
 def gone(path: Path) -> None:
     end = time.monotonic() + 10
     while alive(path):

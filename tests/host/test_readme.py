@@ -36,7 +36,9 @@ def test_the_session_runs_as_it_stands(tmp_path):
         env["FIRMWARE"] = str(real_firmware("0831"))
         said = {}
         for command in commands:
-            done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
+            done = subprocess.run(
+                command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=90
+            )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
             said[command.split()[3] if command.startswith("python") else command.split()[0]] = done.stdout
     assert "armed" in said["push"] and "on trial" in said["status"] and "confirmed" in said["confirm"]

@@ -87,6 +87,10 @@ def test_every_module_opens_with_what_it_is():
     scan(rules.opening, DEVICE + BOOT + HOST, least("DEVICE_SOURCES", "HOST_SOURCES"))
 
 
+def test_every_wait_of_a_test_has_a_deadline():
+    scan(rules.waits, TESTS, census.least("TEST_SOURCES"))
+
+
 def test_boot_and_main_stay_the_smallest_files():
     for path, most in ((ROOT / "boot.py", 25), (ROOT / "main.py", 40)):
         assert 1 <= len(path.read_text().splitlines()) <= most, f"{name(path)} has more than {most} lines"
@@ -150,6 +154,10 @@ BREACHES = [
     (rules.sizes, "device/agent.py", LONG),
     (rules.sizes, "device/agent.py", "x = 1\n" * 401),
     (rules.sizes, "device/agent.py", "def f(self, a, b, c, d, e, g): pass"),
+    (rules.waits, "tests/host/test_x.py", "subprocess.run(['true'])"),
+    (rules.waits, "tests/host/test_x.py", "child.wait()"),
+    (rules.waits, "tests/host/test_x.py", "thread.join()"),
+    (rules.waits, "tests/host/test_x.py", "child.communicate(input=b'')"),
     (rules.opening, "device/utils.py", '"""Words."""'),
     (rules.opening, "device/agent.py", "x = 1"),
     (rules.opening, "device/agent.py", '"""Words."""\n# ' + "TODO: later"),
@@ -168,6 +176,8 @@ def test_the_rules_leave_good_code_alone():
     assert rules.wrong_imports("device/layout/esp32/__init__.py", "from device.layout.esp32 import table") == []
     assert rules.wrong_imports("device/pipe/package.py", "__import__('device.pipe.' + name)") == []
     assert rules.foreign_modules("device/board.py", "def f():\n    import machine") == []
+    waits = "subprocess.run(x, timeout=1)\nchild.wait(1)\n', '.join(x)\nos.wait()\nsubprocess.run(x, **options)\n"
+    assert rules.waits("tests/host/test_x.py", waits) == []
 
 
 def test_scanning_nothing_is_a_failure():

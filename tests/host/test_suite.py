@@ -1,6 +1,7 @@
 """The suite guards itself: lost tests, reruns, processes left behind, hanging tests, boards without a mark, plans."""
 
 import ast
+import gc
 import os
 import subprocess
 import sys
@@ -385,6 +386,14 @@ def test_a_board_that_starts_without_the_mark_fails_its_test(tmp_path):
     status, said = run(tmp_path, UNMARKED, "boards.Boards()", "-o", "markers=board")
     assert status == 1 and "1 failed, 2 passed" in said
     assert "test_starts_one" in said and "without the mark `board`" in said
+
+
+# Garbage.
+
+
+def test_a_collection_of_garbage_does_not_search_the_suite():
+    """Device code collects often; with all tests loaded each time took 20 ms, and their run four times as long."""
+    assert gc.get_freeze_count() > 10_000
 
 
 # Plans.
