@@ -244,13 +244,13 @@ def _leave(repl: Mpremote | Ampy) -> None:
 
 
 # The answer goes out in one piece between two characters of its own: what a thread prints stands before or behind it.
+# The code has names of its own, for a thread of main.py prints by the `print` that the REPL sees.
 FIRST, LAST = "\x1e", "\x1f"
 FENCED = """
-from builtins import print as say
-def print(*words):
- say('\\x1e' + ' '.join([str(word) for word in words]) + '\\x1f')
-%s
-del print
+def say(*words):
+ print('\\x1e' + ' '.join([str(word) for word in words]) + '\\x1f')
+exec(%r, {'print': say})
+del say
 """
 
 

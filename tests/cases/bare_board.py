@@ -29,6 +29,10 @@ PORTS = {
     "samd": ({"PWRON": 1, "HARD": 0x10, "WDT": 0x20, "SOFT": 0x40, "DEEPSLEEP": 0x80}, (1, 0x40, 0x20, 0x80)),
 }
 KINDS = ("power", "reset", "watchdog", "sleep")
+# An RP2040's WATCHDOG.REASON: bit 0 TIMER, bit 1 FORCE, which machine.reset() and the end of a deep sleep set
+# (pico-sdk, hardware/regs/watchdog.h).
+REASON = 0x40058008
+REASONS = {"power": 0, "reset": 2, "watchdog": 1, "sleep": 2}
 # The year that the clock shows after power-on, as seconds since 1970.
 YEARS = {"rp2": 1609459200}
 Y2000 = 946684800
@@ -56,6 +60,8 @@ class World:
         self.folder = folder
         self.life = life
         self.now = 0
+        # The last reset that was no soft one: its kind, and when it was. A port's clock begins at 0 after it.
+        self.kind = life["first"]
         self.began = 0
         self.end = NEVER
         self.dog_at = NEVER
@@ -127,6 +133,19 @@ class Sys:
         self.world.note("traceback", repr(e))
 
 
+class Os:
+    """`os` of the port."""
+
+    def __init__(self, world):
+        self._names = (world.life["port"], world.life["port"], "1.28.0", "", "Raspberry Pi Pico W with RP2040")
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def uname(self):
+        return self._names
+
+
 class Machine:
     def __init__(self, world, cause):
         self._world = world
@@ -135,6 +154,7 @@ class Machine:
         self._port = port
         for name, n in PORTS[port][0].items():
             setattr(self, name + "_RESET", n)
+        self.mem32 = {REASON: REASONS[world.kind]}
         self.WDT = wdt(world, port)
         self.Timer = timer(world)
 
@@ -423,7 +443,7 @@ class Poll:
 
 
 def stand_ins(world, cause):
-    found = {"sys": Sys(world), "time": Time(world), "machine": Machine(world, cause)}
+    found = {"sys": Sys(world), "os": Os(world), "time": Time(world), "machine": Machine(world, cause)}
     if world.life["radio"] != "absent":
         found["network"] = Network(world)
         if world.life["server"] != "real":
@@ -443,7 +463,6 @@ class Life:
     def boot(self, cause, ms):
         """One run: what ended it, and how long it sleeps."""
         world = self.world
-        world.began = world.now
         world.end = world.now + ms
         world.timers = []
         for name in list(sys.modules):
@@ -496,6 +515,7 @@ class Life:
                 continue
             world.dog_at = NEVER
             world.now += slept
+            world.kind, world.began = kind, world.now
             cause = numbers[kind]
 
     def prompt(self, ms):

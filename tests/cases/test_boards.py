@@ -109,6 +109,8 @@ RP2 = """
 import sys
 class Rp2:
     PWRON_RESET, WDT_RESET = 1, 3
+    # WATCHDOG.REASON after machine.reset(): FORCE.
+    mem32 = {0x40058008: 2}
     def __init__(self, real):
         self.real = real
     def __getattr__(self, name):
