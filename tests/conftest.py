@@ -2,7 +2,7 @@
 
 import pytest
 
-import host  # noqa: F401
+import mpota_host  # noqa: F401
 from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
 
 
@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for plugin in plugins:
         config.pluginmanager.register(plugin)
     # Imports device code, which is measured from here on.
-    from host import delta
+    from mpota_host import delta
     from tests.suite import plans
 
     delta.plan = plans.Plans().plan

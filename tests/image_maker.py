@@ -7,9 +7,9 @@ import os
 import struct
 from hashlib import sha256
 
-from device.layout.esp32 import table
-from device.store.flash import Region
-from host.sim.flash import SimFlash
+from mpota.layout.esp32 import table
+from mpota.store.flash import Region
+from mpota_host.sim.flash import SimFlash
 
 ROOT = (__file__.rpartition("/")[0] or ".") + "/.."
 WHEEL = "/site-packages/thonnycontrib/thonny_etboard_firmware/etboard/firmware/etboard_firmware_micropython_custom_"

@@ -9,17 +9,17 @@ import sys
 
 import vfs
 
-import host
-from device.errors import OtaError
-from device.layout.pic32 import database, golden
-from device.layout.pic32.files import Folder
-from host.sim.flash import PowerCut, SimFlash
-from host.sim.pic32 import Chip
+import mpota_host
+from mpota.layout.pic32 import database, golden
+from mpota.layout.pic32.files import Folder
+from mpota_boot.errors import OtaError
+from mpota_host.sim.flash import PowerCut, SimFlash
+from mpota_host.sim.pic32 import Chip
 from tests import pic32_maker as maker
 from tests.test_pic32_layout import update
 from tests.test_pic32_loader import A, B
 
-assert host
+assert mpota_host
 BLOCKS = 400
 EIO = -5
 MOUNT = "/ota"

@@ -5,16 +5,16 @@ Runs on the unix port. The store is a FAT file system on a block device in RAM. 
 
 from hashlib import sha256
 
-import host
-from device.layout.pic32 import database
-from device.layout.pic32.files import FACTORY_FILE
-from device.layout.pic32.service import Service
+import mpota_host
+from mpota.layout.pic32 import database
+from mpota.layout.pic32.files import FACTORY_FILE
+from mpota.layout.pic32.service import Service
 from tests import pic32_maker as maker
 from tests.pic32_fat import Mounted
 from tests.test_pic32_hostile import EVIL, LONG, NAMES, A, B, C, escaped, signed, wrong
 from tests.test_pic32_service import KEY, URL, Net, entry
 
-assert host
+assert mpota_host
 
 
 def listing(store):

@@ -2,11 +2,11 @@
 
 from hashlib import sha256
 
-from device.layout.pic32 import control, database, golden
-from device.layout.pic32.control import PAGE
-from device.store.flash import Region
-from host.sim.flash import PowerCut, SimFlash
-from host.sim.pic32 import Chip, Shelf
+from mpota.layout.pic32 import control, database, golden
+from mpota.layout.pic32.control import PAGE
+from mpota.store.flash import Region
+from mpota_host.sim.flash import PowerCut, SimFlash
+from mpota_host.sim.pic32 import Chip, Shelf
 
 BASE = 0x1000
 SLOT = 0x5000

@@ -5,7 +5,7 @@ from struct import pack
 
 from cryptolib import aes
 
-from device.layout.bk7238 import rbl
+from mpota.layout.bk7238 import rbl
 
 
 def payload(n):

@@ -12,13 +12,13 @@ from binascii import a2b_base64, crc32, hexlify, unhexlify
 from hashlib import sha256
 from struct import pack, unpack
 
-from device.layout.bk7238 import coded, copier, loader, rbl, scramble
-from device.layout.bk7238.unpack import UNPACKS, Body
-from device.stream import pull
-from host.sim.flash import SimFlash
+from mpota.layout.bk7238 import coded, copier, loader, rbl, scramble
+from mpota.layout.bk7238.unpack import UNPACKS, Body
+from mpota.stream import pull
+from mpota_host.sim.flash import SimFlash
 from tests.rbl_maker import gzipped, linked, made, payload
 
-# host.vendor itself is the PC's; these two of its modules run on the port as well.
+# mpota_host.vendor itself is the PC's; these two of its modules run on the port as well.
 sys.path.append(__file__.rpartition("/tests/")[0] + "/host/vendor/bk7238")
 import limits
 import quick

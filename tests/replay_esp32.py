@@ -6,10 +6,10 @@ the record's format is computed here. Image checks are the case's own list of na
 
 import json
 
-from device.errors import Corrupt
-from device.layout.esp32 import loader, otadata, table
-from host.sim import esp_idf
-from host.sim.flash import SimFlash
+from mpota.layout.esp32 import loader, otadata, table
+from mpota_boot.errors import Corrupt
+from mpota_host.sim import esp_idf
+from mpota_host.sim.flash import SimFlash
 
 SECTOR = 4096
 OTADATA_AT = 0x9000

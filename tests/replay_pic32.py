@@ -8,9 +8,9 @@ input and the vendor's outcome says so by name; ours must then have ended well.
 import json
 from hashlib import sha256
 
-from device.layout.pic32 import control, database, golden, loader
-from host.sim.flash import SimFlash
-from host.sim.pic32 import Shelf
+from mpota.layout.pic32 import control, database, golden, loader
+from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.pic32 import Shelf
 
 SLOT = 0x4000
 ADDRESS = 0xB0021000

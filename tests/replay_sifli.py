@@ -8,16 +8,16 @@ import json
 from binascii import a2b_base64
 from hashlib import sha256
 
-from device.errors import OtaError
-from device.layout.sifli import control, messages, offline, wire
-from device.layout.sifli.chip import Chip
-from device.layout.sifli.com import Com, Stored
-from device.layout.sifli.ctr import Ctr
-from device.layout.sifli.gate import Gate
-from device.layout.sifli.install import run
-from device.layout.sifli.session import Session
-from device.store.flash import Region
-from host.sim.flash import SimFlash
+from mpota.layout.sifli import control, messages, offline, wire
+from mpota.layout.sifli.chip import Chip
+from mpota.layout.sifli.com import Com, Stored
+from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.gate import Gate
+from mpota.layout.sifli.install import run
+from mpota.layout.sifli.session import Session
+from mpota.store.flash import Region
+from mpota_boot.errors import OtaError
+from mpota_host.sim.flash import SimFlash
 from tests.sifli_maker import BASE, Clock, places, table_bytes
 
 SAFER = ("whole-hash", "record-place", "record-size", "manager", "no-images", "asserts", "block-size")

@@ -65,7 +65,7 @@ def run_file(wish: str, word: str) -> Outcome:
     file, _, only = wish.partition("::")
     path = Path(file)
     began = time.monotonic()
-    env = dict(os.environ, MICROPYPATH=f"{ROOT}:.frozen")
+    env = dict(os.environ, MICROPYPATH=":".join([f"{ROOT}/device", f"{ROOT}/host", str(ROOT), ".frozen"]))
     command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", CHILD.format(name=path.stem, word=word, only=only)]
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=SECONDS)

@@ -7,11 +7,11 @@ unix port has no compressor; the vendor's and zlib's streams come from the vecto
 from hashlib import sha256
 from struct import pack
 
-from device.layout.sifli import control, offline, signed, table, wire
-from device.layout.sifli.chip import Chip, User
-from device.layout.sifli.ctr import Ctr
-from device.store.journal import Record
-from host.sim.flash import SimFlash
+from mpota.layout.sifli import control, offline, signed, table, wire
+from mpota.layout.sifli.chip import Chip, User
+from mpota.layout.sifli.ctr import Ctr
+from mpota_boot.journal import Record
+from mpota_host.sim.flash import SimFlash
 
 N = int(
     "ba2ec0204e4dddd662125286cba791ec5df18f60fad4724a46d4ab08a3dfc5224d38c43732348775cb5d2d5d2b81cd500c13"

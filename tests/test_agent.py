@@ -1,9 +1,9 @@
 """The agent: when it asks, when it confirms, when it goes back, and what it tells whom."""
 
-from device import shim
-from device.agent import Agent
-from device.errors import FlashError, LinkError
-from host.sim import soc
+from mpota.agent import Agent
+from mpota_boot import shim
+from mpota_boot.errors import FlashError, LinkError
+from mpota_host.sim import soc
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
 

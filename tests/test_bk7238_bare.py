@@ -1,11 +1,11 @@
 """A bare RBL: only where the wiring allows it, and with every check that a signed package has to pass."""
 
-from device.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
-from device.installer import install
-from device.layout.bk7238 import bare, copier, fetch, rbl
-from device.link.file import File
-from device.store.journal import trial
-from host.sim import soc
+from mpota.installer import install
+from mpota.layout.bk7238 import bare, copier, fetch, rbl
+from mpota.link.file import File
+from mpota_boot.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
+from mpota_boot.journal import trial
+from mpota_host.sim import soc
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, package

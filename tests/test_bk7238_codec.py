@@ -1,8 +1,8 @@
 """The RBL header, code in flash with its CRCs and scrambler, and the partition table."""
 
-from device.errors import FlashError
-from device.layout.bk7238 import coded, rbl, table
-from host.sim.flash import SimFlash
+from mpota.layout.bk7238 import coded, rbl, table
+from mpota_boot.errors import FlashError
+from mpota_host.sim.flash import SimFlash
 from tests.expect import raises
 
 

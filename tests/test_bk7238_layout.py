@@ -1,13 +1,13 @@
 """An update of a BK7238 by the shipped agent: the dry run before the restart, the header last, no way back."""
 
-from device import shim
-from device.agent import Agent
-from device.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
-from device.layout.bk7238 import copier, rbl, table
-from device.store.journal import trial
-from host.sim import bk7238 as sim
-from host.sim import soc
-from host.sim.flash import PowerCut, SimFlash
+from mpota.agent import Agent
+from mpota.layout.bk7238 import copier, rbl, table
+from mpota_boot import shim
+from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
+from mpota_boot.journal import trial
+from mpota_host.sim import bk7238 as sim
+from mpota_host.sim import soc
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, linked, package

@@ -3,9 +3,9 @@
 The vendor's own results are in tests/replay_bk7238.py; here are the gates around the copier, and where it is safer.
 """
 
-from device.layout.bk7238 import copier, loader, rbl, table
-from host.sim import bk7238 as sim
-from host.sim.flash import PowerCut, SimFlash
+from mpota.layout.bk7238 import copier, loader, rbl, table
+from mpota_host.sim import bk7238 as sim
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.rbl_maker import application, gzipped, linked, made, package
 
 SETTINGS = {"product": "lamp"}

@@ -9,11 +9,11 @@ from struct import pack
 
 from cryptolib import aes
 
-from device.errors import Corrupt, OtaError, Refused
-from device.pipe import decrypt
-from device.pipe.package import Chunks, Package
-from host import format as fmt
-from host.sim import soc
+from mpota.pipe import decrypt
+from mpota.pipe.package import Chunks, Package
+from mpota_boot.errors import Corrupt, OtaError, Refused
+from mpota_host import format as fmt
+from mpota_host.sim import soc
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, chunk_at

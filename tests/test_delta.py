@@ -4,7 +4,7 @@ from array import array
 from io import BytesIO
 from struct import pack
 
-from device.pipe import delta
+from mpota.pipe import delta
 
 BASE = bytes((i * i * 7 + i // 3) & 255 for i in range(5003))
 CHUNK = 4096

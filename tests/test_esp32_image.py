@@ -2,8 +2,8 @@
 
 import struct
 
-from device.errors import Corrupt, OtaError, Refused
-from device.layout.esp32 import image, verify
+from mpota.layout.esp32 import image, verify
+from mpota_boot.errors import Corrupt, OtaError, Refused
 from tests import image_maker as maker
 from tests.expect import raises
 

@@ -1,7 +1,7 @@
 """The loader as a whole: a flash with a table, otadata and real image checks, reset after reset."""
 
-from device.layout.esp32 import loader, otadata, table
-from host.sim.flash import PowerCut
+from mpota.layout.esp32 import loader, otadata, table
+from mpota_host.sim.flash import PowerCut
 from tests import image_maker as maker
 from tests import replay
 from tests.image_maker import FACTORY, NVS, OTA_0, OTA_1, OTADATA

@@ -2,10 +2,10 @@
 
 import struct
 
-from device.errors import Refused
-from device.layout.esp32 import loader, otadata
-from host.sim import esp_idf
-from host.sim.flash import SimFlash
+from mpota.layout.esp32 import loader, otadata
+from mpota_boot.errors import Refused
+from mpota_host.sim import esp_idf
+from mpota_host.sim.flash import SimFlash
 from tests.expect import raises
 from tests.image_maker import put
 

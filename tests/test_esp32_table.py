@@ -2,9 +2,9 @@
 
 import json
 
-from device.errors import Refused
-from device.layout.esp32 import table
-from host.sim.flash import SimFlash
+from mpota.layout.esp32 import table
+from mpota_boot.errors import Refused
+from mpota_host.sim.flash import SimFlash
 from tests.expect import raises
 from tests.image_maker import NVS, OTA_0, OTA_1, OTADATA, ROOT, put
 

@@ -2,14 +2,14 @@
 
 import os
 
-from device import shim
-from device.agent import Agent
-from device.errors import FlashError, LinkError, NotNow, Refused, UpToDate
-from device.installer import install
-from device.store.tree import Tree
-from device.version import text
-from host.sim import soc
-from host.sim.plain import Plain
+from mpota.agent import Agent
+from mpota.installer import install
+from mpota.store.tree import Tree
+from mpota.version import text
+from mpota_boot import shim
+from mpota_boot.errors import FlashError, LinkError, NotNow, Refused, UpToDate
+from mpota_host.sim import soc
+from mpota_host.sim.plain import Plain
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, several, version
@@ -79,10 +79,10 @@ def test_files_are_taken_tried_confirmed_and_the_old_ones_go():
         confirmed(plain, files(TWO, (1, 2, 0)).bytes())
         plain.power_on()
         assert runs(plain) == TWO and shim.folder.endswith("/2")
-        assert files_of(root + "/mpota/1") == {}
+        assert files_of(root + "/ota/1") == {}
         confirmed(plain, files(APP, (1, 3, 0)).bytes())
         plain.power_on()
-        assert runs(plain) == APP and files_of(root + "/mpota/2") == {}
+        assert runs(plain) == APP and files_of(root + "/ota/2") == {}
 
 
 def test_what_is_armed_is_not_confirmed_before_it_runs():
@@ -110,9 +110,9 @@ def test_a_confirm_that_a_cut_stopped_is_finished_at_the_next_boot():
             raises(FlashError, "cut", board.layout.confirm)
         finally:
             Tree.free = real
-        assert "app.py" in files_of(root + "/mpota/1")
+        assert "app.py" in files_of(root + "/ota/1")
         Agent(plain.power_on(), [], None)
-        assert runs(plain) == TWO and files_of(root + "/mpota/1") == {}
+        assert runs(plain) == TWO and files_of(root + "/ota/1") == {}
         before = files_of(root)
         Agent(plain.power_on(), [], None)
         assert files_of(root) == before
@@ -177,7 +177,7 @@ def test_a_list_that_rots_between_two_tries_costs_one_more_download():
         plain = Plain(root, SETTINGS)
         data = files(APP).bytes()
         raises(LinkError, "link", lambda: list(install(plain.power_on(), Ram(data, 5000), None)))
-        path = root + "/mpota/1/.mpota"
+        path = root + "/ota/1/.mpota"
         with open(path, "rb") as f:
             there = f.read()
         write(path, there[:20] + b"/" + there[21:])
@@ -192,9 +192,9 @@ def test_what_runs_is_known_until_somebody_changes_it():
         plain = settled(root)
         board = plain.power_on()
         raises(UpToDate, "current", take, board, files(APP).bytes())
-        write(root + "/mpota/1/app.py", b"VERSION = 3\n")
+        write(root + "/ota/1/app.py", b"VERSION = 3\n")
         assert plain.power_on().layout.version() is None
-        os.remove(root + "/mpota/1/app.py")
+        os.remove(root + "/ota/1/app.py")
         assert plain.power_on().layout.version() is None
         take(plain.power_on(), files(APP).bytes())
         plain.power_on("reset")
@@ -211,9 +211,9 @@ def test_a_delta_stands_on_the_tree_that_runs_and_on_no_other():
         other = files(TWO, (1, 2, 0))
         other.base = archive(TWO)
         raises(Refused, "base", take, plain.power_on(), other.bytes())
-        write(root + "/mpota/1/app.py", b"VERSION = 3\n")
+        write(root + "/ota/1/app.py", b"VERSION = 3\n")
         raises(Refused, "base", take, plain.power_on(), delta.bytes())
-        write(root + "/mpota/1/app.py", APP["app.py"])
+        write(root + "/ota/1/app.py", APP["app.py"])
         take(plain.power_on(), delta.bytes())
         plain.power_on("reset")
         assert runs(plain) == TWO
@@ -271,7 +271,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written():
         room = board.layout.target(huge)
         if room.size < huge.size:
             raises(Refused, "size", take, board, huge.bytes())
-        seen = {k: v for k, v in files_of(root).items() if "mpota/mpota" not in k}
+        seen = {k: v for k, v in files_of(root).items() if "ota/mpota" not in k}
         assert seen == before, seen
 
 
@@ -305,7 +305,7 @@ def test_the_status_of_a_board_of_files():
 def test_a_tree_that_is_gone_leaves_what_lies_at_the_root():
     with Scratch() as root:
         plain = settled(root)
-        os.remove(root + "/mpota/1/.mpota")
+        os.remove(root + "/ota/1/.mpota")
         shim.boot(lambda: plain.power_on())
         assert shim.folder == ""
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
@@ -334,7 +334,7 @@ class Chip:
         """A reset through the loader and what boot.py does. The image and the files that run."""
         for _ in range(9):
             self.board = self.soc.power_on(why)
-            self.board.root = self.root + "/mpota"
+            self.board.root = self.root + "/ota"
             try:
                 shim.boot(lambda: self.board)
             except soc.Reset:

@@ -2,7 +2,7 @@
 
 from binascii import unhexlify
 
-from device.link.frame import EXTRA, Frames, encode
+from mpota.link.frame import EXTRA, Frames, encode
 
 PULL, ACK, DATA, BYE = 1, 2, 7, 11
 

@@ -2,8 +2,8 @@
 
 import os
 
-from host.sim.flash import PowerCut
-from host.sim.fs import SHAPES, Fat, LittleFs
+from mpota_host.sim.flash import PowerCut
+from mpota_host.sim.fs import SHAPES, Fat, LittleFs
 from tests.expect import raises
 
 

@@ -24,7 +24,7 @@ def test_a_board_that_a_cut_broke_would_be_seen():
     if not hasattr(os, "VfsLfs2"):
         return
     story = fs_blocks.Story("VfsLfs2")
-    fs_blocks.put("mpota/1/app.py", b"VERSION = 3")
+    fs_blocks.put("ota/1/app.py", b"VERSION = 3")
     story.plain.power_on()
     try:
         story.seen()

@@ -3,10 +3,10 @@
 from hashlib import sha256
 from struct import pack
 
-from device.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
-from device.installer import install
-from host import format as fmt
-from host.sim import soc
+from mpota.installer import install
+from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
+from mpota_host import format as fmt
+from mpota_host.sim import soc
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, chunk_at, version

@@ -1,10 +1,10 @@
 """The journal on the simulated NVS: what a put leaves behind, whole or as it was, and what counts as a trial."""
 
-from device.errors import FlashError
-from device.store.journal import NvsJournal, Record, trial
-from device.store.records import Records
-from host.sim import nvs
-from host.sim.flash import PowerCut, SimFlash
+from mpota.store.records import Records
+from mpota_boot.errors import FlashError
+from mpota_boot.journal import NvsJournal, Record, trial
+from mpota_host.sim import nvs
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 from tests.packages import version
 

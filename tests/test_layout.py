@@ -1,12 +1,12 @@
 """Trials on an ESP32: what boots after every kind of failure, with each build of bootloader and application."""
 
-from device.agent import Agent
-from device.errors import FlashError, NotNow, Refused
-from device.installer import install
-from device.layout.esp32 import otadata
-from device.store.flash import Region
-from device.store.journal import Record
-from host.sim import esp_idf, soc
+from mpota.agent import Agent
+from mpota.installer import install
+from mpota.layout.esp32 import otadata
+from mpota.store.flash import Region
+from mpota_boot.errors import FlashError, NotNow, Refused
+from mpota_boot.journal import Record
+from mpota_host.sim import esp_idf, soc
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
@@ -32,7 +32,7 @@ def update(board, maker=None):
 
 def boot(c, cause=soc.HARD):
     """A reset through the loader, and what boot.py does, with the resets that it asks for. The image that runs."""
-    from device import shim
+    from mpota_boot import shim
 
     for _ in range(9):
         c.board = c.power_on(cause)
@@ -102,7 +102,7 @@ def test_the_boots_of_a_trial_are_counted_before_the_image_runs():
 
 
 def test_a_soft_reset_counts_nothing():
-    from device import shim
+    from mpota_boot import shim
 
     for bootloader in (True, False):
         c = armed(bootloader=bootloader)
@@ -119,7 +119,7 @@ def test_a_soft_reset_counts_nothing():
 
 def wake(c):
     """A wake from deep sleep: the loader starts what ran, and looks at nothing. The image that runs then."""
-    from device import shim
+    from mpota_boot import shim
 
     board = c.board = c.run(soc.DEEPSLEEP)
     try:
@@ -222,7 +222,7 @@ def test_pitfall_4_an_image_that_the_loader_refused_is_given_up():
 
 
 def test_pitfall_5_a_wake_from_deep_sleep_changes_nothing_that_is_staged():
-    from device import shim
+    from mpota_boot import shim
 
     c = armed()
     board = c.run(soc.DEEPSLEEP)
@@ -322,7 +322,7 @@ def test_a_set_boot_that_fails_once_is_tried_again_by_the_next_boot():
 
 
 def test_a_set_boot_that_fails_at_a_boot_too_is_tried_again_by_the_poll_after_it():
-    from device import shim
+    from mpota_boot import shim
 
     c = chip()
     boot(c)
@@ -465,7 +465,7 @@ def test_status_says_what_runs_boots_failed_and_why():
 
 
 def test_every_journal_record_corrupted_in_turn_still_reaches_main():
-    from device import shim
+    from mpota_boot import shim
 
     tags = ("armed", "running", "failed", "reason", "floor", "progress", "wakes", "soft")
     for tag in tags:
@@ -709,7 +709,7 @@ def test_settings_that_are_nonsense_are_the_defaults():
 
 
 def test_the_shim_survives_a_board_that_cannot_be_made():
-    from device import shim
+    from mpota_boot import shim
 
     def broken():
         raise OSError(5)

@@ -2,8 +2,8 @@
 
 import os
 
-from device.link.file import File
-from device.stream import pull
+from mpota.link.file import File
+from mpota.stream import pull
 
 PATH = "build_test_link_file.bin"
 

@@ -2,20 +2,20 @@
 
 import sys
 
-import host
-from device.agent import Agent
-from device.errors import LinkError
-from device.link.frame import Frames, encode
-from device.link.http import Http
-from device.link.serial import Serial
-from device.runner import Runner
-from device.stream import pull
-from host.sim import soc
+import mpota_host
+from mpota.agent import Agent
+from mpota.link.frame import Frames, encode
+from mpota.link.http import Http
+from mpota.link.serial import Serial
+from mpota.runner import Runner
+from mpota.stream import pull
+from mpota_boot.errors import LinkError
+from mpota_host.sim import soc
 from tests.expect import raises
 from tests.packages import Maker
 from tests.test_agent import ASK_MS, NEW, boot, chip, steps
 
-assert host
+assert mpota_host
 OK = b"HTTP/1.1 200 OK\r\n"
 HOUR = 3600000
 

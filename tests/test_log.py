@@ -1,10 +1,10 @@
 """The journal in two sectors of flash: what every put promises, whatever the program unit, the cut and the cell."""
 
-from device.errors import FlashError
-from device.store import log
-from device.store.flash import Region
-from device.store.log import Log
-from host.sim.flash import PowerCut, SimFlash
+from mpota.store import log
+from mpota.store.flash import Region
+from mpota.store.log import Log
+from mpota_boot.errors import FlashError
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 
 SECTOR = 4096

@@ -10,8 +10,8 @@ from hashlib import sha256
 from io import BytesIO
 from struct import calcsize, unpack_from
 
-from device.pipe import lzma
-from device.pipe.lzma import ENDLESS, Lzma
+from mpota.pipe import lzma
+from mpota.pipe.lzma import ENDLESS, Lzma
 from tests.lzma_maker import Maker
 
 HERE = __file__.rsplit("/", 1)[0]

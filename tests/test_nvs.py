@@ -2,8 +2,8 @@
 
 import struct
 
-from host.sim import nvs
-from host.sim.flash import PowerCut, SimFlash
+from mpota_host.sim import nvs
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 
 PAGES = 4

@@ -1,9 +1,9 @@
 """The package as a file: signatures, keys and every flipped bit. The packages were signed once and are kept."""
 
-from device.errors import Corrupt, OtaError, Refused
-from device.pipe import trust
-from device.pipe.package import Chunks, Package
-from device.version import text
+from mpota.pipe import trust
+from mpota.pipe.package import Chunks, Package
+from mpota.version import text
+from mpota_boot.errors import Corrupt, OtaError, Refused
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Ram, version

@@ -2,8 +2,8 @@
 
 import os
 
-from device.errors import FlashError
-from device.store.pair import SIZE, FileJournal, decode, encode
+from mpota.store.pair import SIZE, FileJournal, decode, encode
+from mpota_boot.errors import FlashError
 from tests.expect import raises
 from tests.scratch import Scratch
 

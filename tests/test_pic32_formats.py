@@ -2,13 +2,13 @@
 
 from hashlib import sha256
 
-from device.errors import FlashError, Refused
-from device.layout.pic32 import control, database, manifest
-from device.layout.pic32.control import Control
-from device.layout.pic32.files import Folder, Stored, digest
-from device.layout.pic32.port import judge
-from host.sim.flash import SimFlash
-from host.sim.pic32 import Shelf
+from mpota.layout.pic32 import control, database, manifest
+from mpota.layout.pic32.control import Control
+from mpota.layout.pic32.files import Folder, Stored, digest
+from mpota.layout.pic32.port import judge
+from mpota_boot.errors import FlashError, Refused
+from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.pic32 import Shelf
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.scratch import Scratch

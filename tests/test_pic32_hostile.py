@@ -8,10 +8,10 @@ from binascii import hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from device.errors import LinkError
-from device.layout.pic32 import database, download, events, loader
-from device.layout.pic32.files import FACTORY_FILE
-from device.layout.pic32.golden import Options
+from mpota.layout.pic32 import database, download, events, loader
+from mpota.layout.pic32.files import FACTORY_FILE
+from mpota.layout.pic32.golden import Options
+from mpota_boot.errors import LinkError
 from tests import pic32_maker as maker
 from tests.pic32_signer import sign
 from tests.test_pic32_layout import update
@@ -320,7 +320,7 @@ def test_what_failed_is_fetched_again_when_its_entry_changes_after_a_reset_and_b
 
 
 def test_a_wrong_signature_is_computed_once():
-    from device.layout.pic32 import p256
+    from mpota.layout.pic32 import p256
 
     d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % sign(A))), key=KEY)
     real = p256.verify

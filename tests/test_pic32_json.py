@@ -7,10 +7,10 @@ through the same code here on both interpreters; on CPython objects with such ke
 import json
 import sys
 
-from device.errors import OtaError, Refused
-from device.layout.pic32 import events, manifest, mqtt, settings
-from device.layout.pic32.service import Service
-from host.sim.plain import Reset
+from mpota.layout.pic32 import events, manifest, mqtt, settings
+from mpota.layout.pic32.service import Service
+from mpota_boot.errors import OtaError, Refused
+from mpota_host.sim.plain import Reset
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.image_maker import ROOT

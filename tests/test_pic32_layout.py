@@ -2,13 +2,13 @@
 
 import sys
 
-from device.agent import Agent
-from device.errors import FlashError, NotNow, Refused
-from device.installer import install
-from device.layout.pic32 import control, database, golden, make
-from device.layout.pic32.control import DISABLED, VALID
-from host.sim.pic32 import ChipBoard
-from host.sim.plain import Reset
+from mpota.agent import Agent
+from mpota.installer import install
+from mpota.layout.pic32 import control, database, golden, make
+from mpota.layout.pic32.control import DISABLED, VALID
+from mpota_boot.errors import FlashError, NotNow, Refused
+from mpota_host.sim.pic32 import ChipBoard
+from mpota_host.sim.plain import Reset
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.packages import Maker, Ram, version

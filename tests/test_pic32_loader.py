@@ -2,9 +2,9 @@
 
 from hashlib import sha256
 
-from device.errors import FlashError
-from device.layout.pic32 import control, database, golden
-from device.layout.pic32.control import DISABLED, PAGE, UNBOOTED, VALID
+from mpota.layout.pic32 import control, database, golden
+from mpota.layout.pic32.control import DISABLED, PAGE, UNBOOTED, VALID
+from mpota_boot.errors import FlashError
 from tests import pic32_maker as maker
 from tests import replay
 from tests.image_maker import ROOT

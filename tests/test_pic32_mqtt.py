@@ -1,8 +1,8 @@
 """The MQTT trigger of a PIC32MZW1: what it says to a broker, what it hears, and what a broker cannot do to it."""
 
-from device.errors import LinkError, Refused
-from device.layout.pic32 import mqtt
-from device.layout.pic32.events import CHECK_START, DOWNLOAD_START
+from mpota.layout.pic32 import mqtt
+from mpota.layout.pic32.events import CHECK_START, DOWNLOAD_START
+from mpota_boot.errors import LinkError, Refused
 from tests.test_pic32_service import KEY, A, B, Device, Net, Open, entry
 
 CONNACK, SUBACK = b"\x20\2\0\0", b"\x90\3\0\1\0"

@@ -4,9 +4,9 @@ from binascii import b2a_base64, hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from device.errors import FlashError, LinkError, Refused
-from device.layout.pic32 import database, events, p256
-from device.layout.pic32.service import Service
+from mpota.layout.pic32 import database, events, p256
+from mpota.layout.pic32.service import Service
+from mpota_boot.errors import FlashError, LinkError, Refused
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.test_pic32_loader import GOLDEN, A, B, C, Deaf

@@ -6,19 +6,20 @@ user_interface.h of its SDK (enum rst_reason).
 
 import sys
 
-import host
-from device import board as boards
-from device import console, shim
-from device.agent import Agent
-from device.board import Board
-from device.errors import FlashError, LinkError
-from device.runner import STARTS, Runner
-from device.store.journal import trial
-from host.sim.plain import Plain, PlainBoard, Reset
+import mpota_host
+from mpota import console
+from mpota.agent import Agent
+from mpota.runner import STARTS, Runner
+from mpota_boot import board as boards
+from mpota_boot import shim
+from mpota_boot.board import Board
+from mpota_boot.errors import FlashError, LinkError
+from mpota_boot.journal import trial
+from mpota_host.sim.plain import Plain, PlainBoard, Reset
 from tests.scratch import Scratch
 from tests.test_files import APP, TWO, confirmed, files, runs, take
 
-assert host
+assert mpota_host
 WAKES = 50
 SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 100}
 # machine's constants, then what reset_cause() gives after a power-on, machine.reset(), a deep sleep and a watchdog, and

@@ -2,10 +2,11 @@
 
 import os
 
-from device import runner, shim
-from device.agent import Agent
-from device.runner import STARTS, WELL_MS, Runner, wanted
-from host.sim.plain import Plain, Reset
+from mpota import runner
+from mpota.agent import Agent
+from mpota.runner import STARTS, WELL_MS, Runner, wanted
+from mpota_boot import shim
+from mpota_host.sim.plain import Plain, Reset
 from tests.expect import raises
 from tests.packages import Ram
 from tests.scratch import Scratch
@@ -279,7 +280,7 @@ def test_a_tree_that_cannot_be_entered_is_no_application_to_keep():
         plain = Plain(root, SETTINGS)
         confirmed(plain, files(APP).bytes())
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
-        os.remove(root + "/mpota/2/.mpota")
+        os.remove(root + "/ota/2/.mpota")
         raises(Reset, None, start, plain, None, "reset", [Ram(files(TWO).bytes())])
         plain.power_on("reset")
         assert runs(plain) == APP

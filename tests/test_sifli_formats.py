@@ -3,15 +3,15 @@
 from hashlib import sha256
 from struct import pack
 
-from device.errors import Corrupt, FlashError, Refused
-from device.layout.sifli import com, control, messages, offline, page, progress, signed, table, wire
-from device.layout.sifli.chip import EFUSE_SIZE, User, wanted
-from device.layout.sifli.ctr import Ctr
-from device.layout.sifli.framing import MTU, Parts
-from device.layout.sifli.framing import encode as frame
-from device.store.flash import Region
-from device.store.journal import Record
-from host.sim.flash import PowerCut, SimFlash
+from mpota.layout.sifli import com, control, messages, offline, page, progress, signed, table, wire
+from mpota.layout.sifli.chip import EFUSE_SIZE, User, wanted
+from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.framing import MTU, Parts
+from mpota.layout.sifli.framing import encode as frame
+from mpota.store.flash import Region
+from mpota_boot.errors import Corrupt, FlashError, Refused
+from mpota_boot.journal import Record
+from mpota_host.sim.flash import PowerCut, SimFlash
 from tests import sifli_maker as maker
 from tests.expect import raises
 

@@ -2,11 +2,11 @@
 
 from hashlib import sha256
 
-from device.errors import Corrupt, FlashError, NotNow, Refused
-from device.layout import sifli
-from device.layout.sifli import loader, table
-from device.layout.sifli.install import WORN
-from device.store.journal import Record, trial
+from mpota.layout import sifli
+from mpota.layout.sifli import loader, table
+from mpota.layout.sifli.install import WORN
+from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused
+from mpota_boot.journal import Record, trial
 from tests import sifli_maker as maker
 from tests.expect import raises
 

@@ -1,9 +1,9 @@
 """Frames of a line, and where links meet a session: noise, damage, a phone that comes in another's place."""
 
-from device.layout.sifli import desk, framing, line
-from device.layout.sifli import messages as m
-from device.layout.sifli.gate import Gate
-from device.layout.sifli.session import Session
+from mpota.layout.sifli import desk, framing, line
+from mpota.layout.sifli import messages as m
+from mpota.layout.sifli.gate import Gate
+from mpota.layout.sifli.session import Session
 from tests import sifli_maker as maker
 
 VALUE = bytes(range(200))

@@ -1,13 +1,13 @@
 """A chip's session: every row of the vendor's order of checks, and everything that a phone may send wrong."""
 
-from device.layout.sifli import codes as g
-from device.layout.sifli import loader, table
-from device.layout.sifli import messages as m
-from device.layout.sifli import progress as p
-from device.layout.sifli.gate import Gate, newer
-from device.layout.sifli.session import Session
-from device.store.journal import trial
-from host.sim.flash import PowerCut
+from mpota.layout.sifli import codes as g
+from mpota.layout.sifli import loader, table
+from mpota.layout.sifli import messages as m
+from mpota.layout.sifli import progress as p
+from mpota.layout.sifli.gate import Gate, newer
+from mpota.layout.sifli.session import Session
+from mpota_boot.journal import trial
+from mpota_host.sim.flash import PowerCut
 from tests import sifli_maker as maker
 from tests.expect import raises
 

@@ -2,8 +2,8 @@
 
 import os
 
-from device.errors import FlashError
-from host.sim.flash import PowerCut, SimFlash, Violation
+from mpota_boot.errors import FlashError
+from mpota_host.sim.flash import PowerCut, SimFlash, Violation
 from tests.expect import raises
 
 DATA = bytes(range(256)) * 16

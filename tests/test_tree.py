@@ -2,13 +2,13 @@
 
 import os
 
-from device.errors import FlashError, OtaError, Refused
-from device.store import listing, tree
-from device.store import trees as trees_module
-from device.store.listing import entry, judge
-from device.store.tree import Tree
-from device.store.trees import Trees
-from device.store.writer import digest, put
+from mpota.store import listing, tree
+from mpota.store import trees as trees_module
+from mpota.store.listing import entry, judge
+from mpota.store.tree import Tree
+from mpota.store.trees import Trees
+from mpota.store.writer import digest, put
+from mpota_boot.errors import FlashError, OtaError, Refused
 from tests.expect import raises
 from tests.scratch import Scratch
 from tests.trees import APP, Part, archive, files_of, write
@@ -37,11 +37,11 @@ def test_what_is_written_is_read_back_and_lies_in_files():
     data = archive(APP)
     for piece in (4096, 1000, 97, 15):
         with Scratch() as root:
-            t = Trees(0, (), root + "/mpota").target(Part(data))
+            t = Trees(0, (), root + "/ota").target(Part(data))
             t.begin(data[:piece])
             fill(t, data, 0, piece)
             t.check()
-            seen = files_of(root + "/mpota/1")
+            seen = files_of(root + "/ota/1")
             assert seen.pop(".mpota") == data[: len(data) - sum(len(v) for v in APP.values())]
             assert seen == APP
             whole = bytearray(len(data))
@@ -189,15 +189,15 @@ def test_room_for_the_boards_own_is_asked_for_before_the_first_write():
         os.mkdir(root + "/cert")
         write(root + "/cert/ca.pem", bytes(3000))
         head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, 1000)
-        trees = Trees(0, ("config.json", "cert", "none"), root + "/mpota")
+        trees = Trees(0, ("config.json", "cert", "none"), root + "/ota")
         # The file, the list and three blocks; then the blocks of each copy.
         need = 1000 + 25 + 3 * 4096 + 2 * 4096 + 4096
         real = tree.room_of
         try:
             for copied, room in ((False, need), (False, need - 1), (True, need - 8192), (True, need - 8193)):
                 if copied:
-                    tree.folders(root + "/mpota/1/config.json")
-                    write(root + "/mpota/1/config.json", bytes(4097))
+                    tree.folders(root + "/ota/1/config.json")
+                    write(root + "/ota/1/config.json", bytes(4097))
                 tree.room_of = trees_module.room_of = lambda path, room=room: (4096, room)
                 if room in (need, need - 8192):
                     trees.admit(Part(head), head)
@@ -276,7 +276,7 @@ def test_resources_come_apart_and_only_if_the_list_has_them():
     with Scratch() as root:
         font = bytes(range(256)) * 40
         data = archive(None, [entry("app.py", 4), entry("font", len(font), True)], b"code")
-        trees = Trees(1, (), root + "/mpota")
+        trees = Trees(1, (), root + "/ota")
         files, part = Part(data), Part(font, 3, "font")
         trees.admit(files, data)
         fill(trees.target(files), data)
@@ -286,19 +286,19 @@ def test_resources_come_apart_and_only_if_the_list_has_them():
         fill(trees.target(part), font)
         trees.check(part)
         trees.check(files)
-        assert files_of(root + "/mpota/2")["font"] == font
+        assert files_of(root + "/ota/2")["font"] == font
         assert digest(trees.target(part), len(font), bytearray(4096), lambda: None) == part.sha
 
 
 def test_the_base_of_a_delta_is_the_tree_that_runs():
     with Scratch() as root:
         data = archive(None, [entry("app.py", 4), entry("font", 3, True)], b"code")
-        first = Trees(0, (), root + "/mpota")
+        first = Trees(0, (), root + "/ota")
         first.admit(Part(data), data)
         fill(first.target(Part(data)), data)
         fill(first.target(Part(b"abc", 3, "font")), b"abc")
         assert first.running(Part(data)).size == 0
-        now = Trees(1, (), root + "/mpota")
+        now = Trees(1, (), root + "/ota")
         base = now.running(Part(data))
         whole = bytearray(base.size)
         base.read(0, whole)
@@ -311,18 +311,18 @@ def test_the_base_of_a_delta_is_the_tree_that_runs():
 def test_the_boards_own_files_are_taken_along():
     with Scratch() as root:
         data = archive({"app.py": b"new"})
-        write(root + "/mpota-1-is-not-made-yet", b"")
-        first = Trees(0, (), root + "/mpota")
+        write(root + "/ota-1-is-not-made-yet", b"")
+        first = Trees(0, (), root + "/ota")
         first.admit(Part(data), data)
         fill(first.target(Part(data)), data)
-        os.mkdir(root + "/mpota/1/cert")
-        write(root + "/mpota/1/config.json", b"own")
-        write(root + "/mpota/1/cert/ca.pem", b"ca")
-        now = Trees(1, ("config.json", "cert", "missing"), root + "/mpota")
+        os.mkdir(root + "/ota/1/cert")
+        write(root + "/ota/1/config.json", b"own")
+        write(root + "/ota/1/cert/ca.pem", b"ca")
+        now = Trees(1, ("config.json", "cert", "missing"), root + "/ota")
         now.admit(Part(data), data)
         fill(now.target(Part(data)), data)
         now.check(Part(data))
-        seen = files_of(root + "/mpota/2")
+        seen = files_of(root + "/ota/2")
         assert (seen["config.json"], seen["cert/ca.pem"], seen["app.py"]) == (b"own", b"ca", b"new")
 
 
@@ -330,11 +330,11 @@ def test_the_boards_own_files_are_taken_along_from_where_its_owner_put_them():
     with Scratch() as root:
         data = archive({"app.py": b"new"})
         write(root + "/config.json", b"own")
-        first = Trees(0, ("config.json",), root + "/mpota")
+        first = Trees(0, ("config.json",), root + "/ota")
         first.admit(Part(data), data)
         fill(first.target(Part(data)), data)
         first.check(Part(data))
-        assert files_of(root + "/mpota/1")["config.json"] == b"own"
+        assert files_of(root + "/ota/1")["config.json"] == b"own"
 
 
 def test_the_room_counts_what_a_resource_of_an_older_update_takes():
@@ -342,7 +342,7 @@ def test_the_room_counts_what_a_resource_of_an_older_update_takes():
         rows = entry("app.py", 4) + entry("font", 9000, True)
         head = listing.pack(listing.HEAD, listing.MAGIC, 2, listing.HEAD_SIZE + len(rows), 4 + 9000)
         data = head + rows + b"code"
-        trees = Trees(1, (), root + "/mpota")
+        trees = Trees(1, (), root + "/ota")
         trees.admit(Part(data), data)
         fill(trees.target(Part(data)), data)
         free = tree.room_of(root)[1]
@@ -357,7 +357,7 @@ def test_the_room_counts_what_a_resource_of_an_older_update_takes():
 def test_the_room_counts_what_an_older_update_left_there():
     with Scratch() as root:
         data = archive(APP)
-        t = Trees(0, (), root + "/mpota")
+        t = Trees(0, (), root + "/ota")
         before = tree.room_of(root)[1]
         t.admit(Part(data), data)
         fill(t.target(Part(data)), data)

@@ -1,9 +1,9 @@
 """Wakes from deep sleep end a trial on the vendors' chips too. See test_layout for an ESP32, test_ports for ports."""
 
-from device import shim
-from device.store.journal import trial
-from host.sim import soc
-from host.sim.plain import Reset
+from mpota_boot import shim
+from mpota_boot.journal import trial
+from mpota_host.sim import soc
+from mpota_host.sim.plain import Reset
 from tests import sifli_maker
 from tests import test_bk7238_layout as bk7238
 from tests import test_pic32_layout as pic32

@@ -5,7 +5,7 @@ from hashlib import sha256
 from io import BytesIO
 from struct import pack, pack_into
 
-from device.pipe import delta, xtensa
+from mpota.pipe import delta, xtensa
 from tests.test_delta import Chunks, control, group, mutated
 
 NOP = b"\xf0\x20\x00"  # three bytes

@@ -16,21 +16,21 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from intelhex import IntelHex
 
-import device.board
-from device.agent import Agent
-from device.errors import OtaError
-from device.layout.bk7238 import table
-from device.layout.bk7238.coded import Coded
-from device.layout.pic32 import events, p256
-from device.layout.pic32.golden import Options
-from device.layout.pic32.service import Service
-from device.layout.sifli import messages as m
-from device.store.flash import Region
-from host.sim import bk7238 as sim
-from host.sim.flash import SimFlash
-from host.vendor.bk7238 import packer as bk_packer
-from host.vendor.pic32 import hexfile, packer
-from host.vendor.pic32.binfile import LAYOUTS, build_page
+import mpota_boot.board
+from mpota.agent import Agent
+from mpota.layout.bk7238 import table
+from mpota.layout.bk7238.coded import Coded
+from mpota.layout.pic32 import events, p256
+from mpota.layout.pic32.golden import Options
+from mpota.layout.pic32.service import Service
+from mpota.layout.sifli import messages as m
+from mpota.store.flash import Region
+from mpota_boot.errors import OtaError
+from mpota_host.sim import bk7238 as sim
+from mpota_host.sim.flash import SimFlash
+from mpota_host.vendor.bk7238 import packer as bk_packer
+from mpota_host.vendor.pic32 import hexfile, packer
+from mpota_host.vendor.pic32.binfile import LAYOUTS, build_page
 from tests import pic32_maker, rbl_maker
 from tests.cases import rig_hostile as rig
 from tests.host.command import call
@@ -90,10 +90,10 @@ class _Module(sim.ChipModule):
 def _bk7238(monkeypatch, tmp_path, it):
     """A Board of the shipped wiring over the flash of a simulated chip."""
     monkeypatch.setitem(sys.modules, "chip", _Module(it.flash.flash, True))
-    source = (rig.ROOT / "host/vendor/bk7238/board/wiring.py").read_text()
+    source = (rig.ROOT / "host/mpota_host/vendor/bk7238/board/wiring.py").read_text()
     found = {"__name__": "wiring"}
-    monkeypatch.setattr(device.board.Board, "root", str(tmp_path))
-    monkeypatch.setattr(device.board.Board, "_memories", {})
+    monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
+    monkeypatch.setattr(mpota_boot.board.Board, "_memories", {})
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
     board._settings = {"product": "lamp", "layout": "bk7238", "chunk": 4096}

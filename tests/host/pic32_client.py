@@ -3,18 +3,18 @@
 import json
 import sys
 
-import host  # puts the stand-ins on the path where the interpreter needs them
-from device.layout.pic32 import events
-from device.layout.pic32.service import Service
+import mpota_host  # puts the stand-ins on the path where the interpreter needs them
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.service import Service
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import A
 
 if sys.implementation.name != "micropython":
     from tests.host.streams import Http
 else:
-    from device.link.http import Http
+    from mpota.link.http import Http
 
-assert host
+assert mpota_host
 given = json.loads(sys.argv[1])
 chip = maker.chip((("a.bin", 2, "f8", A),))
 said = []

@@ -4,17 +4,17 @@ import json
 import sys
 import time
 
-import host  # puts the stand-ins on the path where the interpreter needs them
-from device.layout.pic32 import events
-from device.layout.pic32.mqtt import Mqtt
-from device.layout.pic32.service import Service
+import mpota_host  # puts the stand-ins on the path where the interpreter needs them
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.mqtt import Mqtt
+from mpota.layout.pic32.service import Service
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import A
 
 if sys.implementation.name != "micropython":
     from tests.host.streams import Http, Stream
 else:
-    from device.link.http import Http
+    from mpota.link.http import Http
 
     def Stream(sock):
         """MicroPython's sockets are streams."""
@@ -26,7 +26,7 @@ class Trigger(Mqtt):
         return Stream(super().dial())
 
 
-assert host
+assert mpota_host
 given = json.loads(sys.argv[1])
 chip = maker.chip((("a.bin", 2, "f8", A),))
 board = chip.power_on()

@@ -13,7 +13,7 @@ from bumble.host import Host
 from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink
 
-from device.layout.sifli import ble, framing
+from mpota.layout.sifli import ble, framing
 
 CHIP, PHONE = Address("F0:F1:F2:F3:F4:F5"), Address("F5:F4:F3:F2:F1:F0")
 # Notifications that a radio has room for.
@@ -30,7 +30,7 @@ def radio(link, name, address):
 
 
 class BLE:
-    """What device/layout/sifli/ble.py uses of `bluetooth.BLE`; interrupts come from the loop of asyncio."""
+    """What mpota/layout/sifli/ble.py uses of `bluetooth.BLE`; interrupts come from the loop of asyncio."""
 
     def __init__(self, device):
         self.device = device
@@ -117,7 +117,7 @@ class BLE:
 
 
 class Air:
-    """A phone's radio, as host/vendor/sifli/radio.py wants one."""
+    """A phone's radio, as mpota_host/vendor/sifli/radio.py wants one."""
 
     def __init__(self, device, mtu):
         self.device, self.wanted = device, mtu

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from device.layout.sifli import finish, framing, install, loader
-from host.vendor.sifli.chips import Clock, Device
-from host.vendor.sifli.phone import Choice, Phone, Wire
+from mpota.layout.sifli import finish, framing, install, loader
+from mpota_host.vendor.sifli.chips import Clock, Device
+from mpota_host.vendor.sifli.phone import Choice, Phone, Wire
 from tests import sifli_maker as maker
 
 STEP_MS = 20

@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from device.errors import Refused
-from device.store.listing import HEAD_SIZE, LIST
-from device.store.tree import Tree
-from host import app, flash
-from host.push.bench import micropython
+from mpota.store.listing import HEAD_SIZE, LIST
+from mpota.store.tree import Tree
+from mpota_boot.errors import Refused
+from mpota_host import app, flash
+from mpota_host.push.bench import micropython
 
 FILES = {
     "app.py": b"import lib.a\n\n\ndef step():\n    lib.a.beat()\n",

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host.bench import app_memory, chart, erases, material, memory, page, peers, sizes, speed, stages, travel
-from host.bench.__main__ import GROUPS, number, table
-from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
-from host.bench.packages import Pair, part
-from host.pack import WBITS, Options
+from mpota_host.bench import app_memory, chart, erases, material, memory, page, peers, sizes, speed, stages, travel
+from mpota_host.bench.__main__ import GROUPS, number, table
+from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
+from mpota_host.bench.packages import Pair, part
+from mpota_host.pack import WBITS, Options
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_the_core_is_what_updates_a_board_and_not_what_stays_on_the_pc():
 
 def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
     seen = {path.relative_to(material.ROOT).as_posix() for path in sizes.at_boot(stuff)}
-    assert {"device/shim.py", "device/board.py", "device/store/journal.py"} <= seen
-    assert "device/installer.py" not in seen
+    assert {"device/mpota_boot/shim.py", "device/mpota_boot/board.py", "device/mpota_boot/journal.py"} <= seen
+    assert "device/mpota/installer.py" not in seen
 
 
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
@@ -122,7 +122,7 @@ def test_an_application_needs_more_than_a_little_heap_and_every_byte_of_it(stuff
 
     def spoils(*args):
         done = real(*args)
-        (stuff.folder / "app/mpota/1/page.html").write_bytes(b"another page")
+        (stuff.folder / "app/ota/1/page.html").write_bytes(b"another page")
         return done
 
     monkeypatch.setattr(stuff, "port", spoils)
@@ -230,7 +230,7 @@ def test_pip_that_never_ends_is_a_reason_too(monkeypatch):
 
 
 def test_no_requirement_of_the_bench_is_installed_for_anything_else():
-    from host import setup
+    from mpota_host import setup
 
     wanted = " ".join(one for group in setup.wanted().values() for one in group)
     assert "pytest" in wanted

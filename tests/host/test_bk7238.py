@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from device.errors import Refused
-from device.layout.bk7238 import coded, copier, rbl, table
-from host.inspect import explain
-from host.sim import bk7238 as sim
-from host.sim.board import VirtualBoard, create_for, mpota_files
-from host.sim.flash import SimFlash
-from host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
+from mpota.layout.bk7238 import coded, copier, rbl, table
+from mpota_boot.errors import Refused
+from mpota_host.inspect import explain
+from mpota_host.sim import bk7238 as sim
+from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sim.flash import SimFlash
+from mpota_host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
 from tests.host import viper32
 from tests.host.command import call
@@ -27,7 +27,7 @@ from tests.rbl_maker import application, package, payload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = ROOT / "tests" / "vectors" / "bk7238.json.gz"
-FORMAT = (ROOT / "device" / "layout" / "bk7238" / "FORMAT.md").read_text()
+FORMAT = (ROOT / "device" / "mpota" / "layout" / "bk7238" / "FORMAT.md").read_text()
 KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
 
 
@@ -569,7 +569,7 @@ def test_a_board_on_a_tuya_module_runs_its_application_says_what_is_wrong_and_ke
 
 
 def test_host_board_makes_a_board_and_starts_it_again(tmp_path):
-    command = [sys.executable, "-m", "host", "board", "--layout", "bk7238", "--flash", str(tmp_path / "b.bin")]
+    command = [sys.executable, "-m", "mpota_host", "board", "--layout", "bk7238", "--flash", str(tmp_path / "b.bin")]
     for _ in range(2):
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             told = process.stdout.readline() + process.stdout.readline()
@@ -593,6 +593,6 @@ def test_the_loader_installs_on_the_heap_that_it_has(compress):
 
 
 def _rom(flash):
-    from host.rom import Rom
+    from mpota_host.rom import Rom
 
     return Rom(flash, 0, len(flash))

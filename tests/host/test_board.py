@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from host.repl import open_board
-from host.sim import supervisor
-from host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
-from host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
-from host.sim.tables import TABLES
+from mpota_host.repl import open_board
+from mpota_host.sim import supervisor
+from mpota_host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
+from mpota_host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
+from mpota_host.sim.tables import TABLES
 from tests import image_maker
 
 OLD, NEW = image_maker.image(body=b"old " * 16), image_maker.image(body=b"new " * 16)
@@ -378,7 +378,7 @@ def test_other_tables_boot_and_have_a_file_system(name: str, tmp_path: Path) -> 
 def test_the_tables_are_those_that_espressifs_tool_made() -> None:
     import json
 
-    from device.layout.esp32 import table
+    from mpota.layout.esp32 import table
 
     vectors = Path(__file__).parents[1] / "vectors" / "esp32_partition_tables.json"
     made = [bytes.fromhex(t["hex"]) for t in json.loads(vectors.read_text())["tables"].values()]
@@ -437,7 +437,7 @@ def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None
         listen(board.port, b">>> ", b"\x03")
         listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\x03\r\x01")
         # The board asks for a package, and a host that has begun to answer says no more.
-        listen(board.port, b"\xf5\x4d", b"from device import console; console.push()\x04")
+        listen(board.port, b"\xf5\x4d", b"from mpota import console; console.push()\x04")
         listen(board.port, b"", b"\xf5")
         board.wait("reset", cause=WDT)
         with open_board(board.port) as line:

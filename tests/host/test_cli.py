@@ -13,13 +13,14 @@ import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from device import errors
-from device.layout.esp32 import otadata, table
-from host import cli, inspect, keys, rom, show
-from host.flash import LEFT_OFF, ROOT
-from host.report import Table
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.sim.tables import TABLES
+from mpota.layout.esp32 import otadata, table
+from mpota_boot import errors
+from mpota_host import cli, inspect, keys, rom, show
+from mpota_host.flash import LEFT_OFF
+from mpota_host.report import Table
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.sim.tables import TABLES
+from mpota_host.sources import CHECKOUT as ROOT
 from tests import image_maker
 from tests.host.command import call
 
@@ -55,7 +56,7 @@ def refusal(capsys, status, words, *args):
 
 
 def test_help_needs_nothing_and_names_every_command():
-    command = [sys.executable, "-m", "host", "--help"]
+    command = [sys.executable, "-m", "mpota_host", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines() if line[2:3].strip()]
@@ -141,7 +142,9 @@ def test_ascii_output_is_no_traceback(folder, tmp_path):
     odd.write_bytes((folder / "app.bin").read_bytes())
     pack = ["pack", str(odd), *LAMP, "--key", str(folder / "release.pem"), "-o", str(tmp_path / "\u00fc.mpota")]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-m", "host", *pack], cwd=ROOT, env=env, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "mpota_host", *pack], cwd=ROOT, env=env, capture_output=True, timeout=60
+    )
     assert done.returncode == 0 and b"?.mpota" in done.stdout, done.stderr
 
 
@@ -149,10 +152,10 @@ def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("host.status.ask_status", stop)
+    monkeypatch.setattr("mpota_host.status.ask_status", stop)
     status, _, err = said(capsys, "status", "--port", "x")
     assert status == 130 and "Ctrl-C" in err and "goes on" not in err
-    monkeypatch.setattr("host.inspect.read_package", stop)
+    monkeypatch.setattr("mpota_host.inspect.read_package", stop)
     status, _, err = said(capsys, "push", Path(__file__).parent.parent / "vectors/mpota/raw.mpota", "--port", "x")
     assert status == 130 and "goes on from there" in err
 
@@ -392,7 +395,7 @@ def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp
     with VirtualBoard(flash) as board:
         argv = [sys.executable, "-c", HELD, board.port, str(folder / "lamp.mpota")]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as host:
-            assert host.stdout.readline() == b"offered\n"
+            assert mpota_host.stdout.readline() == b"offered\n"
             host.kill()
         status, out, err = said(capsys, "status", "--port", board.port, "--tool", tool, "--json")
         assert status == 0, err
@@ -402,9 +405,9 @@ def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp
 # A host that answers the board's first question and then nothing more, until it is killed.
 HELD = """
 import sys, time
-import host
-from host import cli
-from host.push import serial
+import mpota_host
+from mpota_host import cli
+from mpota_host.push import serial
 class Held(serial.Sender):
     def _on_pull(self, run, off, payload):
         print("offered", flush=True)

@@ -5,17 +5,18 @@ from random import Random
 
 import pytest
 
-from host.sim.cut import files, mutants
-from host.sim.cut.explore import Step
-from host.sim.cut.files_oracle import FilesOracle, journal
-from host.sim.cut.oracle import Bad
-from host.sim.cut.rig import FILES, ROOT, layouts
-from host.sim.fs import Stand
-from host.vendor.files import bugs, life
+from mpota_host.sim.cut import files, mutants
+from mpota_host.sim.cut.explore import Step
+from mpota_host.sim.cut.files_oracle import FilesOracle, journal
+from mpota_host.sim.cut.oracle import Bad
+from mpota_host.sim.cut.rig import FILES, layouts
+from mpota_host.sim.fs import Stand
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.vendor.files import bugs, life
 from tests.host import hunts
 from tests.host.command import call
 
-# Found by: no cut at all, one cut on FAT, one on LittleFS. `python -m host cut --layout files` hunts them all.
+# Found by: no cut at all, one cut on FAT, one on LittleFS. `mpota cut --layout files` hunts them all.
 HUNTED = ("do not copy what is protected", "write into the list before it is freed", "remove the list first")
 
 
@@ -33,7 +34,7 @@ def explorer():
 
 
 def test_every_layout_is_in_a_campaign():
-    assert {*layouts(), FILES} == {p.parent.name for p in (ROOT / "device" / "layout").glob("*/__init__.py")}
+    assert {*layouts(), FILES} == {p.parent.name for p in (ROOT / "device" / "mpota" / "layout").glob("*/__init__.py")}
     assert {s.fat for s in life.SCENARIOS.values()} == {True, False}
     assert {s.verdict for s in life.SCENARIOS.values()} >= {"healthy", "unhealthy", "hangs", "dies", "no-link"}
     assert set(life.QUICK) | set(life.DEEP) | set(life.EDGES) <= set(life.SCENARIOS)
@@ -74,16 +75,16 @@ def broken(change, name="update"):
 
 
 def test_each_rule_of_the_oracle_can_be_broken():
-    assert broken(lambda held: held.update({"/mpota/1/app.py": b"VERSION = 1\n"})) == ["whole"]
-    assert broken(lambda held: held.pop("/mpota/1/table.bin")) == ["whole"]
-    assert broken(lambda held: held.update({"/mpota/1/more.py": b""})) == ["whole"]
-    assert broken(lambda held: held.update({"/mpota/1/config.json": b"{}"})) == ["whole"]
+    assert broken(lambda held: held.update({"/ota/1/app.py": b"VERSION = 1\n"})) == ["whole"]
+    assert broken(lambda held: held.pop("/ota/1/table.bin")) == ["whole"]
+    assert broken(lambda held: held.update({"/ota/1/more.py": b""})) == ["whole"]
+    assert broken(lambda held: held.update({"/ota/1/config.json": b"{}"})) == ["whole"]
     assert broken(lambda held: held.update({"/data/log.csv": b""})) == ["strangers"]
-    assert broken(lambda held: held.pop("/mpota/1/own.txt")) == ["strangers"]
-    assert broken(lambda held: held.pop("/mpota/1/.mpota")) == ["shim"]
-    for path in ("/mpota/mpotaa", "/mpota/mpotab"):
+    assert broken(lambda held: held.pop("/ota/1/own.txt")) == ["strangers"]
+    assert broken(lambda held: held.pop("/ota/1/.mpota")) == ["shim"]
+    for path in ("/ota/mpotaa", "/ota/mpotab"):
         assert broken(lambda held, path=path: held.update({path: b""})) in ([], ["folder"], ["whole"])
-    assert broken(lambda held: held.update({"/mpota/mpotaa": b"", "/mpota/mpotab": bytes(512)})) in (
+    assert broken(lambda held: held.update({"/ota/mpotaa": b"", "/ota/mpotab": bytes(512)})) in (
         ["journal"],
         ["folder"],
     )
@@ -94,26 +95,26 @@ def test_files_of_another_application_than_the_firmwares_are_mixed():
     oracle = explorer.oracle
     explorer.rig.power_on("power")
     for path in list(explorer.rig.disk.files):
-        if path.startswith("/mpota/1/") and path not in oracle.strangers and path[9:] not in life.OWN:
+        if path.startswith("/ota/1/") and path not in oracle.strangers and path[7:] not in life.OWN:
             del explorer.rig.disk.files[path]
-    explorer.rig.disk.files.update({f"/mpota/1/{name}": data for name, data in life.app(1, True).items()})
+    explorer.rig.disk.files.update({f"/ota/1/{name}": data for name, data in life.app(1, True).items()})
     with pytest.raises(Bad, match="mixed"):
-        oracle.started("/mpota/1", 0)
+        oracle.started("/ota/1", 0)
 
 
 def test_what_is_left_after_a_confirm_and_a_boot_that_writes_are_bad(explorer):
     oracle: FilesOracle = explorer.oracle
-    explorer.rig.disk.files["/mpota/2/app.py"] = b""
+    explorer.rig.disk.files["/ota/2/app.py"] = b""
     with pytest.raises(Bad, match="freed"):
-        oracle.end("/mpota/1", False)
+        oracle.end("/ota/1", False)
     with pytest.raises(Bad, match="quiet"):
         oracle.quiet("power", 1)
     with pytest.raises(Bad, match="kept"):
-        oracle.started("/mpota/1", 1)
+        oracle.started("/ota/1", 1)
 
 
 def test_the_oracle_reads_the_journal_by_itself():
-    from device.store.pair import encode
+    from mpota.store.pair import encode
 
     data = encode(7, {"armed": b"abc"})
     assert journal(data) == 7 and journal(data[:-1]) == 0 and journal(b"") == 0
@@ -140,7 +141,7 @@ def test_a_state_is_played_again_by_its_name_and_shows_the_files(capsys):
     assert facts["states"] == 1 and facts["bad"] == 0
     assert call("cut", "--layout", FILES, "--replay", "hang:20.after") == 0
     out = capsys.readouterr().out
-    assert "hang:20.after: good" in out and "/mpota/1/app.py" in out and "as in application 0" in out
+    assert "hang:20.after: good" in out and "/ota/1/app.py" in out and "as in application 0" in out
     for ident in ("nothing", "unheard:3.after", "update:999.after", "update:3.unheard", "update:x", "update:20.half"):
         assert call("cut", "--layout", FILES, "--replay", ident) == 2
         assert ident in capsys.readouterr().err

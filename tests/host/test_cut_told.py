@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from host.sim.cut import campaign, command, faults, page, report
-from host.sim.cut.campaign import Settings, Worker
-from host.sim.cut.cells import mark
-from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from host.sim.cut.mutants import Verdict
-from host.sim.cut.oracle import Bad
-from host.sim.cut.rig import scenario_of
+from mpota_host.sim.cut import campaign, command, faults, page, report
+from mpota_host.sim.cut.campaign import Settings, Worker
+from mpota_host.sim.cut.cells import mark
+from mpota_host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
+from mpota_host.sim.cut.mutants import Verdict
+from mpota_host.sim.cut.oracle import Bad
+from mpota_host.sim.cut.rig import scenario_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,15 +29,17 @@ def one_story(workers):
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges():
-    code = "import sys, host.sim.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] == 'device'))"
+    code = (
+        "import sys, mpota_host.sim.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] == 'device'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["device", "device.errors"]
+    assert done.stdout.split() == ["device", "mpota_boot.errors"]
     # Nor does it import anything later.
-    text = (ROOT / "host/sim/cut/oracle.py").read_text()
+    text = (ROOT / "host/mpota_host/sim/cut/oracle.py").read_text()
     assert re.findall(r"^\s*(?:from|import) (\S+)", text, re.M) == [
         "__future__",
-        "host.sim.cut.cells",
-        "host.sim.cut.rig",
+        "mpota_host.sim.cut.cells",
+        "mpota_host.sim.cut.rig",
     ]
 
 
@@ -129,7 +131,7 @@ def test_what_is_bad_can_be_told_by_another_process():
 
 SLEEPER = """
 import os, time
-from host.sim.cut.campaign import pool
+from mpota_host.sim.cut.campaign import pool
 
 if __name__ == "__main__":
     with pool(1) as processes:

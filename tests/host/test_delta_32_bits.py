@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from device.pipe import delta as plain
-from device.pipe import xtensa
-from host import delta
+from mpota.pipe import delta as plain
+from mpota.pipe import xtensa
+from mpota_host import delta
 from tests import test_delta, test_xtensa
 from tests.host import viper32
 from tests.host.test_delta_encoder import decode

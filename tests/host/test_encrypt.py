@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from device.errors import Refused
-from host import encrypt, keys
+from mpota_boot.errors import Refused
+from mpota_host import encrypt, keys
 from tests.test_decrypt import unwrap
 
 KEYS = [random.Random(i).randbytes(32) for i in range(4)]

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from device.errors import Refused
-from host import app, fat
-from host.push.bench import micropython
+from mpota_boot.errors import Refused
+from mpota_host import app, fat
+from mpota_host.push.bench import micropython
 
 # Prints, for each pair of names, whether the second one is found where only the first one is.
 PROGRAM = """

@@ -8,12 +8,12 @@ import random
 
 import pytest
 
-from device.errors import Refused
-from host import app, bases, choose, encrypt, inspect, keys, pack, verify
-from host import format as fmt
-from host.choose import Content, Means, decoders
-from host.sim.board import VirtualBoard, create, native_arch, real_firmware
-from host.vendor import prepare
+from mpota_boot.errors import Refused
+from mpota_host import app, bases, choose, encrypt, inspect, keys, pack, verify
+from mpota_host import format as fmt
+from mpota_host.choose import Content, Means, decoders
+from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
+from mpota_host.vendor import prepare
 from tests import image_maker
 from tests.host.command import call
 

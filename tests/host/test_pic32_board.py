@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from host import keys
-from host.sim.board import VirtualBoard, create_for, mpota_files
-from host.vendor.pic32 import demo, machine
+from mpota_host import keys
+from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.vendor.pic32 import demo, machine
 from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def test_a_signed_package_is_pushed_started_by_the_bootloader_and_rolled_back(
 
 
 def test_host_board_makes_a_board_and_starts_it_again(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "host", "board", "--layout", "pic32", "--flash", str(tmp_path / "b.bin")]
+    command = [sys.executable, "-m", "mpota_host", "board", "--layout", "pic32", "--flash", str(tmp_path / "b.bin")]
     for _ in range(2):
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -19,9 +18,11 @@ import pytest
 from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 
-from host.push.bench import ROOT, micropython
-from host.sim.board import VirtualBoard, create_for, mpota_files
-from host.vendor.pic32 import demo, hexfile, machine, packer
+from mpota_host.push.bench import micropython
+from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import port_environment
+from mpota_host.vendor.pic32 import demo, hexfile, machine, packer
 from tests.host.test_pic32_https import DONE, B, pem, serve
 
 TOPIC = "lamps/ota"
@@ -91,7 +92,7 @@ def broker() -> Iterator[Brokers]:
 
 def told(broker: Brokers, program: str, given: dict[str, object], body: bytes) -> list[Any]:
     """What a board tells that gets this message once it listens."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+    env = port_environment()
     command = [program, "tests/host/pic32_mqtt.py", json.dumps({**given, "port": broker.port})]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as board:
         assert board.stdout

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from host.sim.cut import command, mutants
-from host.sim.cut.explore import Explorer, every
-from host.vendor.pic32 import bugs, hexfile, life
+from mpota_host.sim.cut import command, mutants
+from mpota_host.sim.cut.explore import Explorer, every
+from mpota_host.vendor.pic32 import bugs, hexfile, life
 from tests.host import hunts
 from tests.host.command import call
 
-# Found by: a single cut, the second boot, a fault, a forged release, a test. `python -m host cut` hunts them all.
+# Found by: a single cut, the second boot, a fault, a forged release, a test. `mpota cut` hunts them all.
 HUNTED = (
     "arm before the journal knows",
     "count no boots",

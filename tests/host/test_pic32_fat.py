@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
-from host.push.bench import ROOT, micropython
+from mpota_host.push.bench import micropython
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import port_environment
 
 
 def on_the_port(program: str) -> str:
     """What a program prints on the unix port, whose file systems are the real ones."""
-    env = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
+    env = port_environment()
     command = [micropython(), "-X", "heapsize=32M", "-m", program]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=200)
     text = (done.stdout + done.stderr).decode()

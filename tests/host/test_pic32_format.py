@@ -6,18 +6,18 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-from host.vendor.pic32.binfile import LAYOUTS
+from mpota_host.vendor.pic32.binfile import LAYOUTS
 from tests import replay_pic32
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "device" / "layout" / "pic32" / "FORMAT.md").read_text()
+PAGE = (ROOT / "device" / "mpota" / "layout" / "pic32" / "FORMAT.md").read_text()
 
 
 def test_the_constants_of_the_page_are_those_of_the_code() -> None:
     found = re.findall(r"`(\w+)\.(\w+) = (\w+)`", PAGE)
     assert len(found) >= 35
     for module, name, value in found:
-        assert getattr(import_module(f"device.layout.pic32.{module}"), name) == int(value, 0), f"{module}.{name}"
+        assert getattr(import_module(f"mpota.layout.pic32.{module}"), name) == int(value, 0), f"{module}.{name}"
 
 
 def test_the_slots_of_the_page_are_those_of_the_packer() -> None:

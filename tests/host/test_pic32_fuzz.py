@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device.errors import OtaError
-from device.layout.pic32 import control, database, manifest
-from host.vendor.pic32 import hexfile, inspector
-from host.vendor.pic32.binfile import LAYOUTS, binary
+from mpota.layout.pic32 import control, database, manifest
+from mpota_boot.errors import OtaError
+from mpota_host.vendor.pic32 import hexfile, inspector
+from mpota_host.vendor.pic32.binfile import LAYOUTS, binary
 from tests.fuzz_targets import change
 from tests.test_pic32_service import entry
 

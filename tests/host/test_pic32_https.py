@@ -15,10 +15,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from device.layout.pic32 import manifest
-from host.flash import compile_mpy
-from host.push.bench import ROOT, micropython
-from host.vendor.pic32 import hexfile, packer
+from mpota.layout.pic32 import manifest
+from mpota_host.flash import compile_mpy
+from mpota_host.push.bench import micropython
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import port_environment
+from mpota_host.vendor.pic32 import hexfile, packer
 from tests import pic32_maker as maker
 from tests.host.servers import Certificates, Rogue, head
 
@@ -32,7 +34,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
     def call(url: str, **more: Any) -> list[Any]:
         program = sys.executable if request.param == "cpython" else micropython()
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+        env = port_environment()
         command = [program, "tests/host/pic32_client.py", json.dumps({"url": url, **more})]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60)
         assert done.returncode == 0, (done.stdout + done.stderr).decode()
@@ -110,7 +112,7 @@ def test_a_manifest_below_the_limit_is_read_under_a_heap_of_64_kb(tmp_path: Path
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(compile_mpy(path, ""))
     program = """
-from device.layout.pic32 import manifest
+from mpota.layout.pic32 import manifest
 buf = bytearray(manifest.MOST + 1)
 print(manifest.read(buf, open("good.json", "rb").readinto(buf)).offer.number)
 for name in ("large.json", "odd.json", "deep.json"):

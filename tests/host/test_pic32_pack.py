@@ -14,18 +14,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from intelhex import IntelHex
 
-from device.errors import Refused
-from device.layout.pic32 import control, database, golden, loader, p256
-from device.layout.pic32.files import Folder
-from device.pipe.package import Package
-from device.store.flash import Region
-from host.cli import cli
-from host.inspect import explain
-from host.sim.flash import SimFlash
-from host.sim.pic32 import Shelf
-from host.vendor import prepare
-from host.vendor.pic32 import hexfile, machine
-from host.vendor.pic32.binfile import LAYOUTS, binary, build_page, factory
+from mpota.layout.pic32 import control, database, golden, loader, p256
+from mpota.layout.pic32.files import Folder
+from mpota.pipe.package import Package
+from mpota.store.flash import Region
+from mpota_boot.errors import Refused
+from mpota_host.cli import cli
+from mpota_host.inspect import explain
+from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.pic32 import Shelf
+from mpota_host.vendor import prepare
+from mpota_host.vendor.pic32 import hexfile, machine
+from mpota_host.vendor.pic32.binfile import LAYOUTS, binary, build_page, factory
 
 START, SIZE = LAYOUTS["3.7"]
 ADDRESS = 0xB0021000

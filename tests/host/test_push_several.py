@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from device.errors import Corrupt, Refused
-from host import format as fmt
-from host import pack
-from host.bases import Base
-from host.push import several
-from host.push.serial import Report
+from mpota_boot.errors import Corrupt, Refused
+from mpota_host import format as fmt
+from mpota_host import pack
+from mpota_host.bases import Base
+from mpota_host.push import several
+from mpota_host.push.serial import Report
 from tests import image_maker
 
 BODY = random.Random(1).randbytes(40000)

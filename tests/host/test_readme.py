@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from host import cli, keys
-from host.sim.board import VirtualBoard, create, mpota_files, real_firmware
-from host.vendor import prepare
+from mpota_host import cli, keys
+from mpota_host.sim.board import VirtualBoard, create, mpota_files, real_firmware
+from mpota_host.vendor import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -44,7 +44,7 @@ def test_the_session_runs_as_it_stands(tmp_path):
 
 
 def test_every_command_and_target_that_it_names_exists():
-    commands = set(re.findall(r"python -m host (\w+)", README))
+    commands = set(re.findall(r"mpota (\w+)", README))
     assert len(commands) >= 8 and commands <= set(cli.cli.commands)
     makefile = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     targets = set(re.findall(r"make (\w+)\b(?!=)", README)) - {"and", "alone", "MICROPYTHON"}

@@ -6,13 +6,13 @@ import time
 import pytest
 from bumble.core import UUID, AdvertisingData
 
-from device.layout.sifli import ble, framing, loader
-from device.layout.sifli.ble import Ble
-from device.layout.sifli.desk import Desk
-from device.layout.sifli.gate import Gate
-from device.layout.sifli.session import Session
-from host.vendor.sifli.phone import Choice, Phone, Wire
-from host.vendor.sifli.radio import drive
+from mpota.layout.sifli import ble, framing, loader
+from mpota.layout.sifli.ble import Ble
+from mpota.layout.sifli.desk import Desk
+from mpota.layout.sifli.gate import Gate
+from mpota.layout.sifli.session import Session
+from mpota_host.vendor.sifli.phone import Choice, Phone, Wire
+from mpota_host.vendor.sifli.radio import drive
 from tests import sifli_maker as maker
 from tests.host import sifli_radio
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from device.layout.sifli import control, progress
-from device.store.journal import Record
-from device.version import text
-from host.sim.board import VirtualBoard, create_for, mpota_files
-from host.sim.flash import SimFlash
-from host.vendor.sifli import bench, demo, machine, play, workshop
+from mpota.layout.sifli import control, progress
+from mpota.version import text
+from mpota_boot.journal import Record
+from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sim.flash import SimFlash
+from mpota_host.vendor.sifli import bench, demo, machine, play, workshop
 from tests.host.command import call
 
 OLD, NEW = workshop.program(20000, 1), workshop.program(24000, 2)
@@ -200,7 +200,7 @@ def _last_json(capsys):
 def test_a_board_of_the_command_line_is_made_with_its_keys_and_starts_again(tmp_path, keys):
     app = tmp_path / "app.bin"
     app.write_bytes(OLD)
-    command = [sys.executable, "-m", "host", "board", "--layout", "sifli", "--flash", "watch.bin"]
+    command = [sys.executable, "-m", "mpota_host", "board", "--layout", "sifli", "--flash", "watch.bin"]
     env = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTHONUNBUFFERED": "1"}
     for more in (["--firmware", "app.bin"], []):
         with subprocess.Popen([*command, *more], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as board:

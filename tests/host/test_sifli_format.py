@@ -7,14 +7,14 @@ from pathlib import Path
 from tests import replay_sifli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TEXT = (ROOT / "device/layout/sifli/FORMAT.md").read_text()
+TEXT = (ROOT / "device/mpota/layout/sifli/FORMAT.md").read_text()
 
 
 def test_the_constants_of_the_format_page_are_those_of_the_code():
     found = re.findall(r"`(\w+)\.(\w+) = (\w+)`", TEXT)
     assert len(found) >= 25
     for module, name, value in found:
-        assert getattr(import_module(f"device.layout.sifli.{module}"), name) == int(value, 0), f"{module}.{name}"
+        assert getattr(import_module(f"mpota.layout.sifli.{module}"), name) == int(value, 0), f"{module}.{name}"
 
 
 def test_every_rule_that_is_stricter_is_on_the_page_and_can_be_told_apart():

@@ -4,19 +4,25 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from device.layout.sifli import control, page, progress
-from device.layout.sifli.chip import Chip
-from host.flash import compile_mpy
-from host.sim.flash import SimFlash
-from host.vendor.sifli.packer import Options, compressed, pad
+from mpota.layout.sifli import control, page, progress
+from mpota.layout.sifli.chip import Chip
+from mpota_host.flash import compile_mpy
+from mpota_host.sim.flash import SimFlash
+from mpota_host.vendor.sifli.packer import Options, compressed, pad
 from tests import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM, STAGED, HEAP = 880 * 1024, 624 * 1024, "112k"
-MODULES = ["device/errors.py", "device/stream.py", "device/version.py", "device/store/*.py", "device/layout/sifli/*.py"]
+MODULES = [
+    "device/mpota_boot/errors.py",
+    "device/mpota/stream.py",
+    "device/mpota/version.py",
+    "device/store/*.py",
+    "device/layout/sifli/*.py",
+]
 RUN = """
-from device.layout.sifli import loader
-from device.layout.sifli.chip import Chip
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.chip import Chip
 class Flash:
     size, erase_size, prog_size, erased = {size}, 4096, 4, 255
     file = open({path!r}, "r+b")
@@ -73,8 +79,8 @@ def test_a_large_program_is_installed_in_little_memory(tmp_path):
             there = (tmp_path / source.relative_to(ROOT)).with_suffix(".mpy")
             there.parent.mkdir(parents=True, exist_ok=True)
             there.write_bytes(compile_mpy(source, "x64"))
-    (tmp_path / "device/__init__.py").touch()
-    (tmp_path / "device/layout/__init__.py").touch()
+    (tmp_path / "device/mpota/__init__.py").touch()
+    (tmp_path / "device/mpota/layout/__init__.py").touch()
     text = RUN.format(places=places, size=size, path=path, efuse=maker.efuse())
     command = [str(ROOT / ".venv/bin/micropython"), "-X", f"heapsize={HEAP}", "-c", text]
     done = subprocess.run(

@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from device.errors import Refused
-from device.layout.sifli import control, signed
-from host.inspect import explain
-from host.vendor.sifli import packer, phone
-from host.vendor.sifli.prepare import prepare
+from mpota.layout.sifli import control, signed
+from mpota_boot.errors import Refused
+from mpota_host.inspect import explain
+from mpota_host.vendor.sifli import packer, phone
+from mpota_host.vendor.sifli.prepare import prepare
 from tests import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -156,7 +156,7 @@ def test_a_signing_key_of_another_size_is_refused():
 
 def run(*args, cwd=ROOT):
     return subprocess.run(
-        [sys.executable, "-m", "host", *args], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
+        [sys.executable, "-m", "mpota_host", *args], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from host import delta
+from mpota_host import delta
 from tests import run_unix
 from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
@@ -342,14 +342,14 @@ def test_a_machine_without_proc_says_that_nobody_looks(tmp_path, monkeypatch):
 
 
 LEADS = """
-from host.sim.board import VirtualBoard as Board
-from host.sim.cut import processes
+from mpota_host.sim.board import VirtualBoard as Board
+from mpota_host.sim.cut import processes
 import pytest, sys
 WAYS = {"one": Board}
 def helper(): return Board("x")
 def test_direct(): helper()
 def test_table(): WAYS["one"]("x")
-def test_words(): run([sys.executable, "-m", "host", "board"])
+def test_words(): run([sys.executable, "-m", "mpota_host", "board"])
 def test_module(): processes.campaign(1, 2)
 @pytest.fixture
 def on(): yield Board("x")
@@ -357,7 +357,7 @@ def test_fixture(on): pass
 @pytest.fixture
 def more(on): pass
 def test_fixture_of_a_fixture(more): pass
-def test_other_words(): run([sys.executable, "-m", "host", "pack"])
+def test_other_words(): run([sys.executable, "-m", "mpota_host", "pack"])
 def test_name(): "VirtualBoard"
 """
 
@@ -372,10 +372,10 @@ def test_whatever_leads_to_a_virtual_board_has_the_mark(monkeypatch):
 UNMARKED = """
 import subprocess, sys, pytest
 def test_starts_one():
-    subprocess.run([sys.executable, "-m", "host.sim.supervisor"], stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mpota_host.sim.supervisor"], stderr=subprocess.DEVNULL)
 @pytest.mark.board
 def test_marked():
-    subprocess.run([sys.executable, "-m", "host.sim.supervisor"], stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mpota_host.sim.supervisor"], stderr=subprocess.DEVNULL)
 def test_starts_none():
     subprocess.run([sys.executable, "-c", "pass"])
 """
@@ -391,7 +391,7 @@ def test_a_board_that_starts_without_the_mark_fails_its_test(tmp_path):
 
 
 def test_the_digest_of_the_encoder_is_over_everything_that_it_loads():
-    code = "import sys, host.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
+    code = "import sys, mpota_host.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     loaded = {Path(word) for word in done.stdout.split() if Path(word).is_relative_to(ROOT)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from device.pipe import lzma
+from mpota.pipe import lzma
 from tests.host import viper32
 from tests.lzma_maker import Maker
 from tests.test_lzma import numbers, take, vectors

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from device.errors import LinkError
-from device.link import frame
-from device.link import serial as wire_frames
-from host import repl
-from host.push import serial as push
-from host.push.errors import PushError
-from host.push.line import open_pair
-from host.repl import open_board
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.vendor.esp32.life import image
+from mpota.link import frame
+from mpota.link import serial as wire_frames
+from mpota_boot.errors import LinkError
+from mpota_host import repl
+from mpota_host.push import serial as push
+from mpota_host.push.errors import PushError
+from mpota_host.push.line import open_pair
+from mpota_host.repl import open_board
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.vendor.esp32.life import image
 from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[2]

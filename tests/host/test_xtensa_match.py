@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.pipe import xtensa as stage
-from host import delta, xtensa
+from mpota.pipe import xtensa as stage
+from mpota_host import delta, xtensa
 from tests.host.test_delta_encoder import decode
 from tests.image_maker import image
 

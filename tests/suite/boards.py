@@ -16,9 +16,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What stands for a process behind a pty.
-STARTS = {("host.sim.board", "VirtualBoard"), ("host.sim.board", "run_board"), ("host.push.line", "Pty")}
-COMMAND = ("", "python -m host board")
-# Commands of `python -m host` that start one.
+STARTS = {
+    ("mpota_host.sim.board", "VirtualBoard"),
+    ("mpota_host.sim.board", "run_board"),
+    ("mpota_host.push.line", "Pty"),
+}
+COMMAND = ("", "mpota board")
+# Commands of `mpota` that start one.
 COMMANDS = ("board", "demo")
 
 Name = tuple[str, str]
@@ -34,8 +38,8 @@ def path_of(module: str) -> Path | None:
 
 
 def command(words: list[Any]) -> bool:
-    """Is this `python -m host board ...`, or the process of a VirtualBoard?"""
-    return "host.sim.supervisor" in words or any(a == "host" and b in COMMANDS for a, b in pairwise(words))
+    """Is this `mpota board ...`, or the process of a VirtualBoard?"""
+    return "mpota_host.sim.supervisor" in words or any(a == "host" and b in COMMANDS for a, b in pairwise(words))
 
 
 class Source:

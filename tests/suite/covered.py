@@ -2,7 +2,7 @@
 
 Measured are the tests that both interpreters share, and those of the links that only CPython can play. The others
 (power cuts, seeded bugs, deltas of real firmwares) run the same code again, and would take half as long again. What
-runs on a virtual board or on the unix port is not seen: device/console.py, and most of device/board.py.
+runs on a virtual board or on the unix port is not seen: mpota/console.py, and most of mpota_boot/board.py.
 """
 
 import io
