@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for plugin in plugins:
         config.pluginmanager.register(plugin)
     # Imports device code, which is measured from here on.
-    from mpota_host import delta
+    from mpota_host.package.encode import delta
     from tests.suite import plans
 
     delta.plan = plans.Plans().plan

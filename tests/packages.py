@@ -6,7 +6,7 @@ Deflate is written as stored blocks (RFC 1951, 3.2.4), which every inflater take
 from hashlib import sha256
 from struct import pack, unpack
 
-from mpota_host import format as fmt
+from mpota_host.package import format as fmt
 
 
 def version(*numbers):

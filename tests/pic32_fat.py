@@ -13,8 +13,8 @@ import mpota_host
 from mpota.layout.pic32 import database, golden
 from mpota.layout.pic32.files import Folder
 from mpota_boot.errors import OtaError
+from mpota_host.chips.pic32.sim.chip import Chip
 from mpota_host.sim.flash import PowerCut, SimFlash
-from mpota_host.sim.pic32 import Chip
 from tests import pic32_maker as maker
 from tests.test_pic32_layout import update
 from tests.test_pic32_loader import A, B

@@ -5,8 +5,8 @@ from hashlib import sha256
 from mpota.layout.pic32 import control, database, golden
 from mpota.layout.pic32.control import PAGE
 from mpota.store.flash import Region
+from mpota_host.chips.pic32.sim.chip import Chip, Shelf
 from mpota_host.sim.flash import PowerCut, SimFlash
-from mpota_host.sim.pic32 import Chip, Shelf
 
 BASE = 0x1000
 SLOT = 0x5000

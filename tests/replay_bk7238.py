@@ -18,8 +18,8 @@ from mpota.stream import pull
 from mpota_host.sim.flash import SimFlash
 from tests.rbl_maker import gzipped, linked, made, payload
 
-# mpota_host.vendor itself is the PC's; these two of its modules run on the port as well.
-sys.path.append(__file__.rpartition("/tests/")[0] + "/host/vendor/bk7238")
+# mpota_host.chips itself is the PC's; these two of its modules run on the port as well.
+sys.path.append(__file__.rpartition("/tests/")[0] + "/host/mpota_host/chips/bk7238")
 import limits
 import quick
 

@@ -8,7 +8,7 @@ import json
 
 from mpota.layout.esp32 import loader, otadata, table
 from mpota_boot.errors import Corrupt
-from mpota_host.sim import esp_idf
+from mpota_host.chips.esp32.sim import esp_idf
 from mpota_host.sim.flash import SimFlash
 
 SECTOR = 4096

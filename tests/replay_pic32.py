@@ -9,8 +9,8 @@ import json
 from hashlib import sha256
 
 from mpota.layout.pic32 import control, database, golden, loader
+from mpota_host.chips.pic32.sim.chip import Shelf
 from mpota_host.sim.flash import SimFlash
-from mpota_host.sim.pic32 import Shelf
 
 SLOT = 0x4000
 ADDRESS = 0xB0021000

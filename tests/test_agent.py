@@ -3,7 +3,7 @@
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.errors import FlashError, LinkError
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
 from tests.firmware import image
 from tests.packages import Maker, Ram, version
 

@@ -5,7 +5,7 @@ from mpota.layout.bk7238 import bare, copier, fetch, rbl
 from mpota.link.file import File
 from mpota_boot.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
 from tests import packages
 from tests.expect import raises
 from tests.rbl_maker import application, package

@@ -5,8 +5,8 @@ from mpota.layout.bk7238 import copier, rbl, table
 from mpota_boot import shim
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial
-from mpota_host.sim import bk7238 as sim
-from mpota_host.sim import soc
+from mpota_host.chips.bk7238.sim import chip as sim
+from mpota_host.chips.esp32.sim import soc
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests import packages
 from tests.expect import raises

@@ -4,7 +4,7 @@ The vendor's own results are in tests/replay_bk7238.py; here are the gates aroun
 """
 
 from mpota.layout.bk7238 import copier, loader, rbl, table
-from mpota_host.sim import bk7238 as sim
+from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.rbl_maker import application, gzipped, linked, made, package
 

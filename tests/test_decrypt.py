@@ -12,8 +12,8 @@ from cryptolib import aes
 from mpota.pipe import decrypt
 from mpota.pipe.package import Chunks, Package
 from mpota_boot.errors import Corrupt, OtaError, Refused
-from mpota_host import format as fmt
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.package import format as fmt
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, chunk_at

@@ -4,7 +4,7 @@ import struct
 
 from mpota.layout.esp32 import loader, otadata
 from mpota_boot.errors import Refused
-from mpota_host.sim import esp_idf
+from mpota_host.chips.esp32.sim import esp_idf
 from mpota_host.sim.flash import SimFlash
 from tests.expect import raises
 from tests.image_maker import put

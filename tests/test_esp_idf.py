@@ -1,7 +1,7 @@
 """What stands behind esp32.Partition: the C code's answers, errors and writes, and the pitfalls that follow."""
 
 from mpota.layout.esp32 import loader, otadata, table
-from mpota_host.sim import esp_idf
+from mpota_host.chips.esp32.sim import esp_idf
 from tests import image_maker as maker
 from tests.expect import raises
 from tests.image_maker import FACTORY, NVS, OTA_0, OTA_1, OTADATA

@@ -8,8 +8,8 @@ from mpota.store.tree import Tree
 from mpota.version import text
 from mpota_boot import shim
 from mpota_boot.errors import FlashError, LinkError, NotNow, Refused, UpToDate
-from mpota_host.sim import soc
-from mpota_host.sim.plain import Plain
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Plain
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, several, version

@@ -5,8 +5,8 @@ from struct import pack
 
 from mpota.installer import install
 from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
-from mpota_host import format as fmt
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.package import format as fmt
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, chunk_at, version

@@ -3,7 +3,7 @@
 from mpota.store.records import Records
 from mpota_boot.errors import FlashError
 from mpota_boot.journal import NvsJournal, Record, trial
-from mpota_host.sim import nvs
+from mpota_host.chips.esp32.sim import nvs
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 from tests.packages import version

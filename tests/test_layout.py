@@ -6,7 +6,7 @@ from mpota.layout.esp32 import otadata
 from mpota.store.flash import Region
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import Record
-from mpota_host.sim import esp_idf, soc
+from mpota_host.chips.esp32.sim import esp_idf, soc
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, version

@@ -10,7 +10,7 @@ from mpota.link.serial import Serial
 from mpota.runner import Runner
 from mpota.stream import pull
 from mpota_boot.errors import LinkError
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
 from tests.expect import raises
 from tests.packages import Maker
 from tests.test_agent import ASK_MS, NEW, boot, chip, steps

@@ -2,7 +2,7 @@
 
 import struct
 
-from mpota_host.sim import nvs
+from mpota_host.chips.esp32.sim import nvs
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 

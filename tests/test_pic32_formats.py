@@ -7,8 +7,8 @@ from mpota.layout.pic32.control import Control
 from mpota.layout.pic32.files import Folder, Stored, digest
 from mpota.layout.pic32.port import judge
 from mpota_boot.errors import FlashError, Refused
+from mpota_host.chips.pic32.sim.chip import Shelf
 from mpota_host.sim.flash import SimFlash
-from mpota_host.sim.pic32 import Shelf
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.scratch import Scratch

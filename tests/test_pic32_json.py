@@ -10,7 +10,7 @@ import sys
 from mpota.layout.pic32 import events, manifest, mqtt, settings
 from mpota.layout.pic32.service import Service
 from mpota_boot.errors import OtaError, Refused
-from mpota_host.sim.plain import Reset
+from mpota_host.chips.files.sim.soc import Reset
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.image_maker import ROOT

@@ -7,8 +7,8 @@ from mpota.installer import install
 from mpota.layout.pic32 import control, database, golden, make
 from mpota.layout.pic32.control import DISABLED, VALID
 from mpota_boot.errors import FlashError, NotNow, Refused
-from mpota_host.sim.pic32 import ChipBoard
-from mpota_host.sim.plain import Reset
+from mpota_host.chips.files.sim.soc import Reset
+from mpota_host.chips.pic32.sim.chip import ChipBoard
 from tests import pic32_maker as maker
 from tests.expect import raises
 from tests.packages import Maker, Ram, version

@@ -6,7 +6,7 @@ from mpota import runner
 from mpota.agent import Agent
 from mpota.runner import STARTS, WELL_MS, Runner, wanted
 from mpota_boot import shim
-from mpota_host.sim.plain import Plain, Reset
+from mpota_host.chips.files.sim.soc import Plain, Reset
 from tests.expect import raises
 from tests.packages import Ram
 from tests.scratch import Scratch

@@ -2,8 +2,8 @@
 
 from mpota_boot import shim
 from mpota_boot.journal import trial
-from mpota_host.sim import soc
-from mpota_host.sim.plain import Reset
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Reset
 from tests import sifli_maker
 from tests import test_bk7238_layout as bk7238
 from tests import test_pic32_layout as pic32

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from mpota_host.cli import main
+    from mpota_host.command.cli import main
 
     main()
 except ModuleNotFoundError as e:

@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.rule import Rule
 from rich.table import Table
 
-from mpota_host import app, bases, flashmap, keys
-from mpota_host.format import FIRMWARE
-from mpota_host.inspect import package_facts
-from mpota_host.pack import Options, goods, packages
-from mpota_host.serve import application, write_manifest
+from mpota_host.chips.esp32 import flashmap
+from mpota_host.package import bases, keys
+from mpota_host.package.content import app
+from mpota_host.package.format import FIRMWARE
+from mpota_host.package.pack import Options, goods, packages
+from mpota_host.package.read import package_facts
+from mpota_host.package.serve import application, write_manifest
+from mpota_host.registry import having, part_of, prepare
 from mpota_host.sim.board import VirtualBoard, create, mpota_files, real_firmware
-from mpota_host.vendor import prepare
 
 PRODUCT = "etboard"
 # The application: its health is the chip's temperature, which a sick image's board gets wrong.
@@ -298,10 +299,10 @@ def story(layout: str = "") -> Callable[[], None]:
     """The demo of a layout that has one of its own, else this one."""
     if not layout:
         return main
-    known = sorted(path.parent.name for path in (Path(__file__).parent / "vendor").glob("*/demo.py"))
+    known = having("demo")
     if layout not in known:
         sys.exit(f"mpota: there is no demo of {layout!r}, only of {', '.join(['esp32', *known])}")
-    told: Callable[[], None] = import_module(f"mpota_host.vendor.{layout}.demo").main
+    told: Callable[[], None] = part_of(layout, "demo").main
     return told
 
 

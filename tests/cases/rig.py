@@ -29,20 +29,20 @@ from mpota.layout.esp32 import table
 from mpota.store.pair import encode as encode_pair
 from mpota_boot import shim
 from mpota_boot.errors import LinkError, OtaError
-from mpota_host import cli as command_line
-from mpota_host import keys
-from mpota_host.cli import PUSH
-from mpota_host.inspect import package_facts
-from mpota_host.push.bench import micropython
-from mpota_host.push.line import PacedLine, Pty, open_pair
-from mpota_host.push.serial import FdWire, Sender, speak
-from mpota_host.serve import offers, write_manifest
-from mpota_host.sim import soc
+from mpota_host.bench.serial import micropython
+from mpota_host.board.push import FdWire, Sender, speak
+from mpota_host.board.status import STATUS, as_report
+from mpota_host.chips.esp32.cut.life import image as big_image
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.command import cli as command_line
+from mpota_host.command.cli import PUSH
+from mpota_host.package import keys
+from mpota_host.package.read import package_facts
+from mpota_host.package.serve import offers, write_manifest
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
-from mpota_host.sim.plain import Plain
+from mpota_host.sim.line import PacedLine, Pty, open_pair
 from mpota_host.sources import port_environment
-from mpota_host.status import STATUS, as_report
-from mpota_host.vendor.esp32.life import image as big_image
 from tests import image_maker
 from tests.host.servers import PACKAGE, SIZE, Rogue, chunked, entry, head, manifest, ranged
 from tests.packages import Maker, Ram

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import mpota_boot.board
 from mpota_boot import shim
-from mpota_host.sim import soc
-from mpota_host.sim.plain import Reset
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Reset
+from mpota_host.chips.pic32 import packer
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
-from mpota_host.vendor.pic32 import packer
 from tests import pic32_maker as maker
 
 # A read that does not wait takes this long, so that a flood of data reaches the limit too.
@@ -242,7 +242,7 @@ def pic32_main(monkeypatch, board, app):
     wiring = types.ModuleType("wiring")
     wiring.Board = lambda: board
     try:
-        _run(monkeypatch, "host/mpota_host/vendor/pic32/board/main.py", {"wiring": wiring, "app": app})
+        _run(monkeypatch, "host/mpota_host/chips/pic32/board/main.py", {"wiring": wiring, "app": app})
     except (Reset, soc.Reset):
         return "reset"
     except Late:

@@ -17,8 +17,8 @@ from mpota.store import pair
 from mpota.store.log import Log
 from mpota.version import text
 from mpota_boot.errors import OtaError
-from mpota_host.push.errors import PushError
-from mpota_host.sim import soc
+from mpota_host.board.errors import PushError
+from mpota_host.chips.esp32.sim import soc
 from mpota_host.sim.flash import SimFlash
 from tests import pic32_maker, sifli_maker
 from tests.cases import rig_hostile as rig
@@ -721,7 +721,7 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
     monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
     path = tmp_path / "memory_map.json"
     path.write_text(json.dumps(chip.places))
-    source = (rig.ROOT / "host/mpota_host/vendor/sifli/board/wiring.py").read_text()
+    source = (rig.ROOT / "host/mpota_host/chips/sifli/board/wiring.py").read_text()
     found = {"__name__": "wiring", "open": lambda name, *a: open(path if name == "/memory_map.json" else name, *a)}
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
@@ -1125,7 +1125,7 @@ FRAMES = {
 )
 def test_a_frame_of_a_wrong_length_is_no_traceback(what):
     """hostile/r22_hostside. Right: a frame of a wrong length is ignored or reported in one sentence."""
-    from mpota_host.push.serial import Sender
+    from mpota_host.board.push import Sender
 
     kind, payload = FRAMES[what]
     sender = Sender(b"p" * 100000, None, lambda done, whole: None)
@@ -1147,7 +1147,7 @@ def test_a_frame_of_a_wrong_length_is_no_traceback(what):
 @fails_today("the text is printed unchanged")
 def test_a_report_of_a_board_is_shown_harmless(monkeypatch, tmp_path, capfd):
     """hostile/r22_hostside. Right: escapes and line ends in a board's report never reach the terminal."""
-    import mpota_host.push.serial as push
+    import mpota_host.board.push as push
 
     evil = b"full\nx\n\x1b]0;owned\x07\x1b[2Jsignature: trusted\rdone"
 

@@ -26,11 +26,11 @@ from mpota.layout.pic32.service import Service
 from mpota.layout.sifli import messages as m
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError
-from mpota_host.sim import bk7238 as sim
+from mpota_host.chips.bk7238 import packer as bk_packer
+from mpota_host.chips.bk7238.sim import chip as sim
+from mpota_host.chips.pic32 import hexfile, packer
+from mpota_host.chips.pic32.binfile import LAYOUTS, build_page
 from mpota_host.sim.flash import SimFlash
-from mpota_host.vendor.bk7238 import packer as bk_packer
-from mpota_host.vendor.pic32 import hexfile, packer
-from mpota_host.vendor.pic32.binfile import LAYOUTS, build_page
 from tests import pic32_maker, rbl_maker
 from tests.cases import rig_hostile as rig
 from tests.host.command import call
@@ -90,7 +90,7 @@ class _Module(sim.ChipModule):
 def _bk7238(monkeypatch, tmp_path, it):
     """A Board of the shipped wiring over the flash of a simulated chip."""
     monkeypatch.setitem(sys.modules, "chip", _Module(it.flash.flash, True))
-    source = (rig.ROOT / "host/mpota_host/vendor/bk7238/board/wiring.py").read_text()
+    source = (rig.ROOT / "host/mpota_host/chips/bk7238/board/wiring.py").read_text()
     found = {"__name__": "wiring"}
     monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
     monkeypatch.setattr(mpota_boot.board.Board, "_memories", {})

@@ -13,7 +13,7 @@ import vfs
 import mpota_host
 from mpota.installer import install
 from mpota_boot import shim
-from mpota_host.sim.plain import Plain
+from mpota_host.chips.files.sim.soc import Plain
 from tests.packages import Ram
 from tests.test_files import SETTINGS, confirmed, files
 from tests.trees import files_of

@@ -16,8 +16,8 @@ from mpota.layout.pic32 import database, golden
 from mpota.layout.pic32.files import Folder
 from mpota.layout.pic32.service import Service
 from mpota_boot.errors import LinkError
+from mpota_host.chips.pic32.sim.chip import Chip
 from mpota_host.sim.flash import SimFlash
-from mpota_host.sim.pic32 import Chip
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import A, C
 

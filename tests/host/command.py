@@ -1,6 +1,6 @@
 """The commands of `mpota`, run in this process."""
 
-from mpota_host import cli
+from mpota_host.command import cli
 
 
 def call(*args):

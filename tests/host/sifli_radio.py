@@ -117,7 +117,7 @@ class BLE:
 
 
 class Air:
-    """A phone's radio, as mpota_host/vendor/sifli/radio.py wants one."""
+    """A phone's radio, as mpota_host/chips/sifli/radio.py wants one."""
 
     def __init__(self, device, mtu):
         self.device, self.wanted = device, mtu

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from mpota.layout.sifli import finish, framing, install, loader
-from mpota_host.vendor.sifli.chips import Clock, Device
-from mpota_host.vendor.sifli.phone import Choice, Phone, Wire
+from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
+from mpota_host.chips.sifli.sim.soc import Clock, Device
 from tests import sifli_maker as maker
 
 STEP_MS = 20

@@ -8,8 +8,9 @@ import pytest
 from mpota.store.listing import HEAD_SIZE, LIST
 from mpota.store.tree import Tree
 from mpota_boot.errors import Refused
-from mpota_host import app, flash
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.board import flash
+from mpota_host.package.content import app
 
 FILES = {
     "app.py": b"import lib.a\n\n\ndef step():\n    lib.a.beat()\n",

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host import keys
-from mpota_host.assemble import Head, Part, assemble, pieces
+from mpota_host.chips.esp32.cut.life import image
+from mpota_host.cut.hostile import make_keys
 from mpota_host.demo import Shop
-from mpota_host.format import FILES, FIRMWARE
-from mpota_host.inspect import package_facts
-from mpota_host.pack import version_bytes
-from mpota_host.serve import write_manifest
+from mpota_host.package import keys
+from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.format import FILES, FIRMWARE
+from mpota_host.package.pack import version_bytes
+from mpota_host.package.read import package_facts
+from mpota_host.package.serve import write_manifest
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
-from mpota_host.sim.cut.hostile import make_keys
-from mpota_host.vendor.esp32.life import image
 from tests.trees import archive
 
 PRODUCT = "lamp"

@@ -14,11 +14,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mpota_host.bench import app_memory, chart, erases, material, memory, page, peers, sizes, speed, stages, travel
+from mpota_host.bench import app_memory, erases, material, memory, page, speed, stages
 from mpota_host.bench.__main__ import GROUPS, number, table
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
-from mpota_host.bench.packages import Pair, part
-from mpota_host.pack import WBITS, Options
+from mpota_host.bench.size import chart, peers, sizes, travel
+from mpota_host.bench.size.packages import Pair, part
+from mpota_host.package.pack import WBITS, Options
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,9 @@ def test_erases_are_told_region_by_region(stuff):
 
 
 def test_every_group_says_what_it_measures():
-    vendors = {path.parent.name for path in (Path(__file__).parents[2] / "host" / "vendor").glob("*/bench.py")}
+    vendors = {
+        path.parent.name for path in (Path(__file__).parents[2] / "host" / "mpota_host" / "chips").glob("*/bench.py")
+    }
     assert {"sizes", "travel", "memory", "application", "speed", "stages", "erases", "push"} == set(GROUPS) - vendors
     assert vendors <= set(GROUPS)
 

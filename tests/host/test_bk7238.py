@@ -15,11 +15,12 @@ import pytest
 
 from mpota.layout.bk7238 import coded, copier, rbl, table
 from mpota_boot.errors import Refused
-from mpota_host.inspect import explain
-from mpota_host.sim import bk7238 as sim
+from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, verdict
+from mpota_host.chips.bk7238.sim import chip as sim
+from mpota_host.chips.bk7238.sim import machine
+from mpota_host.package.read import explain
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sim.flash import SimFlash
-from mpota_host.vendor.bk7238 import demo, heap, machine, packer, prepare, quick, verdict
 from tests import replay_bk7238
 from tests.host import viper32
 from tests.host.command import call
@@ -593,6 +594,6 @@ def test_the_loader_installs_on_the_heap_that_it_has(compress):
 
 
 def _rom(flash):
-    from mpota_host.rom import Rom
+    from mpota_host.package.rom import Rom
 
     return Rom(flash, 0, len(flash))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from mpota_host.repl import open_board
+from mpota_host.board.repl import open_board
+from mpota_host.chips.esp32.sim.tables import TABLES
 from mpota_host.sim import supervisor
 from mpota_host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
 from mpota_host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
-from mpota_host.sim.tables import TABLES
 from tests import image_maker
 
 OLD, NEW = image_maker.image(body=b"old " * 16), image_maker.image(body=b"new " * 16)

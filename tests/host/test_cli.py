@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives import serialization
 
 from mpota.layout.esp32 import otadata, table
 from mpota_boot import errors
-from mpota_host import cli, inspect, keys, rom, show
-from mpota_host.flash import LEFT_OFF
-from mpota_host.report import Table
+from mpota_host.board.flash import LEFT_OFF
+from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.command import cli, show
+from mpota_host.package import keys, rom
+from mpota_host.package import read as inspect
+from mpota_host.package.report import Table
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
-from mpota_host.sim.tables import TABLES
 from mpota_host.sources import CHECKOUT as ROOT
 from tests import image_maker
 from tests.host.command import call
@@ -152,10 +154,10 @@ def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mpota_host.status.ask_status", stop)
+    monkeypatch.setattr("mpota_host.board.status.ask_status", stop)
     status, _, err = said(capsys, "status", "--port", "x")
     assert status == 130 and "Ctrl-C" in err and "goes on" not in err
-    monkeypatch.setattr("mpota_host.inspect.read_package", stop)
+    monkeypatch.setattr("mpota_host.package.read.read_package", stop)
     status, _, err = said(capsys, "push", Path(__file__).parent.parent / "vectors/mpota/raw.mpota", "--port", "x")
     assert status == 130 and "goes on from there" in err
 
@@ -406,8 +408,8 @@ def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp
 HELD = """
 import sys, time
 import mpota_host
-from mpota_host import cli
-from mpota_host.push import serial
+from mpota_host.command import cli
+from mpota_host.board import push as serial
 class Held(serial.Sender):
     def _on_pull(self, run, off, payload):
         print("offered", flush=True)

@@ -5,14 +5,15 @@ from random import Random
 
 import pytest
 
-from mpota_host.sim.cut import files, mutants
-from mpota_host.sim.cut.explore import Step
-from mpota_host.sim.cut.files_oracle import FilesOracle, journal
-from mpota_host.sim.cut.oracle import Bad
-from mpota_host.sim.cut.rig import FILES, layouts
+from mpota_host.chips.files.cut import bugs, life
+from mpota_host.chips.files.cut import campaign as files
+from mpota_host.chips.files.cut.oracle import FilesOracle, journal
+from mpota_host.cut import mutants
+from mpota_host.cut.explore import Step
+from mpota_host.cut.oracle import Bad
+from mpota_host.cut.rig import FILES, layouts
 from mpota_host.sim.fs import Stand
 from mpota_host.sources import CHECKOUT as ROOT
-from mpota_host.vendor.files import bugs, life
 from tests.host import hunts
 from tests.host.command import call
 

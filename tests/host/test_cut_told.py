@@ -8,13 +8,15 @@ import sys
 import time
 from pathlib import Path
 
-from mpota_host.sim.cut import campaign, command, faults, page, report
-from mpota_host.sim.cut.campaign import Settings, Worker
-from mpota_host.sim.cut.cells import mark
-from mpota_host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from mpota_host.sim.cut.mutants import Verdict
-from mpota_host.sim.cut.oracle import Bad
-from mpota_host.sim.cut.rig import scenario_of
+from mpota_host.command import cut as command
+from mpota_host.cut import campaign, page, report
+from mpota_host.cut.campaign import Settings, Worker
+from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
+from mpota_host.cut.medium import faults
+from mpota_host.cut.medium.cells import mark
+from mpota_host.cut.mutants import Verdict
+from mpota_host.cut.oracle import Bad
+from mpota_host.cut.rig import scenario_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,17 +31,15 @@ def one_story(workers):
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges():
-    code = (
-        "import sys, mpota_host.sim.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] == 'device'))"
-    )
+    code = "import sys, mpota_host.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] == 'device'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["device", "mpota_boot.errors"]
     # Nor does it import anything later.
-    text = (ROOT / "host/mpota_host/sim/cut/oracle.py").read_text()
+    text = (ROOT / "host/mpota_host/cut/oracle.py").read_text()
     assert re.findall(r"^\s*(?:from|import) (\S+)", text, re.M) == [
         "__future__",
-        "mpota_host.sim.cut.cells",
-        "mpota_host.sim.cut.rig",
+        "mpota_host.cut.medium.cells",
+        "mpota_host.cut.rig",
     ]
 
 
@@ -131,7 +131,7 @@ def test_what_is_bad_can_be_told_by_another_process():
 
 SLEEPER = """
 import os, time
-from mpota_host.sim.cut.campaign import pool
+from mpota_host.cut.campaign import pool
 
 if __name__ == "__main__":
     with pool(1) as processes:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from mpota.pipe import delta as stage
 from mpota.pipe import xtensa
 from mpota_boot.errors import Refused
-from mpota_host import delta
+from mpota_host.package.encode import delta
+from mpota_host.registry import prepare
 from mpota_host.sim.board import real_firmware
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import port_environment
-from mpota_host.vendor import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 WBITS = 12

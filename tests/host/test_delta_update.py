@@ -13,11 +13,13 @@ from aiohttp import web
 from mpota.agent import Agent
 from mpota.pipe import lzma
 from mpota_boot import shim
-from mpota_host import cli, keys, lzma_chunk, serve
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.command import cli
+from mpota_host.package import keys, serve
+from mpota_host.package.encode import lzma_chunk
+from mpota_host.registry import prepare
 from mpota_host.sim.board import real_firmware
-from mpota_host.sim.plain import Plain
-from mpota_host.vendor import prepare
 from tests import image_maker
 from tests.host.streams import Http
 from tests.trees import files_of

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host import app, fat
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.package.content import app, fat
 
 # Prints, for each pair of names, whether the second one is found where only the first one is.
 PROGRAM = """

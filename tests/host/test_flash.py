@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from mpota_boot.errors import LinkError, Refused
-from mpota_host import flash, repl, status
-from mpota_host.flash import Facts, Plan, Wishes
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.board import flash, repl, status
+from mpota_host.board.flash import Facts, Plan, Wishes
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
 from tests import image_maker

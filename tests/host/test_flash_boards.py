@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host import flash, ready
+from mpota_host.board import flash, ready
+from mpota_host.registry import programs, wired
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from mpota_host.sim.machine import machine_of
 from mpota_host.sources import CHECKOUT as ROOT
-from mpota_host.vendor import programs, wired
 from tests import image_maker
 from tests.host.test_flash import on_board, run, sha
 

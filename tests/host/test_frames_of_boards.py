@@ -10,11 +10,11 @@ from mpota.layout.sifli import framing
 from mpota.layout.sifli import messages as m
 from mpota.link import frame, serial
 from mpota_boot.errors import Corrupt, LinkError
-from mpota_host import status
-from mpota_host.push.errors import PushError
-from mpota_host.push.serial import Report, Sender
+from mpota_host.board import status
+from mpota_host.board.errors import PushError
+from mpota_host.board.push import Report, Sender
+from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
-from mpota_host.vendor.sifli.phone import Choice, Phone, Wire
 from tests import image_maker
 from tests.host.command import call
 from tests.host.test_cli import refusal

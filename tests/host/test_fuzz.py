@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import mpota_host  # noqa: F401  # MicroPython's stand-ins, for whoever runs this file by itself
 from mpota.installer import install
 from mpota_boot.errors import OtaError
-from mpota_host.sim import soc
+from mpota_host.chips.esp32.sim import soc
 from mpota_host.sources import port_environment
 from tests.firmware import image
 from tests.fuzz_targets import TARGETS, attempt, change, seeds

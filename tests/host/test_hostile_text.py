@@ -15,11 +15,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from mpota.layout.bk7238 import rbl
 from mpota.layout.esp32 import table
 from mpota.store import listing
-from mpota_host import keys, serve, show
-from mpota_host.assemble import Head, assemble, lock
-from mpota_host.choose import Content, Means, smallest, whole
-from mpota_host.pack import version_bytes
-from mpota_host.report import Report, Table, harmless
+from mpota_host.command import show
+from mpota_host.package import keys, serve
+from mpota_host.package.assemble import Head, assemble, lock
+from mpota_host.package.choose import Content, Means, smallest, whole
+from mpota_host.package.pack import version_bytes
+from mpota_host.package.report import Report, Table, harmless
 from mpota_host.sim.board import VirtualBoard, create, mpota_files, print_event
 from mpota_host.sources import CHECKOUT as ROOT
 from tests import image_maker, rbl_maker
@@ -91,7 +92,7 @@ def test_no_command_prints_around_that_place():
     found = []
     for path in sorted((ROOT / "host").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name == "host/mpota_host/show.py" or "demo" in name or name.startswith("host/bench"):
+        if name == "host/mpota_host/command/show.py" or "demo" in name or name.startswith("host/bench"):
             continue
         text = path.read_text()
         found += [name for word in ("out.print(", "err.print(") if word in text]

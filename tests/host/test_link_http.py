@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
 from tests.host.servers import PACKAGE, SIZE, Certificates, Rogue, chunked, entry, head, manifest, ranged

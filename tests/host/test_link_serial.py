@@ -14,10 +14,10 @@ import pytest
 from mpota.link import frame, serial
 from mpota.link.serial import Serial
 from mpota_boot.errors import LinkError
-from mpota_host.push import bench
-from mpota_host.push.errors import PushError
-from mpota_host.push.line import open_pair
-from mpota_host.push.serial import STOP, FdWire, Report, Sender, free, speak, stop
+from mpota_host.bench import serial as bench
+from mpota_host.board.errors import PushError
+from mpota_host.board.push import STOP, FdWire, Report, Sender, free, speak, stop
+from mpota_host.sim.line import open_pair
 
 PACKAGE = random.Random(7).randbytes(60_000)
 
@@ -215,7 +215,7 @@ KILLED = """
 import sys
 import mpota_host
 from mpota.link.frame import encode
-from mpota_host.push.serial import FdWire, Sender
+from mpota_host.board.push import FdWire, Sender
 wire = FdWire(int(sys.argv[1]))
 sender = Sender(bytes(60000))
 while sender._acked < 16384:

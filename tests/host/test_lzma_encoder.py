@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpota.pipe.lzma import ENDLESS, LC, Lzma
-from mpota_host import lzma_chunk
-from mpota_host.flash import compile_mpy
-from mpota_host.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
+from mpota_host.board.flash import compile_mpy
+from mpota_host.package.encode import lzma_chunk
+from mpota_host.package.encode.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
+from mpota_host.registry import prepare
 from mpota_host.sim.board import real_firmware
 from mpota_host.sources import CHECKOUT as ROOT
-from mpota_host.vendor import prepare
 
 PRIMES = (1, 2, 3, 5, 7, 127, 509, 1021, 4093)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpota_host.sim.cut import bugs, mutants
+from mpota_host.cut import bugs, mutants
 from tests.host import hunts
 
 # Found by: a single cut, a second boot, the NOR rules, a forged release, a test. `mpota cut` hunts them all.

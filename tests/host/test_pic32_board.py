@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host import keys
+from mpota_host.chips.pic32 import demo
+from mpota_host.chips.pic32.sim import machine
+from mpota_host.package import keys
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
-from mpota_host.vendor.pic32 import demo, machine
 from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,11 +18,12 @@ import pytest
 from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.chips.pic32 import demo, hexfile, packer
+from mpota_host.chips.pic32.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
-from mpota_host.vendor.pic32 import demo, hexfile, machine, packer
 from tests.host.test_pic32_https import DONE, B, pem, serve
 
 TOPIC = "lamps/ota"

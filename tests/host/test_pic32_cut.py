@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host.sim.cut import command, mutants
-from mpota_host.sim.cut.explore import Explorer, every
-from mpota_host.vendor.pic32 import bugs, hexfile, life
+from mpota_host.chips.pic32 import hexfile
+from mpota_host.chips.pic32.cut import bugs, life
+from mpota_host.command import cut as command
+from mpota_host.cut import mutants
+from mpota_host.cut.explore import Explorer, every
 from tests.host import hunts
 from tests.host.command import call
 

@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-from mpota_host.vendor.pic32.binfile import LAYOUTS
+from mpota_host.chips.pic32.binfile import LAYOUTS
 from tests import replay_pic32
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mpota.layout.pic32 import control, database, manifest
 from mpota_boot.errors import OtaError
-from mpota_host.vendor.pic32 import hexfile, inspector
-from mpota_host.vendor.pic32.binfile import LAYOUTS, binary
+from mpota_host.chips.pic32 import hexfile, inspector
+from mpota_host.chips.pic32.binfile import LAYOUTS, binary
 from tests.fuzz_targets import change
 from tests.test_pic32_service import entry
 

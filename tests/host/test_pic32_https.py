@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpota.layout.pic32 import manifest
-from mpota_host.flash import compile_mpy
-from mpota_host.push.bench import micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.board.flash import compile_mpy
+from mpota_host.chips.pic32 import hexfile, packer
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
-from mpota_host.vendor.pic32 import hexfile, packer
 from tests import pic32_maker as maker
 from tests.host.servers import Certificates, Rogue, head
 

@@ -19,13 +19,14 @@ from mpota.layout.pic32.files import Folder
 from mpota.pipe.package import Package
 from mpota.store.flash import Region
 from mpota_boot.errors import Refused
-from mpota_host.cli import cli
-from mpota_host.inspect import explain
+from mpota_host.chips.pic32 import hexfile
+from mpota_host.chips.pic32.binfile import LAYOUTS, binary, build_page, factory
+from mpota_host.chips.pic32.sim import machine
+from mpota_host.chips.pic32.sim.chip import Shelf
+from mpota_host.command.cli import cli
+from mpota_host.package.read import explain
+from mpota_host.registry import prepare
 from mpota_host.sim.flash import SimFlash
-from mpota_host.sim.pic32 import Shelf
-from mpota_host.vendor import prepare
-from mpota_host.vendor.pic32 import hexfile, machine
-from mpota_host.vendor.pic32.binfile import LAYOUTS, binary, build_page, factory
 
 START, SIZE = LAYOUTS["3.7"]
 ADDRESS = 0xB0021000

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from mpota_boot.errors import Corrupt, Refused
-from mpota_host import format as fmt
-from mpota_host import pack
-from mpota_host.bases import Base
-from mpota_host.push import several
-from mpota_host.push.serial import Report
+from mpota_host.board import several
+from mpota_host.board.push import Report
+from mpota_host.package import format as fmt
+from mpota_host.package import pack
+from mpota_host.package.bases import Base
 from tests import image_maker
 
 BODY = random.Random(1).randbytes(40000)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host import cli, keys
+from mpota_host.command import cli
+from mpota_host.package import keys
+from mpota_host.registry import prepare
 from mpota_host.sim.board import VirtualBoard, create, mpota_files, real_firmware
-from mpota_host.vendor import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mpota_boot import errors
-from mpota_host.bench.sizes import BOOT_BYTES, CORE_BYTES, SHIM_BYTES, core, mpy
+from mpota_host.bench.size.sizes import BOOT_BYTES, CORE_BYTES, SHIM_BYTES, core, mpy
 from tests.host import rules
 from tests.host.rules import ROOT
 from tests.suite import census
@@ -135,7 +135,7 @@ BREACHES = [
     (rules.wrong_imports, "device/mpota/layout/esp32/__init__.py", "from mpota.pipe.package import Package"),
     (rules.wrong_imports, "device/mpota/layout/esp32/loader.py", "from mpota.layout.sifli import session"),
     (rules.wrong_imports, "device/mpota/agent.py", "from mpota_boot import shim"),
-    (rules.wrong_imports, "device/mpota_boot/board.py", "import mpota_host.flash"),
+    (rules.wrong_imports, "device/mpota_boot/board.py", "import mpota_host.board.flash"),
     (rules.wrong_imports, "boot.py", "from mpota.agent import Agent"),
     (rules.wrong_imports, "device/unheard_of.py", "import mpota_boot.errors"),
     (rules.foreign_modules, "device/mpota/agent.py", "import typing"),

@@ -13,9 +13,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from mpota.pipe.package import Package
 from mpota.stream import pull
 from mpota_boot.errors import Corrupt, LinkError, Refused
-from mpota_host import format as fmt
-from mpota_host import pack, serve
-from mpota_host.bases import Base
+from mpota_host.package import format as fmt
+from mpota_host.package import pack, serve
+from mpota_host.package.bases import Base
 from tests import image_maker
 from tests.host.servers import PACKAGE, SIZE, entry
 from tests.host.streams import Http

@@ -11,8 +11,8 @@ from mpota.layout.sifli.ble import Ble
 from mpota.layout.sifli.desk import Desk
 from mpota.layout.sifli.gate import Gate
 from mpota.layout.sifli.session import Session
-from mpota_host.vendor.sifli.phone import Choice, Phone, Wire
-from mpota_host.vendor.sifli.radio import drive
+from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
+from mpota_host.chips.sifli.phone.radio import drive
 from tests import sifli_maker as maker
 from tests.host import sifli_radio
 

@@ -12,9 +12,11 @@ import pytest
 from mpota.layout.sifli import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
+from mpota_host.chips.sifli import bench, demo, workshop
+from mpota_host.chips.sifli.phone import play
+from mpota_host.chips.sifli.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sim.flash import SimFlash
-from mpota_host.vendor.sifli import bench, demo, machine, play, workshop
 from tests.host.command import call
 
 OLD, NEW = workshop.program(20000, 1), workshop.program(24000, 2)

@@ -2,8 +2,8 @@
 
 import importlib
 
-from mpota_host.sim.cut import mutants
-from mpota_host.vendor.sifli import bugs
+from mpota_host.chips.sifli.cut import bugs
+from mpota_host.cut import mutants
 from tests.host import hunts
 
 # Found by a cut, a story, a fault of the flash, the table's sector, a test; `cut --layout sifli` hunts them all.

@@ -4,8 +4,8 @@ import pytest
 
 from mpota.layout.sifli import messages as m
 from mpota_boot.errors import Refused
+from mpota_host.chips.sifli.phone.play import named
 from mpota_host.sim.flash import PowerCut
-from mpota_host.vendor.sifli.play import named
 from tests.host.sifli_world import Choice, World, device, maker
 
 OLD, NEW = maker.payload(9000, 1), maker.payload(20000, 2)

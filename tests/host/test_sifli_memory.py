@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mpota.layout.sifli import control, page, progress
 from mpota.layout.sifli.chip import Chip
-from mpota_host.flash import compile_mpy
+from mpota_host.board.flash import compile_mpy
+from mpota_host.chips.sifli.packer import Options, compressed, pad
 from mpota_host.sim.flash import SimFlash
-from mpota_host.vendor.sifli.packer import Options, compressed, pad
 from tests import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mpota.layout.sifli import control, signed
 from mpota_boot.errors import Refused
-from mpota_host.inspect import explain
-from mpota_host.vendor.sifli import packer, phone
-from mpota_host.vendor.sifli.prepare import prepare
+from mpota_host.chips.sifli import packer
+from mpota_host.chips.sifli.phone import phone
+from mpota_host.chips.sifli.prepare import prepare
+from mpota_host.package.read import explain
 from tests import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpota_host import repl
-from mpota_host.push import serial as push
-from mpota_host.push.serial import TELL
+from mpota_host.board import push as push
+from mpota_host.board import repl
+from mpota_host.board.push import TELL
 
 RESET = b"\x04"
 

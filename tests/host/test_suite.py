@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host import delta
+from mpota_host.package.encode import delta
 from tests import run_unix
 from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
@@ -343,7 +343,7 @@ def test_a_machine_without_proc_says_that_nobody_looks(tmp_path, monkeypatch):
 
 LEADS = """
 from mpota_host.sim.board import VirtualBoard as Board
-from mpota_host.sim.cut import processes
+from mpota_host.cut import processes
 import pytest, sys
 WAYS = {"one": Board}
 def helper(): return Board("x")
@@ -391,7 +391,7 @@ def test_a_board_that_starts_without_the_mark_fails_its_test(tmp_path):
 
 
 def test_the_digest_of_the_encoder_is_over_everything_that_it_loads():
-    code = "import sys, mpota_host.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
+    code = "import sys, mpota_host.package.encode.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     loaded = {Path(word) for word in done.stdout.split() if Path(word).is_relative_to(ROOT)}

@@ -16,13 +16,13 @@ import pytest
 from mpota.link import frame
 from mpota.link import serial as wire_frames
 from mpota_boot.errors import LinkError
-from mpota_host import repl
-from mpota_host.push import serial as push
-from mpota_host.push.errors import PushError
-from mpota_host.push.line import open_pair
-from mpota_host.repl import open_board
+from mpota_host.board import push as push
+from mpota_host.board import repl
+from mpota_host.board.errors import PushError
+from mpota_host.board.repl import open_board
+from mpota_host.chips.esp32.cut.life import image
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
-from mpota_host.vendor.esp32.life import image
+from mpota_host.sim.line import open_pair
 from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpota.pipe import xtensa as stage
-from mpota_host import delta, xtensa
+from mpota_host.package.encode import delta, xtensa
 from tests.host.test_delta_encoder import decode
 from tests.image_maker import image
 

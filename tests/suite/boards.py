@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STARTS = {
     ("mpota_host.sim.board", "VirtualBoard"),
     ("mpota_host.sim.board", "run_board"),
-    ("mpota_host.push.line", "Pty"),
+    ("mpota_host.sim.line", "Pty"),
 }
 COMMAND = ("", "mpota board")
 # Commands of `mpota` that start one.

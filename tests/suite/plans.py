@@ -1,7 +1,7 @@
 """Plans of large deltas are kept in build/plans from one run to the next: the real pair takes ten seconds each time.
 
 A plan is found by the SHA-256 of both images, and its folder by that of the encoder's own sources, so a changed encoder
-never meets an old plan. `mpota_host.delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the
+never meets an old plan. `mpota_host.package.encode.delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the
 encoder itself.
 """
 
@@ -15,7 +15,7 @@ import zlib
 from importlib.metadata import version
 from pathlib import Path
 
-from mpota_host import delta
+from mpota_host.package.encode import delta
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "plans"
@@ -24,8 +24,8 @@ LARGE = 1 << 20
 # Everything of the project that takes part in planning.
 SOURCES = (
     "host/mpota_host/__init__.py",
-    "host/mpota_host/delta.py",
-    "host/mpota_host/xtensa.py",
+    "host/mpota_host/package/encode/delta.py",
+    "host/mpota_host/package/encode/xtensa.py",
     "device/*.py",
     "device/pipe/*.py",
     "host/sim/cpython/*.py",
@@ -47,7 +47,7 @@ def encoder() -> str:
 
 
 class Plans:
-    """`mpota_host.delta.plan` with a memory."""
+    """`mpota_host.package.encode.delta.plan` with a memory."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder / encoder()

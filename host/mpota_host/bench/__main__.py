@@ -12,9 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from math import isnan
-from pathlib import Path
 
 import click
 from rich import box
@@ -22,10 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mpota_host import show
-from mpota_host.bench import app_memory, erases, memory, page, push, sizes, speed, stages, travel
+from mpota_host.bench import app_memory, erases, memory, page, push, speed, stages
 from mpota_host.bench.figure import Figure
 from mpota_host.bench.material import FOLDER, Material
+from mpota_host.bench.size import sizes, travel
+from mpota_host.command import show
+from mpota_host.registry import having, part_of
 
 Group = tuple[str, Callable[[Material], list[Figure]]]
 GROUPS: dict[str, Group] = {
@@ -39,9 +39,9 @@ GROUPS: dict[str, Group] = {
     "push": ("Serial link", push.measure),
 }
 # A layout may bring figures of its own: TITLE and measure.
-for path in sorted((Path(__file__).parents[1] / "vendor").glob("*/bench.py")):
-    own = import_module(f"mpota_host.vendor.{path.parent.name}.bench")
-    GROUPS[path.parent.name] = own.TITLE, own.measure
+for chip in having("bench"):
+    own = part_of(chip, "bench")
+    GROUPS[chip] = own.TITLE, own.measure
 MARKS = {True: ("ok", "green"), False: ("MISSED", "bold red"), None: ("", "")}
 VERSION = "import sys; print('.'.join(str(part) for part in sys.implementation.version), 4 * len('%x' % sys.maxsize))"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mpota_host import app
-from mpota_host.assemble import Head, Part, assemble, pieces
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import PRODUCT, Material
-from mpota_host.bench.packages import VERSION
-from mpota_host.format import FILES
+from mpota_host.bench.size.packages import VERSION
+from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.content import app
+from mpota_host.package.format import FILES
 
 BAR = 40
 CHUNK = 4096

@@ -17,8 +17,8 @@ from mpota_boot.errors import OtaError
 from mpota_host.bench.figure import AT_MOST, EXACTLY, Figure
 from mpota_host.bench.material import PRODUCT, Material, Offer
 from mpota_host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK, RAW_CHUNK
-from mpota_host.sim import soc
-from mpota_host.sim.tables import TABLES
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.esp32.sim.tables import TABLES
 
 SECTOR = 4096
 JOURNAL_BAR = 3

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mpota_host import encrypt, keys
-from mpota_host.bench.packages import PRODUCT, WBITS, Pair, package, words
-from mpota_host.flash import compile_mpy, modules
+from mpota_host.bench.size.packages import PRODUCT, WBITS, Pair, package, words
+from mpota_host.board.flash import compile_mpy, compile_source, modules
+from mpota_host.package import encrypt, keys
+from mpota_host.registry import prepare
 from mpota_host.sim.board import native_arch, real_firmware
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import DEVICE, root
-from mpota_host.vendor import prepare
 
 FOLDER = root() / "build" / "bench"
 SLOT = 0x180000  # a slot of MicroPython's 4MiB-ota table
@@ -128,8 +128,8 @@ class Material:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(compile_mpy(path, arch))
         for name in LOOPS:
-            source = Path(__file__).with_name(name + ".py")
-            (folder / (name + ".mpy")).write_bytes(compile_mpy(source, arch))
+            source = Path(__file__).parent / "on_port" / (name + ".py")
+            (folder / (name + ".mpy")).write_bytes(compile_source(source.read_bytes(), name + ".py", arch, "6.3"))
         return folder
 
     def port(self, code: str, heap: str = "1M") -> subprocess.CompletedProcess[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
+from mpota_host.bench import serial as wire
 from mpota_host.bench.figure import AT_LEAST, Figure, spread
 from mpota_host.bench.material import Material
-from mpota_host.push import bench as wire
 
 BYTES = 300_000
 BAUDS = (115200, 460800, 921600)

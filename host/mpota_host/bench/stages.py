@@ -11,7 +11,7 @@ from statistics import median
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, Figure, spread
 from mpota_host.bench.material import Material
 from mpota_host.bench.memory import DEFAULT_CHUNK
-from mpota_host.bench.packages import words
+from mpota_host.bench.size.packages import words
 from mpota_host.bench.speed import HEAP
 
 ROUNDS = 11

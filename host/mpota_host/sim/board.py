@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mpota_host.report import harmless
+from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.package.report import harmless
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import layouts, machine_of
 from mpota_host.sim.supervisor import (
@@ -37,7 +38,6 @@ from mpota_host.sim.supervisor import (
     side_path,
     unix_port,
 )
-from mpota_host.sim.tables import TABLES
 from mpota_host.sources import port_environment, program
 
 Event = dict[str, Any]
@@ -135,7 +135,7 @@ def mpota_files(
     settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None, layout: str = "esp32"
 ) -> dict[str, bytes]:
     """What `mpota flash` puts on a board: device/ as .mpy, boot.py, main.py, settings and trusted keys."""
-    from mpota_host.flash import compile_mpy, modules, on_board
+    from mpota_host.board.flash import compile_mpy, modules, on_board
 
     arch = native_arch()
     files = {on_board(path): compile_mpy(path, arch) for path in modules(layout)}

@@ -1,4 +1,4 @@
-"""What a virtual board asks of a layout, and where it finds it: `host/vendor/NAME/machine.py`.
+"""What a virtual board asks of a layout, and where it finds it: `chips/NAME/sim/machine.py`.
 
 SIZE                                           bytes of a new board's flash
 make(flash, firmware)                          write a board as it leaves the workshop, its files excepted
@@ -11,17 +11,15 @@ firmware(path) -> bytes                        the first one, out of a file; wit
 SETTINGS (may be left out)                     what its settings have beside those that are given
 files() -> {name: bytes}                       what only boards of this layout have, beside or in place of mpota_files
 
-On the unix port host/sim/NAME.py gives `modules(wire, flash, config)`: name -> what a program there can import.
+On the unix port chips/NAME/sim/chip.py gives `modules(wire, flash, config)`: name -> what a program there can import.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-VENDORS = Path(__file__).resolve().parent.parent / "vendor"
+from mpota_host.registry import having, part_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class Started:
 
 def layouts() -> list[str]:
     """The layouts that have a virtual board."""
-    return sorted(path.parent.name for path in VENDORS.glob("*/machine.py"))
+    return having("sim.machine")
 
 
 def machine_of(layout: str) -> Any:
-    """The module host/vendor/LAYOUT/machine.py."""
-    return import_module(f"mpota_host.vendor.{layout}.machine")
+    """The module chips/LAYOUT/sim/machine.py."""
+    return part_of(layout, "sim.machine")

@@ -13,7 +13,7 @@ import time
 import vfs
 
 from mpota.layout.esp32 import table
-from mpota_host.sim import chip
+from mpota_host.chips.esp32.sim import chip
 from mpota_host.sim.flash import SimFlash
 
 
@@ -79,8 +79,7 @@ def mount(device, kind, point):
 
 def kind_of(config):
     """The module that gives a chip of this layout what the unix port has not."""
-    name = "chip" if config["layout"] == "esp32" else config["layout"]
-    return __import__("mpota_host.sim." + name, None, None, ("x",))
+    return __import__("mpota_host.chips.%s.sim.chip" % config["layout"], None, None, ("x",))
 
 
 def disk(flash, config):
