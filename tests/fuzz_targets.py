@@ -9,7 +9,8 @@ from io import BytesIO
 from struct import pack
 
 from mpota.layout.esp32 import image as images
-from mpota.layout.esp32 import loader, otadata, table, verify
+from mpota.layout.esp32 import loader, otadata, table
+from mpota.layout.esp32.loader import verify
 from mpota.link import frame
 from mpota.link.http import Http
 from mpota.pipe.package import Chunks, Package

@@ -10,8 +10,9 @@ import sys
 import vfs
 
 import mpota_host
-from mpota.layout.pic32 import database, golden
-from mpota.layout.pic32.files import Folder
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import database
+from mpota.layout.pic32.store.files import Folder
 from mpota_boot.errors import OtaError
 from mpota_host.chips.pic32.sim.chip import Chip
 from mpota_host.sim.flash import PowerCut, SimFlash

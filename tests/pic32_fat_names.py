@@ -6,9 +6,9 @@ Runs on the unix port. The store is a FAT file system on a block device in RAM. 
 from hashlib import sha256
 
 import mpota_host
-from mpota.layout.pic32 import database
-from mpota.layout.pic32.files import FACTORY_FILE
 from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.store import database
+from mpota.layout.pic32.store.files import FACTORY_FILE
 from tests import pic32_maker as maker
 from tests.pic32_fat import Mounted
 from tests.test_pic32_hostile import EVIL, LONG, NAMES, A, B, C, escaped, signed, wrong

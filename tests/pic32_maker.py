@@ -2,8 +2,9 @@
 
 from hashlib import sha256
 
-from mpota.layout.pic32 import control, database, golden
-from mpota.layout.pic32.control import PAGE
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import PAGE
 from mpota.store.flash import Region
 from mpota_host.chips.pic32.sim.chip import Chip, Shelf
 from mpota_host.sim.flash import PowerCut, SimFlash

@@ -12,8 +12,10 @@ from binascii import a2b_base64, crc32, hexlify, unhexlify
 from hashlib import sha256
 from struct import pack, unpack
 
-from mpota.layout.bk7238 import coded, copier, loader, rbl, scramble
-from mpota.layout.bk7238.unpack import UNPACKS, Body
+from mpota.layout.bk7238 import loader, rbl
+from mpota.layout.bk7238.loader import copier
+from mpota.layout.bk7238.pipe.unpack import UNPACKS, Body
+from mpota.layout.bk7238.store import coded, scramble
 from mpota.stream import pull
 from mpota_host.sim.flash import SimFlash
 from tests.rbl_maker import gzipped, linked, made, payload

@@ -8,7 +8,9 @@ input and the vendor's outcome says so by name; ours must then have ended well.
 import json
 from hashlib import sha256
 
-from mpota.layout.pic32 import control, database, golden, loader
+from mpota.layout.pic32 import loader
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control, database
 from mpota_host.chips.pic32.sim.chip import Shelf
 from mpota_host.sim.flash import SimFlash
 

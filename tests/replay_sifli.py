@@ -8,13 +8,15 @@ import json
 from binascii import a2b_base64
 from hashlib import sha256
 
-from mpota.layout.sifli import control, messages, offline, wire
-from mpota.layout.sifli.chip import Chip
-from mpota.layout.sifli.com import Com, Stored
-from mpota.layout.sifli.ctr import Ctr
-from mpota.layout.sifli.gate import Gate
-from mpota.layout.sifli.install import run
-from mpota.layout.sifli.session import Session
+from mpota.layout.sifli.link import messages
+from mpota.layout.sifli.link.session import Session
+from mpota.layout.sifli.loader.install import run
+from mpota.layout.sifli.pipe import offline, wire
+from mpota.layout.sifli.pipe.com import Com, Stored
+from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.port import Chip
+from mpota.layout.sifli.store import control
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError
 from mpota_host.sim.flash import SimFlash

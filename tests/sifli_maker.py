@@ -7,9 +7,10 @@ unix port has no compressor; the vendor's and zlib's streams come from the vecto
 from hashlib import sha256
 from struct import pack
 
-from mpota.layout.sifli import control, offline, signed, table, wire
-from mpota.layout.sifli.chip import Chip, User
-from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.pipe import offline, signed, wire
+from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.layout.sifli.port import Chip, User
+from mpota.layout.sifli.store import control, table
 from mpota_boot.journal import Record
 from mpota_host.sim.flash import SimFlash
 

@@ -1,7 +1,9 @@
 """A bare RBL: only where the wiring allows it, and with every check that a signed package has to pass."""
 
 from mpota.installer import install
-from mpota.layout.bk7238 import bare, copier, fetch, rbl
+from mpota.layout.bk7238 import bare, rbl
+from mpota.layout.bk7238.link import fetch
+from mpota.layout.bk7238.loader import copier
 from mpota.link.file import File
 from mpota_boot.errors import Corrupt, LinkError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial

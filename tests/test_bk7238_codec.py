@@ -1,6 +1,7 @@
 """The RBL header, code in flash with its CRCs and scrambler, and the partition table."""
 
-from mpota.layout.bk7238 import coded, rbl, table
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.store import coded, table
 from mpota_boot.errors import FlashError
 from mpota_host.sim.flash import SimFlash
 from tests.expect import raises

@@ -1,7 +1,9 @@
 """An update of a BK7238 by the shipped agent: the dry run before the restart, the header last, no way back."""
 
 from mpota.agent import Agent
-from mpota.layout.bk7238 import copier, rbl, table
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.loader import copier
+from mpota.layout.bk7238.store import table
 from mpota_boot import shim
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial

@@ -3,7 +3,9 @@
 The vendor's own results are in tests/replay_bk7238.py; here are the gates around the copier, and where it is safer.
 """
 
-from mpota.layout.bk7238 import copier, loader, rbl, table
+from mpota.layout.bk7238 import loader, rbl
+from mpota.layout.bk7238.loader import copier
+from mpota.layout.bk7238.store import table
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.rbl_maker import application, gzipped, linked, made, package

@@ -2,7 +2,8 @@
 
 import struct
 
-from mpota.layout.esp32 import image, verify
+from mpota.layout.esp32 import image
+from mpota.layout.esp32.loader import verify
 from mpota_boot.errors import Corrupt, OtaError, Refused
 from tests import image_maker as maker
 from tests.expect import raises

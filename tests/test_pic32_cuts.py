@@ -1,8 +1,9 @@
 """The vendor's service of a PIC32MZW1, a rollback and a factory reset, with the power failing at every operation."""
 
-from mpota.layout.pic32 import control, golden
-from mpota.layout.pic32.control import FACTORY, VALID
+from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.store import control
+from mpota.layout.pic32.store.control import FACTORY, VALID
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import GOLDEN, A, B, C, running, seen
 from tests.test_pic32_service import URL, Net, entry

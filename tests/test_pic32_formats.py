@@ -2,10 +2,11 @@
 
 from hashlib import sha256
 
-from mpota.layout.pic32 import control, database, manifest
-from mpota.layout.pic32.control import Control
-from mpota.layout.pic32.files import Folder, Stored, digest
+from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.port import judge
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import Control
+from mpota.layout.pic32.store.files import Folder, Stored, digest
 from mpota_boot.errors import FlashError, Refused
 from mpota_host.chips.pic32.sim.chip import Shelf
 from mpota_host.sim.flash import SimFlash

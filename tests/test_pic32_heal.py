@@ -1,7 +1,8 @@
 """Program flash that fails or rots under the bootloader of a PIC32MZW1: what is started is whole, or nothing is."""
 
-from mpota.layout.pic32 import control, golden
-from mpota.layout.pic32.control import FACTORY, PAGE, VALID
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control
+from mpota.layout.pic32.store.control import FACTORY, PAGE, VALID
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import GOLDEN, A, B, running, seen
 

@@ -8,9 +8,10 @@ from binascii import hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from mpota.layout.pic32 import database, download, events, loader
-from mpota.layout.pic32.files import FACTORY_FILE
-from mpota.layout.pic32.golden import Options
+from mpota.layout.pic32 import download, events, loader
+from mpota.layout.pic32.loader.programmer import Options
+from mpota.layout.pic32.store import database
+from mpota.layout.pic32.store.files import FACTORY_FILE
 from mpota_boot.errors import LinkError
 from tests import pic32_maker as maker
 from tests.pic32_signer import sign
@@ -320,7 +321,7 @@ def test_what_failed_is_fetched_again_when_its_entry_changes_after_a_reset_and_b
 
 
 def test_a_wrong_signature_is_computed_once():
-    from mpota.layout.pic32 import p256
+    from mpota.layout.pic32.pipe import p256
 
     d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % sign(A))), key=KEY)
     real = p256.verify

@@ -7,7 +7,8 @@ through the same code here on both interpreters; on CPython objects with such ke
 import json
 import sys
 
-from mpota.layout.pic32 import events, manifest, mqtt, settings
+from mpota.layout.pic32 import events, settings
+from mpota.layout.pic32.link import manifest, mqtt
 from mpota.layout.pic32.service import Service
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.files.sim.soc import Reset

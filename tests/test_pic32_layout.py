@@ -4,8 +4,10 @@ import sys
 
 from mpota.agent import Agent
 from mpota.installer import install
-from mpota.layout.pic32 import control, database, golden, make
-from mpota.layout.pic32.control import DISABLED, VALID
+from mpota.layout.pic32 import make
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import DISABLED, VALID
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_host.chips.files.sim.soc import Reset
 from mpota_host.chips.pic32.sim.chip import ChipBoard

@@ -2,8 +2,9 @@
 
 from hashlib import sha256
 
-from mpota.layout.pic32 import control, database, golden
-from mpota.layout.pic32.control import DISABLED, PAGE, UNBOOTED, VALID
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import DISABLED, PAGE, UNBOOTED, VALID
 from mpota_boot.errors import FlashError
 from tests import pic32_maker as maker
 from tests import replay

@@ -1,7 +1,7 @@
 """The MQTT trigger of a PIC32MZW1: what it says to a broker, what it hears, and what a broker cannot do to it."""
 
-from mpota.layout.pic32 import mqtt
 from mpota.layout.pic32.events import CHECK_START, DOWNLOAD_START
+from mpota.layout.pic32.link import mqtt
 from mpota_boot.errors import LinkError, Refused
 from tests.test_pic32_service import KEY, A, B, Device, Net, Open, entry
 

@@ -4,8 +4,10 @@ from binascii import b2a_base64, hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from mpota.layout.pic32 import database, events, p256
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.pipe import p256
 from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.store import database
 from mpota_boot.errors import FlashError, LinkError, Refused
 from tests import pic32_maker as maker
 from tests.expect import raises

@@ -3,11 +3,14 @@
 from hashlib import sha256
 from struct import pack
 
-from mpota.layout.sifli import com, control, messages, offline, page, progress, signed, table, wire
-from mpota.layout.sifli.chip import EFUSE_SIZE, User, wanted
-from mpota.layout.sifli.ctr import Ctr
-from mpota.layout.sifli.framing import MTU, Parts
-from mpota.layout.sifli.framing import encode as frame
+from mpota.layout.sifli.link import messages
+from mpota.layout.sifli.link.framing import MTU, Parts
+from mpota.layout.sifli.link.framing import encode as frame
+from mpota.layout.sifli.pipe import com, offline, signed, wire
+from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.layout.sifli.port import EFUSE_SIZE, User, wanted
+from mpota.layout.sifli.store import control, progress, table
+from mpota.layout.sifli.store import kept as page
 from mpota.store.flash import Region
 from mpota_boot.errors import Corrupt, FlashError, Refused
 from mpota_boot.journal import Record

@@ -3,8 +3,9 @@
 from hashlib import sha256
 
 from mpota.layout import sifli
-from mpota.layout.sifli import loader, table
-from mpota.layout.sifli.install import WORN
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.loader.install import WORN
+from mpota.layout.sifli.store import table
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused
 from mpota_boot.journal import Record, trial
 from tests import sifli_maker as maker

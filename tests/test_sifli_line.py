@@ -1,9 +1,10 @@
 """Frames of a line, and where links meet a session: noise, damage, a phone that comes in another's place."""
 
-from mpota.layout.sifli import desk, framing, line
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli.gate import Gate
-from mpota.layout.sifli.session import Session
+from mpota.layout.sifli.link import framing, line
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.link import pump as desk
+from mpota.layout.sifli.link.session import Session
+from mpota.layout.sifli.policy import Gate
 from tests import sifli_maker as maker
 
 VALUE = bytes(range(200))

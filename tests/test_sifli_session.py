@@ -1,11 +1,12 @@
 """A chip's session: every row of the vendor's order of checks, and everything that a phone may send wrong."""
 
-from mpota.layout.sifli import codes as g
-from mpota.layout.sifli import loader, table
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli import progress as p
-from mpota.layout.sifli.gate import Gate, newer
-from mpota.layout.sifli.session import Session
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.link import codes as g
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.link.session import Session
+from mpota.layout.sifli.policy import Gate, newer
+from mpota.layout.sifli.store import progress as p
+from mpota.layout.sifli.store import table
 from mpota_boot.journal import trial
 from mpota_host.sim.flash import PowerCut
 from tests import sifli_maker as maker

@@ -9,9 +9,9 @@ from mpota.agent import Agent
 from mpota.layout.esp32 import otadata, table
 from mpota.layout.pic32.service import Service
 from mpota.layout.sifli import loader as sifli_loader
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli.areas import Layout as SifliLayout
-from mpota.layout.sifli.chip import Chip as SifliChip
+from mpota.layout.sifli.layout import Layout as SifliLayout
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.port import Chip as SifliChip
 from mpota.link import frame, serial
 from mpota.store import pair
 from mpota.store.log import Log

@@ -18,12 +18,13 @@ from intelhex import IntelHex
 
 import mpota_boot.board
 from mpota.agent import Agent
-from mpota.layout.bk7238 import table
-from mpota.layout.bk7238.coded import Coded
-from mpota.layout.pic32 import events, p256
-from mpota.layout.pic32.golden import Options
+from mpota.layout.bk7238.store import table
+from mpota.layout.bk7238.store.coded import Coded
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.loader.programmer import Options
+from mpota.layout.pic32.pipe import p256
 from mpota.layout.pic32.service import Service
-from mpota.layout.sifli import messages as m
+from mpota.layout.sifli.link import messages as m
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError
 from mpota_host.chips.bk7238 import packer as bk_packer

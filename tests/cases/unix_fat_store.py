@@ -12,9 +12,10 @@ from io import BytesIO
 import vfs
 
 import mpota_host
-from mpota.layout.pic32 import database, golden
-from mpota.layout.pic32.files import Folder
+from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.store import database
+from mpota.layout.pic32.store.files import Folder
 from mpota_boot.errors import LinkError
 from mpota_host.chips.pic32.sim.chip import Chip
 from mpota_host.sim.flash import SimFlash

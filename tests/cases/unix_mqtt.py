@@ -8,7 +8,7 @@ import socket
 import sys
 
 import mpota_host
-from mpota.layout.pic32.mqtt import packet, text
+from mpota.layout.pic32.link.mqtt import packet, text
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import B
 
@@ -70,7 +70,7 @@ def modules(said, board):
 
     app.step = step
     sys.modules["socket"], sys.modules["wiring"], sys.modules["app"] = net, wiring, app
-    sys.modules["mpota.layout.pic32.mqtt"].socket = net
+    sys.modules["mpota.layout.pic32.link.mqtt"].socket = net
     return app, lines
 
 

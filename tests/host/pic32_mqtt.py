@@ -6,7 +6,7 @@ import time
 
 import mpota_host  # puts the stand-ins on the path where the interpreter needs them
 from mpota.layout.pic32 import events
-from mpota.layout.pic32.mqtt import Mqtt
+from mpota.layout.pic32.link.mqtt import Mqtt
 from mpota.layout.pic32.service import Service
 from tests import pic32_maker as maker
 from tests.test_pic32_loader import A

@@ -13,7 +13,7 @@ from bumble.host import Host
 from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink
 
-from mpota.layout.sifli import ble, framing
+from mpota.layout.sifli.link import ble, framing
 
 CHIP, PHONE = Address("F0:F1:F2:F3:F4:F5"), Address("F5:F4:F3:F2:F1:F0")
 # Notifications that a radio has room for.

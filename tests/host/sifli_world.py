@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from mpota.layout.sifli import finish, framing, install, loader
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.link import framing
+from mpota.layout.sifli.loader import finish, install
 from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
 from mpota_host.chips.sifli.sim.soc import Clock, Device
 from tests import sifli_maker as maker

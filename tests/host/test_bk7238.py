@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mpota.layout.bk7238 import coded, copier, rbl, table
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.loader import copier
+from mpota.layout.bk7238.store import coded, table
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, verdict
 from mpota_host.chips.bk7238.sim import chip as sim

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from mpota.layout.sifli import framing
-from mpota.layout.sifli import messages as m
+from mpota.layout.sifli.link import framing
+from mpota.layout.sifli.link import messages as m
 from mpota.link import frame, serial
 from mpota_boot.errors import Corrupt, LinkError
 from mpota_host.board import status

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpota.layout.pic32 import control, database, manifest
+from mpota.layout.pic32.link import manifest
+from mpota.layout.pic32.store import control, database
 from mpota_boot.errors import OtaError
 from mpota_host.chips.pic32 import hexfile, inspector
 from mpota_host.chips.pic32.binfile import LAYOUTS, binary

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mpota.layout.pic32 import manifest
+from mpota.layout.pic32.link import manifest
 from mpota_host.bench.serial import micropython
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.pic32 import hexfile, packer
@@ -112,7 +112,7 @@ def test_a_manifest_below_the_limit_is_read_under_a_heap_of_64_kb(tmp_path: Path
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(compile_mpy(path, ""))
     program = """
-from mpota.layout.pic32 import manifest
+from mpota.layout.pic32.link import manifest
 buf = bytearray(manifest.MOST + 1)
 print(manifest.read(buf, open("good.json", "rb").readinto(buf)).offer.number)
 for name in ("large.json", "odd.json", "deep.json"):

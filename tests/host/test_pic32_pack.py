@@ -14,8 +14,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from intelhex import IntelHex
 
-from mpota.layout.pic32 import control, database, golden, loader, p256
-from mpota.layout.pic32.files import Folder
+from mpota.layout.pic32 import loader
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.pipe import p256
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.files import Folder
 from mpota.pipe.package import Package
 from mpota.store.flash import Region
 from mpota_boot.errors import Refused

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from mpota.layout.pic32.database import strtol
+from mpota.layout.pic32.store.database import strtol
 from tests import replay_pic32
 from tests.image_maker import ROOT
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mpota.layout.esp32 import image, otadata, table, verify
+from mpota.layout.esp32 import image, otadata, table
+from mpota.layout.esp32.loader import verify
 from tests import replay
 
 ROOT = Path(__file__).resolve().parent.parent.parent

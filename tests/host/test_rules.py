@@ -133,7 +133,11 @@ BREACHES = [
     (rules.wrong_imports, "device/mpota/pipe/inflate.py", "from mpota.pipe.package import Package"),
     (rules.wrong_imports, "device/mpota/store/writer.py", "__import__('mpota.link.' + name)"),
     (rules.wrong_imports, "device/mpota/layout/esp32/__init__.py", "from mpota.pipe.package import Package"),
-    (rules.wrong_imports, "device/mpota/layout/esp32/loader.py", "from mpota.layout.sifli import session"),
+    (
+        rules.wrong_imports,
+        "device/mpota/layout/esp32/loader/__init__.py",
+        "from mpota.layout.sifli.link import session",
+    ),
     (rules.wrong_imports, "device/mpota/agent.py", "from mpota_boot import shim"),
     (rules.wrong_imports, "device/mpota_boot/board.py", "import mpota_host.board.flash"),
     (rules.wrong_imports, "boot.py", "from mpota.agent import Agent"),

@@ -6,11 +6,12 @@ import time
 import pytest
 from bumble.core import UUID, AdvertisingData
 
-from mpota.layout.sifli import ble, framing, loader
-from mpota.layout.sifli.ble import Ble
-from mpota.layout.sifli.desk import Desk
-from mpota.layout.sifli.gate import Gate
-from mpota.layout.sifli.session import Session
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.link import ble, framing
+from mpota.layout.sifli.link.ble import Ble
+from mpota.layout.sifli.link.pump import Desk
+from mpota.layout.sifli.link.session import Session
+from mpota.layout.sifli.policy import Gate
 from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
 from mpota_host.chips.sifli.phone.radio import drive
 from tests import sifli_maker as maker

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mpota.layout.sifli import control, progress
+from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
 from mpota_host.chips.sifli import bench, demo, workshop

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpota.layout.sifli import messages as m
+from mpota.layout.sifli.link import messages as m
 from mpota_boot.errors import Refused
 from mpota_host.chips.sifli.phone.play import named
 from mpota_host.sim.flash import PowerCut

@@ -4,8 +4,9 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from mpota.layout.sifli import control, page, progress
-from mpota.layout.sifli.chip import Chip
+from mpota.layout.sifli.port import Chip
+from mpota.layout.sifli.store import control, progress
+from mpota.layout.sifli.store import kept as page
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.sifli.packer import Options, compressed, pad
 from mpota_host.sim.flash import SimFlash
@@ -22,7 +23,7 @@ MODULES = [
 ]
 RUN = """
 from mpota.layout.sifli import loader
-from mpota.layout.sifli.chip import Chip
+from mpota.layout.sifli.port import Chip
 class Flash:
     size, erase_size, prog_size, erased = {size}, 4096, 4, 255
     file = open({path!r}, "r+b")

@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mpota.layout.sifli import control, signed
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.store import control
 from mpota_boot.errors import Refused
 from mpota_host.chips.sifli import packer
 from mpota_host.chips.sifli.phone import phone

@@ -29,7 +29,7 @@ from mpota_host.sources import modules as device_modules
 
 # The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one. And
 # the journal in two sectors, which goes along where a layout imports it.
-LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash", "log")
+LEFT_OFF = ("table", "flash", "log")
 # What an ESP32 alone needs, its partitions, and what it alone does not: a journal for boards that have no NVS.
 ESP32, NO_NVS = "mpota/layout/esp32/port.py", "mpota/store/pair.py"
 # Takes more heap than most boards have to spare; a package says when it needs it.
@@ -253,7 +253,7 @@ def modules(layout: str, lzma: bool = False) -> list[Path]:
         parts = name.split("/")
         other = parts[1] == "layout" and len(parts) > 3 and parts[2] != layout
         other = other or name == (NO_NVS if layout == "esp32" else ESP32) or (name == LZMA and not lzma)
-        left = other or path.stem in LEFT_OFF
+        left = other or path.stem in LEFT_OFF or "loader" in parts[:-1]
         if (not left or name in asked) and path.stat().st_size:
             found.append(path)
     return found
@@ -262,11 +262,14 @@ def modules(layout: str, lzma: bool = False) -> list[Path]:
 def imported(layout: str) -> set[str]:
     """Files of device/ that the layout's own import, but for its loader: they go along, whatever else is left off."""
     found = set()
-    for path in (DEVICE / "mpota" / "layout" / layout).glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())) if path.stem not in LEFT_OFF else ():
+    for path in (DEVICE / "mpota" / "layout" / layout).rglob("*.py"):
+        for node in (
+            ast.walk(ast.parse(path.read_text())) if path.stem not in LEFT_OFF and path.parent.name != "loader" else ()
+        ):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpota."):
                 base = str(node.module).replace(".", "/")
-                found |= {base + ".py", *(f"{base}/{alias.name}.py" for alias in node.names)}
+                found |= {base + ".py", base + "/__init__.py"}
+                found |= {f"{base}/{alias.name}{end}" for alias in node.names for end in (".py", "/__init__.py")}
     return found
 
 

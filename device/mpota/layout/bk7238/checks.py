@@ -6,8 +6,9 @@ it would take, and regret, has failed here. The order is that in which a board f
 
 from binascii import crc32
 
-from mpota.layout.bk7238 import coded, rbl
-from mpota.layout.bk7238.unpack import UNPACKS, Unpacker
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.pipe.unpack import UNPACKS, Unpacker
+from mpota.layout.bk7238.store import coded
 from mpota.stream import pull
 
 # The largest window of LZMA that the vendor's own packer asks of the loader's heap.

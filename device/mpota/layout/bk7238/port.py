@@ -4,8 +4,9 @@ The application's partition table is the one that it was compiled with; the load
 out of the loader's image. `radio` is asked by `status`: it gives (joined, signal in dBm or None).
 """
 
-from mpota.layout.bk7238 import rbl, table
-from mpota.layout.bk7238.coded import Coded
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.store import table
+from mpota.layout.bk7238.store.coded import Coded
 from mpota.store.flash import Region
 
 

@@ -7,10 +7,10 @@ boots of a trial; nothing here erases anything but files that no row names.
 
 from struct import pack
 
-from mpota.layout.pic32 import control, database, files
-from mpota.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
-from mpota.layout.pic32.files import FACTORY_FILE, fold
 from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
+from mpota.layout.pic32.store.files import FACTORY_FILE, fold
 from mpota.store.flash import Region
 from mpota.store.records import FIRMWARE, Records
 from mpota_boot.errors import FlashError, NotNow, Refused

@@ -1,7 +1,5 @@
 """How an image of the vendor's manifest comes into the store: the offer, its bytes, digest, signature and row."""
 
-from mpota.layout.pic32 import database, files, manifest
-from mpota.layout.pic32.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota.layout.pic32.events import (
     AVAILABLE,
     CHECK_FAILED,
@@ -19,7 +17,10 @@ from mpota.layout.pic32.events import (
     VERIFY_START,
     VERIFY_SUCCESS,
 )
+from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.port import judge
+from mpota.layout.pic32.store import database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
 
 # A step hands over to the application after this long; a manifest or 4 KiB that take longer do not come at all.
@@ -157,7 +158,7 @@ class Download:
     def _prove(self, offer):
         """The signature is over the digest, so it is judged before a byte of the image is asked for."""
         if self.key:
-            from mpota.layout.pic32 import p256
+            from mpota.layout.pic32.pipe import p256
 
             if not p256.verify_text(self.key, offer.signature, offer.digest):
                 error = Refused("signature", "image %d is not signed by the key that is trusted here" % offer.number)

@@ -1,8 +1,8 @@
 """The two places of a PIC32MZW1, the slot in program flash and the store, and what a .bin for them looks like."""
 
-from mpota.layout.pic32 import control, database
-from mpota.layout.pic32.control import PAGE
-from mpota.layout.pic32.files import FACTORY_FILE, Programmed
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import PAGE
+from mpota.layout.pic32.store.files import FACTORY_FILE, Programmed
 from mpota_boot.errors import Refused
 
 # The rows that the store keeps beside the factory image, and where the slot lies since release 3.7.

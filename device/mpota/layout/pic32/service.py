@@ -5,7 +5,6 @@ Events and control messages have the vendor's numbers. `fetch(url)` gives a Sour
 an image is the layout's: this is one more front door to it.
 """
 
-from mpota.layout.pic32 import manifest
 from mpota.layout.pic32.download import Download
 from mpota.layout.pic32.events import (
     CHECK,
@@ -23,6 +22,7 @@ from mpota.layout.pic32.events import (
     TRIGGER_FAILED,
     WAITING_FOR_TIME,
 )
+from mpota.layout.pic32.link import manifest
 from mpota_boot.errors import OtaError, Refused
 
 TRIAL_MS = 600000

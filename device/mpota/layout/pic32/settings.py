@@ -59,7 +59,7 @@ def trigger(service):
     if not good:
         _wrong(service, "mqtt", given, '{"host": "", "topic": "", "port": 1883, "login": ["user", "password"]}')
         return None
-    from mpota.layout.pic32.mqtt import Mqtt
+    from mpota.layout.pic32.link.mqtt import Mqtt
 
     found = Mqtt(service.board, service, host, topic)
     found.port = port

@@ -7,9 +7,9 @@ boots, and each time costs the update one of its trials.
 
 from struct import unpack
 
-from mpota.layout.pic32 import control, database, files
-from mpota.layout.pic32.control import DISABLED, DOWNLOADED, FACTORY, VALID
 from mpota.layout.pic32.port import ident
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
 from mpota.version import text
 from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial

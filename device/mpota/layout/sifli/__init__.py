@@ -8,6 +8,6 @@ TRIALS = 3
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.sifli.areas import Layout
+    from mpota.layout.sifli.layout import Layout
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

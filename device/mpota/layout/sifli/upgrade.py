@@ -5,9 +5,11 @@ judged (gate.py), and nothing outside the image's own place. An image that is st
 one that is written in place makes the manager stay until it is whole.
 """
 
-from mpota.layout.sifli import control, page, progress, signed, wire
-from mpota.layout.sifli.chip import wanted
-from mpota.layout.sifli.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
+from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
+from mpota.layout.sifli.pipe import signed, wire
+from mpota.layout.sifli.port import wanted
+from mpota.layout.sifli.store import control, progress
+from mpota.layout.sifli.store import kept as page
 from mpota.store.flash import Region
 from mpota.store.writer import digest, put
 from mpota_boot.errors import Corrupt, FlashError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from mpota.layout.bk7238 import copier, rbl
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.loader import copier
 from mpota_host.bench.figure import AT_MOST, Figure, spread
 from mpota_host.bench.material import Material
 from mpota_host.chips.bk7238 import heap, packer

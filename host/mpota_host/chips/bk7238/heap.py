@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mpota.layout.bk7238 import table
+from mpota.layout.bk7238.store import table
 from mpota_host.board.flash import compile_mpy, compile_source
 from mpota_host.sim.board import native_arch
 from mpota_host.sim.supervisor import unix_port
@@ -21,7 +21,7 @@ SIZE = 0x200000
 NEEDED = ("errors", "stream", "pipe/lzma", "store/*", "layout/bk7238/*", "version")
 HARNESS = """
 from mpota.layout.bk7238 import loader, table
-from mpota.layout.bk7238.coded import Coded
+from mpota.layout.bk7238.store.coded import Coded
 from mpota.store.flash import Region
 
 class Flash:

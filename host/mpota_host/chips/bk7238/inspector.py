@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from mpota.layout.bk7238 import coded, rbl, table
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.store import coded, table
 from mpota_host.chips.bk7238 import opened, verdict
 from mpota_host.package.report import Report, Table
 from mpota_host.package.rom import Rom

@@ -6,7 +6,7 @@ import lzma
 import zlib
 
 from mpota.layout.bk7238 import rbl
-from mpota.layout.bk7238.unpack import Body
+from mpota.layout.bk7238.pipe.unpack import Body
 from mpota.stream import pull
 from mpota_host.chips.bk7238 import packer, quick
 from mpota_host.package.rom import Rom

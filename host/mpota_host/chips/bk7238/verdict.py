@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mpota.layout.bk7238 import checks, rbl, table
+from mpota.layout.bk7238 import checks, rbl
+from mpota.layout.bk7238.store import table
 from mpota_host.package.report import Report, Table
 from mpota_host.package.rom import Rom
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpota.layout.esp32 import image, loader, otadata, table, verify
+from mpota.layout.esp32 import image, loader, otadata, table
+from mpota.layout.esp32.loader import verify
 from mpota_boot.errors import OtaError
 from mpota_host.chips.esp32.prepare import BASES
 from mpota_host.package.report import Report, Table

@@ -6,7 +6,8 @@ where the application is, so no offset is typed in.
 
 from __future__ import annotations
 
-from mpota.layout.esp32 import image, table, verify
+from mpota.layout.esp32 import image, table
+from mpota.layout.esp32.loader import verify
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package.rom import Rom

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from mpota.layout.pic32 import control
+from mpota.layout.pic32.store import control
 
 PAGE = control.PAGE
 # Physical start and size of the slot, and what the vendor's releases call them.

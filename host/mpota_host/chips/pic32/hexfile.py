@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from intelhex import IntelHex, IntelHexError
 
-from mpota.layout.pic32 import control
+from mpota.layout.pic32.store import control
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32.binfile import LAYOUTS
 

@@ -7,9 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
 
-from mpota.layout.pic32 import control, database, golden, manifest
-from mpota.layout.pic32.control import DOWNLOADED, VALID
-from mpota.layout.pic32.files import Folder
+from mpota.layout.pic32.link import manifest
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.control import DOWNLOADED, VALID
+from mpota.layout.pic32.store.files import Folder
 from mpota_boot.errors import OtaError
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE

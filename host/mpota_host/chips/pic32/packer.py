@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mpota.layout.pic32.manifest import Manifest
+from mpota.layout.pic32.link.manifest import Manifest
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.hexfile import Slot

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mpota.layout.pic32 import control
 from mpota.layout.pic32.port import judge
+from mpota.layout.pic32.store import control
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mpota.layout.sifli import messages as m
+from mpota.layout.sifli.link import messages as m
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, Figure
 from mpota_host.bench.material import Material
 from mpota_host.board.push import FdWire

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mpota.layout.sifli import control, progress
+from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
 from mpota_host.chips.sifli import workshop

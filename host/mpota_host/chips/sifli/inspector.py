@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from hashlib import sha256
 
-from mpota.layout.sifli import com, control, offline, signed, table, wire
+from mpota.layout.sifli.pipe import com, offline, signed, wire
+from mpota.layout.sifli.store import control, table
 from mpota_boot.errors import OtaError
 from mpota_host.package.report import Report, Table
 from mpota_host.package.rom import Rom

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from mpota.layout.sifli import com, control, offline, signed, wire
-from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.pipe import com, offline, signed, wire
+from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.layout.sifli.store import control
 from mpota_boot.errors import Refused
 
 Sign = Callable[[bytes], bytes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota.layout.sifli import com
+from mpota.layout.sifli.pipe import com
 from mpota_boot.errors import Refused
 from mpota_host.chips.sifli.packer import Options, compressed, pad
 

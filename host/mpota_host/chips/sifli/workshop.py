@@ -15,8 +15,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mpota.layout.sifli import control, signed, table
-from mpota.layout.sifli.chip import Chip, User
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.port import Chip, User
+from mpota.layout.sifli.store import control, table
 from mpota_boot.journal import Record
 from mpota_host.chips.sifli.packer import Options, compressed, pad, signer
 from mpota_host.package.pack import version_bytes

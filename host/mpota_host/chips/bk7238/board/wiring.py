@@ -7,8 +7,9 @@ no room for a file system behind the vendor's partitions; here /mpota.json and /
 import chip
 
 from mpota.installer import install
-from mpota.layout.bk7238 import fetch, table
+from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
+from mpota.layout.bk7238.store import table
 from mpota.link.http import Http
 from mpota.store.flash import Region
 from mpota.store.log import Log

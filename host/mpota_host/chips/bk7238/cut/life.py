@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mpota.layout.bk7238 import coded, copier, loader, rbl, scramble, table
+from mpota.layout.bk7238 import loader, rbl
+from mpota.layout.bk7238.loader import copier
+from mpota.layout.bk7238.store import coded, scramble, table
 from mpota.store.log import Log
 from mpota_boot.board import Board
 from mpota_boot.errors import Refused

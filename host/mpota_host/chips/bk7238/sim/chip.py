@@ -11,9 +11,10 @@ import select
 import sys
 import time
 
-from mpota.layout.bk7238 import loader, rbl, table
-from mpota.layout.bk7238.coded import Coded
+from mpota.layout.bk7238 import loader, rbl
 from mpota.layout.bk7238.port import Port
+from mpota.layout.bk7238.store import table
+from mpota.layout.bk7238.store.coded import Coded
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota_boot.board import Board

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mpota.layout.bk7238 import rbl
-from mpota.layout.bk7238.table import RADIO, entries
+from mpota.layout.bk7238.store.table import RADIO, entries
 from mpota.store.pair import encode
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238.sim import chip as sim

@@ -9,7 +9,7 @@ import os
 import chip
 import vfs
 
-from mpota.layout.pic32.files import Folder
+from mpota.layout.pic32.store.files import Folder
 from mpota_boot import board
 from mpota_boot.errors import FlashError
 

@@ -12,8 +12,10 @@ from hashlib import sha256
 from typing import Any
 from zlib import crc32
 
-from mpota.layout.pic32 import database, golden, loader
+from mpota.layout.pic32 import loader
+from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.port import BASE, SLOT
+from mpota.layout.pic32.store import database
 from mpota.store.flash import Region
 from mpota_boot.board import Board
 from mpota_boot.errors import Refused

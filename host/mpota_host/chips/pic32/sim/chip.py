@@ -12,10 +12,11 @@ import json
 import os
 from io import BytesIO
 
-from mpota.layout.pic32 import control, database, loader, make
-from mpota.layout.pic32.files import Folder
-from mpota.layout.pic32.golden import Options
+from mpota.layout.pic32 import loader, make
+from mpota.layout.pic32.loader.programmer import Options
 from mpota.layout.pic32.port import BASE, SLOT
+from mpota.layout.pic32.store import control, database
+from mpota.layout.pic32.store.files import Folder
 from mpota.store.flash import Region
 from mpota.store.pair import FileJournal
 from mpota_boot import shim

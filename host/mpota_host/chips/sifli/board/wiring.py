@@ -5,12 +5,12 @@ import json
 import chip
 
 import mpota_boot.board
-from mpota.layout.sifli.chip import Chip
-from mpota.layout.sifli.control import version
-from mpota.layout.sifli.desk import Desk
-from mpota.layout.sifli.gate import Gate, newer
-from mpota.layout.sifli.progress import IDLE
-from mpota.layout.sifli.session import Session
+from mpota.layout.sifli.link.pump import Desk
+from mpota.layout.sifli.link.session import Session
+from mpota.layout.sifli.policy import Gate, newer
+from mpota.layout.sifli.port import Chip
+from mpota.layout.sifli.store.control import version
+from mpota.layout.sifli.store.progress import IDLE
 
 # The setting `phones`, and what it lets in.
 PHONES = {
@@ -55,7 +55,7 @@ def floor():
 
 def links(board, console=False, tcp=True):
     """The links that phones come by: the console's line, and a TCP port where the settings name one."""
-    from mpota.layout.sifli import line
+    from mpota.layout.sifli.link import line
 
     found = []
     if console:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from mpota.layout.sifli import finish, install, loader, signed
-from mpota.layout.sifli.chip import Chip
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.loader import finish, install
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.port import Chip
 from mpota_boot.board import Board
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.esp32.sim import soc

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from mpota.layout.sifli import framing, line
+from mpota.layout.sifli.link import framing, line
 from mpota_boot.errors import LinkError
 from mpota_host.chips.sifli.phone.phone import Phone
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli import wire
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.pipe import wire
 from mpota_boot.errors import Corrupt
 
 EVERY = 20  # packets a response, the vendor's choice for NOR flash

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mpota.layout.sifli import control, signed, wire
+from mpota.layout.sifli.pipe import signed, wire
+from mpota.layout.sifli.store import control
 from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused
 from mpota_host.chips.sifli.phone import carry
 from mpota_host.chips.sifli.phone.phone import Choice as Choice

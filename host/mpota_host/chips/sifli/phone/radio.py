@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mpota.layout.sifli import ble, framing
+from mpota.layout.sifli.link import ble, framing
 from mpota_boot.errors import LinkError
 from mpota_host.chips.sifli.phone.phone import Phone
 

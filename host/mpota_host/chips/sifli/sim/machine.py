@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mpota.layout.sifli import loader
-from mpota.layout.sifli.chip import Chip
+from mpota.layout.sifli.port import Chip
 from mpota.store.flash import Region
 from mpota.store.pair import encode
 from mpota_boot.errors import OtaError, Refused

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpota.layout.sifli import loader, session
-from mpota.layout.sifli.chip import Chip
-from mpota.layout.sifli.gate import Gate
+from mpota.layout.sifli import loader
+from mpota.layout.sifli.link import session
+from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.port import Chip
 from mpota_boot.board import Board
 from mpota_boot.journal import trial
 

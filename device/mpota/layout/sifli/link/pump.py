@@ -4,8 +4,9 @@
 A value is a piece of a message on every link alike (framing.py).
 """
 
-from mpota.layout.sifli import control, framing
-from mpota.layout.sifli.messages import HEAD_SIZE
+from mpota.layout.sifli.link import framing
+from mpota.layout.sifli.link.messages import HEAD_SIZE
+from mpota.layout.sifli.store import control
 
 # The last words leave before the link is dropped, and that before the reset.
 LINGER_MS = 100

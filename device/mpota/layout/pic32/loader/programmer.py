@@ -5,9 +5,9 @@ The control page goes before the first sector changes and comes back after the l
 
 from collections import namedtuple
 
-from mpota.layout.pic32 import control, database, files
-from mpota.layout.pic32.control import BLANK, FACTORY, PAGE, TRIES, VALID, Control
-from mpota.layout.pic32.files import FACTORY_DIGEST, FACTORY_FILE
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import BLANK, FACTORY, PAGE, TRIES, VALID, Control
+from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE
 from mpota.store.flash import Region
 from mpota.store.writer import digest
 from mpota.stream import pull
@@ -49,7 +49,7 @@ class Programmer:
         """Is there a signature of the bootloader's key over the digest? Without a key none is asked for."""
         if self.options.key is None:
             return True
-        from mpota.layout.pic32 import p256
+        from mpota.layout.pic32.pipe import p256
 
         text = self.store.get(name.rpartition(".")[0] + "_sign.txt", 96)
         return text is not None and p256.verify_text(self.options.key, text, sha)

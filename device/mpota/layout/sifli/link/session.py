@@ -8,11 +8,11 @@ A lost, repeated or swapped packet costs a question to the phone, never the upgr
 record says ends it. Whatever comes, nothing is written outside the image that was started, in order.
 """
 
-from mpota.layout.sifli import codes as g
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli import progress as p
-from mpota.layout.sifli.gate import judge
-from mpota.layout.sifli.transfer import Transfer
+from mpota.layout.sifli.link import codes as g
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.link.transfer import Transfer
+from mpota.layout.sifli.policy import judge
+from mpota.layout.sifli.store import progress as p
 from mpota_boot.errors import Corrupt, OtaError
 from mpota_boot.journal import trial
 

@@ -6,9 +6,9 @@ update is staged in the area that the program that runs did not come from, and w
 can be gone back to and the board waits in its manager instead.
 """
 
-from mpota.layout.sifli.chip import known, moved, wanted
-from mpota.layout.sifli.com import CHUNK, Stored
-from mpota.layout.sifli.install import WORN, staged, survey
+from mpota.layout.sifli.loader.install import WORN, staged, survey
+from mpota.layout.sifli.pipe.com import CHUNK, Stored
+from mpota.layout.sifli.port import known, moved, wanted
 from mpota.store.records import FIRMWARE, Records
 from mpota.store.writer import digest
 from mpota.version import text

@@ -4,10 +4,10 @@ A packet is taken in order or not at all; whoever sends another one is told wher
 it is heard again. A response stands for what is stored, and only then.
 """
 
-from mpota.layout.sifli import codes as g
-from mpota.layout.sifli import messages as m
-from mpota.layout.sifli import progress as p
 from mpota.layout.sifli import upgrade as u
+from mpota.layout.sifli.link import codes as g
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.store import progress as p
 from mpota_boot.errors import OtaError
 
 QUIET_MS = 6000  # no packet: ask; no answer: give up
@@ -143,7 +143,7 @@ class Transfer:
 
     def work(self):
         """Install what came. The answer says how it went; then the user program starts."""
-        from mpota.layout.sifli.finish import complete
+        from mpota.layout.sifli.loader.finish import complete
 
         self.job = False
         result = complete(self.chip)

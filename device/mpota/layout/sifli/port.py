@@ -11,7 +11,7 @@ from struct import pack, unpack
 
 from cryptolib import aes
 
-from mpota.layout.sifli import control, table
+from mpota.layout.sifli.store import control, table
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota_boot.errors import Refused
@@ -108,7 +108,7 @@ class Chip:
 
     def public(self):
         """The key that upgrades are signed by: the table's, if the eFuses vouch for it, and secure boot is on."""
-        from mpota.layout.sifli import signed
+        from mpota.layout.sifli.pipe import signed
 
         der = table.public_key(self.table)
         if self.efuse[24] != SECURE:

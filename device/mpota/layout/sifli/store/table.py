@@ -12,7 +12,7 @@ hurts nobody: into erased bytes, or, if its sector holds nothing else, with an e
 import struct
 from collections import namedtuple
 
-from mpota.layout.sifli import signed
+from mpota.layout.sifli.pipe import signed
 from mpota_boot.errors import FlashError, Refused
 
 MAGIC = 0x53454346

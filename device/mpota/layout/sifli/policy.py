@@ -6,8 +6,7 @@ replaced, no image comes twice, and an encrypted user program needs a flash tabl
 
 from struct import unpack
 
-from mpota.layout.sifli import control, progress, table, wire
-from mpota.layout.sifli.codes import (
+from mpota.layout.sifli.link.codes import (
     CONTROL_INVALID,
     FW_VER,
     GENERAL,
@@ -20,6 +19,8 @@ from mpota.layout.sifli.codes import (
     UNEXPECTED,
     USER_REJECT,
 )
+from mpota.layout.sifli.pipe import wire
+from mpota.layout.sifli.store import control, progress, table
 from mpota_boot.errors import Refused
 
 RESULTS = {"control-hash": GENERAL, "control-signature": CONTROL_INVALID, "control-fields": CONTROL_INVALID}

@@ -7,7 +7,7 @@ names for one file. A name has no path in it.
 import os
 from hashlib import sha256
 
-from mpota.layout.pic32.control import PAGE
+from mpota.layout.pic32.store.control import PAGE
 from mpota_boot.errors import FlashError
 
 # The image that the device came with, and its 32 bytes of SHA-256.

@@ -7,7 +7,7 @@ them, which the session notices by the number of the next packet.
 
 from micropython import const
 
-from mpota.layout.sifli.framing import MTU
+from mpota.layout.sifli.link.framing import MTU
 
 # "sifli_sd" backwards, and in it the number of a characteristic.
 SERVICE = "00000000-0000-0000-6473-5f696c666973"

@@ -8,9 +8,10 @@ over, and starts the user program or stays to wait for a phone. Every write of i
 from collections import namedtuple
 from gc import collect
 
-from mpota.layout.sifli import progress, signed, table
-from mpota.layout.sifli.chip import wanted
-from mpota.layout.sifli.install import WORN, fits, install
+from mpota.layout.sifli.loader.install import WORN, fits, install
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.port import wanted
+from mpota.layout.sifli.store import progress, table
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError, Refused
 from mpota_boot.journal import Record, trial
@@ -57,7 +58,7 @@ def manage(chip):
     buf = bytearray(chip.flash.erase_size)
     collect()
     if now.state == progress.INSTALL:
-        from mpota.layout.sifli.finish import finish
+        from mpota.layout.sifli.loader.finish import finish
 
         try:
             finish(chip, buf)

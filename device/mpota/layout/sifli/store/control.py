@@ -10,8 +10,8 @@ Order of a look at it: the hash, the signature, the fields. The whole hash count
 import struct
 from hashlib import sha256
 
-from mpota.layout.sifli import signed
-from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.pipe.ctr import Ctr
 from mpota_boot.errors import Refused
 
 HEAD = "<BIII32sHHB"

@@ -6,8 +6,9 @@ magic "SFC1" | bytes u16 | 0 u16 | CRC-32 of the content u32 | content, its imag
 from binascii import crc32
 from struct import pack, unpack
 
-from mpota.layout.sifli import control, signed
-from mpota.layout.sifli.ctr import Ctr
+from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.layout.sifli.store import control
 from mpota.store.writer import put
 from mpota_boot.errors import FlashError, Refused
 

@@ -123,7 +123,7 @@ class Coded:
         self.erase_size = flash.erase_size
         self.scramble = None
         if scrambles(coefficients):
-            from mpota.layout.bk7238.scramble import scramble
+            from mpota.layout.bk7238.store.scramble import scramble
 
             self.scramble = lambda buf, off: scramble(buf, start + off, coefficients)
         self.bad = 0

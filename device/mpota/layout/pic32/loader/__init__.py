@@ -6,9 +6,9 @@ and comes back last, so a page that is there says that what lies behind it is wh
 outside.
 """
 
-from mpota.layout.pic32 import control, database, files
-from mpota.layout.pic32.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
-from mpota.layout.pic32.golden import Boot, Options, Programmer
+from mpota.layout.pic32.loader.programmer import Boot, Options, Programmer
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import BLANK, DISABLED, DOWNLOADED, FACTORY, PAGE, UNBOOTED, VALID, Control
 from mpota.store.writer import digest
 from mpota_boot.errors import FlashError
 

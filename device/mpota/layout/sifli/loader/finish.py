@@ -7,11 +7,12 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
-from mpota.layout.sifli import control, page, progress
-from mpota.layout.sifli.chip import User, known, moved
-from mpota.layout.sifli.codes import FLASH, FW_INVALID, OK
-from mpota.layout.sifli.com import Com, Stored
-from mpota.layout.sifli.install import describe, header, run, survey
+from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
+from mpota.layout.sifli.loader.install import describe, header, run, survey
+from mpota.layout.sifli.pipe.com import Com, Stored
+from mpota.layout.sifli.port import User, known, moved
+from mpota.layout.sifli.store import control, progress
+from mpota.layout.sifli.store import kept as page
 from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from mpota.store.records import Records
 from mpota.store.writer import digest

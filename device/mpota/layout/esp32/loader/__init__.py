@@ -7,7 +7,8 @@ decision, so that the two can disagree; the vectors hold both. A model: the real
 
 from collections import namedtuple
 
-from mpota.layout.esp32 import otadata, table, verify
+from mpota.layout.esp32 import otadata, table
+from mpota.layout.esp32.loader import verify
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError
 

@@ -5,8 +5,9 @@ What the first pass has to say is said before any erase. The second erases the d
 
 from gc import collect
 
-from mpota.layout.bk7238 import coded, rbl
-from mpota.layout.bk7238.unpack import UNPACKS, Unpacker
+from mpota.layout.bk7238 import rbl
+from mpota.layout.bk7238.pipe.unpack import UNPACKS, Unpacker
+from mpota.layout.bk7238.store import coded
 from mpota.stream import pull
 from mpota_boot.errors import OtaError
 

@@ -10,7 +10,7 @@ from binascii import crc32
 from gc import collect
 
 from mpota.layout.bk7238 import rbl
-from mpota.layout.bk7238.copier import CHECK, DONE, GENERAL, NONE, READ, VERIFY, WRITE, Copier, copy
+from mpota.layout.bk7238.loader.copier import CHECK, DONE, GENERAL, NONE, READ, VERIFY, WRITE, Copier, copy
 from mpota_boot.errors import OtaError
 
 # How often an install is tried over when the flash did not take it.

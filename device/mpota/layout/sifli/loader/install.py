@@ -8,9 +8,10 @@ Nothing is taken from RAM that a cut could cost, so an install that was cut is s
 from gc import collect
 from hashlib import sha256
 
-from mpota.layout.sifli import control, page, table
-from mpota.layout.sifli.chip import User
-from mpota.layout.sifli.com import Com, Stored
+from mpota.layout.sifli.pipe.com import Com, Stored
+from mpota.layout.sifli.port import User
+from mpota.layout.sifli.store import control, table
+from mpota.layout.sifli.store import kept as page
 from mpota.store.writer import digest, put
 from mpota.stream import pull
 from mpota_boot.errors import Corrupt, FlashError, OtaError
