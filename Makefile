@@ -20,7 +20,7 @@ demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, i
 # A file of tests stays in one process; more processes than four only take memory.
 WHOLE := -n auto --maxprocesses 4 --dist loadfile --coverage
 
-test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/test_frame.py -k WORD" for some
+test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/core/test_frame.py -k WORD" for some
 	@echo "tests on CPython:"
 	@$(BIN)/python -m pytest -q $(or $(ONLY),$(WHOLE)); one=$$?; \
 	echo "shared tests on the MicroPython unix port:"; \

@@ -1,9 +1,15 @@
 """Puts MicroPython's stand-ins on CPython's path before any test module imports device code; registers the plugins."""
 
+import os
+
 import pytest
 
 import mpota_host  # noqa: F401
+from mpota_host.sources import DEVICE, HOST, root
 from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
+
+# What a test starts finds both source roots and the tests.
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (DEVICE, HOST, root())))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -98,7 +98,7 @@ def cases(path):
 
 def vendor(name):
     """The module that replays the cases of one vendor."""
-    return __import__("tests.replay_" + name, None, None, ("replay",))
+    return __import__("tests.chips.%s.replay" % name, None, None, ("replay",))
 
 
 def run(module, found):

@@ -43,7 +43,7 @@ from mpota_host.package.serve import offers, write_manifest
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from mpota_host.sim.line import PacedLine, Pty, open_pair
 from mpota_host.sources import port_environment
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.servers import PACKAGE, SIZE, Rogue, chunked, entry, head, manifest, ranged
 from tests.packages import Maker, Ram
 from tests.trees import archive, files_of

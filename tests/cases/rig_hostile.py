@@ -21,7 +21,7 @@ from mpota_host.chips.pic32 import packer
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
-from tests import pic32_maker as maker
+from tests.chips.pic32 import pic32_maker as maker
 
 # A read that does not wait takes this long, so that a flood of data reaches the limit too.
 CALL_MS = 1

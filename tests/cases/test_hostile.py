@@ -20,22 +20,23 @@ from mpota_boot.errors import OtaError
 from mpota_host.board.errors import PushError
 from mpota_host.chips.esp32.sim import soc
 from mpota_host.sim.flash import SimFlash
-from tests import pic32_maker, sifli_maker
 from tests.cases import rig_hostile as rig
+from tests.chips.files.test_files import APP, TWO, both, files, take
+from tests.chips.files.test_files import NEW as NEW_FIRMWARE
+from tests.chips.files.test_files import OLD as OLD_FIRMWARE
+from tests.chips.files.test_files import Chip as FilesChip
+from tests.chips.pic32 import pic32_maker
+from tests.chips.pic32.test_pic32_layout import update
+from tests.chips.pic32.test_pic32_loader import A, B, C
+from tests.chips.sifli import sifli_maker
+from tests.chips.sifli.test_sifli_session import CODE, FILES, OLD, RES, At
+from tests.chips.sifli.test_sifli_session import NEW as SIFLI_NEW
+from tests.core.test_agent import ASK_MS, NEW, POLL_MS, TRIAL_MS, boot, chip, steps
+from tests.core.test_agent import trial as on_trial
 from tests.firmware import image
 from tests.host.command import call
 from tests.packages import Maker, Ram, version
 from tests.scratch import Scratch
-from tests.test_agent import ASK_MS, NEW, POLL_MS, TRIAL_MS, boot, chip, steps
-from tests.test_agent import trial as on_trial
-from tests.test_files import APP, TWO, both, files, take
-from tests.test_files import NEW as NEW_FIRMWARE
-from tests.test_files import OLD as OLD_FIRMWARE
-from tests.test_files import Chip as FilesChip
-from tests.test_pic32_layout import update
-from tests.test_pic32_loader import A, B, C
-from tests.test_sifli_session import CODE, FILES, OLD, RES, At
-from tests.test_sifli_session import NEW as SIFLI_NEW
 
 DAY_MS = 86400000
 MINUTE_MS = 60000

@@ -32,16 +32,17 @@ from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.pic32 import hexfile, packer
 from mpota_host.chips.pic32.binfile import LAYOUTS, build_page
 from mpota_host.sim.flash import SimFlash
-from tests import pic32_maker, rbl_maker
 from tests.cases import rig_hostile as rig
+from tests.chips.bk7238 import rbl_maker
+from tests.chips.bk7238.test_bk7238_layout import NEW as BK_NEW
+from tests.chips.bk7238.test_bk7238_layout import OLD as BK_OLD
+from tests.chips.bk7238.test_bk7238_layout import release
+from tests.chips.pic32 import pic32_maker
+from tests.chips.pic32.test_pic32_layout import update
+from tests.chips.pic32.test_pic32_loader import A, B, C
+from tests.chips.sifli.test_sifli_session import At
 from tests.host.command import call
 from tests.packages import Ram
-from tests.test_bk7238_layout import NEW as BK_NEW
-from tests.test_bk7238_layout import OLD as BK_OLD
-from tests.test_bk7238_layout import release
-from tests.test_pic32_layout import update
-from tests.test_pic32_loader import A, B, C
-from tests.test_sifli_session import At
 
 MINUTE_MS = 60000
 VECTORS = rig.ROOT / "tests/vectors/cases/vendors"

@@ -14,8 +14,8 @@ import mpota_host
 from mpota.installer import install
 from mpota_boot import shim
 from mpota_host.chips.files.sim.soc import Plain
+from tests.chips.files.test_files import SETTINGS, confirmed, files
 from tests.packages import Ram
-from tests.test_files import SETTINGS, confirmed, files
 from tests.trees import files_of
 
 assert mpota_host

@@ -19,8 +19,8 @@ from mpota.layout.pic32.store.files import Folder
 from mpota_boot.errors import LinkError
 from mpota_host.chips.pic32.sim.chip import Chip
 from mpota_host.sim.flash import SimFlash
-from tests import pic32_maker as maker
-from tests.test_pic32_loader import A, C
+from tests.chips.pic32 import pic32_maker as maker
+from tests.chips.pic32.test_pic32_loader import A, C
 
 assert mpota_host
 BLOCKS = 4000

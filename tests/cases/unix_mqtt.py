@@ -9,8 +9,8 @@ import sys
 
 import mpota_host
 from mpota.layout.pic32.link.mqtt import packet, text
-from tests import pic32_maker as maker
-from tests.test_pic32_loader import B
+from tests.chips.pic32 import pic32_maker as maker
+from tests.chips.pic32.test_pic32_loader import B
 
 assert mpota_host
 GIVEN = json.loads(sys.stdin.readline())

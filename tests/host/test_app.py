@@ -96,7 +96,7 @@ def test_what_tools_leave_behind_is_left_out_and_named(tmp_path):
     [
         ("main.py", "call it app.py"),
         ("boot.py", "board's own"),
-        ("device/x.py", "board's own"),
+        ("mpota/x.py", "board's own"),
         ("Main.MPY", "board's own"),
         ("a" * 65, "64 bytes"),
         ("\u00e4" * 33, "64 bytes"),

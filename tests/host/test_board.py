@@ -15,7 +15,7 @@ from mpota_host.chips.esp32.sim.tables import TABLES
 from mpota_host.sim import supervisor
 from mpota_host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
 from mpota_host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 
 OLD, NEW = image_maker.image(body=b"old " * 16), image_maker.image(body=b"new " * 16)
 SLOT = {"ota_0": 0x10000, "ota_1": 0x190000}

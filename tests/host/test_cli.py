@@ -23,7 +23,7 @@ from mpota_host.package import read as inspect
 from mpota_host.package.report import Table
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 COMMANDS = "keygen pack inspect verify serve push status confirm rollback board cut flash".split()

@@ -7,7 +7,7 @@ import pytest
 from mpota.pipe import delta as plain
 from mpota.pipe import xtensa
 from mpota_host.package.encode import delta
-from tests import test_delta, test_xtensa
+from tests.core import test_delta, test_xtensa
 from tests.host import viper32
 from tests.host.test_delta_encoder import decode
 from tests.host.test_xtensa_match import NEW, OLD

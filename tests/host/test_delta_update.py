@@ -20,7 +20,7 @@ from mpota_host.package import keys, serve
 from mpota_host.package.encode import lzma_chunk
 from mpota_host.registry import prepare
 from mpota_host.sim.board import real_firmware
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.streams import Http
 from tests.trees import files_of
 

@@ -13,7 +13,7 @@ from mpota_host.package import encrypt, keys
 from mpota_host.package.pack import Options, pack
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 
 OLD = image_maker.image(body=b"old " * 16)
 BODY = random.Random(1).randbytes(30000).hex().encode()

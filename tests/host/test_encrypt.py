@@ -8,7 +8,7 @@ import pytest
 
 from mpota_boot.errors import Refused
 from mpota_host.package import encrypt, keys
-from tests.test_decrypt import unwrap
+from tests.core.test_decrypt import unwrap
 
 KEYS = [random.Random(i).randbytes(32) for i in range(4)]
 

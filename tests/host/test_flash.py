@@ -19,7 +19,7 @@ from mpota_host.board import flash, repl, status
 from mpota_host.board.flash import Facts, Plan, Wishes
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 
 KEY = bytes(range(256)) + bytes(128)
 WISHES = {"settings": {"product": "lamp", "manifest": "http://127.0.0.1:1/manifest.json"}, "keys": {"release": KEY}}

@@ -11,7 +11,7 @@ from mpota_host.registry import programs, wired
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from mpota_host.sim.machine import machine_of
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.test_flash import on_board, run, sha
 
 pytestmark = pytest.mark.board

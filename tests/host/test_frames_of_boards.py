@@ -15,7 +15,7 @@ from mpota_host.board.errors import PushError
 from mpota_host.board.push import Report, Sender
 from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 from tests.host.test_cli import refusal
 

@@ -114,7 +114,7 @@ def test_no_package_writes_outside_its_slot():
 
 def test_the_corpus_runs_on_the_unix_port_in_a_small_heap():
     code = (
-        "import tests.test_fuzz_corpus as m\n"
+        "import tests.core.test_fuzz_corpus as m\n"
         "for n in sorted(dir(m)):\n    if n.startswith('test_'):\n        getattr(m, n)()\n        print(n)\n"
     )
     command = [str(ROOT / ".venv/bin/micropython"), "-X", f"heapsize={HEAP}", "-c", code]

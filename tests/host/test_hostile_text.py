@@ -23,7 +23,8 @@ from mpota_host.package.pack import version_bytes
 from mpota_host.package.report import Report, Table, harmless
 from mpota_host.sim.board import VirtualBoard, create, mpota_files, print_event
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker, rbl_maker
+from tests.chips.bk7238 import rbl_maker
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 # A title, a cleared screen, a bell, a return, a line that lies, C1, DEL, a turned direction, a separator, markup.

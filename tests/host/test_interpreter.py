@@ -21,7 +21,7 @@ from mpota_host.sim import supervisor
 from mpota_host.sim.board import VirtualBoard, create
 from mpota_host.sim.supervisor import CTRL_C, Options, Supervisor, Uart, port_environment, unix_port
 from mpota_host.sources import CHECKOUT as ROOT
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.test_board import alive, listen
 
 pytestmark = pytest.mark.board

@@ -16,7 +16,7 @@ from mpota_host.package.choose import Content, Means, decoders
 from mpota_host.package.content import app
 from mpota_host.registry import prepare
 from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 WORDS = [b"update", b" of the ", b"board", b"\0\0\0\0", b"%d bytes", b"\x36\x41\0", b"\x1d\xf0", b"\xe5\x12"]

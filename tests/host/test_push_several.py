@@ -10,7 +10,7 @@ from mpota_host.board.push import Report
 from mpota_host.package import format as fmt
 from mpota_host.package import pack
 from mpota_host.package.bases import Base
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 
 BODY = random.Random(1).randbytes(40000)
 NEW = image_maker.image(body=BODY)

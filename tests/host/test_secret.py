@@ -13,10 +13,10 @@ from mpota_boot.errors import Refused
 from mpota_host.package import encrypt, keys, output
 from mpota_host.package.content import app, secret
 from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.pic32.host.test_pic32_pack import BOOT
+from tests.chips.pic32.host.test_pic32_pack import app as hex_application
 from tests.host.command import call
 from tests.host.test_cli import refusal
-from tests.host.test_pic32_pack import BOOT
-from tests.host.test_pic32_pack import app as hex_application
 
 LAMP = ("--product", "lamp", "--version", "1.2.3")
 RSA = rsa.generate_private_key(65537, 2048)

@@ -16,7 +16,7 @@ from mpota_boot.errors import Corrupt, LinkError, Refused
 from mpota_host.package import format as fmt
 from mpota_host.package import pack, serve
 from mpota_host.package.bases import Base
-from tests import image_maker
+from tests.chips.esp32 import image_maker
 from tests.host.servers import PACKAGE, SIZE, entry
 from tests.host.streams import Http
 

@@ -141,11 +141,11 @@ def unix(*words):
 
 def test_the_unix_run_takes_the_words_of_pytest():
     one = "test_file_is_read_from_the_start"
-    status, said = unix(f"tests/test_link_file.py::{one}", "tests/host/test_cli.py")
+    status, said = unix(f"tests/core/test_link_file.py::{one}", "tests/host/test_cli.py")
     assert status == 0 and said.endswith("\n1 passed, 0 failed\n") and "test_cli" not in said
-    assert unix("tests/test_link_file.py", "-k", one)[1].endswith("\n1 passed, 0 failed\n")
+    assert unix("tests/core/test_link_file.py", "-k", one)[1].endswith("\n1 passed, 0 failed\n")
     assert unix("tests/host/test_cli.py") == (0, "CPython alone runs tests/host/test_cli.py\n")
-    status, said = unix("tests/test_link_file.py::test_nothing_of_this_name")
+    status, said = unix("tests/core/test_link_file.py::test_nothing_of_this_name")
     assert status == 1 and "no test_* function" in said
     status, said = unix("tests/test_nothing.py")
     assert status == 2 and "no such file" in said

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mpota_host.sources import HOST
+
 ROOT = Path(__file__).resolve().parents[2]
 # What stands for a process behind a pty.
 STARTS = {
@@ -30,16 +32,17 @@ Name = tuple[str, str]
 
 def path_of(module: str) -> Path | None:
     """The source of a module of tests/ or host/."""
-    if module.split(".")[0] not in ("tests", "host"):
+    first = module.split(".")[0]
+    if first not in ("tests", "mpota_host"):
         return None
-    path = ROOT / module.replace(".", "/")
+    path = (ROOT if first == "tests" else HOST) / module.replace(".", "/")
     found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()]
     return found[0] if found else None
 
 
 def command(words: list[Any]) -> bool:
     """Is this `mpota board ...`, or the process of a VirtualBoard?"""
-    return "mpota_host.sim.supervisor" in words or any(a == "host" and b in COMMANDS for a, b in pairwise(words))
+    return "mpota_host.sim.supervisor" in words or any(a == "mpota_host" and b in COMMANDS for a, b in pairwise(words))
 
 
 class Source:

@@ -26,9 +26,10 @@ SOURCES = (
     "host/mpota_host/__init__.py",
     "host/mpota_host/package/encode/delta.py",
     "host/mpota_host/package/encode/xtensa.py",
-    "device/*.py",
-    "device/pipe/*.py",
-    "host/sim/cpython/*.py",
+    "device/mpota_boot/*.py",
+    "device/mpota/*.py",
+    "device/mpota/pipe/*.py",
+    "host/mpota_host/sim/cpython/*.py",
 )
 
 fresh = delta.plan

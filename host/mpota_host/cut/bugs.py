@@ -26,7 +26,7 @@ RECORDS = "mpota.store.records"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 LAYOUT, SETTLE, OTADATA = "mpota.layout.esp32", "mpota.layout.esp32.settle", "mpota.layout.esp32.otadata"
 # Where tests of the layout lie.
-LAYS = "tests.test_layout:test_"
+LAYS = "tests.core.test_layout:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield done\n")
@@ -144,10 +144,10 @@ MUTANTS = [
     ),
     Mutant(
         "a reset that no port can tell counts nothing", BOARD, TELLS, 'word = ""',
-        "tests.test_ports:test_a_trial_ends_by_resets_on_every_port",
+        "tests.core.test_ports:test_a_trial_ends_by_resets_on_every_port",
     ),
     Mutant(
         "what cannot be told is the watchdog", BOARD, TELLS, 'word = "watchdog"',
-        "tests.test_ports:test_a_healthy_application_is_never_in_rescue",
+        "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
     ),
 ]  # fmt: skip

@@ -8,8 +8,8 @@ HOME = "mpota.layout.bk7238."
 LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "copier", "layout", "settle"))
 LOG = "mpota.store.log"
 CODED, BARE = HOME + "coded", HOME + "bare"
-LOADS, LAYS = "tests.test_bk7238_loader:test_", "tests.test_bk7238_layout:test_"
-CODEC, KEEPS = "tests.test_bk7238_codec:test_", "tests.test_log:test_"
+LOADS, LAYS = "tests.chips.bk7238.test_bk7238_loader:test_", "tests.chips.bk7238.test_bk7238_layout:test_"
+CODEC, KEEPS = "tests.chips.bk7238.test_bk7238_codec:test_", "tests.core.test_log:test_"
 ARMED = '        self.journal.put("armed", self.fresh(package, 1).encode())\n'
 COMMIT = "        self.commit()\n"
 FILL = """        for tag in records:
@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant("update in spite of another table", LAYOUT, "        if wrong:\n            raise Refused(\"table\", wrong)",
            "        if False:\n            pass", LAYS + "tables_that_disagree_are_named_and_no_update_begins"),
     Mutant("take what nobody signed", BARE, "    if not layout.port.bare:", "    if False:",
-           "tests.test_bk7238_bare:test_a_board_whose_wiring_does_not_say_so_takes_none"),
+           "tests.chips.bk7238.test_bk7238_bare:test_a_board_whose_wiring_does_not_say_so_takes_none"),
     Mutant("write over a torn header", LAYOUT, "                    self._clear(flash)\n",
            "                    pass\n"),
     Mutant("forget which image was confirmed", LAYOUT,

@@ -10,9 +10,9 @@ CONTROL, GATE, UPGRADE, TRANSFER = (f"mpota.layout.sifli.{name}" for name in ("c
 FINISH, SESSION, SIGNED, PAGE = (f"mpota.layout.sifli.{name}" for name in ("finish", "session", "signed", "page"))
 RECORDS, INSTALLER, WRITER = "mpota.store.records", "mpota.installer", "mpota.store.writer"
 LOG = "mpota.store.log"
-PHONE = "tests.test_sifli_session:test_"
-LAYS = "tests.test_sifli_layout:test_"
-KEEPS = "tests.test_log:test_"
+PHONE = "tests.chips.sifli.test_sifli_session:test_"
+LAYS = "tests.chips.sifli.test_sifli_layout:test_"
+KEEPS = "tests.core.test_log:test_"
 SEAL = ' or unpack("<I", data[end : end + 4])[0] != crc32(data[at:end], crc32(pack("<I", number)))'
 TAG = ":\n        return None\n    return bytes(data[at + 2 : mid])"
 WALK = (
