@@ -1,4 +1,4 @@
-"""Run the shared tests, `tests/core/test_*.py` and `tests/chips/*/test_*.py`, under the MicroPython unix port: one interpreter for each file.
+"""Run the shared tests, tests/core and tests/chips/CHIP, on the MicroPython unix port: one interpreter for each file.
 
     python tests/run_unix.py [FILE[::TEST]...] [-k WORD]
 

@@ -397,7 +397,7 @@ def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp
     with VirtualBoard(flash) as board:
         argv = [sys.executable, "-c", HELD, board.port, str(folder / "lamp.mpota")]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as host:
-            assert mpota_host.stdout.readline() == b"offered\n"
+            assert host.stdout.readline() == b"offered\n"
             host.kill()
         status, out, err = said(capsys, "status", "--port", board.port, "--tool", tool, "--json")
         assert status == 0, err

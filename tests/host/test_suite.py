@@ -391,12 +391,13 @@ def test_a_board_that_starts_without_the_mark_fails_its_test(tmp_path):
 
 
 def test_the_digest_of_the_encoder_is_over_everything_that_it_loads():
-    code = "import sys, mpota_host.package.encode.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
+    code = "import sys, mpota_host.package.encode.delta; "
+    code += "print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     loaded = {Path(word) for word in done.stdout.split() if Path(word).is_relative_to(ROOT)}
     loaded = {path for path in loaded if not path.is_relative_to(ROOT / ".venv")}
-    assert ROOT / "host" / "delta.py" in loaded and len(loaded) >= 8
+    assert ROOT / "host/mpota_host/package/encode/delta.py" in loaded and len(loaded) >= 8
     assert loaded <= set(plans.sources())
 
 

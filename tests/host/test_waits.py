@@ -43,7 +43,7 @@ def loops_without_end(text: str) -> list[int]:
 
 
 def test_each_loop_that_reads_from_a_board_looks_at_the_clock() -> None:
-    files = [ROOT / "host" / "repl.py", *sorted((ROOT / "host" / "push").glob("*.py"))]
+    files = sorted((ROOT / "host" / "mpota_host" / "board").glob("*.py"))
     loops = sum(path.read_text().count("while ") for path in files)
     assert len(files) >= 6 and loops >= 6, f"{loops} loops in {len(files)} files"
     assert {path.name: loops_without_end(path.read_text()) for path in files} == {path.name: [] for path in files}

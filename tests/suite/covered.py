@@ -15,7 +15,12 @@ import pytest
 from tests.suite import census
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASURED = ("tests/test_*.py", "tests/host/test_link_*.py", "tests/chips/sifli/host/test_sifli_ble.py")
+MEASURED = (
+    "tests/core/test_*.py",
+    "tests/chips/*/test_*.py",
+    "tests/host/test_link_*.py",
+    "tests/chips/sifli/host/test_sifli_ble.py",
+)
 
 
 class Covered:

@@ -1,8 +1,8 @@
 """Plans of large deltas are kept in build/plans from one run to the next: the real pair takes ten seconds each time.
 
 A plan is found by the SHA-256 of both images, and its folder by that of the encoder's own sources, so a changed encoder
-never meets an old plan. `mpota_host.package.encode.delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the
-encoder itself.
+never meets an old plan. `delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the encoder
+itself.
 """
 
 import hashlib

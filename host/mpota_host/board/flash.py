@@ -1,8 +1,8 @@
 """Put mpota on a board: `device/` compiled for that very board, boot.py, main.py, its settings and its trusted key.
 
 Files go up under a second name, are hashed on the board, and only then all take their names: a pulled plug leaves the
-old set or the new one. /lib/mpota and /lib/mpota_boot are mpota's folders; outside them a file that mpota did not write is replaced only where
-`force` says so, settings and keys never. `/lib/mpota/files.json` on the board remembers which hashes were ours. A board
+old set or the new one. /lib/mpota and /lib/mpota_boot are mpota's; elsewhere a file of somebody else's is replaced only
+where `force` says so, settings and keys never. `/lib/mpota/files.json` on the board remembers which hashes were ours. A board
 that could not run it is refused before a byte is written (ready.py).
 """
 

@@ -1,6 +1,6 @@
 """The BK7238 loader: what it installs, what it refuses before any erase, and what a cut or a bad flash leaves.
 
-The vendor's own results are in tests/chips/bk7238/replay.py; here are the gates around the copier, and where it is safer.
+The vendor's own results are in replay.py; here are the gates around the copier, and where it is safer.
 """
 
 from mpota.layout.bk7238 import loader, rbl

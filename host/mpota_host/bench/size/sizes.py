@@ -23,7 +23,7 @@ ARCH = "xtensawin"
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 26 * 1024, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
-BOOT = "import sys, mpota_boot.shim, mpota_boot.board, mpota_boot.journal; print(*[m for m in sys.modules if 'mpota' in m])"
+BOOT = "import sys, mpota_boot.shim, mpota_boot.board; print(*[m for m in sys.modules if 'mpota' in m])"
 
 
 def core() -> list[Path]:

@@ -1,6 +1,6 @@
 """A BK7238: as one process for tests and campaigns, and what a virtual board on the unix port needs of it.
 
-A Chip has flash, the loader of layout/bk7238, and the shipped `mpota_boot.board.Board` on them. `power_on` runs the loader
+A Chip has flash, the loader of layout/bk7238, and the shipped Board on them. `power_on` runs the loader
 and gives the Board of what it starts; nothing else survives from one run to the next but the flash. The clock stands
 still until somebody moves it. Runs on both interpreters. A virtual board's loader is `load`, in a process of its own;
 its program finds the chip in the module `chip`.

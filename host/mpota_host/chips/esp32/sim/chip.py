@@ -24,7 +24,7 @@ WARM, TOO_HOT = 128, 255
 class Interrupts:
     """Holds a Ctrl-C back while Python does what is C on a chip, which no exception of an interrupt leaves halfway.
 
-    Shared with mpota_host/sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
+    Shared with sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
     The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`. Nor do they
     allocate: what a program imports would come to lie between the remains of its own reading.
     """

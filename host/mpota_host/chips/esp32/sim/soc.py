@@ -1,4 +1,4 @@
-"""One ESP32 inside one process: flash, bootloader, ESP-IDF's functions and the shipped `mpota_boot.board.Board` on them.
+"""One ESP32 inside one process: flash, bootloader, ESP-IDF's functions and the shipped Board on them.
 
 For tests and campaigns that start thousands of boards: `power_on` runs the loader, puts the hardware modules of the run
 in place, and gives a Board; nothing else survives from one run to the next but the flash. The clock stands still until

@@ -1,6 +1,6 @@
 """Other updaters of application files under the same power cuts, on the same models of LittleFS and FAT.
 
-    python -m mpota_host.chips.files.cut.peers [FOLDER]    fetches them with pip, once, to build/peers or there; prints a table
+    python -m mpota_host.chips.files.cut.peers [FOLDER]    fetches them with pip, once; prints a table
 
 Each brings five changed files, one of them in a folder, the way its own code does; only the network and the serial
 line are stand-ins. The power goes before, inside and after every operation of the file system. Then the peer's own code

@@ -1,4 +1,4 @@
-"""A board that is no ESP32, inside one process: a file system, two journals in files, the shipped `mpota_boot.board.Board`.
+"""A board that is no ESP32, inside one process: a file system, two journals in files, the shipped Board.
 
 `power_on` gives a Board as boot.py would; nothing else survives from one run to the next but what lies under `root`.
 The clock stands still until somebody moves it. Runs on both interpreters.
