@@ -115,14 +115,14 @@ def losses(files: list[str], count: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the shared tests under the MicroPython unix port.")
-    parser.add_argument("files", nargs="*", help="tests/test_*.py, or one test of it; all of them when none is given")
+    parser.add_argument("files", nargs="*", help="a file of tests/core or tests/chips/CHIP, or one test of it; all of them when none is given")
     parser.add_argument("-k", dest="word", default="", help="only tests whose name contains this word")
     args = parser.parse_args()
     files = args.files or [str(path) for path in shared()]
     paths = [Path(name.partition("::")[0]).resolve() for name in files]
     if not all(path.is_file() for path in paths):
         parser.error("no such file: " + ", ".join(str(path) for path in paths if not path.is_file()))
-    files = [name for name, path in zip(files, paths, strict=True) if path.parent == ROOT / "tests"]
+    files = [name for name, path in zip(files, paths, strict=True) if path in shared()]
     if not files:
         print("CPython alone runs " + ", ".join(args.files))
         return 0

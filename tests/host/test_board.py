@@ -162,7 +162,7 @@ wlan = network.WLAN(network.STA_IF); wlan.active(True); print(wlan.isconnected()
 wlan.connect('any', 'word')
 while not wlan.isconnected(): time.sleep_ms(10)
 print(found(), esp32.raw_temperature(), machine.unique_id(), sys.path)
-print([m for m in sys.modules if m.startswith('host') or m.startswith('device')])
+print([m for m in sys.modules if m.startswith('mpota')])
 """
     assert board.run(code).splitlines() == [
         "['ota_0', 'ota_1', 'nvs', 'otadata', 'phy_init', 'vfs'] 240",

@@ -68,7 +68,7 @@ def test_help_needs_nothing_and_names_every_command():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help(capsys, name):
     status, out, _ = said(capsys, name, "--help")
-    assert status == 0 and "Usage: python -m host" in out and len(out.splitlines()) > 3
+    assert status == 0 and "Usage: mpota" in out and len(out.splitlines()) > 3
 
 
 def test_keygen_makes_a_pair_and_overwrites_none(capsys, tmp_path):

@@ -16,7 +16,7 @@ from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = sorted((ROOT / "tests").rglob("test_*.py"))
-SHARED = sorted((ROOT / "tests").glob("test_*.py"))
+SHARED = run_unix.shared()
 
 
 # The suite's own times would make these tests long.
@@ -45,8 +45,7 @@ def run(folder, text, plugin, *options):
         *options,
         "test_it.py",
     ]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -102,8 +101,7 @@ def pytest_with_tests(folder, *options):
     """Everything under a folder that has a `tests` of its own, while ours holds the plugins."""
     command = [sys.executable, "-c", "import sys, tests.suite, pytest; sys.exit(pytest.main(sys.argv[1:]))"]
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([*command, *options], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 WHOLE = """
@@ -172,7 +170,7 @@ def test_too_little_coverage_fails_a_run(tmp_path, least, status, options):
         "    config.pluginmanager.register(it)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == status, done.stdout
     assert f"device/ is covered to 30.0 %, wanted {least} %" in done.stdout

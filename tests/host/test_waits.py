@@ -190,8 +190,8 @@ def test_a_board_that_never_pauses_is_freed_in_bounded_time(
 @pytest.mark.parametrize(
     "made, words",
     [
-        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "PULL has 2 bytes, wanted 3"),
-        (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "PROGRESS has 1 bytes, wanted 4"),
+        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "sent 2 bytes in a PULL frame, wanted 3"),
+        (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "sent 1 bytes in a PROGRESS frame, wanted 4"),
     ],
 )
 def test_a_frame_of_another_length_is_a_sentence(made: bytes, words: str) -> None:

@@ -24,6 +24,8 @@ LARGE = 1 << 20
 # Everything of the project that takes part in planning.
 SOURCES = (
     "host/mpota_host/__init__.py",
+    "host/mpota_host/package/__init__.py",
+    "host/mpota_host/package/encode/__init__.py",
     "host/mpota_host/package/encode/delta.py",
     "host/mpota_host/package/encode/xtensa.py",
     "device/mpota_boot/*.py",

@@ -5,7 +5,7 @@ acknowledged as it arrives. A gap, a damaged frame or a silence makes the board 
 there is one way to recover and the host only follows. A UART's receive buffer must hold `window * (size + 16)` bytes.
 
 A console blocks until it has all the bytes it was asked for, so never more is asked for than the frame under way lacks.
-A host that died in the middle of a frame leaves a wait that the next host ends: mpota_host/push/serial.py, `free`.
+A host that died in the middle of a frame leaves a wait that the next host ends: mpota_host/board/push.py, `free`.
 """
 
 import select

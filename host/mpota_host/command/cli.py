@@ -499,7 +499,7 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        cli(args, prog_name="python -m host", standalone_mode=False)
+        cli(args, prog_name="mpota", standalone_mode=False)
     except click.ClickException as e:
         shown = io.StringIO()
         e.show(shown)

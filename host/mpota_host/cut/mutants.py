@@ -25,7 +25,7 @@ from typing import Any
 from mpota_host.cut import bugs
 from mpota_host.cut.bugs import CONTROL, Mutant
 from mpota_host.registry import having, part_of
-from mpota_host.sources import DEVICE
+from mpota_host.sources import DEVICE, PACKAGES, root
 
 # Seconds that one mutant may take before it counts as found: it hangs the board. The good code goes through everything.
 PATIENCE = 120
@@ -78,7 +78,8 @@ class Seeder(MetaPathFinder):
 def seed(mutant: Mutant) -> None:
     """From now on imports in this process see the bug; nothing of the device may have been imported before."""
     # The errors are named by whatever lists the bugs, and name nothing themselves.
-    loaded = [m for m in sys.modules if m.startswith("device.") and m != "mpota_boot.errors"]
+    own = [m for m in sys.modules if m.partition(".")[0] in PACKAGES]
+    loaded = [m for m in own if m not in (*PACKAGES, "mpota_boot.errors")]
     if loaded:
         raise NotApplied(f"{mutant.name!r}: {loaded[0]} was imported before the bug was in")
     sys.meta_path.insert(0, Seeder(mutant))
@@ -137,6 +138,9 @@ def _by_test(test: str) -> str:
     if not test:
         return ""
     module, _, function = test.partition(":")
+    # Without this look, a name that no test has would count as a test that found the bug.
+    if f"\ndef {function}(" not in (root() / (module.replace(".", "/") + ".py")).read_text():
+        raise NotApplied(f"{module} has no test {function}")
     try:
         getattr(importlib.import_module(module), function)()
     # A reset that nobody ordered is a BaseException.

@@ -25,7 +25,7 @@ key = click.option("-k", "--key", default=rbl.KEY.decode(), help="32 ASCII chara
 iv = click.option("-i", "--iv", default=rbl.IV.decode(), help="16 ASCII characters; the vendor's own by default.")
 flash = click.option("--flash", type=click.Choice(["2", "4"]), default="2", show_default=True, help="The chip's MiB.")
 LETTERS = ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-h")
-# The exit statuses of mpota_host/cli.py for Refused and for Corrupt.
+# The exit statuses of mpota_host/command/cli.py for Refused and for Corrupt.
 REFUSED, CORRUPT = 3, 5
 
 

@@ -7,17 +7,20 @@ from importlib import import_module
 from pathlib import Path
 
 from mpota_host.chips.pic32.binfile import LAYOUTS
+from mpota_host.sources import DEVICE
 from tests.chips.pic32 import replay as replay_pic32
 
-ROOT = Path(__file__).resolve().parents[4]
-PAGE = (ROOT / "device" / "mpota" / "layout" / "pic32" / "FORMAT.md").read_text()
+LAYOUT = DEVICE / "mpota/layout/pic32"
+PAGE = (LAYOUT / "FORMAT.md").read_text()
 
 
 def test_the_constants_of_the_page_are_those_of_the_code() -> None:
     found = re.findall(r"`(\w+)\.(\w+) = (\w+)`", PAGE)
     assert len(found) >= 35
     for module, name, value in found:
-        assert getattr(import_module(f"mpota.layout.pic32.{module}"), name) == int(value, 0), f"{module}.{name}"
+        (path,) = LAYOUT.rglob(f"{module}.py")
+        module = ".".join(path.relative_to(DEVICE).with_suffix("").parts)
+        assert getattr(import_module(module), name) == int(value, 0), f"{module}.{name}"
 
 
 def test_the_slots_of_the_page_are_those_of_the_packer() -> None:
@@ -30,7 +33,7 @@ def test_each_difference_has_a_test_and_the_names_are_those_of_the_replay() -> N
     rows = re.findall(r"^\| (\d+) \| ([\w-]*) ?\|.*`(test_\w+)` \|$", PAGE, re.M)
     assert [int(n) for n, _, _ in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 20
     assert {name for _, name, _ in rows if name} == set(replay_pic32.SAFER)
-    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_pic32_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_pic32_*.py"))
     for _, _, test in rows:
         assert f"def {test}(" in tests, test
 

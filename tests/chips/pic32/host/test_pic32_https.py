@@ -20,7 +20,7 @@ from mpota_host.bench.serial import micropython
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.pic32 import hexfile, packer
 from mpota_host.sources import CHECKOUT as ROOT
-from mpota_host.sources import port_environment
+from mpota_host.sources import DEVICE, port_environment
 from tests.chips.pic32 import pic32_maker as maker
 from tests.host.servers import Certificates, Rogue, head
 
@@ -105,10 +105,9 @@ def test_a_manifest_below_the_limit_is_read_under_a_heap_of_64_kb(tmp_path: Path
     (tmp_path / "odd.json").write_text('{"ota": [' + "{1:2}," * 300 + "{}]}")
     (tmp_path / "deep.json").write_text('{"ota": [' + "[" * 4000 + "]" * 4000 + "]}")
     # As on a board: compiled, the layout and what it stands on.
-    device = ROOT / "device"
-    parts = [*device.glob("*.py"), *device.glob("store/*.py"), *device.glob("layout/*.py")]
-    for path in [*parts, *device.glob("layout/pic32/*.py")]:
-        out = tmp_path / path.relative_to(ROOT).with_suffix(".mpy")
+    parts = ("mpota_boot/*.py", "mpota/*.py", "mpota/store/*.py", "mpota/layout/*.py", "mpota/layout/pic32/**/*.py")
+    for path in [path for part in parts for path in DEVICE.glob(part)]:
+        out = tmp_path / path.relative_to(DEVICE).with_suffix(".mpy")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(compile_mpy(path, ""))
     program = """

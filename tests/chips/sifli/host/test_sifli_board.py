@@ -203,7 +203,7 @@ def test_a_board_of_the_command_line_is_made_with_its_keys_and_starts_again(tmp_
     app = tmp_path / "app.bin"
     app.write_bytes(OLD)
     command = [sys.executable, "-m", "mpota_host", "board", "--layout", "sifli", "--flash", "watch.bin"]
-    env = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     for more in (["--firmware", "app.bin"], []):
         with subprocess.Popen([*command, *more], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as board:
             said = [board.stdout.readline() for _ in range(3)]

@@ -2,19 +2,21 @@
 
 import re
 from importlib import import_module
-from pathlib import Path
 
+from mpota_host.sources import DEVICE
 from tests.chips.sifli import replay as replay_sifli
 
-ROOT = Path(__file__).resolve().parents[4]
-TEXT = (ROOT / "device/mpota/layout/sifli/FORMAT.md").read_text()
+LAYOUT = DEVICE / "mpota/layout/sifli"
+TEXT = (LAYOUT / "FORMAT.md").read_text()
 
 
 def test_the_constants_of_the_format_page_are_those_of_the_code():
     found = re.findall(r"`(\w+)\.(\w+) = (\w+)`", TEXT)
     assert len(found) >= 25
     for module, name, value in found:
-        assert getattr(import_module(f"mpota.layout.sifli.{module}"), name) == int(value, 0), f"{module}.{name}"
+        (path,) = LAYOUT.rglob(f"{module}.py")
+        module = ".".join(path.relative_to(DEVICE).with_suffix("").parts)
+        assert getattr(import_module(module), name) == int(value, 0), f"{module}.{name}"
 
 
 def test_every_rule_that_is_stricter_is_on_the_page_and_can_be_told_apart():

@@ -10,16 +10,18 @@ from mpota.layout.sifli.store import kept as page
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.sifli.packer import Options, compressed, pad
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sources import DEVICE
 from tests.chips.sifli import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parents[4]
 PROGRAM, STAGED, HEAP = 880 * 1024, 624 * 1024, "112k"
 MODULES = [
     "device/mpota_boot/errors.py",
+    "device/mpota_boot/journal.py",
     "device/mpota/stream.py",
     "device/mpota/version.py",
-    "device/store/*.py",
-    "device/layout/sifli/*.py",
+    "device/mpota/store/*.py",
+    "device/mpota/layout/sifli/**/*.py",
 ]
 RUN = """
 from mpota.layout.sifli import loader
@@ -77,11 +79,11 @@ def test_a_large_program_is_installed_in_little_memory(tmp_path):
     progress.save(chip, now)
     for pattern in MODULES:
         for source in ROOT.glob(pattern):
-            there = (tmp_path / source.relative_to(ROOT)).with_suffix(".mpy")
+            there = (tmp_path / source.relative_to(DEVICE)).with_suffix(".mpy")
             there.parent.mkdir(parents=True, exist_ok=True)
             there.write_bytes(compile_mpy(source, "x64"))
-    (tmp_path / "device/mpota/__init__.py").touch()
-    (tmp_path / "device/mpota/layout/__init__.py").touch()
+    for name in ("mpota_boot", "mpota", "mpota/layout"):
+        (tmp_path / name / "__init__.py").touch()
     text = RUN.format(places=places, size=size, path=path, efuse=maker.efuse())
     command = [str(ROOT / ".venv/bin/micropython"), "-X", f"heapsize={HEAP}", "-c", text]
     done = subprocess.run(

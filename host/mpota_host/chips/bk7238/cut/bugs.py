@@ -5,9 +5,9 @@ from __future__ import annotations
 from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.bk7238."
-LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "copier", "layout", "settle"))
+LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "loader.copier", "layout", "settle"))
 LOG = "mpota.store.log"
-CODED, BARE = HOME + "coded", HOME + "bare"
+CODED, BARE = HOME + "store.coded", HOME + "bare"
 LOADS, LAYS = "tests.chips.bk7238.test_bk7238_loader:test_", "tests.chips.bk7238.test_bk7238_layout:test_"
 CODEC, KEEPS = "tests.chips.bk7238.test_bk7238_codec:test_", "tests.core.test_log:test_"
 ARMED = '        self.journal.put("armed", self.fresh(package, 1).encode())\n'

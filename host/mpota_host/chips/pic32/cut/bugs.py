@@ -8,12 +8,12 @@ from __future__ import annotations
 from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.pic32"
-CONTROL, DATABASE, GOLDEN, LOADER = (f"{HOME}.{part}" for part in ("control", "database", "golden", "loader"))
-SETTLE, DOWNLOAD, MANIFEST, FILES, MQTT = (
-    f"{HOME}.{part}" for part in ("settle", "download", "manifest", "files", "mqtt")
-)
-LOADS, HEALS, SERVES = (f"tests.test_pic32_{part}:test_" for part in ("loader", "heal", "service"))
-FORMATS, LAYS, STRANGER, JSON = (f"tests.test_pic32_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
+CONTROL, DATABASE, FILES = (f"{HOME}.store.{part}" for part in ("control", "database", "files"))
+GOLDEN, LOADER, SETTLE, DOWNLOAD = (f"{HOME}.{part}" for part in ("loader.programmer", "loader", "settle", "download"))
+MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
+TESTS = "tests.chips.pic32.test_pic32"
+LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
+FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
 COUNT = "            self.again(lambda: control.count(self.flash, page))\n"
 RECORD = '        self.journal.put("armed", record.encode())\n'
 STAGE = "        self.stage(record, n, name)\n\n    def stage"

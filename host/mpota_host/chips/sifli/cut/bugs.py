@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from mpota_host.cut.bugs import Mutant
 
-AREAS, CHIP, LOADER, INSTALL = (f"mpota.layout.sifli.{name}" for name in ("areas", "chip", "loader", "install"))
-TABLE, COM, WIRE = (f"mpota.layout.sifli.{name}" for name in ("table", "com", "wire"))
-CONTROL, GATE, UPGRADE, TRANSFER = (f"mpota.layout.sifli.{name}" for name in ("control", "gate", "upgrade", "transfer"))
-FINISH, SESSION, SIGNED, PAGE = (f"mpota.layout.sifli.{name}" for name in ("finish", "session", "signed", "page"))
+HOME = "mpota.layout.sifli"
+AREAS, CHIP, GATE, UPGRADE = (f"{HOME}.{name}" for name in ("layout", "port", "policy", "upgrade"))
+LOADER, INSTALL, FINISH = f"{HOME}.loader", f"{HOME}.loader.install", f"{HOME}.loader.finish"
+TABLE, CONTROL, PAGE = (f"{HOME}.store.{name}" for name in ("table", "control", "progress"))
+COM, WIRE, SIGNED = (f"{HOME}.pipe.{name}" for name in ("com", "wire", "signed"))
+TRANSFER, SESSION = f"{HOME}.link.transfer", f"{HOME}.link.session"
 RECORDS, INSTALLER, WRITER = "mpota.store.records", "mpota.installer", "mpota.store.writer"
 LOG = "mpota.store.log"
 PHONE = "tests.chips.sifli.test_sifli_session:test_"
