@@ -1,4 +1,4 @@
-# Every target stands on .venv/.ready, which host/setup.py makes from pyproject.toml. `make` alone prints the targets.
+# Every target stands on .venv/.ready, which host/venv.py makes from pyproject.toml. `make` alone prints the targets.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 export MICROPYTHON
@@ -8,19 +8,19 @@ FLASH_OPTIONS ?=
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
 
-.venv/.ready: pyproject.toml host/setup.py
+.venv/.ready: pyproject.toml host/venv.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || \
 		{ echo "mpota: Python 3.11 or newer is needed; install it and say 'make PYTHON=path ...'." >&2; exit 1; }
-	@$(PYTHON) -m host.setup
+	@$(PYTHON) host/venv.py
 	@touch $@
 
 demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute; LAYOUT=... for others
-	@$(BIN)/python -m host.demo $(filter-out esp32,$(LAYOUT))
+	@$(BIN)/python -m mpota_host.demo $(filter-out esp32,$(LAYOUT))
 
 # A file of tests stays in one process; more processes than four only take memory.
 WHOLE := -n auto --maxprocesses 4 --dist loadfile --coverage
 
-test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/test_frame.py -k WORD" for some
+test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/core/test_frame.py -k WORD" for some
 	@echo "tests on CPython:"
 	@$(BIN)/python -m pytest -q $(or $(ONLY),$(WHOLE)); one=$$?; \
 	echo "shared tests on the MicroPython unix port:"; \
@@ -38,18 +38,18 @@ fix: .venv/.ready ## format the code and repair what ruff can repair
 	@$(BIN)/ruff format .
 
 bench: .venv/.ready ## sizes, memory and speed beside their peers, as a table and as JSON
-	@$(BIN)/python -m host.bench
+	@$(BIN)/python -m mpota_host.bench
 
 cut: .venv/.ready ## cut the power everywhere in an update's life; the map of it comes to build/cut.html
-	@$(BIN)/python -m host cut --page build/cut.html
+	@$(BIN)/mpota cut --page build/cut.html
 
 board: .venv/.ready ## start a virtual ESP32 and print its port for mpremote, ampy and push
 	@mkdir -p build
-	@$(BIN)/python -m host board --layout esp32
+	@$(BIN)/mpota board --layout esp32
 
 flash: .venv/.ready ## put mpota on the board at PORT=... (more options in FLASH_OPTIONS=...)
 	@test -n "$(PORT)" || { echo "mpota: say which board, for example 'make flash PORT=/dev/ttyUSB0'." >&2; exit 2; }
-	@$(BIN)/python -m host flash --port $(PORT) $(FLASH_OPTIONS)
+	@$(BIN)/mpota flash --port $(PORT) $(FLASH_OPTIONS)
 
 clean: ## remove .venv, build and every cache
 	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

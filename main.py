@@ -1,11 +1,11 @@
 # The board's wiring: its links, its keys, and the application's turn. Yours to change; updates need runner.turn().
 import os
 
-from device import shim
-from device.agent import Agent
-from device.board import Board
-from device.link.http import Http
-from device.runner import Runner
+from mpota.agent import Agent
+from mpota.link.http import Http
+from mpota.runner import Runner
+from mpota_boot import shim
+from mpota_boot.board import Board
 
 board = Board()
 links = []

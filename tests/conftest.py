@@ -1,11 +1,16 @@
 """Puts MicroPython's stand-ins on CPython's path before any test module imports device code; registers the plugins."""
 
 import gc
+import os
 
 import pytest
 
-import host  # noqa: F401
+import mpota_host  # noqa: F401
+from mpota_host.sources import DEVICE, HOST, root
 from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
+
+# What a test starts finds both source roots and the tests.
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (DEVICE, HOST, root())))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for plugin in plugins:
         config.pluginmanager.register(plugin)
     # Imports device code, which is measured from here on.
-    from host import delta
+    from mpota_host.package.encode import delta
     from tests.suite import plans
 
     delta.plan = plans.Plans().plan

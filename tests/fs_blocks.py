@@ -7,11 +7,11 @@ written or it is not, since a torn sector of its tables is lost by FAT itself, w
 
 import os
 
-from device import shim
-from device.agent import Agent
-from device.errors import UpToDate
-from host.sim.flash import PowerCut
-from host.sim.plain import Plain, Reset
+from mpota.agent import Agent
+from mpota_boot import shim
+from mpota_boot.errors import UpToDate
+from mpota_host.chips.files.sim.soc import Plain, Reset
+from mpota_host.sim.flash import PowerCut
 from tests.packages import Maker, Ram, version
 from tests.trees import archive, files_of
 
@@ -33,7 +33,7 @@ NEW = {
     "table.bin": bytes((i * i >> 4) & 0xFF for i in range(4700)),
 }
 OWN = {"config.json": b'{"name": "mine"}'}
-STRANGERS = {"log.csv": b"1;2;3\n" * 50, "mpota/1/own.txt": b"kept by hand\n"}
+STRANGERS = {"log.csv": b"1;2;3\n" * 50, "ota/1/own.txt": b"kept by hand\n"}
 
 
 class Blocks:
@@ -146,7 +146,7 @@ class Story:
         self.live(lambda tree: True)
         for path, data in STRANGERS.items():
             put(path, data)
-        put("mpota/1/config.json", OWN["config.json"])
+        put("ota/1/config.json", OWN["config.json"])
         self.offer = release(NEW, 2)
         self.begin = bytes(self.disk.data)
 
@@ -156,7 +156,7 @@ class Story:
         found = files_of(shim.folder)
         del found[".mpota"]
         if shim.folder.endswith("/1"):
-            assert found.pop("own.txt") == STRANGERS["mpota/1/own.txt"]
+            assert found.pop("own.txt") == STRANGERS["ota/1/own.txt"]
         for n, tree in ((1, OLD), (2, NEW)):
             wanted = dict(tree)
             wanted.update(OWN)
@@ -216,7 +216,7 @@ class Story:
         for path, data in STRANGERS.items():
             assert files[path] == data, path
         if n == 2:
-            gone = [path for path in files if path.startswith("mpota/1/") and path[8:] in OLD]
+            gone = [path for path in files if path.startswith("ota/1/") and path[6:] in OLD]
             assert not gone, gone
 
 

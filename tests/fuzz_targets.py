@@ -8,13 +8,14 @@ from binascii import crc32
 from io import BytesIO
 from struct import pack
 
-from device.errors import OtaError
-from device.layout.esp32 import image as images
-from device.layout.esp32 import loader, otadata, table, verify
-from device.link import frame
-from device.link.http import Http
-from device.pipe.package import Chunks, Package
-from host.sim.flash import SimFlash
+from mpota.layout.esp32 import image as images
+from mpota.layout.esp32 import loader, otadata, table
+from mpota.layout.esp32.loader import verify
+from mpota.link import frame
+from mpota.link.http import Http
+from mpota.pipe.package import Chunks, Package
+from mpota_boot.errors import OtaError
+from mpota_host.sim.flash import SimFlash
 from tests.firmware import image
 from tests.packages import Maker, stored_deflate
 

@@ -6,7 +6,7 @@ Deflate is written as stored blocks (RFC 1951, 3.2.4), which every inflater take
 from hashlib import sha256
 from struct import pack, unpack
 
-from host import format as fmt
+from mpota_host.package import format as fmt
 
 
 def version(*numbers):
@@ -99,7 +99,7 @@ class Ram:
         self.reports = []
 
     def open(self, at=0):
-        from device.errors import LinkError
+        from mpota_boot.errors import LinkError
 
         if self.data is None:
             raise LinkError("link", "the server is gone")
@@ -122,7 +122,7 @@ class _Body:
         self.at = at
 
     def readinto(self, buf):
-        from device.errors import LinkError
+        from mpota_boot.errors import LinkError
 
         link = self.link
         if link.dies is not None and link.fetched >= link.dies:

@@ -98,7 +98,7 @@ def cases(path):
 
 def vendor(name):
     """The module that replays the cases of one vendor."""
-    return __import__("tests.replay_" + name, None, None, ("replay",))
+    return __import__("tests.chips.%s.replay" % name, None, None, ("replay",))
 
 
 def run(module, found):
@@ -141,7 +141,8 @@ def main(args):
 
 if __name__ == "__main__":
     here = __file__.rpartition("/")[0]
-    sys.path.insert(0, here + "/.." if here else "..")
-    import host  # puts the stand-ins on the path where the interpreter needs them
+    up = here + "/.." if here else ".."
+    sys.path[:0] = [up + "/device", up + "/host", up]
+    import mpota_host  # puts the stand-ins on the path where the interpreter needs them
 
-    sys.exit(main(sys.argv[1:]) if host else 2)
+    sys.exit(main(sys.argv[1:]) if mpota_host else 2)

@@ -1,4 +1,4 @@
-"""Run the shared tests, `tests/test_*.py`, under the MicroPython unix port: one interpreter for each file.
+"""Run the shared tests, tests/core and tests/chips/CHIP, on the MicroPython unix port: one interpreter for each file.
 
     python tests/run_unix.py [FILE[::TEST]...] [-k WORD]
 
@@ -28,7 +28,7 @@ HEAP = "96M"  # a simulated 4 MiB flash and its copies live in RAM
 CHILD = """
 import sys
 name, word, only = {name!r}, {word!r}, {only!r}
-module = __import__("tests." + name, None, None, ("x",))
+module = __import__(name, None, None, ("x",))
 for test in sorted(n for n in dir(module) if n.startswith("test_") and word in n and only in ("", n)):
     try:
         getattr(module, test)()
@@ -38,6 +38,16 @@ for test in sorted(n for n in dir(module) if n.startswith("test_") and word in n
         sys.print_exception(e, sys.stdout)
 print("COMPLETE")
 """
+
+
+def shared() -> list[Path]:
+    """The test files that run on both interpreters: those of the core, and of each chip, without its folder host/."""
+    tests = ROOT / "tests"
+    return sorted([*tests.glob("core/test_*.py"), *tests.glob("chips/*/test_*.py")])
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.resolve().relative_to(ROOT).with_suffix("").parts)
 
 
 @dataclass
@@ -65,8 +75,14 @@ def run_file(wish: str, word: str) -> Outcome:
     file, _, only = wish.partition("::")
     path = Path(file)
     began = time.monotonic()
-    env = dict(os.environ, MICROPYPATH=f"{ROOT}:.frozen")
-    command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", CHILD.format(name=path.stem, word=word, only=only)]
+    env = dict(os.environ, MICROPYPATH=":".join([f"{ROOT}/device", f"{ROOT}/host", str(ROOT), ".frozen"]))
+    command = [
+        interpreter(),
+        "-X",
+        f"heapsize={HEAP}",
+        "-c",
+        CHILD.format(name=module_name(path), word=word, only=only),
+    ]
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=SECONDS)
         text = (done.stdout + done.stderr).decode(errors="replace")
@@ -99,14 +115,18 @@ def losses(files: list[str], count: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the shared tests under the MicroPython unix port.")
-    parser.add_argument("files", nargs="*", help="tests/test_*.py, or one test of it; all of them when none is given")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        help="a file of tests/core or tests/chips/CHIP, or one test of it; all of them when none is given",
+    )
     parser.add_argument("-k", dest="word", default="", help="only tests whose name contains this word")
     args = parser.parse_args()
-    files = args.files or [str(path) for path in sorted((ROOT / "tests").glob("test_*.py"))]
+    files = args.files or [str(path) for path in shared()]
     paths = [Path(name.partition("::")[0]).resolve() for name in files]
     if not all(path.is_file() for path in paths):
         parser.error("no such file: " + ", ".join(str(path) for path in paths if not path.is_file()))
-    files = [name for name, path in zip(files, paths, strict=True) if path.parent == ROOT / "tests"]
+    files = [name for name, path in zip(files, paths, strict=True) if path in shared()]
     if not files:
         print("CPython alone runs " + ", ".join(args.files))
         return 0

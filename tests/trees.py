@@ -3,7 +3,7 @@
 import os
 from hashlib import sha256
 
-from device.store import listing
+from mpota.store import listing
 
 APP = {
     "app.py": b"VERSION = 1\n",

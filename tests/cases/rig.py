@@ -23,26 +23,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device import shim
-from device.agent import Agent
-from device.errors import LinkError, OtaError
-from device.installer import install
-from device.layout.esp32 import table
-from device.store.pair import encode as encode_pair
-from host import cli as command_line
-from host import keys
-from host.cli import PUSH
-from host.inspect import package_facts
-from host.push.bench import micropython
-from host.push.line import PacedLine, Pty, open_pair
-from host.push.serial import FdWire, Sender, speak
-from host.serve import offers, write_manifest
-from host.sim import soc
-from host.sim.board import VirtualBoard, create, create_for, mpota_files
-from host.sim.plain import Plain
-from host.status import STATUS, as_report
-from host.vendor.esp32.life import image as big_image
-from tests import image_maker
+from mpota.agent import Agent
+from mpota.installer import install
+from mpota.layout.esp32 import table
+from mpota.store.pair import encode as encode_pair
+from mpota_boot import shim
+from mpota_boot.errors import LinkError, OtaError
+from mpota_host.bench.serial import micropython
+from mpota_host.board.push import FdWire, Sender, speak
+from mpota_host.board.status import STATUS, as_report
+from mpota_host.chips.esp32.cut.life import image as big_image
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.command import cli as command_line
+from mpota_host.command.cli import PUSH
+from mpota_host.package import keys
+from mpota_host.package.read import package_facts
+from mpota_host.package.serve import offers, write_manifest
+from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
+from mpota_host.sim.line import PacedLine, Pty, open_pair
+from mpota_host.sources import DEVICE, PACKAGES, port_environment
+from tests.chips.esp32 import image_maker
 from tests.host.servers import PACKAGE, SIZE, Rogue, chunked, entry, head, manifest, ranged
 from tests.packages import Maker, Ram
 from tests.trees import archive, files_of
@@ -103,7 +104,7 @@ class Ended:
 
 def bounded(seconds: float, *args: object) -> Ended:
     """A command as a process of its own, killed after so many seconds."""
-    command = [sys.executable, "-m", "host", *map(str, args)]
+    command = [sys.executable, "-m", "mpota_host", *map(str, args)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         out = process.communicate(timeout=seconds)[0].decode(errors="replace")
@@ -119,7 +120,7 @@ def bounded(seconds: float, *args: object) -> Ended:
 
 def ask_link(url: str, opens: tuple[int, ...] = (0,), **more: object) -> Any:
     """What the HTTP link makes of a URL, on the unix port: [bytes, SHA-256], None, or {"code", "text"} of an error."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+    env = port_environment()
     text = json.dumps({"url": url, "opens": list(opens), **more})
     program = [micropython(), "tests/host/http_client.py", text]
     done = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, timeout=30)
@@ -183,14 +184,16 @@ class Bare:
         self.folder = folder
         self.port = port
         folder.mkdir(exist_ok=True)
-        (folder / "device").symlink_to(ROOT / "device")
+        (folder / "lib").mkdir()
+        for name in PACKAGES:
+            (folder / "lib" / name).symlink_to(DEVICE / name)
         for name in ("boot.py", "main.py"):
             (folder / name).write_bytes((ROOT / name).read_bytes())
         self.settings = {"product": "lamp", "layout": "files", **settings}
         self.write("mpota.json", json.dumps(self.settings))
         if ssid:
             # The names that Board.connect() reads.
-            self.write("mpota/wifia", encode_pair(1, {"ssid": b"any", "psk": b"secret"}))
+            self.write("ota/wifia", encode_pair(1, {"ssid": b"any", "psk": b"secret"}))
         if app:
             self.write("app.py", app)
 
@@ -238,7 +241,7 @@ class Bare:
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60)
         need(not done.returncode, f"the bare board broke: {done.stdout[-1000:]} {done.stderr[-1000:]}")
         life = Life([json.loads(line) for line in done.stdout.splitlines()])
-        need(not any(re.search("no module named '(device|mpota)", said) for _, _, said in life.events), life)
+        need(not any(re.search("no module named 'mpota", said) for _, _, said in life.events), life)
         return life
 
     def status(self, life: Life) -> str:

@@ -5,7 +5,6 @@ sleeps. Every World has a time limit. Past it Late is raised, which no `except E
 """
 
 import json
-import os
 import subprocess
 import sys
 import types
@@ -14,14 +13,15 @@ from hashlib import sha256
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import device.board
-from device import shim
-from host.push.bench import ROOT
-from host.sim import soc
-from host.sim.plain import Reset
-from host.sim.supervisor import unix_port
-from host.vendor.pic32 import packer
-from tests import pic32_maker as maker
+import mpota_boot.board
+from mpota_boot import shim
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Reset
+from mpota_host.chips.pic32 import packer
+from mpota_host.sim.supervisor import unix_port
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import port_environment
+from tests.chips.pic32 import pic32_maker as maker
 
 # A read that does not wait takes this long, so that a flood of data reaches the limit too.
 CALL_MS = 1
@@ -227,7 +227,7 @@ def _run(monkeypatch, path, modules):
 
 def main(monkeypatch, board, app):
     """Run the shipped main.py of `board`. Returns "reset", or "late" at the time limit."""
-    monkeypatch.setattr(device.board, "Board", lambda: board)
+    monkeypatch.setattr(mpota_boot.board, "Board", lambda: board)
     try:
         _run(monkeypatch, "main.py", {"app": app})
     except (Reset, soc.Reset):
@@ -242,7 +242,7 @@ def pic32_main(monkeypatch, board, app):
     wiring = types.ModuleType("wiring")
     wiring.Board = lambda: board
     try:
-        _run(monkeypatch, "host/vendor/pic32/board/main.py", {"wiring": wiring, "app": app})
+        _run(monkeypatch, "host/mpota_host/chips/pic32/board/main.py", {"wiring": wiring, "app": app})
     except (Reset, soc.Reset):
         return "reset"
     except Late:
@@ -272,8 +272,8 @@ def restored(monkeypatch):
         monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
         if sys.modules[name] is None:
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(device.board, "Board", device.board.Board)
-    monkeypatch.setattr(device.board.Board, "_dog", None)
+    monkeypatch.setattr(mpota_boot.board, "Board", mpota_boot.board.Board)
+    monkeypatch.setattr(mpota_boot.board.Board, "_dog", None)
     monkeypatch.setattr(shim, "folder", "")
     monkeypatch.setattr(shim, "error", None)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -336,7 +336,7 @@ def pic32(rows, key=True, **settings):
 
 def on_port(script, given=None, heap="32M", seconds=60):
     """Run a script of tests/cases on the unix port. It reads a line of JSON and prints one."""
-    env = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
+    env = port_environment()
     command = [unix_port(), "-X", f"heapsize={heap}", "-m", "tests.cases." + script]
     line = (json.dumps(given) + "\n").encode()
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=seconds, input=line)

@@ -460,7 +460,7 @@ sys.modules["sys"] = Sys(sys)
 @contextmanager
 def esp32_console(folder: Path) -> Iterator[int]:
     """A board that takes a push with the settings of an ESP32, on a line of 115200 baud; the host's end of it."""
-    env = {"MICROPYPATH": ":.frozen", "PATH": ""}
+    env = {"MICROPYPATH": ":.frozen:lib", "PATH": ""}
     with Pty([micropython(), "-c", ON_ESP32 + PUSH], env, str(folder)) as board:
         near, far = open_pair()
         line = PacedLine(near, board.master, 115200)

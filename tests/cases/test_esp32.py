@@ -302,7 +302,7 @@ def test_names_of_every_language_reach_the_board(tmp_path: Path, release_key: Pa
     files: dict[str, bytes | str] = {"app.py": QUIET, "www/my page.html": "x", "www/ünï.txt": "y", "empty.txt": ""}
     files |= {"a/b/c/d/e/f/g/h/i/j/k/deep.txt": "z", "CON": "c", "日本.txt": "n"}
     board = on_trial(tmp_path, release_key, {**files, "__pycache__/app.cpython-311.pyc": "q", ".env": "S=1"})
-    found = files_of(str(board.folder / "mpota/1"))
+    found = files_of(str(board.folder / "ota/1"))
     assert set(found) - {".mpota"} == set(files)
 
 

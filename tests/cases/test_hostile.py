@@ -5,37 +5,38 @@ import json
 
 import pytest
 
-from device.agent import Agent
-from device.errors import OtaError
-from device.layout.esp32 import otadata, table
-from device.layout.pic32.service import Service
-from device.layout.sifli import loader as sifli_loader
-from device.layout.sifli import messages as m
-from device.layout.sifli.areas import Layout as SifliLayout
-from device.layout.sifli.chip import Chip as SifliChip
-from device.link import frame, serial
-from device.store import pair
-from device.store.log import Log
-from device.version import text
-from host.push.errors import PushError
-from host.sim import soc
-from host.sim.flash import SimFlash
-from tests import pic32_maker, sifli_maker
+from mpota.agent import Agent
+from mpota.layout.esp32 import otadata, table
+from mpota.layout.pic32.service import Service
+from mpota.layout.sifli import loader as sifli_loader
+from mpota.layout.sifli.layout import Layout as SifliLayout
+from mpota.layout.sifli.link import messages as m
+from mpota.layout.sifli.port import Chip as SifliChip
+from mpota.link import frame, serial
+from mpota.store import pair
+from mpota.store.log import Log
+from mpota.version import text
+from mpota_boot.errors import OtaError
+from mpota_host.board.errors import PushError
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.sim.flash import SimFlash
 from tests.cases import rig_hostile as rig
+from tests.chips.files.test_files import APP, TWO, both, files, take
+from tests.chips.files.test_files import NEW as NEW_FIRMWARE
+from tests.chips.files.test_files import OLD as OLD_FIRMWARE
+from tests.chips.files.test_files import Chip as FilesChip
+from tests.chips.pic32 import pic32_maker
+from tests.chips.pic32.test_pic32_layout import update
+from tests.chips.pic32.test_pic32_loader import A, B, C
+from tests.chips.sifli import sifli_maker
+from tests.chips.sifli.test_sifli_session import CODE, FILES, OLD, RES, At
+from tests.chips.sifli.test_sifli_session import NEW as SIFLI_NEW
+from tests.core.test_agent import ASK_MS, NEW, POLL_MS, TRIAL_MS, boot, chip, steps
+from tests.core.test_agent import trial as on_trial
 from tests.firmware import image
 from tests.host.command import call
 from tests.packages import Maker, Ram, version
 from tests.scratch import Scratch
-from tests.test_agent import ASK_MS, NEW, POLL_MS, TRIAL_MS, boot, chip, steps
-from tests.test_agent import trial as on_trial
-from tests.test_files import APP, TWO, both, files, take
-from tests.test_files import NEW as NEW_FIRMWARE
-from tests.test_files import OLD as OLD_FIRMWARE
-from tests.test_files import Chip as FilesChip
-from tests.test_pic32_layout import update
-from tests.test_pic32_loader import A, B, C
-from tests.test_sifli_session import CODE, FILES, OLD, RES, At
-from tests.test_sifli_session import NEW as SIFLI_NEW
 
 DAY_MS = 86400000
 MINUTE_MS = 60000
@@ -492,7 +493,7 @@ def test_a_wrong_digest_is_fetched_once_in_an_hour(monkeypatch):
 @pytest.mark.parametrize("how", ["entry", "reset", "check"])
 def test_what_failed_is_fetched_again_when_something_changed(monkeypatch, how):
     """hostile/r4_pic32, part 4. Right: a changed entry, a reset and CHECK each allow another download."""
-    from device.layout.pic32 import events
+    from mpota.layout.pic32 import events
 
     world, web, c, app = _pic32(monkeypatch, minutes=10)
     web.files["app.bin"] = C
@@ -713,15 +714,15 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
     import sys
     import types
 
-    import device.board
+    import mpota_boot.board
 
     module = types.ModuleType("chip")
     module.flash, module.efuse = lambda: chip.flash, lambda: chip.efuse
     monkeypatch.setitem(sys.modules, "chip", module)
-    monkeypatch.setattr(device.board.Board, "root", str(tmp_path))
+    monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
     path = tmp_path / "memory_map.json"
     path.write_text(json.dumps(chip.places))
-    source = (rig.ROOT / "host/vendor/sifli/board/wiring.py").read_text()
+    source = (rig.ROOT / "host/mpota_host/chips/sifli/board/wiring.py").read_text()
     found = {"__name__": "wiring", "open": lambda name, *a: open(path if name == "/memory_map.json" else name, *a)}
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
@@ -1125,7 +1126,7 @@ FRAMES = {
 )
 def test_a_frame_of_a_wrong_length_is_no_traceback(what):
     """hostile/r22_hostside. Right: a frame of a wrong length is ignored or reported in one sentence."""
-    from host.push.serial import Sender
+    from mpota_host.board.push import Sender
 
     kind, payload = FRAMES[what]
     sender = Sender(b"p" * 100000, None, lambda done, whole: None)
@@ -1147,7 +1148,7 @@ def test_a_frame_of_a_wrong_length_is_no_traceback(what):
 @fails_today("the text is printed unchanged")
 def test_a_report_of_a_board_is_shown_harmless(monkeypatch, tmp_path, capfd):
     """hostile/r22_hostside. Right: escapes and line ends in a board's report never reach the terminal."""
-    import host.push.serial as push
+    import mpota_host.board.push as push
 
     evil = b"full\nx\n\x1b]0;owned\x07\x1b[2Jsignature: trusted\rdone"
 

@@ -16,31 +16,33 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from intelhex import IntelHex
 
-import device.board
-from device.agent import Agent
-from device.errors import OtaError
-from device.layout.bk7238 import table
-from device.layout.bk7238.coded import Coded
-from device.layout.pic32 import events, p256
-from device.layout.pic32.golden import Options
-from device.layout.pic32.service import Service
-from device.layout.sifli import messages as m
-from device.store.flash import Region
-from host.sim import bk7238 as sim
-from host.sim.flash import SimFlash
-from host.vendor.bk7238 import packer as bk_packer
-from host.vendor.pic32 import hexfile, packer
-from host.vendor.pic32.binfile import LAYOUTS, build_page
-from tests import pic32_maker, rbl_maker
+import mpota_boot.board
+from mpota.agent import Agent
+from mpota.layout.bk7238.store import table
+from mpota.layout.bk7238.store.coded import Coded
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.loader.programmer import Options
+from mpota.layout.pic32.pipe import p256
+from mpota.layout.pic32.service import Service
+from mpota.layout.sifli.link import messages as m
+from mpota.store.flash import Region
+from mpota_boot.errors import OtaError
+from mpota_host.chips.bk7238 import packer as bk_packer
+from mpota_host.chips.bk7238.sim import chip as sim
+from mpota_host.chips.pic32 import hexfile, packer
+from mpota_host.chips.pic32.binfile import LAYOUTS, build_page
+from mpota_host.sim.flash import SimFlash
 from tests.cases import rig_hostile as rig
+from tests.chips.bk7238 import rbl_maker
+from tests.chips.bk7238.test_bk7238_layout import NEW as BK_NEW
+from tests.chips.bk7238.test_bk7238_layout import OLD as BK_OLD
+from tests.chips.bk7238.test_bk7238_layout import release
+from tests.chips.pic32 import pic32_maker
+from tests.chips.pic32.test_pic32_layout import update
+from tests.chips.pic32.test_pic32_loader import A, B, C
+from tests.chips.sifli.test_sifli_session import At
 from tests.host.command import call
 from tests.packages import Ram
-from tests.test_bk7238_layout import NEW as BK_NEW
-from tests.test_bk7238_layout import OLD as BK_OLD
-from tests.test_bk7238_layout import release
-from tests.test_pic32_layout import update
-from tests.test_pic32_loader import A, B, C
-from tests.test_sifli_session import At
 
 MINUTE_MS = 60000
 VECTORS = rig.ROOT / "tests/vectors/cases/vendors"
@@ -90,10 +92,10 @@ class _Module(sim.ChipModule):
 def _bk7238(monkeypatch, tmp_path, it):
     """A Board of the shipped wiring over the flash of a simulated chip."""
     monkeypatch.setitem(sys.modules, "chip", _Module(it.flash.flash, True))
-    source = (rig.ROOT / "host/vendor/bk7238/board/wiring.py").read_text()
+    source = (rig.ROOT / "host/mpota_host/chips/bk7238/board/wiring.py").read_text()
     found = {"__name__": "wiring"}
-    monkeypatch.setattr(device.board.Board, "root", str(tmp_path))
-    monkeypatch.setattr(device.board.Board, "_memories", {})
+    monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
+    monkeypatch.setattr(mpota_boot.board.Board, "_memories", {})
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
     board._settings = {"product": "lamp", "layout": "bk7238", "chunk": 4096}

@@ -10,15 +10,15 @@ import sys
 
 import vfs
 
-import host
-from device import shim
-from device.installer import install
-from host.sim.plain import Plain
+import mpota_host
+from mpota.installer import install
+from mpota_boot import shim
+from mpota_host.chips.files.sim.soc import Plain
+from tests.chips.files.test_files import SETTINGS, confirmed, files
 from tests.packages import Ram
-from tests.test_files import SETTINGS, confirmed, files
 from tests.trees import files_of
 
-assert host
+assert mpota_host
 GIVEN = json.loads(sys.stdin.readline())
 OLD = {"app.py": b"VERSION = 1\n"}
 

@@ -11,17 +11,18 @@ from io import BytesIO
 
 import vfs
 
-import host
-from device.errors import LinkError
-from device.layout.pic32 import database, golden
-from device.layout.pic32.files import Folder
-from device.layout.pic32.service import Service
-from host.sim.flash import SimFlash
-from host.sim.pic32 import Chip
-from tests import pic32_maker as maker
-from tests.test_pic32_loader import A, C
+import mpota_host
+from mpota.layout.pic32.loader import programmer as golden
+from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.store import database
+from mpota.layout.pic32.store.files import Folder
+from mpota_boot.errors import LinkError
+from mpota_host.chips.pic32.sim.chip import Chip
+from mpota_host.sim.flash import SimFlash
+from tests.chips.pic32 import pic32_maker as maker
+from tests.chips.pic32.test_pic32_loader import A, C
 
-assert host
+assert mpota_host
 BLOCKS = 4000
 EVIL, NEIGHBOUR = maker.image(66), maker.image(55)
 GIVEN = json.loads(sys.stdin.readline())

@@ -7,12 +7,12 @@ import json
 import socket
 import sys
 
-import host
-from device.layout.pic32.mqtt import packet, text
-from tests import pic32_maker as maker
-from tests.test_pic32_loader import B
+import mpota_host
+from mpota.layout.pic32.link.mqtt import packet, text
+from tests.chips.pic32 import pic32_maker as maker
+from tests.chips.pic32.test_pic32_loader import B
 
-assert host
+assert mpota_host
 GIVEN = json.loads(sys.stdin.readline())
 TURNS = 40
 
@@ -70,7 +70,7 @@ def modules(said, board):
 
     app.step = step
     sys.modules["socket"], sys.modules["wiring"], sys.modules["app"] = net, wiring, app
-    sys.modules["device.layout.pic32.mqtt"].socket = net
+    sys.modules["mpota.layout.pic32.link.mqtt"].socket = net
     return app, lines
 
 
@@ -81,7 +81,7 @@ def life(body):
     board.pause = lambda: None
     app, lines = modules(b"\x20\2\0\0" + b"\x90\3\0\1\0" + packet(0x31, text("t") + body), board)
     died = None
-    with open("host/vendor/pic32/board/main.py") as f:
+    with open("host/mpota_host/chips/pic32/board/main.py") as f:
         source = f.read()
     try:
         exec(source, {"__name__": "main"})

@@ -8,11 +8,11 @@ import sys
 
 GIVEN = json.loads(sys.stdin.readline())
 # boot.py imports these before the application's folder is on the path.
-import device.board  # noqa: E402
-import device.shim  # noqa: E402
-import host  # noqa: E402
+import mpota_boot.board  # noqa: E402
+import mpota_boot.shim  # noqa: E402
+import mpota_host  # noqa: E402
 
-assert host and device.board and device.shim
+assert mpota_host and mpota_boot.board and mpota_boot.shim
 
 
 def main():
@@ -21,11 +21,11 @@ def main():
     sys.path.insert(0, GIVEN["root"])
     from io import BytesIO
 
-    from device.agent import Agent
-    from device.console import push
-    from device.link.http import Http
-    from device.link.web import Web
-    from device.pipe.package import Chunks, Package
+    from mpota.agent import Agent
+    from mpota.console import push
+    from mpota.link.http import Http
+    from mpota.link.web import Web
+    from mpota.pipe.package import Chunks, Package
     from tests.packages import Maker
 
     assert Agent and Http and Web and push
@@ -36,13 +36,13 @@ def main():
     assert chunks.readinto(bytearray(4096)) == 4096
     link = Http("http://127.0.0.1:1/m.json", "demo", "files", lambda: None)
     link.timeout_ms = 100
-    from device.errors import LinkError
+    from mpota_boot.errors import LinkError
 
     try:
         link.open()
     except LinkError:
         pass
-    from device.pipe import decrypt
+    from mpota.pipe import decrypt
 
     assert decrypt
 

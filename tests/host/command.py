@@ -1,6 +1,6 @@
-"""The commands of `python -m host`, run in this process."""
+"""The commands of `mpota`, run in this process."""
 
-from host import cli
+from mpota_host.command import cli
 
 
 def call(*args):

@@ -13,9 +13,9 @@ from hashlib import sha256
 if sys.implementation.name != "micropython":
     from tests.host.streams import Http
 else:
-    from device.link.http import Http
+    from mpota.link.http import Http
 
-from device.errors import LinkError
+from mpota_boot.errors import LinkError
 
 want = json.loads(sys.argv[1])
 fed = 0

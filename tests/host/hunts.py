@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from host.sim.cut import mutants
-from host.sim.cut.hostile import make_pems
+from mpota_host.cut import mutants
+from mpota_host.cut.hostile import make_pems
 
 
 def found(layout: str, names: Collection[str]) -> None:

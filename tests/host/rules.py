@@ -31,57 +31,57 @@ PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix 
 
 # Who may import whom: module (or folder, with a final dot) to what it may name. The longest match decides.
 MAY_IMPORT = {
-    "device.errors": (),
-    "device.stream": ("device.errors",),
-    "device.link.": ("device.errors", "device.stream", "device.version", "device.link."),
-    "device.pipe.": ("device.errors", "device.stream"),
-    "device.pipe.xtensa": ("device.errors", "device.stream", "device.pipe.delta"),
-    "device.pipe.package": ("device.errors", "device.stream", "device.pipe."),
-    "device.store.": ("device.errors", "device.stream", "device.store."),
-    "device.layout.": (
-        "device.errors",
-        "device.stream",
-        "device.store.flash",
-        "device.store.writer",
-        "device.store.journal",
-        "device.store.log",
-        "device.store.records",
-        "device.link.frame",
-        "device.pipe.",
-        "device.version",
+    "mpota_boot.errors": (),
+    "mpota.stream": ("mpota_boot.errors",),
+    "mpota.link.": ("mpota_boot.errors", "mpota.stream", "mpota.version", "mpota.link."),
+    "mpota.pipe.": ("mpota_boot.errors", "mpota.stream"),
+    "mpota.pipe.xtensa": ("mpota_boot.errors", "mpota.stream", "mpota.pipe.delta"),
+    "mpota.pipe.package": ("mpota_boot.errors", "mpota.stream", "mpota.pipe."),
+    "mpota.store.": ("mpota_boot.errors", "mpota.stream", "mpota.store."),
+    "mpota.layout.": (
+        "mpota_boot.errors",
+        "mpota.stream",
+        "mpota.store.flash",
+        "mpota.store.writer",
+        "mpota_boot.journal",
+        "mpota.store.log",
+        "mpota.store.records",
+        "mpota.link.frame",
+        "mpota.pipe.",
+        "mpota.version",
     ),
-    "device.installer": (
-        "device.errors",
-        "device.stream",
-        "device.pipe.package",
-        "device.pipe.decrypt",
-        "device.store.writer",
-        "device.store.journal",
-        "device.version",
+    "mpota.installer": (
+        "mpota_boot.errors",
+        "mpota.stream",
+        "mpota.pipe.package",
+        "mpota.pipe.decrypt",
+        "mpota.store.writer",
+        "mpota_boot.journal",
+        "mpota.version",
     ),
-    "device.agent": ("device.errors", "device.installer", "device.version"),
-    "device.console": (
-        "device.errors",
-        "device.agent",
-        "device.board",
-        "device.link.",
-        "device.pipe.",
-        "device.runner",
-        "device.shim",
+    "mpota.agent": ("mpota_boot.errors", "mpota.installer", "mpota.version"),
+    "mpota.console": (
+        "mpota_boot.errors",
+        "mpota.agent",
+        "mpota_boot.board",
+        "mpota.link.",
+        "mpota.pipe.",
+        "mpota.runner",
+        "mpota_boot.shim",
     ),
-    "device.shim": ("device.errors", "device.store.journal"),
-    "device.board": ("device.",),
-    "device.port": ("device.errors",),
-    "device.runner": ("device.shim",),
-    "boot": ("device.shim", "device.board"),
-    "main": ("device.board", "device.agent", "device.link.", "device.runner", "device.shim"),
+    "mpota_boot.shim": ("mpota_boot.errors", "mpota_boot.journal"),
+    "mpota_boot.board": ("device.",),
+    "mpota.layout.esp32.port": ("mpota_boot.errors",),
+    "mpota.runner": ("mpota_boot.shim",),
+    "boot": ("mpota_boot.shim", "mpota_boot.board"),
+    "main": ("mpota_boot.board", "mpota.agent", "mpota.link.", "mpota.runner", "mpota_boot.shim"),
     "host.": ("device.", "host."),
 }
-FOLDERS = ("device", "device.link", "device.pipe", "device.store", "device.layout")
+FOLDERS = ("device", "mpota.link", "mpota.pipe", "mpota.store", "mpota.layout")
 
 
 def module_name(path: str) -> str:
-    """`device/link/http.py` is `device.link.http`, a package's `__init__.py` is the package."""
+    """`mpota/link/http.py` is `mpota.link.http`, a package's `__init__.py` is the package."""
     name = path.removesuffix(".py").replace("/", ".")
     return name.removesuffix(".__init__")
 
@@ -128,7 +128,7 @@ def wrong_imports(path: str, text: str) -> list[str]:
             found.append(f"{path}:{line}: {module} may import nothing of the project, and imports {name}")
             continue
         good = any(name == m or (m.endswith(".") and name.startswith(m)) for m in may)
-        vendor = module.startswith("device.layout.") and name in ("device.pipe.package", "device.pipe.")
+        vendor = module.startswith("mpota.layout.") and name in ("mpota.pipe.package", "mpota.pipe.")
         if not good or vendor:
             found.append(f"{path}:{line}: {module} may import {', '.join(may) or 'nothing'}, and imports {name}")
     return found
@@ -148,7 +148,7 @@ def foreign_modules(path: str, text: str) -> list[str]:
         for line, name in imports(ast.Module([node], [])):
             first = name.split(".")[0]
             if first in HARDWARE:
-                if path not in ("device/board.py", "device/port.py", "boot.py"):
+                if path not in ("device/mpota_boot/board.py", "device/mpota/layout/esp32/port.py", "boot.py"):
                     found.append(f"{path}:{line}: only board.py and port.py name hardware, and this imports {name}")
                 elif id(node) not in inside and path != "boot.py":
                     found.append(f"{path}:{line}: {name} is imported outside a function, so importing touches hardware")
@@ -182,7 +182,7 @@ def device_style(path: str, text: str) -> list[str]:
             found.append(f"{path}:{line}: a bare except")
         elif isinstance(node, ast.Try) and any(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body):
             # The port tells by an import whether it has NVS, and nothing else is told that way.
-            port = path == "device/board.py" and any(n.names[0].name == "NVS" for n in node.body)
+            port = path == "device/mpota_boot/board.py" and any(n.names[0].name == "NVS" for n in node.body)
             if any("ImportError" in ast.dump(h) for h in node.handlers) and not port:
                 found.append(f"{path}:{line}: try/except ImportError; stand-ins live in host/")
     return found

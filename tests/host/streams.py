@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from device.link import http
+from mpota.link import http
 
 
 class Stream:

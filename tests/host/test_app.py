@@ -5,11 +5,12 @@ import subprocess
 
 import pytest
 
-from device.errors import Refused
-from device.store.listing import HEAD_SIZE, LIST
-from device.store.tree import Tree
-from host import app, flash
-from host.push.bench import micropython
+from mpota.store.listing import HEAD_SIZE, LIST
+from mpota.store.tree import Tree
+from mpota_boot.errors import Refused
+from mpota_host.bench.serial import micropython
+from mpota_host.board import flash
+from mpota_host.package.content import app
 
 FILES = {
     "app.py": b"import lib.a\n\n\ndef step():\n    lib.a.beat()\n",
@@ -95,7 +96,7 @@ def test_what_tools_leave_behind_is_left_out_and_named(tmp_path):
     [
         ("main.py", "call it app.py"),
         ("boot.py", "board's own"),
-        ("device/x.py", "board's own"),
+        ("mpota/x.py", "board's own"),
         ("Main.MPY", "board's own"),
         ("a" * 65, "64 bytes"),
         ("\u00e4" * 33, "64 bytes"),

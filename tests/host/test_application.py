@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from host import keys
-from host.assemble import Head, Part, assemble, pieces
-from host.demo import Shop
-from host.format import FILES, FIRMWARE
-from host.inspect import package_facts
-from host.pack import version_bytes
-from host.serve import write_manifest
-from host.sim.board import VirtualBoard, create, create_for, mpota_files
-from host.sim.cut.hostile import make_keys
-from host.vendor.esp32.life import image
+from mpota_host.chips.esp32.cut.life import image
+from mpota_host.cut.hostile import make_keys
+from mpota_host.demo import Shop
+from mpota_host.package import keys
+from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.format import FILES, FIRMWARE
+from mpota_host.package.pack import version_bytes
+from mpota_host.package.read import package_facts
+from mpota_host.package.serve import write_manifest
+from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from tests.host.test_board import listen
 from tests.trees import archive
 
@@ -85,20 +85,20 @@ def lamp(tmp_path: Path) -> Iterator[Lamp]:
 
 def shown(board: VirtualBoard, code: str) -> str:
     """What the board's REPL says."""
-    return board.run("import os\nfrom device import shim\n" + code).strip()
+    return board.run("import os\nfrom mpota_boot import shim\n" + code).strip()
 
 
 def test_an_application_comes_over_http_is_confirmed_and_replaced(lamp: Lamp) -> None:
     lamp.publish("1.0.0", {"app.py": b"import words\n" + GOOD, "words.py": b"SAID = 'one'\n"})
     with VirtualBoard(lamp.flash) as board:
         lamp.hear("confirmed")
-        assert shown(board, "import words; print(words.SAID, shim.folder)") == "one /mpota/1"
+        assert shown(board, "import words; print(words.SAID, shim.folder)") == "one /ota/1"
         lamp.publish("1.1.0", {"app.py": GOOD, "lib/words.py": b"SAID = 'two'\n"})
         board.off()
         board.on()
         assert "1.1.0" in lamp.hear("confirmed")
-        told = shown(board, "import lib.words; print(lib.words.SAID, shim.folder, os.listdir('/mpota/1'))")
-        assert told == "two /mpota/2 []"
+        told = shown(board, "import lib.words; print(lib.words.SAID, shim.folder, os.listdir('/ota/1'))")
+        assert told == "two /ota/2 []"
 
 
 def test_a_power_cut_in_the_middle_leaves_one_application(lamp: Lamp) -> None:
@@ -135,7 +135,7 @@ def test_a_bad_application_is_left_and_the_reason_told(lamp: Lamp, broken: bytes
         board.off()
         board.on()
         assert why in lamp.hear("failed")
-        assert shown(board, "print(shim.folder)") == "/mpota/1"
+        assert shown(board, "print(shim.folder)") == "/ota/1"
 
 
 def test_an_application_that_hangs_on_its_trial_is_ended_by_the_watchdog(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_application_that_sleeps_and_never_says_whether_it_is_well_is_ended_b
         sleeps = b"import machine\nn = 0\ndef step():\n    global n\n    n += 1\n    if n > 2:\n"
         lamp.publish("1.1.0", {"app.py": sleeps + b"        machine.deepsleep(50)\ndef health():\n    return None\n"})
         assert "4 wakes from deep sleep" in lamp.hear("failed")
-        assert shown(board, "print(shim.folder)") == "/mpota/1"
+        assert shown(board, "print(shim.folder)") == "/ota/1"
     lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
 
 
@@ -206,12 +206,12 @@ def test_a_board_with_nothing_but_a_file_system_takes_files_and_goes_back(tmp_pa
         lamp.publish("1.1.0", {"app.py": b"def step():\n    pass\ndef health():\n    return False\n"})
         assert "1.1.0" in lamp.hear("armed")
         assert "unhealthy" in lamp.hear("failed")
-        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /mpota/1"
+        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /ota/1"
         board.kill()
         lamp.shop.reports.clear()
         board.on()
         assert "unhealthy" in lamp.hear("failed"), "it was not forgotten"
-        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /mpota/1"
+        assert shown(board, "import w; print(w.N, shim.folder)") == "1 /ota/1"
     lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)
 
 
@@ -226,5 +226,5 @@ def test_a_host_reaches_a_board_in_its_window_whatever_the_application_does(tmp_
         board.on()
         # Without the window it would be deaf by now.
         time.sleep(2)
-        assert shown(board, "print(shim.folder)") == "/mpota/1"
+        assert shown(board, "print(shim.folder)") == "/ota/1"
     lamp.shop.loop.call_soon_threadsafe(lamp.shop.loop.stop)

@@ -14,11 +14,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host.bench import app_memory, chart, erases, material, memory, page, peers, sizes, speed, stages, travel
-from host.bench.__main__ import GROUPS, number, table
-from host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
-from host.bench.packages import Pair, part
-from host.pack import WBITS, Options
+from mpota_host.bench import app_memory, erases, material, memory, page, speed, stages
+from mpota_host.bench.__main__ import GROUPS, number, table
+from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
+from mpota_host.bench.size import chart, peers, sizes, travel
+from mpota_host.bench.size.packages import Pair, part
+from mpota_host.package.pack import WBITS, Options
+from mpota_host.sources import name_of, root
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +48,39 @@ def test_a_missed_bar_is_seen_in_the_table():
 
 
 def test_the_core_is_what_updates_a_board_and_not_what_stays_on_the_pc():
-    there = {path.relative_to(material.ROOT / "device").as_posix() for path in sizes.core()}
-    assert {"installer.py", "agent.py", "shim.py", "errors.py", "stream.py"} < there
-    assert {"store/journal.py", "store/writer.py", "pipe/package.py", "pipe/inflate.py", "pipe/trust.py"} < there
-    assert {"layout/esp32/__init__.py", "link/http.py", "link/serial.py", "link/frame.py"} < there
-    assert not there & {"layout/esp32/loader.py", "board.py", "console.py", "link/file.py"}
+    there = {name_of(path) for path in sizes.core()}
+    assert {
+        "mpota/installer.py",
+        "mpota/agent.py",
+        "mpota_boot/shim.py",
+        "mpota_boot/errors.py",
+        "mpota/stream.py",
+    } < there
+    assert {
+        "mpota_boot/journal.py",
+        *("mpota/" + n for n in ("store/writer.py", "pipe/package.py", "pipe/inflate.py", "pipe/trust.py")),
+    } < there
+    assert {
+        "mpota/" + n for n in ("layout/esp32/__init__.py", "link/http.py", "link/serial.py", "link/frame.py")
+    } < there
+    assert not there & {
+        "mpota/layout/esp32/loader/__init__.py",
+        "mpota_boot/board.py",
+        "mpota/console.py",
+        "mpota/link/file.py",
+    }
 
 
 def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
-    seen = {path.relative_to(material.ROOT).as_posix() for path in sizes.at_boot(stuff)}
-    assert {"device/shim.py", "device/board.py", "device/store/journal.py"} <= seen
-    assert "device/installer.py" not in seen
+    seen = {name_of(path) for path in sizes.at_boot(stuff)}
+    assert {"mpota_boot/shim.py", "mpota_boot/board.py", "mpota_boot/journal.py"} <= seen
+    assert "mpota/installer.py" not in seen
 
 
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
     built = {path.relative_to(stuff.mpy).with_suffix(".py").as_posix() for path in stuff.mpy.rglob("*.mpy")}
     loops = {"small.py", "race.py", "laps.py", "app_board.py"}
-    assert built == {p.relative_to(material.ROOT).as_posix() for p in material.shipped()} | loops
+    assert built == {name_of(p) for p in material.shipped()} | loops
     assert not list(stuff.mpy.rglob("*.py"))
 
 
@@ -104,7 +122,9 @@ def test_erases_are_told_region_by_region(stuff):
 
 
 def test_every_group_says_what_it_measures():
-    vendors = {path.parent.name for path in (Path(__file__).parents[2] / "host" / "vendor").glob("*/bench.py")}
+    vendors = {
+        path.parent.name for path in (Path(__file__).parents[2] / "host" / "mpota_host" / "chips").glob("*/bench.py")
+    }
     assert {"sizes", "travel", "memory", "application", "speed", "stages", "erases", "push"} == set(GROUPS) - vendors
     assert vendors <= set(GROUPS)
 
@@ -122,7 +142,7 @@ def test_an_application_needs_more_than_a_little_heap_and_every_byte_of_it(stuff
 
     def spoils(*args):
         done = real(*args)
-        (stuff.folder / "app/mpota/1/page.html").write_bytes(b"another page")
+        (stuff.folder / "app/ota/1/page.html").write_bytes(b"another page")
         return done
 
     monkeypatch.setattr(stuff, "port", spoils)
@@ -230,7 +250,7 @@ def test_pip_that_never_ends_is_a_reason_too(monkeypatch):
 
 
 def test_no_requirement_of_the_bench_is_installed_for_anything_else():
-    from host import setup
+    from mpota_host import setup
 
     wanted = " ".join(one for group in setup.wanted().values() for one in group)
     assert "pytest" in wanted
@@ -291,7 +311,7 @@ def test_the_readme_shows_what_the_bench_prints():
     rows = names_in(page.shown(text, "travel"))
     assert sorted(rows) == sorted(travel.names()) and len(rows) > 10
     assert names_in(page.shown(text, "costs")) == list(stages.INSTALLS)
-    assert f"]({page.CHART.relative_to(material.ROOT).as_posix()})" in text
+    assert f"]({page.CHART.relative_to(root()).as_posix()})" in text
     words = {e.text for e in ElementTree.parse(page.CHART).findall(".//{*}text")}
     assert set(travel.names()) <= words
 

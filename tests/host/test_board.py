@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import serial
 
-from host.repl import open_board
-from host.sim import supervisor
-from host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
-from host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
-from host.sim.tables import TABLES
-from tests import image_maker
+from mpota_host.board.repl import open_board
+from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.sim import supervisor
+from mpota_host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
+from mpota_host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
+from tests.chips.esp32 import image_maker
 
 OLD, NEW = image_maker.image(body=b"old " * 16), image_maker.image(body=b"new " * 16)
 SLOT = {"ota_0": 0x10000, "ota_1": 0x190000}
@@ -162,7 +162,7 @@ wlan = network.WLAN(network.STA_IF); wlan.active(True); print(wlan.isconnected()
 wlan.connect('any', 'word')
 while not wlan.isconnected(): time.sleep_ms(10)
 print(found(), esp32.raw_temperature(), machine.unique_id(), sys.path)
-print([m for m in sys.modules if m.startswith('host') or m.startswith('device')])
+print([m for m in sys.modules if m.startswith('mpota')])
 """
     assert board.run(code).splitlines() == [
         "['ota_0', 'ota_1', 'nvs', 'otadata', 'phy_init', 'vfs'] 240",
@@ -378,7 +378,7 @@ def test_other_tables_boot_and_have_a_file_system(name: str, tmp_path: Path) -> 
 def test_the_tables_are_those_that_espressifs_tool_made() -> None:
     import json
 
-    from device.layout.esp32 import table
+    from mpota.layout.esp32 import table
 
     vectors = Path(__file__).parents[1] / "vectors" / "esp32_partition_tables.json"
     made = [bytes.fromhex(t["hex"]) for t in json.loads(vectors.read_text())["tables"].values()]
@@ -437,7 +437,7 @@ def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None
         listen(board.port, b">>> ", b"\x03")
         listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\x03\r\x01")
         # The board asks for a package, and a host that has begun to answer says no more.
-        listen(board.port, b"\xf5\x4d", b"from device import console; console.push()\x04")
+        listen(board.port, b"\xf5\x4d", b"from mpota import console; console.push()\x04")
         listen(board.port, b"", b"\xf5")
         board.wait("reset", cause=WDT)
         with open_board(board.port) as line:

@@ -13,14 +13,17 @@ import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from device import errors
-from device.layout.esp32 import otadata, table
-from host import cli, inspect, keys, rom, show
-from host.flash import LEFT_OFF, ROOT
-from host.report import Table
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.sim.tables import TABLES
-from tests import image_maker
+from mpota.layout.esp32 import otadata, table
+from mpota_boot import errors
+from mpota_host.board.flash import LEFT_OFF
+from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.command import cli, show
+from mpota_host.package import keys, rom
+from mpota_host.package import read as inspect
+from mpota_host.package.report import Table
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 COMMANDS = "keygen pack inspect verify serve push status confirm rollback board cut flash".split()
@@ -55,7 +58,7 @@ def refusal(capsys, status, words, *args):
 
 
 def test_help_needs_nothing_and_names_every_command():
-    command = [sys.executable, "-m", "host", "--help"]
+    command = [sys.executable, "-m", "mpota_host", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines() if line[2:3].strip()]
@@ -65,7 +68,7 @@ def test_help_needs_nothing_and_names_every_command():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help(capsys, name):
     status, out, _ = said(capsys, name, "--help")
-    assert status == 0 and "Usage: python -m host" in out and len(out.splitlines()) > 3
+    assert status == 0 and "Usage: mpota" in out and len(out.splitlines()) > 3
 
 
 def test_keygen_makes_a_pair_and_overwrites_none(capsys, tmp_path):
@@ -141,7 +144,9 @@ def test_ascii_output_is_no_traceback(folder, tmp_path):
     odd.write_bytes((folder / "app.bin").read_bytes())
     pack = ["pack", str(odd), *LAMP, "--key", str(folder / "release.pem"), "-o", str(tmp_path / "\u00fc.mpota")]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-m", "host", *pack], cwd=ROOT, env=env, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "mpota_host", *pack], cwd=ROOT, env=env, capture_output=True, timeout=60
+    )
     assert done.returncode == 0 and b"?.mpota" in done.stdout, done.stderr
 
 
@@ -149,10 +154,10 @@ def test_ctrl_c_is_one_sentence_and_130(capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("host.status.ask_status", stop)
+    monkeypatch.setattr("mpota_host.board.status.ask_status", stop)
     status, _, err = said(capsys, "status", "--port", "x")
     assert status == 130 and "Ctrl-C" in err and "goes on" not in err
-    monkeypatch.setattr("host.inspect.read_package", stop)
+    monkeypatch.setattr("mpota_host.package.read.read_package", stop)
     status, _, err = said(capsys, "push", Path(__file__).parent.parent / "vectors/mpota/raw.mpota", "--port", "x")
     assert status == 130 and "goes on from there" in err
 
@@ -402,9 +407,9 @@ def test_board_that_a_killed_push_left_behind_answers_status(capsys, folder, tmp
 # A host that answers the board's first question and then nothing more, until it is killed.
 HELD = """
 import sys, time
-import host
-from host import cli
-from host.push import serial
+import mpota_host
+from mpota_host.command import cli
+from mpota_host.board import push as serial
 class Held(serial.Sender):
     def _on_pull(self, run, off, payload):
         print("offered", flush=True)

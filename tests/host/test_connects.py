@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import serial
 
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.vendor.esp32.life import image
+from mpota_host.chips.esp32.cut.life import image
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
 
 pytestmark = pytest.mark.board
 

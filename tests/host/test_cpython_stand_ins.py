@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from host.sim.supervisor import unix_port
+from mpota_host.sim.supervisor import unix_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,7 +186,7 @@ def lines(command: list[str], script: Path) -> list[str]:
 )
 def test_a_stand_in_gives_what_the_real_module_gives(body: str, least: int, tmp_path: Path) -> None:
     script = tmp_path / "cases.py"
-    script.write_text("import sys\nif sys.implementation.name != 'micropython':\n    import host\n" + HEAD + body)
+    script.write_text("import sys\nif sys.implementation.name != 'micropython':\n    import mpota_host\n" + HEAD + body)
     command = [sys.executable, "-c", "import runpy, sys; sys.path.insert(0, '.'); runpy.run_path(sys.argv[1])"]
     ours, real = lines(command, script), lines([unix_port()], script)
     assert len(real) >= least

@@ -5,13 +5,15 @@ from random import Random
 
 import pytest
 
-from host.sim.cut import campaign, command, explore, faults, hostile, report, shapes
-from host.sim.cut.cells import BLANK, SECTOR, CutFlash, mark
-from host.sim.cut.drive import Memory
-from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Step, every
-from host.sim.cut.oracle import Bad, Oracle
-from host.sim.cut.rig import VERDICTS, layouts, life_of, scenario_of
-from host.sim.flash import PowerCut
+from mpota_host.command import cut as command
+from mpota_host.cut import campaign, explore, hostile, report
+from mpota_host.cut.drive import Memory
+from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Step, every
+from mpota_host.cut.medium import faults, shapes
+from mpota_host.cut.medium.cells import BLANK, SECTOR, CutFlash, mark
+from mpota_host.cut.oracle import Bad, Oracle
+from mpota_host.cut.rig import VERDICTS, layouts, life_of, scenario_of
+from mpota_host.sim.flash import PowerCut
 from tests.host.command import call
 
 STATES = 3000
@@ -156,8 +158,8 @@ def test_an_unknown_layout_is_refused(capsys):
 
 
 def test_an_own_image_and_table_are_sampled(tmp_path, monkeypatch, capsys):
-    from device.layout.esp32 import table
-    from host.sim.tables import TABLES
+    from mpota.layout.esp32 import table
+    from mpota_host.chips.esp32.sim.tables import TABLES
 
     monkeypatch.setattr(command, "SAMPLED", 30)
     (tmp_path / "app.bin").write_bytes(life_of("esp32").image(50_001, 5))

@@ -1,6 +1,5 @@
 """A campaign tells what it did: each state once, no cut left out where none may be, and a page that shows them all."""
 
-import os
 import pickle
 import re
 import subprocess
@@ -8,13 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from host.sim.cut import campaign, command, faults, page, report
-from host.sim.cut.campaign import Settings, Worker
-from host.sim.cut.cells import mark
-from host.sim.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from host.sim.cut.mutants import Verdict
-from host.sim.cut.oracle import Bad
-from host.sim.cut.rig import scenario_of
+from mpota_host.command import cut as command
+from mpota_host.cut import campaign, page, report
+from mpota_host.cut.campaign import Settings, Worker
+from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
+from mpota_host.cut.medium import faults
+from mpota_host.cut.medium.cells import mark
+from mpota_host.cut.mutants import Verdict
+from mpota_host.cut.oracle import Bad
+from mpota_host.cut.rig import scenario_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,17 +30,17 @@ def one_story(workers):
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges():
-    code = "import sys, host.sim.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] == 'device'))"
+    code = "import sys, mpota_host.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] in ('mpota', 'mpota_boot')))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == ["device", "device.errors"]
+    assert done.stdout.split() == ["mpota_boot", "mpota_boot.errors"]
     # Nor does it import anything later.
-    text = (ROOT / "host/sim/cut/oracle.py").read_text()
+    text = (ROOT / "host/mpota_host/cut/oracle.py").read_text()
     assert re.findall(r"^\s*(?:from|import) (\S+)", text, re.M) == [
         "__future__",
-        "host.sim.cut.cells",
-        "host.sim.cut.rig",
+        "mpota_host.cut.medium.cells",
+        "mpota_host.cut.rig",
     ]
 
 
@@ -131,7 +132,7 @@ def test_what_is_bad_can_be_told_by_another_process():
 
 SLEEPER = """
 import os, time
-from host.sim.cut.campaign import pool
+from mpota_host.cut.campaign import pool
 
 if __name__ == "__main__":
     with pool(1) as processes:
@@ -144,10 +145,8 @@ if __name__ == "__main__":
 def test_a_campaign_that_is_killed_leaves_no_process_behind(tmp_path):
     script = tmp_path / "sleeper.py"
     script.write_text(SLEEPER)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-    ) as main:
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as main:
         worker = int(main.stdout.readline())
         main.kill()
     end = time.monotonic() + 20

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from device.pipe import delta as plain
-from device.pipe import xtensa
-from host import delta
-from tests import test_delta, test_xtensa
+from mpota.pipe import delta as plain
+from mpota.pipe import xtensa
+from mpota_host.package.encode import delta
+from tests.core import test_delta, test_xtensa
 from tests.host import viper32
 from tests.host.test_delta_encoder import decode
 from tests.host.test_xtensa_match import NEW, OLD

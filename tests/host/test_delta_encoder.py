@@ -1,4 +1,4 @@
-"""What host/delta.py writes, the device's stage decodes on both interpreters; and it writes little."""
+"""What mpota_host/delta.py writes, the device's stage decodes on both interpreters; and it writes little."""
 
 import hashlib
 import io
@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.errors import Refused
-from device.pipe import delta as stage
-from device.pipe import xtensa
-from host import delta
-from host.sim.board import real_firmware
-from host.sim.supervisor import unix_port
-from host.vendor import prepare
+from mpota.pipe import delta as stage
+from mpota.pipe import xtensa
+from mpota_boot.errors import Refused
+from mpota_host.package.encode import delta
+from mpota_host.registry import prepare
+from mpota_host.sim.board import real_firmware
+from mpota_host.sim.supervisor import unix_port
+from mpota_host.sources import port_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 WBITS = 12
@@ -121,7 +122,7 @@ folder = sys.argv[1]
 read = lambda name: open(folder + "/" + name, "rb").read()
 old, streams = read("old"), read("streams")
 told = json.loads(read("told"))
-module = __import__("device.pipe." + told["stage"], None, None, ("stage",))
+module = __import__("mpota.pipe." + told["stage"], None, None, ("stage",))
 chunks.base = Flash(old)
 chunks.part.base_size = len(old)
 chunks.chunk = told["chunk"]
@@ -149,7 +150,7 @@ def on_the_unix_port(folder, old, planned, size, chunk):
         (folder / name).write_bytes(data)
     (folder / "run.py").write_text(UNIX)
     command = [unix_port(), "-X", "heapsize=16M", str(folder / "run.py"), str(folder)]
-    env = {"MICROPYPATH": f"{ROOT}:.frozen"}
+    env = port_environment()
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert not done.returncode, done.stdout + done.stderr
     return done.stdout.strip()

@@ -10,15 +10,17 @@ import threading
 import pytest
 from aiohttp import web
 
-from device import shim
-from device.agent import Agent
-from device.pipe import lzma
-from host import cli, keys, lzma_chunk, serve
-from host.sim import soc
-from host.sim.board import real_firmware
-from host.sim.plain import Plain
-from host.vendor import prepare
-from tests import image_maker
+from mpota.agent import Agent
+from mpota.pipe import lzma
+from mpota_boot import shim
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.command import cli
+from mpota_host.package import keys, serve
+from mpota_host.package.encode import lzma_chunk
+from mpota_host.registry import prepare
+from mpota_host.sim.board import real_firmware
+from tests.chips.esp32 import image_maker
 from tests.host.streams import Http
 from tests.trees import files_of
 
@@ -172,7 +174,7 @@ def test_a_board_without_a_stage_takes_the_package_that_needs_none(shelves, pair
     old, new = pair
     c = chip(shelves, old)
     with Shop(shelves / "mixed") as shop:
-        monkeypatch.setitem(sys.modules, "device.pipe.lzma", None)
+        monkeypatch.setitem(sys.modules, "mpota.pipe.lzma", None)
         update(c.power_on(), shop)
         asked = shop.asked
     assert len(asked) == 2 and deltas(asked) == asked[:1] and asked[1] == FULL

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from host import cli, encrypt, keys
-from host.flash import ROOT
-from host.pack import Options, pack
-from host.repl import open_board
-from host.sim.board import VirtualBoard, create, mpota_files
-from tests import image_maker
+from mpota_host.board.repl import open_board
+from mpota_host.command import cli
+from mpota_host.package import encrypt, keys
+from mpota_host.package.pack import Options, pack
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.esp32 import image_maker
 
 OLD = image_maker.image(body=b"old " * 16)
 BODY = random.Random(1).randbytes(30000).hex().encode()
@@ -21,7 +22,7 @@ LAMP = ("--product", "lamp", "--version", "1.2.3")
 
 def run(*args):
     """The command as a person starts it."""
-    command = [sys.executable, "-m", "host", *[str(a) for a in args]]
+    command = [sys.executable, "-m", "mpota_host", *[str(a) for a in args]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -182,7 +183,7 @@ def board(tmp_path, folder):
 
 def held(board):
     """The ids of the device keys that the board's own code finds."""
-    code = "from device.board import Board; from device.pipe.decrypt import key_id; "
+    code = "from mpota_boot.board import Board; from mpota.pipe.decrypt import key_id; "
     with open_board(board.port) as line:
         return line.run(code + "print(*[key_id(s).hex() for s in Board().secrets()])").decode().split()
 

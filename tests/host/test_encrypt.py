@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from device.errors import Refused
-from host import encrypt, keys
-from tests.test_decrypt import unwrap
+from mpota_boot.errors import Refused
+from mpota_host.package import encrypt, keys
+from tests.core.test_decrypt import unwrap
 
 KEYS = [random.Random(i).randbytes(32) for i in range(4)]
 

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from device.errors import Refused
-from host import app, fat
-from host.push.bench import micropython
+from mpota_boot.errors import Refused
+from mpota_host.bench.serial import micropython
+from mpota_host.package.content import app, fat
 
 # Prints, for each pair of names, whether the second one is found where only the first one is.
 PROGRAM = """

@@ -1,4 +1,4 @@
-"""`python -m host flash`: mpota onto a virtual board, by both tools, without touching what is the user's.
+"""`mpota flash`: mpota onto a virtual board, by both tools, without touching what is the user's.
 
 The board is the real thing as far as a PC has one: MicroPython behind a pty, a littlefs in a simulated flash.
 """
@@ -13,12 +13,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from device.errors import LinkError, Refused
-from host import flash, repl, status
-from host.flash import ROOT, Facts, Plan, Wishes
-from host.push.bench import micropython
-from host.sim.board import VirtualBoard, create, native_arch
-from tests import image_maker
+from mpota_boot.errors import LinkError, Refused
+from mpota_host.bench.serial import micropython
+from mpota_host.board import flash, repl, status
+from mpota_host.board.flash import Facts, Plan, Wishes
+from mpota_host.sim.board import VirtualBoard, create, native_arch
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.esp32 import image_maker
 
 KEY = bytes(range(256)) + bytes(128)
 WISHES = {"settings": {"product": "lamp", "manifest": "http://127.0.0.1:1/manifest.json"}, "keys": {"release": KEY}}
@@ -39,7 +40,7 @@ def fresh(tmp_path, image, files=None):
 
 def run(board, *args):
     """The command itself, as a person starts it."""
-    command = [sys.executable, "-m", "host", "flash", "--port", board.port, *args]
+    command = [sys.executable, "-m", "mpota_host", "flash", "--port", board.port, *args]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -106,7 +107,7 @@ def test_a_dry_run_lists_and_changes_nothing(tmp_path, image):
         before = on_board(board)
         done = run(board, "--dry-run", "--product", "lamp")
         assert done.returncode == 0, done.stderr
-        assert re.search(r"new +/device/installer\.mpy", done.stdout)
+        assert re.search(r"new +/lib/mpota/installer\.mpy", done.stdout)
         assert "dry run" in done.stderr
         assert on_board(board) == before
 
@@ -167,20 +168,22 @@ def test_only_what_changed_is_written_and_what_is_stale_goes(tmp_path, image):
     with fresh(tmp_path, image) as board:
         apply(board, **WISHES)
         with repl.open_board(board.port) as line:
-            repl.put(line, "/device/shim.mpy", b"an older one")
-            repl.put(line, "/device/agent.py", b"raise RuntimeError('I would be run first')\n")
-            repl.put(line, "/device/stream.mpy.new", b"left by a plug that was pulled")
+            repl.put(line, "/lib/mpota_boot/shim.mpy", b"an older one")
+            repl.put(line, "/lib/mpota/agent.py", b"raise RuntimeError('I would be run first')\n")
+            repl.put(line, "/lib/mpota/stream.mpy.new", b"left by a plug that was pulled")
         plan = apply(board, **WISHES)
         todo = {c.path: c.action for c in plan.changes if c.action != "same"}
         assert todo == {
-            "/device/shim.mpy": "update",
-            "/device/agent.py": "remove",
-            "/device/stream.mpy.new": "remove",
-            "/device/files.json": "update",
+            "/lib/mpota_boot/shim.mpy": "update",
+            "/lib/mpota/agent.py": "remove",
+            "/lib/mpota/stream.mpy.new": "remove",
+            "/lib/mpota/files.json": "update",
         }
         there = on_board(board)
-    assert there["/device/shim.mpy"] == sha(flash.compile_mpy(ROOT / "device/shim.py", native_arch()))
-    assert "/device/agent.py" not in there and "/device/stream.mpy.new" not in there
+    assert there["/lib/mpota_boot/shim.mpy"] == sha(
+        flash.compile_mpy(ROOT / "device/mpota_boot/shim.py", native_arch())
+    )
+    assert "/lib/mpota/agent.py" not in there and "/lib/mpota/stream.mpy.new" not in there
 
 
 def test_an_older_main_of_ours_is_updated_by_the_record_on_the_board(tmp_path, image):
@@ -233,9 +236,9 @@ def test_a_board_gets_what_its_layout_needs_and_lzma_only_if_asked_for():
 
 def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
     got = flash.wanted(Facts("m", "1.24.0", "6.3", "", 4096), Wishes(lzma=True))
-    assert "/device/pipe/package.mpy" in got
-    assert {f"/device/pipe/{name}.mpy" for name in ("delta", "xtensa", "lzma")}.isdisjoint(got)
-    assert "/device/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), Wishes())
+    assert "/lib/mpota/pipe/package.mpy" in got
+    assert {f"/lib/mpota/pipe/{name}.mpy" for name in ("delta", "xtensa", "lzma")}.isdisjoint(got)
+    assert "/lib/mpota/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), Wishes())
 
 
 def test_lzma_comes_with_its_option_and_goes_without_it(tmp_path, image):
@@ -244,7 +247,7 @@ def test_lzma_comes_with_its_option_and_goes_without_it(tmp_path, image):
             done = run(board, "--product", "lamp", "--json", *more)
             assert done.returncode == 0, done.stderr
             assert ("lzma" in json.loads(done.stdout)["status"]["stages"]) == there
-            assert ("/device/pipe/lzma.mpy" in on_board(board)) == there
+            assert ("/lib/mpota/pipe/lzma.mpy" in on_board(board)) == there
 
 
 class Folder:
@@ -290,7 +293,7 @@ def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(
     lines = dict(report.tables[0].rows)
     assert lines["takes"] == "application files, no firmware" and "not lzma" in lines["decodes"]
     flash.set_wifi(board, "workshop", "it's secret")
-    read = "from device.board import Board\nprint([Board()._memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
+    read = "from mpota_boot.board import Board\nprint([Board()._memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
     assert eval(board.run(read)) == [b"workshop", b"it's secret"]
 
 
@@ -302,16 +305,16 @@ def test_status_says_what_a_board_decodes_runs_and_is_saved_from():
     plain = dict(status.as_report(facts).tables[0].rows)
     assert {"decodes", "application", "rescue", "failed starts"}.isdisjoint(plain)
     starts = {"number": 2, "reason": "OSError(5,)"}
-    more = {"stages": ["inflate", "delta"], "tree": "/mpota/1", "rescue": None, "failed_starts": starts}
+    more = {"stages": ["inflate", "delta"], "tree": "/ota/1", "rescue": None, "failed_starts": starts}
     lines = dict(status.as_report({**facts, **more}).tables[0].rows)
-    assert lines["decodes"] == "inflate,delta (not decrypt, lzma, xtensa)" and lines["application"] == "/mpota/1"
+    assert lines["decodes"] == "inflate,delta (not decrypt, lzma, xtensa)" and lines["application"] == "/ota/1"
     assert lines["failed starts"] == "2, the last one of OSError(5,)" and "rescue" not in lines
     lines = dict(status.as_report({**facts, **more, "tree": None, "rescue": "the pin is held"}).tables[0].rows)
     assert "the pin is held" in lines["rescue"] and "owner" in lines["application"]
 
 
 def test_modules_are_compiled_for_the_version_and_architecture_asked_for():
-    path = ROOT / "device/pipe/trust.py"
+    path = ROOT / "device/mpota/pipe/trust.py"
     assert flash.compile_mpy(path, "xtensawin")[:2] == b"M\x06"
     old = flash.compile_mpy(path, "", "6.1")
     assert old[:2] == b"M\x06"
@@ -330,7 +333,7 @@ def test_a_board_that_loads_no_mpy_is_told_so():
 
 
 def test_no_board_at_the_port_is_one_sentence():
-    command = [sys.executable, "-m", "host", "flash", "--port", os.devnull]
+    command = [sys.executable, "-m", "mpota_host", "flash", "--port", os.devnull]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1 and "no MicroPython prompt" in done.stderr

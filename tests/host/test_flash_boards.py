@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from device.errors import Refused
-from host import flash, ready
-from host.flash import ROOT
-from host.sim.board import VirtualBoard, create, create_for, mpota_files
-from host.sim.machine import machine_of
-from host.vendor import programs, wired
-from tests import image_maker
+from mpota_boot.errors import Refused
+from mpota_host.board import flash, ready
+from mpota_host.registry import programs, wired
+from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
+from mpota_host.sim.machine import machine_of
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.esp32 import image_maker
 from tests.host.test_flash import on_board, run, sha
 
 pytestmark = pytest.mark.board
@@ -38,7 +38,7 @@ def test_the_layouts_that_have_a_wiring_are_those_of_vendors():
     for layout in WIRED:
         found = programs(layout)
         assert b"from wiring import Board" in found["/boot.py"] and b"from wiring import Board" in found["/main.py"]
-        assert b"device.board import" not in found["/boot.py"] + found["/main.py"]
+        assert b"mpota_boot.board import" not in found["/boot.py"] + found["/main.py"]
     assert programs("files") == {"/" + name: (ROOT / name).read_bytes() for name in ("boot.py", "main.py")}
 
 
@@ -205,7 +205,7 @@ def test_a_wiring_that_needs_what_the_firmware_has_not_is_refused(tmp_path):
 
 
 def test_what_a_wiring_asks_of_its_board_is_read_out_of_it():
-    assert ready.asks(b"import json\nimport chip\nfrom device import board\nopen('/a')\nopen(name)\n") == (
+    assert ready.asks(b"import json\nimport chip\nfrom mpota_boot import board\nopen('/a')\nopen(name)\n") == (
         ["chip", "json"],
         ["/a"],
     )

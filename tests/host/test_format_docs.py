@@ -5,14 +5,14 @@ import struct
 from itertools import pairwise
 from pathlib import Path
 
-from device import installer
-from device.pipe import delta, package, trust, xtensa
-from device.store import listing, log, pair, records, trees
-from device.store.journal import Record
-from host import encrypt
-from host import format as fmt
-from host.delta import HEAD_SHIFT
-from host.sim import fs
+from mpota import installer
+from mpota.pipe import delta, package, trust, xtensa
+from mpota.store import listing, log, pair, records, trees
+from mpota_boot.journal import Record
+from mpota_host.package import encrypt
+from mpota_host.package import format as fmt
+from mpota_host.package.encode.delta import HEAD_SHIFT
+from mpota_host.sim import fs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def total(rows: list[tuple[int, int]]) -> int:
 
 
 def test_the_package_page_has_the_sizes_of_the_code() -> None:
-    page = "device/pipe/FORMAT.md"
+    page = "device/mpota/pipe/FORMAT.md"
     assert total(fields(page, "## Preamble")) == struct.calcsize(fmt.PREAMBLE) == 16
     assert total(fields(page, "## Body")) == struct.calcsize(fmt.BODY)
     assert total(fields(page, "## Component")) == struct.calcsize(fmt.COMPONENT) == fmt.COMPONENT_SIZE
@@ -57,7 +57,7 @@ def test_the_board_has_the_same_numbers() -> None:
 
 
 def test_the_store_page_has_the_sizes_of_the_code() -> None:
-    page = "device/store/FORMAT.md"
+    page = "device/mpota/store/FORMAT.md"
     assert total(fields(page, "A record:")) == struct.calcsize(Record.FMT) == Record.SIZE
     text = (ROOT / page).read_text()
     assert struct.calcsize(installer._PROGRESS) == installer._PROGRESS_SIZE
@@ -75,7 +75,7 @@ def test_a_page_with_a_gap_would_be_found() -> None:
 
 
 def test_the_delta_section_has_the_numbers_of_the_code() -> None:
-    text = (ROOT / "device/pipe/FORMAT.md").read_text()
+    text = (ROOT / "device/mpota/pipe/FORMAT.md").read_text()
     assert f"pages of {delta.PAGE} bytes" in text and f"at most chunk / {1 << HEAD_SHIFT}" in text
     assert f"| fine | {xtensa.COARSE - xtensa.FINE} |" in text
     assert f"| coarse | {xtensa.STATE - xtensa.COARSE} |" in text
@@ -83,7 +83,7 @@ def test_the_delta_section_has_the_numbers_of_the_code() -> None:
 
 
 def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
-    page = "device/pipe/FORMAT.md"
+    page = "device/mpota/pipe/FORMAT.md"
     record = encrypt.records(bytes(32), [bytes(32)])[0]
     assert total(fields(page, "that is not encrypted).")) == fmt.RECIPIENT_SIZE == len(record)
     assert total(fields(page, "It is this block, encrypted with the content key (ECB):")) == len(encrypt.nonce(0, 0))
@@ -94,7 +94,7 @@ def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
 
 
 def test_the_page_of_application_files_has_the_sizes_of_the_code() -> None:
-    page = "device/store/FORMAT.md"
+    page = "device/mpota/store/FORMAT.md"
     assert total(fields(page, "the file `.mpota`:")) == struct.calcsize(listing.HEAD) == listing.HEAD_SIZE
     assert total(fields(page, "An entry:")) == struct.calcsize(listing.ENTRY) == listing.ENTRY_SIZE
     assert total(fields(page, f"each {pair.SIZE} bytes:")) == struct.calcsize(pair.HEAD) == pair.HEAD_SIZE
@@ -105,7 +105,7 @@ def test_the_page_of_application_files_has_the_sizes_of_the_code() -> None:
 
 
 def test_the_section_of_the_journal_in_two_sectors_has_the_numbers_of_the_code() -> None:
-    page = "device/store/FORMAT.md"
+    page = "device/mpota/store/FORMAT.md"
     text = (ROOT / page).read_text()
     assert total(fields(page, "A sector begins with its head:")) == struct.calcsize(log.HEAD) == log.HEAD_SIZE
     assert f"magic `{log.MAGIC.decode()}`" in text and f"at most {log.MOST} bytes of data" in text
@@ -115,4 +115,4 @@ def test_the_section_of_the_journal_in_two_sectors_has_the_numbers_of_the_code()
     )
     assert log.decode(log.encode(tag, b"", 1), 0, 1) and not log.decode(log.encode(tag + "t", b"", 1), 0, 1)
     for layout in ("bk7238", "sifli"):
-        assert "store/log.py" in (ROOT / f"device/layout/{layout}/FORMAT.md").read_text()
+        assert "store/log.py" in (ROOT / f"device/mpota/layout/{layout}/FORMAT.md").read_text()

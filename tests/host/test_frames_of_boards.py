@@ -6,16 +6,16 @@ import struct
 
 import pytest
 
-from device.errors import Corrupt, LinkError
-from device.layout.sifli import framing
-from device.layout.sifli import messages as m
-from device.link import frame, serial
-from host import status
-from host.push.errors import PushError
-from host.push.serial import Report, Sender
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.vendor.sifli.phone import Choice, Phone, Wire
-from tests import image_maker
+from mpota.layout.sifli.link import framing
+from mpota.layout.sifli.link import messages as m
+from mpota.link import frame, serial
+from mpota_boot.errors import Corrupt, LinkError
+from mpota_host.board import status
+from mpota_host.board.errors import PushError
+from mpota_host.board.push import Report, Sender
+from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 from tests.host.test_cli import refusal
 
@@ -83,7 +83,7 @@ def test_no_frame_of_a_board_is_a_surprise():
 
 
 CONSOLE = """
-from device.link import frame, serial
+from mpota.link import frame, serial
 def push():
     link = serial.console(4096, 2)
     link.start()
@@ -96,8 +96,8 @@ def push():
 @pytest.mark.board
 def test_push_to_a_board_that_sends_such_a_frame_ends_with_4(capsys, tmp_path, kind, name):
     files = mpota_files({"product": "lamp"})
-    del files["/device/console.mpy"], files["/main.py"]
-    files["/device/console.py"] = (CONSOLE % kind).encode()
+    del files["/lib/mpota/console.mpy"], files["/main.py"]
+    files["/lib/mpota/console.py"] = (CONSOLE % kind).encode()
     (tmp_path / "app.bin").write_bytes(image_maker.image())
     package = tmp_path / "lamp.mpota"
     args = ("--unsigned", "--product", "lamp", "--version", "1", "-o", package)

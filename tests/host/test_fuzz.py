@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-import host  # noqa: F401  # MicroPython's stand-ins, for whoever runs this file by itself
-from device.errors import OtaError
-from device.installer import install
-from host.sim import soc
+import mpota_host  # noqa: F401  # MicroPython's stand-ins, for whoever runs this file by itself
+from mpota.installer import install
+from mpota_boot.errors import OtaError
+from mpota_host.chips.esp32.sim import soc
+from mpota_host.sources import port_environment
 from tests.firmware import image
 from tests.fuzz_targets import TARGETS, attempt, change, seeds
 from tests.packages import Maker, Ram
@@ -113,13 +114,11 @@ def test_no_package_writes_outside_its_slot():
 
 def test_the_corpus_runs_on_the_unix_port_in_a_small_heap():
     code = (
-        "import tests.test_fuzz_corpus as m\n"
+        "import tests.core.test_fuzz_corpus as m\n"
         "for n in sorted(dir(m)):\n    if n.startswith('test_'):\n        getattr(m, n)()\n        print(n)\n"
     )
     command = [str(ROOT / ".venv/bin/micropython"), "-X", f"heapsize={HEAP}", "-c", code]
-    done = subprocess.run(
-        command, cwd=ROOT, env={"MICROPYPATH": f"{ROOT}:.frozen"}, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(command, cwd=ROOT, env=port_environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("test_") == 3
 

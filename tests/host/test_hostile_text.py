@@ -12,17 +12,19 @@ import zlib
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from device.layout.bk7238 import rbl
-from device.layout.esp32 import table
-from device.store import listing
-from host import keys, serve, show
-from host.assemble import Head, assemble, lock
-from host.choose import Content, Means, smallest, whole
-from host.flash import ROOT
-from host.pack import version_bytes
-from host.report import Report, Table, harmless
-from host.sim.board import VirtualBoard, create, mpota_files, print_event
-from tests import image_maker, rbl_maker
+from mpota.layout.bk7238 import rbl
+from mpota.layout.esp32 import table
+from mpota.store import listing
+from mpota_host.command import show
+from mpota_host.package import keys, serve
+from mpota_host.package.assemble import Head, assemble, lock
+from mpota_host.package.choose import Content, Means, smallest, whole
+from mpota_host.package.pack import version_bytes
+from mpota_host.package.report import Report, Table, harmless
+from mpota_host.sim.board import VirtualBoard, create, mpota_files, print_event
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.bk7238 import rbl_maker
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 # A title, a cleared screen, a bell, a return, a line that lies, C1, DEL, a turned direction, a separator, markup.
@@ -91,7 +93,7 @@ def test_no_command_prints_around_that_place():
     found = []
     for path in sorted((ROOT / "host").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name == "host/show.py" or "demo" in name or name.startswith("host/bench"):
+        if name == "host/mpota_host/command/show.py" or "demo" in name or "/bench/" in name:
             continue
         text = path.read_text()
         found += [name for word in ("out.print(", "err.print(") if word in text]
@@ -198,8 +200,8 @@ def test_a_broken_package_in_the_shelf_is_named_harmless(capsys, folder, tmp_pat
 TOLD = EVIL.replace("\u2028", "")
 # Stands for console.py on a board that somebody else has flashed.
 CONSOLE = """
-from device.errors import Refused
-from device.link import serial
+from mpota_boot.errors import Refused
+from mpota.link import serial
 EVIL = %a
 ONE_LINE = %a
 def status():
@@ -222,9 +224,9 @@ def push():
 def board(tmp_path_factory):
     """A board whose every word is evil."""
     files = mpota_files({"product": "lamp"})
-    del files["/device/console.mpy"]
-    files["/device/console.py"] = (CONSOLE % (TOLD, TOLD.replace("\r\n", ""))).encode()
-    files["/device/\x1b[2J[red].new"] = b"x"
+    del files["/lib/mpota/console.mpy"]
+    files["/lib/mpota/console.py"] = (CONSOLE % (TOLD, TOLD.replace("\r\n", ""))).encode()
+    files["/lib/mpota/\x1b[2J[red].new"] = b"x"
     # At its prompt at once: nothing here is about a board that starts.
     del files["/main.py"]
     files["/boot.py"] = b"import sys\nclass Sys: pass\nother = Sys()\nfor name in dir(sys):\n"

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from host.sim import supervisor
-from host.sim.board import VirtualBoard, create
-from host.sim.supervisor import CTRL_C, ROOT, Options, Supervisor, Uart, port_environment, unix_port
-from tests import image_maker
+from mpota_host.sim import supervisor
+from mpota_host.sim.board import VirtualBoard, create
+from mpota_host.sim.supervisor import CTRL_C, Options, Supervisor, Uart, port_environment, unix_port
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.esp32 import image_maker
 from tests.host.test_board import alive, listen
 
 pytestmark = pytest.mark.board
@@ -37,7 +38,7 @@ def new_board(folder: Path, main: bytes, **files: bytes) -> Path:
 # What the handler of interpreter.py does between any two bytecodes, done here by hand.
 HOLDS = """
 import sys, uctypes
-from host.sim.chip import Interrupts, Wire
+from mpota_host.chips.esp32.sim.chip import Interrupts, Wire
 shared, word, value = bytearray(3), bytearray(8), 0x1234
 i = Interrupts(uctypes.addressof(shared), uctypes.addressof(word), value)
 due = value.to_bytes(8, sys.byteorder)
@@ -88,7 +89,7 @@ def test_an_interrupt_is_held_back_and_given_once() -> None:
 
 
 def test_neither_method_of_a_hold_has_a_jump_at_which_the_exception_could_be_raised() -> None:
-    text = (ROOT / "host/sim/chip.py").read_text()
+    text = (ROOT / "host/mpota_host/chips/esp32/sim/chip.py").read_text()
     body = text[text.index("    def hold(self):") : text.index("class NoInterrupts")]
     jumps = (ast.If, ast.While, ast.For, ast.BoolOp, ast.IfExp, ast.Assert, ast.Try, ast.comprehension, ast.With)
     tree = ast.parse(textwrap.dedent(body))
@@ -288,7 +289,7 @@ def test_a_killed_supervisor_takes_its_chip_along_and_the_flash_is_free(life: st
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_host_board_that_is_killed_leaves_nothing(number: int, tmp_path: Path) -> None:
     path = new_board(tmp_path, STATES["busy"])
-    command = [sys.executable, "-m", "host", "board", "--flash", str(path)]
+    command = [sys.executable, "-m", "mpota_host", "board", "--flash", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert "The board is at" in process.stdout.readline() and "starts" in process.stdout.readline()
@@ -301,7 +302,7 @@ def test_host_board_that_is_killed_leaves_nothing(number: int, tmp_path: Path) -
 def test_a_test_that_is_killed_leaves_no_board(tmp_path: Path) -> None:
     path = new_board(tmp_path, STATES["busy"])
     code = (
-        "import sys, time\nfrom host.sim.board import VirtualBoard\nboard = VirtualBoard(sys.argv[1])\n"
+        "import sys, time\nfrom mpota_host.sim.board import VirtualBoard\nboard = VirtualBoard(sys.argv[1])\n"
         "board.on()\nboard.wait('reset')\nprint('on', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -311,7 +312,7 @@ def test_a_test_that_is_killed_leaves_no_board(tmp_path: Path) -> None:
 
 
 def test_a_board_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("host.sim.board.END_S", 0.5)
+    monkeypatch.setattr("mpota_host.sim.board.END_S", 0.5)
     path = new_board(tmp_path, b"")
     board = VirtualBoard(path)
     board.on()

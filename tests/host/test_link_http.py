@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -13,7 +12,9 @@ from functools import partial
 
 import pytest
 
-from host.push.bench import ROOT, micropython
+from mpota_host.bench.serial import micropython
+from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import port_environment
 from tests.host.servers import PACKAGE, SIZE, Certificates, Rogue, chunked, entry, head, manifest, ranged
 
 CLIENT = "tests/host/http_client.py"
@@ -32,7 +33,7 @@ def run(request):
 
     def call(url, opens=(0,), **more):
         program = [sys.executable] if request.param == "cpython" else [micropython()]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+        env = port_environment()
         text = json.dumps({"url": url, "opens": list(opens), **more})
         done = subprocess.run([*program, CLIENT, text], cwd=ROOT, env=env, capture_output=True, timeout=30)
         assert done.returncode == 0, (done.stdout + done.stderr).decode()

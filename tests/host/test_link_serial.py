@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from device.errors import LinkError
-from device.link import frame, serial
-from device.link.serial import Serial
-from host.push import bench
-from host.push.errors import PushError
-from host.push.line import open_pair
-from host.push.serial import STOP, FdWire, Report, Sender, free, speak, stop
+from mpota.link import frame, serial
+from mpota.link.serial import Serial
+from mpota_boot.errors import LinkError
+from mpota_host.bench import serial as bench
+from mpota_host.board.errors import PushError
+from mpota_host.board.push import STOP, FdWire, Report, Sender, free, speak, stop
+from mpota_host.sim.line import open_pair
 
 PACKAGE = random.Random(7).randbytes(60_000)
 
@@ -214,9 +214,9 @@ def test_host_that_stops_is_told_apart_and_the_offset_kept():
 # A host that writes a part of a frame and then waits to be killed.
 KILLED = """
 import sys
-import host
-from device.link.frame import encode
-from host.push.serial import FdWire, Sender
+import mpota_host
+from mpota.link.frame import encode
+from mpota_host.board.push import FdWire, Sender
 wire = FdWire(int(sys.argv[1]))
 sender = Sender(bytes(60000))
 while sender._acked < 16384:

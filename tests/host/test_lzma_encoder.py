@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device.pipe.lzma import ENDLESS, LC, Lzma
-from host import lzma_chunk
-from host.flash import ROOT, compile_mpy
-from host.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
-from host.sim.board import real_firmware
-from host.vendor import prepare
+from mpota.pipe.lzma import ENDLESS, LC, Lzma
+from mpota_host.board.flash import compile_mpy
+from mpota_host.package.encode import lzma_chunk
+from mpota_host.package.encode.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
+from mpota_host.registry import prepare
+from mpota_host.sim.board import real_firmware
+from mpota_host.sources import CHECKOUT as ROOT
 
 PRIMES = (1, 2, 3, 5, 7, 127, 509, 1021, 4093)
 
@@ -214,4 +215,4 @@ def test_a_source_that_ends_by_itself_is_read_to_its_end():
 
 def test_the_decoder_keeps_to_its_bytes():
     for arch in ("xtensawin", "x64", "armv6m", "rv32imc"):
-        assert 4000 < len(compile_mpy(ROOT / "device" / "pipe" / "lzma.py", arch)) <= 7680, arch
+        assert 4000 < len(compile_mpy(ROOT / "device" / "mpota" / "pipe" / "lzma.py", arch)) <= 7680, arch

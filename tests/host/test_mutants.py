@@ -2,10 +2,10 @@
 
 import pytest
 
-from host.sim.cut import bugs, mutants
+from mpota_host.cut import bugs, mutants
 from tests.host import hunts
 
-# Found by: a single cut, a second boot, the NOR rules, a forged release, a test. `python -m host cut` hunts them all.
+# Found by: a single cut, a second boot, the NOR rules, a forged release, a test. `mpota cut` hunts them all.
 HUNTED = (
     "switch before the journal knows",
     "count a trial after it",
@@ -28,7 +28,7 @@ def test_every_seeded_bug_is_a_change_of_one_place():
 
 
 def test_a_bug_whose_place_is_gone_is_an_error():
-    gone = bugs.Mutant("gone", "device.shim", "this text is nowhere", "")
+    gone = bugs.Mutant("gone", "mpota_boot.shim", "this text is nowhere", "")
     with pytest.raises(mutants.NotApplied, match="0 times"):
         mutants._Loader(gone, str(mutants.Seeder(gone).path)).get_code(gone.module)
 
@@ -45,5 +45,5 @@ def test_seeded_bugs_are_found():
 
 
 def test_a_bug_that_cannot_be_tried_is_not_found():
-    verdict = mutants.try_one(bugs.Mutant("unheard of", "device.shim", "x", "y"), "esp32")
+    verdict = mutants.try_one(bugs.Mutant("unheard of", "mpota_boot.shim", "x", "y"), "esp32")
     assert verdict.broken

@@ -8,13 +8,15 @@ import random
 
 import pytest
 
-from device.errors import Refused
-from host import app, bases, choose, encrypt, inspect, keys, pack, verify
-from host import format as fmt
-from host.choose import Content, Means, decoders
-from host.sim.board import VirtualBoard, create, native_arch, real_firmware
-from host.vendor import prepare
-from tests import image_maker
+from mpota_boot.errors import Refused
+from mpota_host.package import bases, choose, encrypt, keys, pack, verify
+from mpota_host.package import format as fmt
+from mpota_host.package import read as inspect
+from mpota_host.package.choose import Content, Means, decoders
+from mpota_host.package.content import app
+from mpota_host.registry import prepare
+from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
+from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
 WORDS = [b"update", b" of the ", b"board", b"\0\0\0\0", b"%d bytes", b"\x36\x41\0", b"\x1d\xf0", b"\xe5\x12"]

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from device.errors import Corrupt, Refused
-from host import format as fmt
-from host import pack
-from host.bases import Base
-from host.push import several
-from host.push.serial import Report
-from tests import image_maker
+from mpota_boot.errors import Corrupt, Refused
+from mpota_host.board import several
+from mpota_host.board.push import Report
+from mpota_host.package import format as fmt
+from mpota_host.package import pack
+from mpota_host.package.bases import Base
+from tests.chips.esp32 import image_maker
 
 BODY = random.Random(1).randbytes(40000)
 NEW = image_maker.image(body=BODY)

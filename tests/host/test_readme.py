@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from host import cli, keys
-from host.sim.board import VirtualBoard, create, mpota_files, real_firmware
-from host.vendor import prepare
+from mpota_host.command import cli
+from mpota_host.package import keys
+from mpota_host.registry import prepare
+from mpota_host.sim.board import VirtualBoard, create, mpota_files, real_firmware
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -30,9 +31,14 @@ def test_the_session_runs_as_it_stands(tmp_path):
     )
     commands = session()
     assert len(commands) >= 8
+    # The command that an installation makes, for this tree.
+    command = tmp_path / "bin" / "mpota"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mpota_host "$@"\n')
+    command.chmod(0o755)
     with VirtualBoard(flash) as board:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "PORT": board.port}
+        path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "PORT": board.port}
         env["FIRMWARE"] = str(real_firmware("0831"))
         said = {}
         for command in commands:
@@ -40,13 +46,13 @@ def test_the_session_runs_as_it_stands(tmp_path):
                 command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=90
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-            said[command.split()[3] if command.startswith("python") else command.split()[0]] = done.stdout
+            said[command.split()[command.startswith("mpota ")]] = done.stdout
     assert "armed" in said["push"] and "on trial" in said["status"] and "confirmed" in said["confirm"]
-    assert "device/" in said["mpremote"] and "/device" in said["ampy"]
+    assert "lib/" in said["mpremote"] and "/lib" in said["ampy"]
 
 
 def test_every_command_and_target_that_it_names_exists():
-    commands = set(re.findall(r"python -m host (\w+)", README))
+    commands = set(re.findall(r"(?m)(?:^(?:\$ )?|`)mpota (\w+)", README))
     assert len(commands) >= 8 and commands <= set(cli.cli.commands)
     makefile = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     targets = set(re.findall(r"make (\w+)\b(?!=)", README)) - {"and", "alone", "MICROPYTHON"}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from device.layout.esp32 import image, otadata, table, verify
+from mpota.layout.esp32 import image, otadata, table
+from mpota.layout.esp32.loader import verify
 from tests import replay
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -150,7 +151,7 @@ def test_cases_are_cut_out_whatever_stands_around_them(tmp_path: Path) -> None:
 
 
 def test_the_constants_of_the_format_page_are_those_of_the_code() -> None:
-    text = (ROOT / "device" / "layout" / "esp32" / "FORMAT.md").read_text()
+    text = (ROOT / "device" / "mpota" / "layout" / "esp32" / "FORMAT.md").read_text()
     modules = {"table": table, "otadata": otadata, "image": image, "verify": verify}
     found = re.findall(r"`(\w+)\.(\w+)(?:\((\d+)\))? = (\w+)`", text)
     assert len(found) >= 25

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from device import errors
-from host.bench.sizes import BOOT_BYTES, CORE_BYTES, SHIM_BYTES, core, mpy
+from mpota_boot import errors
+from mpota_host.bench.size.sizes import BOOT_BYTES, CORE_BYTES, SHIM_BYTES, core, mpy
 from tests.host import rules
 from tests.host.rules import ROOT
 from tests.suite import census
@@ -117,50 +117,54 @@ def table(sizes: dict[str, int]) -> str:
 
 def test_the_core_fits_its_flash_budget():
     sizes = mpy(core())
-    assert {"device/installer.py", "device/pipe/package.py", "device/link/http.py"} <= set(sizes)
+    assert {"device/mpota/installer.py", "device/mpota/pipe/package.py", "device/mpota/link/http.py"} <= set(sizes)
     assert sum(sizes.values()) <= CORE_BYTES, f"{sum(sizes.values())} bytes, at most {CORE_BYTES}\n{table(sizes)}"
 
 
 def test_an_ordinary_boot_loads_little():
-    boot = rules.loaded(["device.shim", "device.board", "device.store.journal"])
+    boot = rules.loaded(["mpota_boot.shim", "mpota_boot.board", "mpota_boot.journal"])
     sizes = mpy([rules.file_of(m) for m in boot])
-    assert {"device/shim.py", "device/board.py", "device/store/journal.py"} <= set(sizes)
-    assert sizes["device/shim.py"] <= SHIM_BYTES, f"the shim has {sizes['device/shim.py']} bytes"
+    assert {"device/mpota_boot/shim.py", "device/mpota_boot/board.py", "device/mpota_boot/journal.py"} <= set(sizes)
+    assert sizes["device/mpota_boot/shim.py"] <= SHIM_BYTES, f"the shim has {sizes['device/mpota_boot/shim.py']} bytes"
     assert sum(sizes.values()) <= BOOT_BYTES, f"{sum(sizes.values())} bytes, at most {BOOT_BYTES}\n{table(sizes)}"
 
 
 LONG = "def f():\n" + "    x = 1\n" * 30
 BREACHES = [
-    (rules.wrong_imports, "device/errors.py", "import device.stream"),
-    (rules.wrong_imports, "device/link/http.py", "from device.store import flash"),
-    (rules.wrong_imports, "device/link/http.py", "def f():\n    import device.layout.esp32"),
-    (rules.wrong_imports, "device/pipe/inflate.py", "from device.pipe.package import Package"),
-    (rules.wrong_imports, "device/store/writer.py", "__import__('device.link.' + name)"),
-    (rules.wrong_imports, "device/layout/esp32/__init__.py", "from device.pipe.package import Package"),
-    (rules.wrong_imports, "device/layout/esp32/loader.py", "from device.layout.sifli import session"),
-    (rules.wrong_imports, "device/agent.py", "from device import shim"),
-    (rules.wrong_imports, "device/board.py", "import host.flash"),
-    (rules.wrong_imports, "boot.py", "from device.agent import Agent"),
-    (rules.wrong_imports, "device/unheard_of.py", "import device.errors"),
-    (rules.foreign_modules, "device/agent.py", "import typing"),
-    (rules.foreign_modules, "device/agent.py", "def f():\n    import machine"),
-    (rules.foreign_modules, "device/board.py", "import machine"),
-    (rules.dialect, "device/agent.py", "match x:\n    case 1: pass"),
-    (rules.dialect, "device/agent.py", "h.hexdigest()"),
-    (rules.dialect, "device/agent.py", "os.path.join('a')"),
-    (rules.device_style, "device/agent.py", "print('x')"),
-    (rules.device_style, "device/agent.py", "try:\n    f()\nexcept:\n    pass"),
-    (rules.device_style, "device/agent.py", "try:\n    import deflate\nexcept ImportError:\n    deflate = None"),
-    (rules.sizes, "device/agent.py", LONG),
-    (rules.sizes, "device/agent.py", "x = 1\n" * 401),
-    (rules.sizes, "device/agent.py", "def f(self, a, b, c, d, e, g): pass"),
+    (rules.wrong_imports, "device/mpota_boot/errors.py", "import mpota.stream"),
+    (rules.wrong_imports, "device/mpota/link/http.py", "from mpota.store import flash"),
+    (rules.wrong_imports, "device/mpota/link/http.py", "def f():\n    import mpota.layout.esp32"),
+    (rules.wrong_imports, "device/mpota/pipe/inflate.py", "from mpota.pipe.package import Package"),
+    (rules.wrong_imports, "device/mpota/store/writer.py", "__import__('mpota.link.' + name)"),
+    (rules.wrong_imports, "device/mpota/layout/esp32/__init__.py", "from mpota.pipe.package import Package"),
+    (
+        rules.wrong_imports,
+        "device/mpota/layout/esp32/loader/__init__.py",
+        "from mpota.layout.sifli.link import session",
+    ),
+    (rules.wrong_imports, "device/mpota/agent.py", "from mpota_boot import shim"),
+    (rules.wrong_imports, "device/mpota_boot/board.py", "import mpota_host.board.flash"),
+    (rules.wrong_imports, "boot.py", "from mpota.agent import Agent"),
+    (rules.wrong_imports, "device/unheard_of.py", "import mpota_boot.errors"),
+    (rules.foreign_modules, "device/mpota/agent.py", "import typing"),
+    (rules.foreign_modules, "device/mpota/agent.py", "def f():\n    import machine"),
+    (rules.foreign_modules, "device/mpota_boot/board.py", "import machine"),
+    (rules.dialect, "device/mpota/agent.py", "match x:\n    case 1: pass"),
+    (rules.dialect, "device/mpota/agent.py", "h.hexdigest()"),
+    (rules.dialect, "device/mpota/agent.py", "os.path.join('a')"),
+    (rules.device_style, "device/mpota/agent.py", "print('x')"),
+    (rules.device_style, "device/mpota/agent.py", "try:\n    f()\nexcept:\n    pass"),
+    (rules.device_style, "device/mpota/agent.py", "try:\n    import deflate\nexcept ImportError:\n    deflate = None"),
+    (rules.sizes, "device/mpota/agent.py", LONG),
+    (rules.sizes, "device/mpota/agent.py", "x = 1\n" * 401),
+    (rules.sizes, "device/mpota/agent.py", "def f(self, a, b, c, d, e, g): pass"),
     (rules.waits, "tests/host/test_x.py", "subprocess.run(['true'])"),
     (rules.waits, "tests/host/test_x.py", "child.wait()"),
     (rules.waits, "tests/host/test_x.py", "thread.join()"),
     (rules.waits, "tests/host/test_x.py", "child.communicate(input=b'')"),
     (rules.opening, "device/utils.py", '"""Words."""'),
-    (rules.opening, "device/agent.py", "x = 1"),
-    (rules.opening, "device/agent.py", '"""Words."""\n# ' + "TODO: later"),
+    (rules.opening, "device/mpota/agent.py", "x = 1"),
+    (rules.opening, "device/mpota/agent.py", '"""Words."""\n# ' + "TODO: later"),
 ]
 
 
@@ -170,12 +174,14 @@ def test_each_rule_can_fail(rule, path, text):
 
 
 def test_the_rules_leave_good_code_alone():
-    good = '"""Words."""\nfrom struct import pack\nfrom device.errors import Refused\ndef f(a):\n    return pack(a)\n'
+    good = (
+        '"""Words."""\nfrom struct import pack\nfrom mpota_boot.errors import Refused\ndef f(a):\n    return pack(a)\n'
+    )
     for rule in {rule for rule, _, _ in BREACHES}:
-        assert rule("device/link/http.py", good) == []
-    assert rules.wrong_imports("device/layout/esp32/__init__.py", "from device.layout.esp32 import table") == []
-    assert rules.wrong_imports("device/pipe/package.py", "__import__('device.pipe.' + name)") == []
-    assert rules.foreign_modules("device/board.py", "def f():\n    import machine") == []
+        assert rule("device/mpota/link/http.py", good) == []
+    assert rules.wrong_imports("device/mpota/layout/esp32/__init__.py", "from mpota.layout.esp32 import table") == []
+    assert rules.wrong_imports("device/mpota/pipe/package.py", "__import__('mpota.pipe.' + name)") == []
+    assert rules.foreign_modules("device/mpota_boot/board.py", "def f():\n    import machine") == []
     waits = "subprocess.run(x, timeout=1)\nchild.wait(1)\n', '.join(x)\nos.wait()\nsubprocess.run(x, **options)\n"
     assert rules.waits("tests/host/test_x.py", waits) == []
 

@@ -9,13 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
-from device.errors import Refused
-from host import app, encrypt, keys, output, secret
-from host.flash import ROOT
+from mpota_boot.errors import Refused
+from mpota_host.package import encrypt, keys, output
+from mpota_host.package.content import app, secret
+from mpota_host.sources import CHECKOUT as ROOT
+from tests.chips.pic32.host.test_pic32_pack import BOOT
+from tests.chips.pic32.host.test_pic32_pack import app as hex_application
 from tests.host.command import call
 from tests.host.test_cli import refusal
-from tests.host.test_pic32_pack import BOOT
-from tests.host.test_pic32_pack import app as hex_application
 
 LAMP = ("--product", "lamp", "--version", "1.2.3")
 RSA = rsa.generate_private_key(65537, 2048)
@@ -77,7 +78,11 @@ def test_what_is_no_private_key_passes(tmp_path):
     doc = b"Paste the part from -----BEGIN PRIVATE KEY----- on. It is long: do not retype it, copy it whole.\n"
     fine = [public(RSA), public(EC), der, (tmp_path / "r.pub").read_bytes(), code, doc, b"", b"\x30", b"\x30\x85" * 9]
     fine += [b"-----BEGIN CERTIFICATE-----\n" + b"MIIB" * 200 + b"\n-----END CERTIFICATE-----\n", bytes(range(256)) * 9]
-    fine += [b"\x30\x03\x02\x01\x05", b"password = 'hunter2'\n", (ROOT / "host/secret.py").read_bytes()]
+    fine += [
+        b"\x30\x03\x02\x01\x05",
+        b"password = 'hunter2'\n",
+        (ROOT / "host/mpota_host/package/content/secret.py").read_bytes(),
+    ]
     assert [secret.found(data) for data in fine] == [""] * len(fine)
 
 

@@ -10,13 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from device.errors import Corrupt, LinkError, Refused
-from device.pipe.package import Package
-from device.stream import pull
-from host import format as fmt
-from host import pack, serve
-from host.bases import Base
-from tests import image_maker
+from mpota.pipe.package import Package
+from mpota.stream import pull
+from mpota_boot.errors import Corrupt, LinkError, Refused
+from mpota_host.package import format as fmt
+from mpota_host.package import pack, serve
+from mpota_host.package.bases import Base
+from tests.chips.esp32 import image_maker
 from tests.host.servers import PACKAGE, SIZE, entry
 from tests.host.streams import Http
 

@@ -1,6 +1,6 @@
 """The short form of the run with real processes: a board killed in real updates, over a socket and over a pty."""
 
-from host.sim.cut import processes
+from mpota_host.cut import processes
 
 
 def test_a_board_that_is_killed_completes_every_update():

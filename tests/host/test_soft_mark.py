@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from host import repl
-from host.push import serial as push
-from host.push.serial import TELL
+from mpota_host.board import push as push
+from mpota_host.board import repl
+from mpota_host.board.push import TELL
 
 RESET = b"\x04"
 
@@ -111,5 +111,5 @@ def test_a_push_tells_it_too():
 
 
 def test_what_is_said_is_harmless_where_there_is_no_mpota(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "device.console", None)
+    monkeypatch.setitem(__import__("sys").modules, "mpota.console", None)
     exec(TELL, {})

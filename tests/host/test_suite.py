@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from host import delta
+from mpota_host.package.encode import delta
 from tests import run_unix
 from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = sorted((ROOT / "tests").rglob("test_*.py"))
-SHARED = sorted((ROOT / "tests").glob("test_*.py"))
+SHARED = run_unix.shared()
 
 
 # The suite's own times would make these tests long.
@@ -46,8 +46,7 @@ def run(folder, text, plugin, *options):
         *options,
         "test_it.py",
     ]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -103,8 +102,7 @@ def pytest_with_tests(folder, *options):
     """Everything under a folder that has a `tests` of its own, while ours holds the plugins."""
     command = [sys.executable, "-c", "import sys, tests.suite, pytest; sys.exit(pytest.main(sys.argv[1:]))"]
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([*command, *options], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 WHOLE = """
@@ -142,11 +140,11 @@ def unix(*words):
 
 def test_the_unix_run_takes_the_words_of_pytest():
     one = "test_file_is_read_from_the_start"
-    status, said = unix(f"tests/test_link_file.py::{one}", "tests/host/test_cli.py")
+    status, said = unix(f"tests/core/test_link_file.py::{one}", "tests/host/test_cli.py")
     assert status == 0 and said.endswith("\n1 passed, 0 failed\n") and "test_cli" not in said
-    assert unix("tests/test_link_file.py", "-k", one)[1].endswith("\n1 passed, 0 failed\n")
+    assert unix("tests/core/test_link_file.py", "-k", one)[1].endswith("\n1 passed, 0 failed\n")
     assert unix("tests/host/test_cli.py") == (0, "CPython alone runs tests/host/test_cli.py\n")
-    status, said = unix("tests/test_link_file.py::test_nothing_of_this_name")
+    status, said = unix("tests/core/test_link_file.py::test_nothing_of_this_name")
     assert status == 1 and "no test_* function" in said
     status, said = unix("tests/test_nothing.py")
     assert status == 2 and "no such file" in said
@@ -173,7 +171,7 @@ def test_too_little_coverage_fails_a_run(tmp_path, least, status, options):
         "    config.pluginmanager.register(it)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == status, done.stdout
     assert f"device/ is covered to 30.0 %, wanted {least} %" in done.stdout
@@ -343,14 +341,14 @@ def test_a_machine_without_proc_says_that_nobody_looks(tmp_path, monkeypatch):
 
 
 LEADS = """
-from host.sim.board import VirtualBoard as Board
-from host.sim.cut import processes
+from mpota_host.sim.board import VirtualBoard as Board
+from mpota_host.cut import processes
 import pytest, sys
 WAYS = {"one": Board}
 def helper(): return Board("x")
 def test_direct(): helper()
 def test_table(): WAYS["one"]("x")
-def test_words(): run([sys.executable, "-m", "host", "board"])
+def test_words(): run([sys.executable, "-m", "mpota_host", "board"])
 def test_module(): processes.campaign(1, 2)
 @pytest.fixture
 def on(): yield Board("x")
@@ -358,7 +356,7 @@ def test_fixture(on): pass
 @pytest.fixture
 def more(on): pass
 def test_fixture_of_a_fixture(more): pass
-def test_other_words(): run([sys.executable, "-m", "host", "pack"])
+def test_other_words(): run([sys.executable, "-m", "mpota_host", "pack"])
 def test_name(): "VirtualBoard"
 """
 
@@ -373,10 +371,10 @@ def test_whatever_leads_to_a_virtual_board_has_the_mark(monkeypatch):
 UNMARKED = """
 import subprocess, sys, pytest
 def test_starts_one():
-    subprocess.run([sys.executable, "-m", "host.sim.supervisor"], stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mpota_host.sim.supervisor"], stderr=subprocess.DEVNULL)
 @pytest.mark.board
 def test_marked():
-    subprocess.run([sys.executable, "-m", "host.sim.supervisor"], stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mpota_host.sim.supervisor"], stderr=subprocess.DEVNULL)
 def test_starts_none():
     subprocess.run([sys.executable, "-c", "pass"])
 """
@@ -400,12 +398,13 @@ def test_a_collection_of_garbage_does_not_search_the_suite():
 
 
 def test_the_digest_of_the_encoder_is_over_everything_that_it_loads():
-    code = "import sys, host.delta; print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
+    code = "import sys, mpota_host.package.encode.delta; "
+    code += "print(*(vars(m).get('__file__') for m in list(sys.modules.values())))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     loaded = {Path(word) for word in done.stdout.split() if Path(word).is_relative_to(ROOT)}
     loaded = {path for path in loaded if not path.is_relative_to(ROOT / ".venv")}
-    assert ROOT / "host" / "delta.py" in loaded and len(loaded) >= 8
+    assert ROOT / "host/mpota_host/package/encode/delta.py" in loaded and len(loaded) >= 8
     assert loaded <= set(plans.sources())
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from device.pipe import lzma
+from mpota.pipe import lzma
+from tests.core.test_lzma import numbers, take, vectors
 from tests.host import viper32
 from tests.lzma_maker import Maker
-from tests.test_lzma import numbers, take, vectors
 
 PATH = Path(lzma.__file__)
 TEXT = PATH.read_text()

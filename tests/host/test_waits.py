@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from device.errors import LinkError
-from device.link import frame
-from device.link import serial as wire_frames
-from host import repl
-from host.push import serial as push
-from host.push.errors import PushError
-from host.push.line import open_pair
-from host.repl import open_board
-from host.sim.board import VirtualBoard, create, mpota_files
-from host.vendor.esp32.life import image
+from mpota.link import frame
+from mpota.link import serial as wire_frames
+from mpota_boot.errors import LinkError
+from mpota_host.board import push as push
+from mpota_host.board import repl
+from mpota_host.board.errors import PushError
+from mpota_host.board.repl import open_board
+from mpota_host.chips.esp32.cut.life import image
+from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.sim.line import open_pair
 from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def loops_without_end(text: str) -> list[int]:
 
 
 def test_each_loop_that_reads_from_a_board_looks_at_the_clock() -> None:
-    files = [ROOT / "host" / "repl.py", *sorted((ROOT / "host" / "push").glob("*.py"))]
+    files = sorted((ROOT / "host" / "mpota_host" / "board").glob("*.py"))
     loops = sum(path.read_text().count("while ") for path in files)
     assert len(files) >= 6 and loops >= 6, f"{loops} loops in {len(files)} files"
     assert {path.name: loops_without_end(path.read_text()) for path in files} == {path.name: [] for path in files}
@@ -190,8 +190,8 @@ def test_a_board_that_never_pauses_is_freed_in_bounded_time(
 @pytest.mark.parametrize(
     "made, words",
     [
-        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "PULL has 2 bytes, wanted 3"),
-        (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "PROGRESS has 1 bytes, wanted 4"),
+        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "sent 2 bytes in a PULL frame, wanted 3"),
+        (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "sent 1 bytes in a PROGRESS frame, wanted 4"),
     ],
 )
 def test_a_frame_of_another_length_is_a_sentence(made: bytes, words: str) -> None:

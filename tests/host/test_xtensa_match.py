@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.pipe import xtensa as stage
-from host import delta, xtensa
+from mpota.pipe import xtensa as stage
+from mpota_host.package.encode import delta, xtensa
+from tests.chips.esp32.image_maker import image
 from tests.host.test_delta_encoder import decode
-from tests.image_maker import image
 
 # Chip id, where flash is mapped to as data, where as code.
 MAPS = {"ESP32": (0, 0x3F400020, 0x400D0020), "S2": (2, 0x3F000020, 0x40080020), "S3": (9, 0x3C000020, 0x42000020)}

@@ -14,11 +14,17 @@ from typing import Any
 
 import pytest
 
+from mpota_host.sources import HOST
+
 ROOT = Path(__file__).resolve().parents[2]
 # What stands for a process behind a pty.
-STARTS = {("host.sim.board", "VirtualBoard"), ("host.sim.board", "run_board"), ("host.push.line", "Pty")}
-COMMAND = ("", "python -m host board")
-# Commands of `python -m host` that start one.
+STARTS = {
+    ("mpota_host.sim.board", "VirtualBoard"),
+    ("mpota_host.sim.board", "run_board"),
+    ("mpota_host.sim.line", "Pty"),
+}
+COMMAND = ("", "mpota board")
+# Commands of `mpota` that start one.
 COMMANDS = ("board", "demo")
 
 Name = tuple[str, str]
@@ -26,16 +32,17 @@ Name = tuple[str, str]
 
 def path_of(module: str) -> Path | None:
     """The source of a module of tests/ or host/."""
-    if module.split(".")[0] not in ("tests", "host"):
+    first = module.split(".")[0]
+    if first not in ("tests", "mpota_host"):
         return None
-    path = ROOT / module.replace(".", "/")
+    path = (ROOT if first == "tests" else HOST) / module.replace(".", "/")
     found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()]
     return found[0] if found else None
 
 
 def command(words: list[Any]) -> bool:
-    """Is this `python -m host board ...`, or the process of a VirtualBoard?"""
-    return "host.sim.supervisor" in words or any(a == "host" and b in COMMANDS for a, b in pairwise(words))
+    """Is this `mpota board ...`, or the process of a VirtualBoard?"""
+    return "mpota_host.sim.supervisor" in words or any(a == "mpota_host" and b in COMMANDS for a, b in pairwise(words))
 
 
 class Source:

@@ -2,7 +2,7 @@
 
 Measured are the tests that both interpreters share, and those of the links that only CPython can play. The others
 (power cuts, seeded bugs, deltas of real firmwares) run the same code again, and would take half as long again. What
-runs on a virtual board or on the unix port is not seen: device/console.py, and most of device/board.py.
+runs on a virtual board or on the unix port is not seen: mpota/console.py, and most of mpota_boot/board.py.
 """
 
 import io
@@ -15,7 +15,12 @@ import pytest
 from tests.suite import census
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASURED = ("tests/test_*.py", "tests/host/test_link_*.py", "tests/host/test_sifli_ble.py")
+MEASURED = (
+    "tests/core/test_*.py",
+    "tests/chips/*/test_*.py",
+    "tests/host/test_link_*.py",
+    "tests/chips/sifli/host/test_sifli_ble.py",
+)
 
 
 class Covered:

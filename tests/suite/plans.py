@@ -1,8 +1,8 @@
 """Plans of large deltas are kept in build/plans from one run to the next: the real pair takes ten seconds each time.
 
 A plan is found by the SHA-256 of both images, and its folder by that of the encoder's own sources, so a changed encoder
-never meets an old plan. `host.delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the
-encoder itself.
+never meets an old plan. `delta.plan` itself keeps nothing; this stands before it in tests only. `fresh` is the encoder
+itself.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import zlib
 from importlib.metadata import version
 from pathlib import Path
 
-from host import delta
+from mpota_host.package.encode import delta
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "plans"
@@ -23,12 +23,15 @@ FOLDER = ROOT / "build" / "plans"
 LARGE = 1 << 20
 # Everything of the project that takes part in planning.
 SOURCES = (
-    "host/__init__.py",
-    "host/delta.py",
-    "host/xtensa.py",
-    "device/*.py",
-    "device/pipe/*.py",
-    "host/sim/cpython/*.py",
+    "host/mpota_host/__init__.py",
+    "host/mpota_host/package/__init__.py",
+    "host/mpota_host/package/encode/__init__.py",
+    "host/mpota_host/package/encode/delta.py",
+    "host/mpota_host/package/encode/xtensa.py",
+    "device/mpota_boot/*.py",
+    "device/mpota/*.py",
+    "device/mpota/pipe/*.py",
+    "host/mpota_host/sim/cpython/*.py",
 )
 
 fresh = delta.plan
@@ -47,7 +50,7 @@ def encoder() -> str:
 
 
 class Plans:
-    """`host.delta.plan` with a memory."""
+    """`mpota_host.package.encode.delta.plan` with a memory."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder / encoder()

@@ -1,0 +1,167 @@
+"""One update, first byte to armed. READ THIS FIRST.
+
+The order is the product: nothing is erased before the header is proven, the package fits this board and the first
+piece of its firmware was judged; every chunk is proven before it is decoded; what lies in the flash is read back and
+hashed before `arm`; and `arm` is the last and the smallest write, one for all components. Closing the generator at any
+yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
+"""
+
+from struct import pack, unpack
+
+from micropython import const
+
+from mpota.pipe.package import Chunks, Package
+from mpota.store.writer import digest, put
+from mpota.stream import pull
+from mpota.version import text
+from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
+
+_FIRMWARE = const(1)  # a kind of component, pipe/FORMAT.md
+# Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
+_PROGRESS = const("<8s32sIIHB")
+_PROGRESS_SIZE = const(51)
+
+
+def install(board, link, keys):
+    """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, each time it is safe to stop.
+
+    Returns the Package that is armed and waits for a reset, or None where nothing is on offer. Raises an OtaError
+    that says what to do next; the image that runs is untouched then.
+    """
+    board.layout.ready()
+    src = link.open()
+    if src is None:
+        return None
+    try:
+        buf = bytearray(4096)
+        package = Package.read(src, keys, buf)
+        admit(board, package, buf)
+        chunks = resume(board, package, src, buf)
+        if package.end < chunks.at < package.size:
+            src.close()
+            chunks.src = src = _reopen(link, chunks.at)
+        yield from write(board, package, chunks)
+        chunks = None  # the read-back may have its room
+        for part in package.components:
+            prove(board, part, buf)
+    except FlashError:
+        # What was written does not stand: from the beginning, next time.
+        board.journal.put("progress", b"")
+        raise
+    finally:
+        src.close()
+    board.layout.arm(package)
+    return package
+
+
+def admit(board, package, buf):
+    """Refuse, before any erase, what is not for this board, was given up on it, or is older than it accepts."""
+    layout = board.layout
+    _same("product", package.product, board.product)
+    _same("layout", package.layout, layout.NAME)
+    if package.chunk > board.chunk:
+        raise Refused(
+            "chunk-size", "chunks of %d bytes, this board takes %d: pack with --chunk" % (package.chunk, board.chunk)
+        )
+    if package.version == layout.version():
+        raise UpToDate("current", "version %s runs already" % text(package.version))
+    failure = layout.failure()
+    # Also where another package brings it: a delta and the whole image are one release.
+    if failure and (failure[0].sha, failure[0].version) == (package.components[0].sha, package.version):
+        raise Refused("failed", "given up here (%s): pack a newer one, or `rollback --forget`" % failure[1])
+    low = layout.floor()
+    if package.version < low:
+        raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    if package.recipients:
+        from mpota.pipe.decrypt import unlock
+
+        # While `buf` still holds the header.
+        unlock(package, board.secrets(), buf)
+    _room(board, package.components, buf)
+
+
+def _room(board, parts, buf):
+    """Does every component fit its place, and is what a delta stands on the one that runs?"""
+    files = 0
+    for part in parts:
+        need = part.size
+        if part.kind != _FIRMWARE:
+            # One file system takes them all.
+            files = need = files + need
+        room = board.layout.target(part).size
+        if need > room:
+            raise Refused("size", "%r needs %d bytes, its place has %d" % (part.name, need, room))
+        n = part.base_size
+        if n:
+            part.base = base = board.layout.running(part)
+            if n > base.size or digest(base, n, buf, board.feed) != part.base_sha:
+                raise Refused("base", "a delta to another %s than the one that runs" % part.name)
+
+
+def _same(code, seen, wanted):
+    if seen != wanted:
+        raise Refused(code, "the package is for %s %r, this board is %r" % (code, seen, wanted))
+
+
+def resume(board, package, src, buf):
+    """Chunks that stand where the last try at this very package stopped, or at its beginning."""
+    data = board.journal.last("progress")
+    if data and len(data) == _PROGRESS_SIZE:
+        key, sha, length, at, index, i = unpack(_PROGRESS, data)
+        if key == package.id:
+            chunks = Chunks(package, i, src, buf)
+            chunks.go(index, at, length, sha)
+            return chunks
+    return Chunks(package, 0, src, buf)
+
+
+def _reopen(link, at):
+    src = link.open(at)
+    if src is None:
+        raise LinkError("gone", "the package is no longer on offer")
+    return src
+
+
+def write(board, package, chunks):
+    """Write every component that is not yet there; yields (bytes done, bytes in all)."""
+    sizes = [part.size for part in package.components]
+    while True:
+        before = sum(sizes[: chunks.i])
+        for done in decode(board, package, chunks):
+            yield before + done, sum(sizes)
+        if chunks.i + 1 == len(sizes):
+            return
+        chunks.begin(chunks.i + 1)
+
+
+def decode(board, package, chunks):
+    """Decode one component into its target; note each chunk that ends on a sector as the place to go on."""
+    part = chunks.part
+    target = board.layout.target(part)
+    done = min(chunks.index * chunks.chunk, part.size)
+    while done < part.size:
+        left = chunks.load()
+        while left:
+            board.feed()
+            n = pull(chunks, chunks.buf)
+            if not done:
+                board.layout.admit(part, memoryview(chunks.buf)[:n])
+                if not chunks.i:
+                    # A journal that keeps nothing is found out before the first erase.
+                    board.journal.put("progress", b"")
+            put(target, done, chunks.buf, n)
+            done += n
+            left -= n
+        if done % target.erase_size == 0 or done == part.size:
+            where = pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
+            board.journal.put("progress", where)
+        yield done
+
+
+def prove(board, part, buf):
+    """Read the target back: it must hold what was signed, and the loader must take it."""
+    target = board.layout.target(part)
+    seen = digest(target, part.size, buf, board.feed)
+    if seen != part.sha:
+        raise FlashError("readback", "the flash does not hold what was written")
+    board.layout.check(part)

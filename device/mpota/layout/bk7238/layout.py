@@ -1,0 +1,194 @@
+"""What boots on a BK7238: one application, which the loader overwrites with what it finds in `download`.
+
+There is no way back, so the way there is looked at twice: everything the loader will check is checked before the
+restart, and until then the 96 bytes that make a package one are held back in the journal. Writing them is what arms.
+The image that runs is known by its header, which the loader leaves behind it.
+"""
+
+from mpota.layout.bk7238 import checks, rbl
+from mpota.store.flash import Region
+from mpota.store.log import MOST
+from mpota.store.records import FIRMWARE, Records
+from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
+from mpota_boot.journal import trial
+
+# The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
+PROGRESS = "<8s32sII"
+NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
+
+
+class Held(Region):
+    """`download` as a whole package: its first 96 bytes are in the journal under `staged`, not in the flash."""
+
+    def __init__(self, flash, journal):
+        super().__init__(flash, 0, flash.size)
+        self.journal = journal
+
+    def read(self, off, buf):
+        super().read(off, buf)
+        if off < rbl.SIZE:
+            held = (self.journal.last("staged") or b"\xff" * rbl.SIZE)[off : off + len(buf)]
+            memoryview(buf)[: len(held)] = held
+
+    def prog(self, off, buf):
+        if not off:
+            self.journal.put("staged", bytes(buf[: rbl.SIZE]))
+            off = rbl.SIZE
+            buf = memoryview(buf)[off:]
+        super().prog(off, buf)
+
+
+class Layout(Records):
+    """Decides what boots. `port` is a port.Port, or has what it has."""
+
+    NAME = "bk7238"
+    CAN_RETREAT = False
+
+    # What an update needs.
+
+    def ready(self):
+        """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
+        self.idle()
+        closed = self.journal.closed()
+        if closed:
+            raise Refused("foreign", closed)
+        wrong = self.mismatch()
+        if wrong:
+            raise Refused("table", wrong)
+
+    def mismatch(self):
+        """What the loader's partition table has otherwise than the application's, "" if they agree."""
+        theirs = self.port.theirs()
+        if not theirs:
+            return "the loader has no partition table: it is none that takes RBL packages, flash the vendor's"
+        for name in (b"download", b"app"):
+            mine = self.port.rows[name]
+            row = theirs.get(name)
+            if row is None or row != mine:
+                seen = "0x%x+0x%x" % (row.offset, row.size) if row else "none"
+                words = "%s: the loader has %s, the application 0x%x+0x%x%s; flash a loader with this table"
+                crc = ", only one of them with CRCs between" if row and row.flash != mine.flash else ""
+                return words % (name.decode(), seen, mine.offset, mine.size, crc)
+        return ""
+
+    def target(self, part):
+        """The Flash that a component goes to."""
+        if part.kind != FIRMWARE:
+            raise Refused("kind", "this board takes firmware, no files: %r" % part.name)
+        return Held(self.port.download, self.journal)
+
+    def running(self, part):
+        """Nothing that a delta could stand on: what runs is not the package that brought it."""
+        raise Refused("base", "this board keeps no package that a delta could stand on")
+
+    def header(self):
+        """The 96 bytes behind the application."""
+        app = self.port.current
+        data = bytearray(rbl.SIZE)
+        app.read(app.size - rbl.SIZE, data)
+        return bytes(data)
+
+    def where(self):
+        """What a package has to fit."""
+        app = self.port.current
+        return checks.Place(self.port.download.size, app.start, app.size, self.port.secret, self.header())
+
+    def admit(self, part, head):
+        """Judge the header, which the first bytes of a component are, before anything is erased."""
+        for name, wrong in checks.early(bytes(head[: rbl.SIZE]), self.where()):
+            if wrong and name == "new":
+                raise UpToDate("current", wrong)
+            if wrong:
+                raise self.refused(Refused, "rbl", name, wrong)
+        size = rbl.SIZE + rbl.Header.decode(head[: rbl.SIZE]).body
+        if size != part.size:
+            wrong = "an RBL of %d bytes in a component of %d" % (size, part.size)
+            raise self.refused(Refused, "rbl", "sizes", wrong)
+        if self.journal.last("ended"):
+            self.journal.put("ended", b"")
+
+    def refused(self, cls, code, name, wrong):
+        """The error that says so; `status` tells it after a restart too."""
+        text = "%s: %s" % (name, wrong)
+        if self.journal.last("ended") != text.encode()[:MOST]:
+            self.keep("ended", text.encode()[:MOST])
+        return cls(code, text)
+
+    def check(self, part):
+        """The dry run: would the loader install what is in the target, to the last byte?"""
+        flash = self.target(part)
+        data = bytearray(rbl.SIZE)
+        flash.read(0, data)
+        self.admit(part, data)
+        for name, wrong in checks.late(flash, rbl.Header.decode(data), self.where(), self.port.feed):
+            if wrong:
+                raise self.refused(Corrupt, "image", name, wrong)
+
+    def arm(self, package):
+        """Make the loader believe; the last and the smallest write of an update."""
+        self.journal.put("reason", b"")
+        self.journal.put("armed", self.fresh(package, 1).encode())
+        self.commit()
+
+    def commit(self):
+        """Write the header that the journal holds to the front of `download`."""
+        flash = self.port.download
+        head = self.journal.last("staged")
+        try:
+            seen = self.front()
+            if seen != head:
+                if seen != b"\xff" * rbl.SIZE:
+                    self._clear(flash)
+                flash.prog(0, head)
+        finally:
+            if self.front() != head:
+                # Not armed: the next try goes on from what lies there.
+                self.journal.put("armed", b"")
+        if self.front() != head:
+            raise FlashError("arm", "download does not begin with the header that was written")
+
+    def front(self):
+        """The first 96 bytes of `download`, as they lie there."""
+        data = bytearray(rbl.SIZE)
+        self.port.download.read(0, data)
+        return bytes(data)
+
+    def _clear(self, flash):
+        """Make room for a header where a torn one lies: the sector's other bytes are written again."""
+        data = bytearray(flash.erase_size)
+        flash.read(0, data)
+        flash.erase(0, flash.erase_size)
+        flash.prog(rbl.SIZE, memoryview(data)[rbl.SIZE :])
+
+    # What was said of the image that runs.
+
+    def on_trial(self):
+        """The Record of the image that runs, while it is on trial: the loader has left its header."""
+        record = trial(self.journal)
+        return record if record and self.header() == self.journal.last("staged") else None
+
+    def version(self):
+        """The 8 bytes of the version that runs, None where it is not known: after a flash by wire."""
+        record = self.on_trial()
+        if record is None:
+            record = self.record("running")
+            if record and self.journal.last("header") != self.header() + record.id:
+                return None
+        return record and record.version
+
+    def confirm(self):
+        """The image that runs is good."""
+        record = self.on_trial()
+        if record:
+            # With the id: a cut before the next line leaves no version to an image that is given up after all.
+            self.journal.put("header", self.header() + record.id)
+            self.kept(record)
+        elif trial(self.journal):
+            raise NotNow("staged", "an update waits for its restart, or `rollback`")
+
+    def __getattr__(self, name):
+        """settle, heal, retreat, rollback and status: what few boots need lies in settle.py."""
+        from mpota.layout.bk7238 import settle
+
+        call = getattr(settle, name)
+        return lambda *args: call(self, *args)

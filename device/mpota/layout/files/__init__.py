@@ -1,0 +1,110 @@
+"""What runs on a board whose firmware is not ours to change: one of two trees of files, named by the journal.
+
+Arming is one record and nothing else, and so is confirming. There is no loader that could go back: the boots of a trial
+are counted here, before the application runs, and after the last one the tree before it runs again. Any MicroPython
+port with a file system will do.
+"""
+
+from mpota.store.records import FIRMWARE, Records
+from mpota.version import text
+from mpota_boot.errors import NotNow, Refused
+from mpota_boot.journal import tree, trial
+
+TRIALS = 3
+
+
+def make(board):
+    """The Layout of a Board."""
+    return Layout(board, board.journal, board.setting("trials", TRIALS, 255))
+
+
+class Layout(Records):
+    """`port` is the Board: root, protected, feed(). There is one slot, 0, which is the board itself."""
+
+    NAME = "files"
+    # Was it this run that armed? Then what is armed does not run yet.
+    staged = False
+
+    def ready(self):
+        """NotNow while an update waits for its reset or its verdict."""
+        self.idle()
+
+    def target(self, part):
+        """The tree that does not run."""
+        if part.kind == FIRMWARE:
+            raise Refused("kind", "this board takes application files, no firmware")
+        return self.place().target(part)
+
+    def running(self, part):
+        """The Flash that a delta stands on."""
+        return self.place().running(part)
+
+    def admit(self, part, head):
+        """Judge the first bytes of a component before anything is written."""
+        self.place().admit(part, head)
+
+    def check(self, part):
+        """Are all files there?"""
+        self.place().check(part)
+
+    def arm(self, package):
+        """The last and the smallest write of an update."""
+        self.journal.put("reason", b"")
+        self.journal.put("armed", self.fresh(package, 0).encode())
+        self.staged = True
+
+    def settle(self, cause):
+        """At a boot: count it, or give the tree up. Never asks for a reset, since the tree is chosen after it."""
+        record = trial(self.journal)
+        if record and record.trials:
+            record.trials -= 1
+            if self.keep("armed", record.encode()):
+                return False
+        if record:
+            self.give_up(record, cause)
+        return False
+
+    def confirm(self):
+        """The tree that runs is good."""
+        record = trial(self.journal)
+        if record:
+            if self.staged:
+                raise NotNow("staged", "armed: restart, or `rollback`")
+            self.kept(record)
+            self.journal.put("progress", b"")
+
+    def retreat(self, why):
+        """From the next boot on the tree before this one runs."""
+        record = trial(self.journal)
+        if record is None:
+            raise NotNow("trial", "nothing is on trial")
+        self.give_up(record, why)
+
+    def rollback(self, why):
+        """By hand: end a trial. What was confirmed has no tree before it any more."""
+        if trial(self.journal) is None:
+            raise NotNow("rollback", "the application before this one is gone: install it")
+        self.retreat(why)
+
+    def heal(self):
+        """Where a cut stopped a confirm, the application before goes now."""
+        record = self.record("running")
+        if record and (self.journal.last("progress") or b"")[:8] == record.id:
+            self.place().free()
+            self.journal.put("progress", b"")
+
+    def status(self):
+        """A dict of facts, ready for JSON; versions as text, None where unknown."""
+        record = trial(self.journal)
+        failure = self.failure()
+        version = self.version()
+        number = tree(self.journal, lambda: True)
+        return {
+            "layout": self.NAME,
+            "running": "tree %d" % number if number else "no tree",
+            "version": version and text(version),
+            "floor": text(self.floor()),
+            "trial": record and {"version": text(record.version), "trials": record.trials, "runs": True},
+            "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
+            "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
+        }

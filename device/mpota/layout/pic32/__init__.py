@@ -1,0 +1,219 @@
+"""What boots on a PIC32MZW1: one slot in program flash, a store of images, and a database that the bootloader ranks.
+
+The rule that makes it right: a row goes into the database before the control page says that the image that runs is
+disabled, and a row says valid before the page does; settle() finishes a pair that was cut. The bootloader counts the
+boots of a trial; nothing here erases anything but files that no row names.
+"""
+
+from struct import pack
+
+from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
+from mpota.layout.pic32.store.files import FACTORY_FILE, fold
+from mpota.store.flash import Region
+from mpota.store.records import FIRMWARE, Records
+from mpota_boot.errors import FlashError, NotNow, Refused
+
+# The signature of the factory image, which its owner puts there.
+SIGN = "factory_image_sign.txt"
+STAGED = "an image waits for its restart"
+
+
+def make(board):
+    """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
+    if not hasattr(board, "program"):
+        # A host at the console made the shipped Board: the wiring was not imported yet.
+        board = __import__("wiring").Board()
+    base = board.setting("base", BASE, 1 << 20)
+    flash = Region(board.program, base, board.setting("slot", SLOT, 1 << 20))
+    port = Port(board, flash, board.store)
+    port.address = 0xB0000000 + base + PAGE
+    port.images = max(2, board.setting("images", IMAGES, 5))
+    return Layout(port, board.journal, board.setting("trials", TRIES, 7))
+
+
+class Layout(Records):
+    """Decides what boots."""
+
+    NAME = "pic32"
+
+    def ready(self):
+        """NotNow while an update waits for its reset or its verdict."""
+        self.idle()
+        page = control.read(self.port.flash)
+        if page and page.status == DISABLED and self.waiting():
+            raise NotNow("staged", STAGED)
+        self.tidy(self.free())
+
+    def waiting(self):
+        """Has the store anything for the next boot? Else what runs, disabled or not, is all that there is."""
+        size = self.port.files.size
+        ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
+        return ready or size(FACTORY_FILE) == self.port.flash.size
+
+    def rows(self):
+        """The rows of the database that are whole."""
+        try:
+            return [row for row in database.load(self.port.files) or () if row.whole]
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+
+    def save(self, rows):
+        try:
+            database.save(self.port.files, rows)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+
+    def named(self):
+        """The files that rows name, folded. FAT opens a file by its short name too, which no listing shows."""
+        store = self.port.files
+        rows = self.rows()
+        found = [fold(row.name) for row in rows]
+        try:
+            there = store.names()
+            shown = [fold(name) for name in there]
+            hidden = [row.digest for row in rows if fold(row.name) not in shown and store.size(row.name) is not None]
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+        for name in there if hidden else ():
+            if fold(name) not in found and files.digest(store, name, bytearray(PAGE))[0] in hidden:
+                found.append(fold(name))
+        return found
+
+    def free(self):
+        """A name of ours for a file that no row names, and whose signature is no other image's."""
+        taken = [name.rpartition(".")[0] or name for name in self.named()]
+        i = 1
+        while "image%d" % i in taken:
+            i += 1
+        return "image%d.bin" % i
+
+    def target(self, part):
+        """The Flash that a component goes to: a file that no row names, or the application's other tree."""
+        return self.incoming() if part.kind == FIRMWARE else self.place().target(part)
+
+    def incoming(self):
+        """The file that the next image goes to, whoever brings it. Its name never comes from the network."""
+        name = self.free()
+        there = self.port.files
+        try:
+            room = there.room() + (there.size(name) or 0)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+        return files.Stored(there, name, min(room, self.port.flash.size))
+
+    def running(self, part):
+        """The Flash that a delta stands on."""
+        return self.port.current if part.kind == FIRMWARE else self.place().running(part)
+
+    def admit(self, part, head):
+        """Judge the first bytes of a component before anything is written for it."""
+        if part.kind != FIRMWARE:
+            return self.place().admit(part, head)
+        judge(head, part.size, self.port.address)
+
+    def check(self, part):
+        """The installer has read the file back; are all files of an application there?"""
+        if part.kind != FIRMWARE:
+            self.place().check(part)
+
+    def arm(self, package):
+        """Make what was written boot: a record, a row, and two bytes that lose bits."""
+        self.journal.put("reason", b"")
+        if package.components[0].kind != FIRMWARE:
+            return self.journal.put("armed", self.fresh(package, self.port.running).encode())
+        n = self.following()
+        self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
+        # A row names the file now: whoever begins this package again writes another one.
+        self.journal.put("progress", b"")
+
+    def take(self, name, n, sha, size):
+        """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
+        record = self.new(sha[:8], sha, pack(">4H", n, 0, 0, 0), size, ident(database.coded(n)))
+        self.journal.put("reason", b"")
+        self.put_armed(record, n, name)
+
+    def following(self):
+        """The number of the next image that has none of its own: above all others."""
+        n = max([database.number(v) for v in [self.port.version] + [row.version for row in self.rows()]]) + 1
+        if n > 999:
+            raise Refused("number", "image %d: the database counts to 999" % n)
+        return n
+
+    def put_armed(self, record, n, name):
+        """The record, then what the bootloader reads."""
+        try:
+            self.port.files.remove(database.OLD)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+        if record.slot == record.back:
+            record.back = -1  # else it were an application on trial
+        self.journal.put("armed", record.encode())
+        self.stage(record, n, name)
+
+    def stage(self, record, n, name):
+        """The row first, then the control page: without the row the page would lead to an older image."""
+        # Of two rows with one number the bootloader takes the first.
+        rows = [r for r in self.rows() if r.version != database.coded(n)]
+        new = database.row(name, n, record.sha)
+        if len(rows) < self.port.images:
+            rows.append(new)
+        else:
+            rows[rows.index(min(rows, key=self._worth))] = new
+        self.save(rows)
+        control.disable(self.port.flash)
+
+    def _worth(self, row):
+        """Which row is missed least: one that will not run, then the oldest; never the one that runs."""
+        return row is self.port.row([row]), row.status in (DOWNLOADED, VALID), row.version
+
+    def on_trial(self):
+        """As for every layout; of two images whose numbers are 120 apart the journal says the same, the rows do not."""
+        record = Records.on_trial(self)
+        if record and record.slot != record.back:
+            try:
+                row = self.port.row(database.load(self.port.files) or ())
+            except OSError:
+                return record
+            if row and row.digest != record.sha:
+                return None
+        return record
+
+    def tidy(self, spared=""):
+        """Remove image files that no row names: what a cut or a newer row has left of them."""
+        rows = self.rows()
+        if self.port.running and self.port.row(rows) is None:
+            # A database that has lost the image that runs says nothing of the others.
+            return
+        names = self.named()
+        names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
+        store = self.port.files
+        try:
+            for name in store.names():
+                low = fold(name)
+                if low not in names and (low.endswith(".bin") or low.endswith("_sign.txt")):
+                    store.remove(name)
+        except OSError as e:
+            raise FlashError("store", "the image store: %r" % e)
+
+    def confirm(self):
+        """The image that runs is good: its row says so, then its page, then the journal."""
+        record = self.on_trial()
+        if record is None or record.slot != record.back:
+            rows = self.rows()
+            row = self.port.row(rows)
+            if row:
+                if row.status != VALID:
+                    row.mark(VALID)
+                    self.save(rows)
+                control.validate(self.port.flash)
+        if record:
+            self.kept(record)
+
+    def __getattr__(self, name):
+        """settle, heal, retreat, rollback, factory_reset, status: what few boots need lies in settle.py."""
+        from mpota.layout.pic32 import settle
+
+        call = getattr(settle, name)
+        return lambda *args: call(self, *args)

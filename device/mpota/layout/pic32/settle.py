@@ -1,0 +1,192 @@
+"""What a boot does with a trial that is open, and how an image is left.
+
+The bootloader counts the boots of an image that is not confirmed and goes down its ranking; what is here sees to it
+that journal, database and control page say the same after a cut. A reset is asked for only where it changes what
+boots, and each time costs the update one of its trials.
+"""
+
+from struct import unpack
+
+from mpota.layout.pic32.port import ident
+from mpota.layout.pic32.store import control, database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
+from mpota.version import text
+from mpota_boot.errors import NotNow
+from mpota_boot.journal import trial
+
+
+def settle(layout, why):
+    """After a reset through the loader, `why` in a word: finish what is open. True: the board must reset."""
+    record = trial(layout.journal)
+    if record is None:
+        return False
+    runs = layout.on_trial() is not None
+    if record.slot == record.back:
+        return _count(layout, record, why) if runs else _forget(layout)
+    if not runs:
+        return _again(layout, record, why)
+    if control.read(layout.port.flash).status == VALID:
+        # Cut while it was confirmed: row and page have it, the journal comes last.
+        layout.kept(record)
+    return False
+
+
+def _forget(layout):
+    layout.journal.put("armed", b"")
+    return False
+
+
+def _count(layout, record, why):
+    """An application on trial: its boots are counted here, and the tree before it is chosen after this."""
+    if record.trials:
+        record.trials -= 1
+        if layout.keep("armed", record.encode()):
+            return False
+    layout.give_up(record, why)
+    return False
+
+
+def _row(layout, rows, record):
+    for row in rows:
+        if row.digest == record.sha and ident(row.version) == record.slot:
+            return row
+    return None
+
+
+def _again(layout, record, why):
+    """Another image runs: the update was cut short, the loader refused it, or it used up its boots."""
+    rows = layout.rows()
+    row = _row(layout, rows, record)
+    gone = _row(layout, database.told(layout.port.files), record)
+    if gone or (row and row.status not in (DOWNLOADED, VALID)):
+        layout.give_up(record, why)
+        return False
+    if not record.trials:
+        if row:
+            row.mark(DISABLED)
+            layout.save(rows)
+        layout.give_up(record, "the loader did not start the image")
+        return False
+    record.trials -= 1
+    layout.journal.put("armed", record.encode())
+    if row is None:
+        name = _file(layout, record)
+        if name is None:
+            layout.journal.put("progress", b"")
+            return _forget(layout)
+        layout.stage(record, number(layout, record), name)
+    control.disable(layout.port.flash)
+    return True
+
+
+def number(layout, record):
+    """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
+    if record.id == record.sha[:8]:
+        return unpack(">H", record.version[:2])[0]
+    n = layout.following()
+    while n <= 999 and ident(database.coded(n)) != record.slot:
+        n += 1
+    return n
+
+
+def _file(layout, record):
+    """The name of the file that holds the image of the record."""
+    store = layout.port.files
+    buf = bytearray(4096)
+    for name in store.names():
+        if files.fold(name).endswith(".bin") and files.digest(store, name, buf)[0] == record.sha:
+            return name
+    return None
+
+
+def retreat(layout, why):
+    """Note why, leave the image no row and no page: the next boot starts another one."""
+    record = layout.on_trial()
+    if record is None:
+        raise NotNow("trial", "nothing is on trial")
+    if record.slot == record.back:
+        return layout.give_up(record, why)
+    layout.note(record, why)
+    leave(layout)
+
+
+def leave(layout):
+    """The image that runs is disabled, in its row and then in its page."""
+    rows = layout.rows()
+    row = layout.port.row(rows)
+    if row:
+        row.mark(DISABLED)
+        layout.save(rows)
+    control.disable(layout.port.flash)
+
+
+def rollback(layout, why):
+    """By hand: end a trial, drop an update that waits for its restart, or leave what runs for the next best."""
+    record = trial(layout.journal)
+    if record:
+        if layout.on_trial():
+            return retreat(layout, why)
+        rows = layout.rows()
+        row = _row(layout, rows, record)
+        if row:
+            row.mark(DISABLED)
+            layout.save(rows)
+        return layout.give_up(record, why)
+    layout.ready()
+    if not layout.port.running:
+        raise NotNow("rollback", "the factory image runs, nothing is behind it")
+    now = layout.record("running")
+    leave(layout)
+    if now and now.slot == layout.port.running:
+        layout.give_up(now, why)
+
+
+def factory_reset(layout):
+    """The next boot starts the factory image, and nothing of what was downloaded is left."""
+    layout.idle()
+    if not layout.port.running:
+        raise NotNow("rollback", "the factory image runs")
+    database.drop(layout.port.files)
+    control.disable(layout.port.flash)
+
+
+def heal(layout):
+    """The factory image runs although the store has a better one: the loader could not read it then, and may now."""
+    page = control.read(layout.port.flash)
+    if trial(layout.journal) is None and page and (page.kind, page.status) == (FACTORY, VALID):
+        for row in layout.rows():
+            if (
+                row.status in (DOWNLOADED, VALID)
+                and files.digest(layout.port.files, row.name, bytearray(1024))[0] == row.digest
+            ):
+                return control.disable(layout.port.flash)
+
+
+def status(layout):
+    """A dict of facts, ready for JSON; versions as text, None where unknown. `findings` are lines for a person."""
+    record = trial(layout.journal)
+    failure = layout.failure()
+    version = layout.version()
+    page = control.read(layout.port.flash)
+    runs = layout.on_trial() is not None
+    images = [_told(row, failure) for row in layout.rows() or database.told(layout.port.files)]
+    return {
+        "layout": layout.NAME,
+        "running": "image %d" % database.number(page.version) if page and layout.port.running else "factory image",
+        "page": page and control.NAMES.get(page.status, "%02x" % page.status),
+        "takes": "an image of %d bytes; keeps %d and the factory image" % (layout.port.flash.size, layout.port.images),
+        "images": images,
+        "findings": ["%s: image %d, %s" % (i["name"], i["number"], i["why"] or i["status"]) for i in images],
+        "version": version and text(version),
+        "floor": text(layout.floor()),
+        "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
+        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
+        "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
+    }
+
+
+def _told(row, failure):
+    state = control.NAMES.get(row.status, "%02x" % row.status)
+    given_up = failure and row.status == DISABLED and failure[0].sha == row.digest
+    why = (given_up and "%s: %s" % (state, failure[1])) or None
+    return {"name": row.name, "number": database.number(row.version), "status": state, "why": why}

@@ -1,0 +1,13 @@
+"""A SiFli chip: a user program, staging areas, and a manager that installs what is staged and goes back by itself.
+
+The manager imports this package too, and has no memory for what only the user program needs.
+"""
+
+TRIALS = 3
+
+
+def make(board):
+    """The Layout of a Board."""
+    from mpota.layout.sifli.layout import Layout
+
+    return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

@@ -1,0 +1,200 @@
+"""A package: a signed header, then for each component a chain of chunks. FORMAT.md has the byte picture.
+
+Nothing that the header says is used before its signature is right, and no byte of a chunk reaches a decoder before the
+chunk's SHA-256 is the one that the header, or the chunk before it, promised. Lengths are promised too, so no
+length is ever read from an unproven byte; buffers have one size, given by the board.
+"""
+
+from gc import collect
+from hashlib import sha256
+from io import BytesIO
+from struct import unpack, unpack_from
+
+from micropython import const
+
+from mpota.stream import pull
+from mpota_boot.errors import Corrupt, LinkError, Refused
+
+# The fields are those of FORMAT.md, in its order.
+_PREAMBLE = const("<4sBBH8s")
+_MAGIC = const(b"MPOT")
+_FORMAT = const(1)
+_SIGNATURE = const(384)
+_BODY = const("<32s8s8sIHH")
+_CHUNKS = const((4096, 8192, 16384, 32768, 65536))
+_RECIPIENT_SIZE = const(48)
+_COMPONENT = const("<BBH4sII32sI32sI32s16s")
+_COMPONENT_SIZE = const(136)
+_RESOURCE = const(3)
+_LINK = const("<32sI")
+_LINK_SIZE = const(36)
+# What a stored chunk may have above the bytes it decodes to.
+_SLACK = const(64)
+# Decoders by stage code; a module that is left off the board is a stage that it refuses.
+STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma", 5: "xtensa"}
+
+
+def name(field):
+    """The text of a field that is padded with NUL."""
+    try:
+        return field.rstrip(b"\0").decode()
+    except UnicodeError:
+        raise Refused("format", "a name in the header is not UTF-8")
+
+
+class Component:
+    """One record of the header: what is installed, and how its chain of chunks begins."""
+
+    def __init__(self, buf, off, package):
+        (self.kind, self.wbits, flags, stages, self.size, self.stored, self.sha, self.length, self.first,
+            self.base_size, self.base_sha, label) = unpack_from(_COMPONENT, buf, off)  # fmt: skip
+        # Where its chunks begin in the package.
+        self.at = package.size
+        self.name = name(label)
+        self.base = None  # the Flash that a delta stands on, from whoever knows the board
+        self.stages = stages.rstrip(b"\0")
+        self.makers = []
+        for code in self.stages:
+            try:
+                self.makers.append(__import__("mpota.pipe." + STAGES[code], None, None, ("stage",)).stage)
+            except (KeyError, ImportError):
+                raise Refused("stage", "stage %s is not on this board" % STAGES.get(code, code))
+        fits = _LINK_SIZE < self.length <= min(package.chunk + _SLACK, self.stored)
+        # DeflateIO takes windows of 2**5 to 2**15 bytes, or its own for 0; LZMA 2**16 too.
+        if not self.size or flags or not fits or 0 < self.wbits < 5 or self.wbits > 15 + (4 in stages):
+            raise Refused("format", "%s: size %d, first chunk %d" % (self.name, self.size, self.length))
+
+
+class Package:
+    """A header whose signature is right. `version` is 8 bytes, four big-endian u16, and compares as bytes do."""
+
+    def __init__(self, buf, end, whole, digest):
+        self.id = digest[:8]
+        self.end = whole
+        self.key = None
+        product, layout, self.version, self.chunk, n, self.recipients = unpack_from(_BODY, buf, 16)
+        at = 72 + n * _COMPONENT_SIZE
+        if self.chunk not in _CHUNKS or not n or at + self.recipients * _RECIPIENT_SIZE != end:
+            raise Refused("format", "%d components, chunks of %d, %d bytes" % (n, self.chunk, end))
+        self.product = name(product)
+        self.layout = name(layout)
+        self.components = []
+        self.size = whole
+        before = ()
+        for off in range(72, at, _COMPONENT_SIZE):
+            part = Component(buf, off, self)
+            self.size += part.stored
+            self.components.append(part)
+            # The firmware, the files, the resources by name: none twice, since each has one place.
+            place = part.kind, part.kind == _RESOURCE and part.name
+            if place <= before:
+                raise Refused("format", "components out of order, or two for one place")
+            before = place
+
+    @classmethod
+    def read(cls, src, keys, buf):
+        """Read and prove a header through `buf` (4096 bytes). `keys`: the public keys trusted; None: unsigned too."""
+        view = memoryview(buf)
+        n = pull(src, view[:16])
+        magic, fmt, algorithm, end, key = unpack_from(_PREAMBLE, buf)
+        end += 16
+        whole = end + _SIGNATURE * algorithm
+        if n < 16 or magic != _MAGIC or fmt != _FORMAT or algorithm > 1 or not 72 < end <= whole <= len(buf):
+            raise Refused("format", "no mpota package of format 1: it begins with %r" % bytes(buf[:n]))
+        if pull(src, view[16:whole]) < whole - 16:
+            raise LinkError("short", "the package ends inside its header")
+        digest = sha256(view[:end]).digest()
+        if keys is not None:
+            if not algorithm:
+                raise Refused("unsigned", "the package is not signed")
+            from mpota.pipe.trust import check
+
+            check(keys, key, view[end:whole], digest)
+            # RSA leaves 3 KB of garbage; what is made from here on must lie low in the heap, below the chunk's room.
+            collect()
+        return cls(buf, end, whole, digest)
+
+
+class Chunks:
+    """A Source: the decoded bytes of a component. `load()` proves the next chunk, `readinto` decodes it.
+
+    `i`, `index`, `at`, `length` and `sha` say which chunk of which component is next, where it begins in the package,
+    and what it must be: all that it takes to go on after a reset.
+    """
+
+    def __init__(self, package, i, src, buf):
+        self.src = src
+        self.buf = buf
+        self.package = package
+        self.chunk = package.chunk
+        self.key = package.key
+        # The room of a stored chunk, taken once, where the proof of a base left garbage: a fragmented heap cannot stop
+        # the update later.
+        collect()
+        self.ram = BytesIO()
+        self.ram.seek(min(self.chunk + _SLACK, package.size - package.end) - 1)
+        self.ram.write(b"\0")
+        self.begin(i)
+
+    def begin(self, i):
+        """Make the first chunk of component `i` the next one."""
+        self.i = i
+        self.part = part = self.package.components[i]
+        self.go(0, part.at, part.length, part.first)
+        self.base = part.base
+        self.stages = [stage(self) for stage in part.makers]
+
+    def go(self, index, at, length, sha):
+        """Make chunk `index` the next one; the source must stand at byte `at` of the package."""
+        self.index = index
+        self.at = at
+        self.length = length
+        self.sha = sha
+        self.left = 0
+
+    def load(self):
+        """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
+        ram = self.ram
+        self.stored = self.length
+        if not _LINK_SIZE < self.length <= self.chunk + _SLACK:
+            raise Corrupt("chain", "chunk %d of %d bytes" % (self.index, self.length))
+        h = sha256()
+        ram.seek(0)
+        view = memoryview(self.buf)
+        for n in range(self.length, 0, -len(view)):
+            piece = view[:n]
+            if pull(self.src, piece) < len(piece):
+                raise LinkError("short", "the package ends inside chunk %d" % self.index)
+            h.update(piece)
+            ram.write(piece)
+        if h.digest() != self.sha:
+            raise Corrupt("chunk", "chunk %d is not the one that was signed" % self.index)
+        ram.seek(0)
+        self.sha, self.length = unpack(_LINK, ram.read(_LINK_SIZE))
+        left = self.part.size - self.index * self.chunk
+        if self.length and left <= self.chunk:
+            raise Corrupt("chain", "chunk %d is the last and promises another" % self.index)
+        self.at += self.stored
+        self.left = min(self.chunk, left)
+        self.index += 1
+        self.decoder = None
+        return self.left
+
+    def readinto(self, buf):
+        """Decode bytes of the chunk that was loaded; 0 at its end, which must be the end of its stored bytes too."""
+        if not self.left:
+            return 0
+        buf = memoryview(buf)[: self.left]
+        try:
+            if not self.decoder:
+                self.decoder = self.ram
+                for open in self.stages:
+                    self.decoder = open(self.decoder)
+            n = self.decoder.readinto(buf)
+            self.left -= n
+            end = self.left or self.decoder is self.ram or not self.decoder.readinto(bytearray(1))
+            if not n or not end or (not self.left and self.ram.tell() != self.stored):
+                raise ValueError("length")
+        except (OSError, EOFError, ValueError) as e:
+            raise Corrupt("decode", "chunk %d: %r" % (self.index - 1, e))
+        return n

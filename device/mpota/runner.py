@@ -1,0 +1,140 @@
+"""Gives the agent and the application their turns, and keeps the agent alone going on the worst day: the rescue.
+
+A rescue begins when a pin is held, a file says so, or the application failed in three starts in a row; and in the
+middle of a run when the application raises. It takes a signed package and does nothing else. A start that a watchdog
+ended or that raised is counted in the journal, `boots`; a minute without trouble forgets it. Before the application
+gets its first turn the agent has one, so that an application that never gives it back can be replaced all the same.
+"""
+
+import os
+import sys
+
+from mpota_boot import shim
+
+FILE = "rescue"
+STARTS = 3
+WELL_MS = 60000
+WINDOW_MS = 1000
+# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
+STEP_MS = 10000
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def words(boots):
+    """What ended the last start of a record `boots`, which may be cut inside a character."""
+    return repr(boots[1:])[2:-1]
+
+
+def wanted(board):
+    """Why this board shall start without its application, or None. The same answer however often it is asked."""
+    if board.layout.on_trial():
+        # Nobody else can judge it, and a trial has its own way back.
+        return None
+    if board.held():
+        return "the pin is held"
+    if _exists(board.home + "/" + FILE):
+        return "there is a file " + FILE
+    boots = board.journal.last("boots")
+    # Somebody who switched it off and on wants to see it try again.
+    if boots and boots[0] >= STARTS and board.cause() != "power":
+        return "%d starts failed: %s" % (boots[0], words(boots))
+    return None
+
+
+class Runner:
+    """`application()` gives the application's module, or None where there is none. `why`: the reason of a rescue."""
+
+    def __init__(self, board, agent, application):
+        self.board = board
+        self.agent = agent
+        self.app = None
+        self.began = board.ticks_ms()
+        if not agent.trial:
+            if board.cause() == "watchdog":
+                self._count("the watchdog")
+        elif board.cause() not in ("", "wake"):
+            # Those before were of another version.
+            self._count(None)
+        self.why = wanted(board)
+        self._window()
+        if not self.why:
+            self._try(lambda: self._start(application))
+
+    def turn(self):
+        """One turn of each."""
+        self._step()
+        if self.app:
+            self._try(self.app.step)
+        if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
+            self.began = None
+            self._count(None)
+
+    def _step(self):
+        state = self.agent.step()
+        if state == "reset":
+            self.board.reset()
+        return state
+
+    def _window(self):
+        # A host at the console can press Ctrl-C now, and the links are asked for news. An update that has begun goes on
+        # after the window.
+        board = self.board
+        ms = board.setting("window_ms", WINDOW_MS, 60000)
+        # A trial is judged by the application's health(), which is not there yet.
+        busy = self.agent.links and not self.agent.trial
+        self.agent.step_ms = STEP_MS
+        while board.since(self.began) < ms:
+            if busy:
+                busy = self._step() == "busy"
+            board.feed()
+            board.pause()
+        self.agent.step_ms = 0
+
+    def _start(self, application):
+        trial = self.agent.trial
+        if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
+            raise OSError("no list of its files")
+        self.app = application()
+        self.agent.health = getattr(self.app, "health", self.agent.health)
+
+    def _try(self, call):
+        try:
+            call()
+        except SystemExit as e:
+            # A soft reset follows, and no trial counts those.
+            if self.agent.trial and self._count(repr(e)) >= STARTS:
+                self._count(None)
+                self.agent.failed(e)
+                self.board.reset()
+            raise
+        except Exception as e:
+            self.app = None
+            if self.agent.failed(e):
+                self.board.reset()
+            sys.print_exception(e)
+            self.why = "the application failed: %r" % e
+            self._count(repr(e))
+
+    def _count(self, error):
+        """Note one more start that failed, for this error; None forgets them all. Nothing is written twice."""
+        journal = self.board.journal
+        boots = journal.last("boots")
+        n = 0
+        data = b""
+        if error is not None:
+            n = min((boots[0] if boots else 0) + 1, STARTS)
+            # A journal in files has 498 bytes for all records at their longest.
+            data = bytes((n,)) + error.encode()[:60]
+        if data != (boots or b""):
+            try:
+                journal.put("boots", data)
+            except Exception as e:
+                sys.print_exception(e)
+        return n

@@ -1,0 +1,46 @@
+"""The list at the head of a tree of files, and which paths an application may have.
+
+    0 magic "MPFL"   4 files u16   6 bytes of the list with this head u32   10 bytes of all files u32
+    14 entries: bytes of the file u32, 1 where a component of its own brings it u8, bytes of the path u8, path
+
+Then the files, but for those that come apart, back to back. The list is sorted by path without regard to case.
+"""
+
+from struct import pack
+
+from mpota_boot.errors import Refused
+
+MAGIC = b"MPFL"
+# Magic, files, bytes of the list with this head, bytes of all files: 14 bytes.
+HEAD = "<4sHII"
+HEAD_SIZE = 14
+# Bytes of the file, 1 where a component of its own brings it, bytes of the path that follows: 6 bytes.
+ENTRY = "<IBB"
+ENTRY_SIZE = 6
+LIST = ".mpota"
+# At the top of a tree these would stand before the board's own.
+RESERVED = ("mpota", "mpota_boot", "wiring", "boot", "main", LIST)
+
+
+def entry(path, size, apart=False):
+    """One entry of a list."""
+    name = path.encode()
+    return pack(ENTRY, size, apart, len(name)) + name
+
+
+def judge(path, before, protected=()):
+    """Refuse a path that leaves the tree, hides a module of the board, or that a file system cannot take or tell apart.
+
+    Returns what the next path must come behind: a list is sorted without regard to case, as FAT sees it.
+    """
+    low = path.lower()
+    parts = low.split("/")
+    top = parts[0] if len(parts) > 1 or parts[0] == LIST else parts[0].split(".")[0]
+    bad = [p for p in parts if not p or p[-1] in ". " or len(p) > 64] or [c for c in low if c in '\\:*?"<>|' or c < " "]
+    if bad or top in RESERVED or low <= before:
+        raise Refused("path", "%r cannot be a file of an application" % path)
+    for own in protected:
+        own = own.lower().rstrip("/") + "/"
+        if (low + "/").startswith(own) or own.startswith(low + "/"):
+            raise Refused("protected", "%r is this board's own" % path)
+    return low

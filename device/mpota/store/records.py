@@ -1,0 +1,156 @@
+"""What every layout remembers of its updates, over the journal: what was armed, confirmed, given up, and why.
+
+A layout adds what its loader needs. A trial whose `slot` is the one to go back to has changed the application alone.
+"""
+
+from mpota.store.writer import digest
+from mpota_boot.errors import FlashError, NotNow
+from mpota_boot.journal import Record, tree, trial
+
+FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
+
+
+class Records:
+    """The part of a Layout that all share. `port.running` is the number of the image that runs."""
+
+    def __init__(self, port, journal, trials):
+        self.port = port
+        self.journal = journal
+        self.trials = trials
+        self._trees = self._version = None
+
+    def record(self, tag):
+        """The Record that the journal has under `tag`, or None."""
+        return Record.decode(self.journal.last(tag))
+
+    def idle(self, on_trial=False):
+        """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
+        self._trees = None
+        if on_trial or trial(self.journal):
+            raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
+
+    def on_trial(self):
+        """The Record of the image that runs, while it is on trial."""
+        record = trial(self.journal)
+        return record if record and record.slot == self.port.running else None
+
+    def place(self):
+        """The two trees of the application, one object from the first look at a package until it is armed."""
+        if self._trees is None:
+            from mpota.store.trees import Trees
+
+            self._trees = Trees(tree(self.journal, self.on_trial), self.port.protected, self.port.root)
+        return self._trees
+
+    def new(self, key, sha, version, size, slot):
+        """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        for tag in ("wakes", "soft"):
+            # Of another trial.
+            if self.journal.last(tag):
+                self.journal.put(tag, b"")
+        count = 1
+        for tag in ("running", "failed"):
+            record = self.record(tag)
+            if record and record.count >= count:
+                count = record.count + 1
+        now = tree(self.journal, self.on_trial)
+        return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, now * 17, self.trials)
+
+    def fresh(self, package, slot):
+        """The Record of a package that is to be armed: of its firmware, or of its files."""
+        part = package.components[0]
+        record = self.new(package.id, part.sha, package.version, part.size, slot)
+        for part in package.components:
+            if part.kind == FILES:
+                record.tree = self.place().next | record.tree & 0xF0
+        return record
+
+    def digest(self, flash, size):
+        """The SHA-256 of the first `size` bytes of a Flash."""
+        return digest(flash, size, bytearray(4096), self.port.feed)
+
+    def keep(self, tag, data):
+        """Is it kept? A full journal must not hold up a retreat."""
+        try:
+            self.journal.put(tag, data)
+            return True
+        except FlashError:
+            return False
+
+    def reason(self, key):
+        """Why the package `key` was given up, or None."""
+        data = self.journal.last("reason")
+        # The journal may have cut it inside a character.
+        return repr(data[8:])[2:-1] if data and data[:8] == key else None
+
+    def failure(self):
+        """(Record, reason) of the update that was given up last, or None."""
+        record = self.record("failed")
+        return (record, self.reason(record.id) or "unknown") if record else None
+
+    def note(self, record, why):
+        """Keep the first reason why an image is given up: what came later followed from it."""
+        if self.reason(record.id) is None:
+            self.keep("reason", record.id + why.encode())
+
+    def give_up(self, record, why):
+        """The end of a trial that failed, or of what was confirmed and is left."""
+        self.note(record, why)
+        self.journal.put("failed", record.encode())
+        self._rested()
+
+    def woke(self, most):
+        """The image on trial woke from deep sleep; wake number `most` ends the trial. True: the board must reset."""
+        record = self.on_trial()
+        if record is None:
+            return False
+        n = (self.journal.last("wakes") or b"\0")[0] + 1
+        if n < most and self.keep("wakes", bytes((n,))):
+            return False
+        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
+        # Where files alone were on trial, the tree before them is chosen after this.
+        return record.slot != record.back or self.on_trial() is not None
+
+    def _rested(self):
+        """The trial is over: the number of its wakes is forgotten."""
+        if self.journal.last("wakes"):
+            self.keep("wakes", b"")
+
+    def version(self):
+        """The 8 bytes of the version that runs, None where it is not known: after a USB flash or a change by hand."""
+        if self._version is None:
+            record = self.on_trial() or self.record("running")
+            if record is None or record.slot != self.port.running:
+                return None
+            flash = self.port.current if record.slot != record.back else self.place().old
+            try:
+                if self.digest(flash, record.size) == record.sha:
+                    self._version = record.version
+            except FlashError:
+                pass  # a file of the application is gone
+        return self._version
+
+    def floor(self):
+        """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+        low = self.journal.last("floor") or b""
+        if len(low) != 8:
+            low = bytes(8)
+        running = self.record("running")
+        return max(low, running.version) if running else low
+
+    def kept(self, record):
+        """What is on trial is good: it runs from now on, and the application before it goes."""
+        low = self.floor()
+        if record.version < low:
+            self.journal.put("floor", low)
+        self.journal.put("running", record.encode())
+        self._rested()
+        self._version = self._trees = None
+        if record.tree & 15 != record.tree >> 4:
+            self.place().free()
+
+    def forget(self):
+        """Let a package that was given up be tried again."""
+        self.idle()
+        for tag in ("armed", "failed", "reason"):
+            self.journal.put(tag, b"")

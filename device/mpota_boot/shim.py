@@ -1,0 +1,64 @@
+"""What boot.py calls at every boot. It never raises, for main.py runs only after a boot.py that raised nothing.
+
+An ordinary boot reads the journal and writes nothing. On a trial the boot is counted first, then the watchdog is
+started, so that an image that hangs in main.py's first line is reset and retreats. Then the application's tree goes to
+the front of sys.path.
+"""
+
+import sys
+
+from mpota_boot.journal import tree, trial
+
+# Wakes from deep sleep that a trial may take; a loader counts none.
+_WAKES = 50
+# What went wrong at this boot, None if nothing did; `status` shows it.
+error = None
+# The folder of the application that runs, "" where no package brought it.
+folder = ""
+
+
+def boot(make):
+    """`make()` gives the Board. Settles an update that is armed; may reset the board instead of returning."""
+    global error
+    error = None
+    try:
+        board = make()
+        try:
+            if trial(board.journal):
+                _settle(board)
+        finally:
+            # Even so: an agent alone would keep an application that nobody saw run.
+            _enter(board)
+    except Exception as e:
+        error = e
+
+
+def _settle(board):
+    cause = board.cause()
+    layout = board.layout
+    try:
+        if board.journal.last("soft") and layout.keep("soft", b""):
+            # A host said that its soft reset follows.
+            cause = ""
+        if cause == "wake":
+            over = layout.woke(board.setting("trial_wakes", _WAKES, 255))
+        else:
+            over = cause and layout.settle(cause)
+        if over:
+            board.reset()
+    finally:
+        if layout.on_trial():
+            board.watch()
+
+
+def _enter(board):
+    global folder
+    n = tree(board.journal, lambda: board.layout.on_trial())
+    folder = ""
+    if n:
+        path = "%s/%d" % (board.root, n)
+        with open(path + "/.mpota", "rb") as f:
+            # A tree that is freed says so; then what the board's owner put there runs.
+            if f.read(4) == b"MPFL":
+                folder = path
+                sys.path.insert(0, path)

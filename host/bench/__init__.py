@@ -1,1 +1,0 @@
-"""The figures of mpota, each beside its bar or its peer, measured in one run: `python -m host.bench`."""

@@ -1,0 +1,1 @@
+"""What the bench runs on the unix port."""

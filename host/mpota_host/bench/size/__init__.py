@@ -1,0 +1,1 @@
+"""What has a size: modules, packages, and what other tools make of the same bytes."""

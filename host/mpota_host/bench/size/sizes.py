@@ -1,0 +1,69 @@
+"""Bytes of .mpy: the core that updates an ESP32, and what an ordinary boot of it imports.
+
+What a boot imports is asked of the unix port, which imports it; nothing is told from the source.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpota_host.bench.figure import AT_MOST, Figure
+from mpota_host.bench.material import Material
+from mpota_host.board.flash import compile_mpy, modules
+from mpota_host.sources import module_path, name_of
+from mpota_host.sources import modules as device_modules
+
+# A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
+# link for a card; the others are stages and stores that a board may do without.
+WIRING = ("board", "port", "runner")
+OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
+NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
+ARCH = "xtensawin"
+# Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 26 * 1024, 4608, 1536
+# Stages that a board may do without, and their bars; 0 where there is none.
+STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
+BOOT = "import sys, mpota_boot.shim, mpota_boot.board; print(*[m for m in sys.modules if 'mpota' in m])"
+
+
+def core() -> list[Path]:
+    """Installer, agent, shim, store, pipe, the links over HTTP and serial, and one layout without its loader."""
+    return [path for path in modules("esp32") if path.stem not in NOT_CORE]
+
+
+def at_boot(material: Material) -> list[Path]:
+    """The files that an ordinary boot loads; an empty `__init__.py` is no file on a board."""
+    names = material.told(BOOT).split()
+    return [path for path in map(module_path, names) if path.stat().st_size]
+
+
+def mpy(paths: list[Path]) -> dict[str, int]:
+    """Bytes by path in the tree, the largest first."""
+    sizes = {name_of(path): len(compile_mpy(path, ARCH)) for path in paths}
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+
+
+def optional() -> list[Figure]:
+    """What a board may do without: the stages beside their bars, the stores."""
+    there = [path for path in device_modules() if path.stem in OPTIONAL]
+    files = {Path(name).stem: size for name, size in mpy(there).items()}
+    bars = [(stem, STAGES.get(stem, 0)) for stem in (*STAGES, *sorted(files.keys() - STAGES))]
+    return [
+        Figure(f"optional: {stem}", files[stem], "B", AT_MOST if bar else "", bar, "not in the core")
+        for stem, bar in bars
+    ]
+
+
+def measure(material: Material) -> list[Figure]:
+    """Each file of the core, then the sums."""
+    files, boot = mpy(core()), mpy(at_boot(material))
+    shim = boot["mpota_boot/shim.py"]
+    rows = [Figure(name, size, "B") for name, size in files.items()]
+    names = ", ".join(Path(name).name.removesuffix(".py") for name in boot)
+    return [
+        *rows,
+        Figure("device core", sum(files.values()), "B", AT_MOST, CORE_BYTES, f"{len(files)} files"),
+        Figure("an ordinary boot", sum(boot.values()), "B", AT_MOST, BOOT_BYTES, names, {"files": boot}),
+        Figure("the shim of it", shim, "B", AT_MOST, SHIM_BYTES),
+        *optional(),
+    ]

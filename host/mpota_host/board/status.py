@@ -1,0 +1,115 @@
+"""Asks a board, over its REPL, what `mpota/console.py` knows and does: status, confirm, rollback, forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpota_boot.errors import LinkError
+from mpota_host.board.repl import Ampy, Mpremote, ask, open_board
+from mpota_host.package.format import STAGES
+from mpota_host.package.report import Report, Table
+
+STATUS = "import json\nfrom mpota import console\nprint(json.dumps(console.status()))"
+# The reset is the host's to make, after the answer has arrived.
+TELL = "from mpota_boot.board import Board\nBoard.reset = lambda self: None\nfrom mpota import console\nconsole.{}()"
+NONE = "0.0.0"
+DONE = {
+    "confirm": "confirmed: the image that runs stays",
+    "rollback": "the board restarts with the image before this one; if that starts a trial, `confirm` keeps it",
+    "forget": "forgotten: a package that was given up may be tried again",
+}
+
+
+def ask_status(port: str, tool: str) -> Report:
+    """What the board at `port` says of itself; its application starts again afterwards."""
+    with open_board(port, tool) as repl:
+        return read(repl)
+
+
+def read(repl: Mpremote | Ampy) -> Report:
+    """The status of a board whose REPL is open."""
+    facts = ask(repl, STATUS)
+    try:
+        return as_report(facts)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        words = "the board's status is none of this version of mpota's"
+        raise LinkError("board", f"{words} ({e!r}); `flash` puts this version on the board") from e
+
+
+def as_report(facts: dict[str, Any]) -> Report:
+    """What the board said, in words."""
+    return Report("status", _sentence(facts), facts, [Table("", ("what", "value"), list(_lines(facts).items()))])
+
+
+def tell(port: str, tool: str, what: str) -> str:
+    """Have the board `confirm`, `rollback` or `forget`; returns the sentence that says what came of it."""
+    with open_board(port, tool) as repl:
+        repl.run(TELL.format(what))
+        if what == "rollback":
+            repl.reset()
+    return DONE[what]
+
+
+def _named(version: str | None) -> str:
+    """`version 1.2.3`; an image that no update brought, or that a rollback went back to, has none that is known."""
+    return f"version {version}" if version and version != NONE else "an unknown version"
+
+
+def _sentence(facts: dict[str, Any]) -> str:
+    runs = f"{facts['running']} runs {_named(facts['version'])}"
+    if facts["trial"] and facts["trial"]["runs"]:
+        return f"{facts['running']} runs {_named(facts['trial']['version'])}, on trial"
+    if facts["trial"]:
+        return f"{runs}; {_named(facts['trial']['version'])} is armed and waits for a restart"
+    if facts["updates"]:
+        return f"{runs}; no update now: {facts['updates']}"
+    return f"{runs}, ready for an update"
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts worth a line each, in words."""
+    lines = {
+        "product": facts.get("product") or "not set: give the board its /mpota.json",
+        "running": f"{facts['running']}, {_named(facts['version'])}",
+        **_slots(facts),
+        "takes versions": f"{facts['floor']} and newer" if facts["floor"] != NONE else "all",
+    }
+    if "stages" in facts:
+        lines["decodes"] = _decodes(facts["stages"])
+    if "tree" in facts:
+        lines["application"] = facts["tree"] or "where its owner put it; no package brought one"
+    if facts["trial"]:
+        n = facts["trial"]["trials"]
+        lines["on trial"] = f"{_named(facts['trial']['version'])}, {n} more {'boots' if n != 1 else 'boot'} left"
+    if facts["failed"]:
+        lines["given up"] = f"{_named(facts['failed']['version'])}: {facts['failed']['reason']}"
+    if facts.get("rescue"):
+        lines["rescue"] = f"the next start runs no application: {facts['rescue']}"
+    elif facts.get("failed_starts"):
+        n = facts["failed_starts"]["number"]
+        lines["failed starts"] = f"{n}, the last one of {facts['failed_starts']['reason']}"
+    if facts["updates"]:
+        lines["no update"] = facts["updates"]
+    if facts.get("boot_error"):
+        lines["boot.py"] = f"met {facts['boot_error']}"
+    # What a layout has looked at besides, as "what: how it is".
+    lines |= {what: how for what, _, how in (line.partition(": ") for line in facts.get("findings", ()))}
+    return lines
+
+
+def _slots(facts: dict[str, Any]) -> dict[str, str]:
+    """Of a board that takes firmware."""
+    if "slots" not in facts:
+        return {"takes": facts.get("takes") or "application files, no firmware"}
+    state = facts["state"] or "no otadata entry"
+    return {
+        "boots next": f"{facts['boots'] or 'the first image that is whole'} ({state})",
+        "slots": ", ".join(f"{s['label']} of {s['size']:,} bytes" for s in facts["slots"]) or "none",
+    }
+
+
+def _decodes(stages: list[str]) -> str:
+    """The stages that a package may have, as `pack --decodes` takes them."""
+    known = ",".join(stages) or "nothing"
+    missing = [name for name in STAGES.values() if name not in stages]
+    return known + (f" (not {', '.join(missing)})" if missing else "")

@@ -1,0 +1,1 @@
+"""One folder a chip, found by listing (registry.py): nothing outside a chip's folder names it."""

@@ -1,0 +1,102 @@
+"""An example wiring of a BK7238 board: what mpota needs of the chip, and `http_ota` for its console.
+
+The module `chip` stands for what your port gives: the raw flash, and the scrambler's words in the eFuse. The chip has
+no room for a file system behind the vendor's partitions; here /mpota.json and /keys lie on a second flash.
+"""
+
+import chip
+
+from mpota.installer import install
+from mpota.layout.bk7238.link import fetch
+from mpota.layout.bk7238.port import Port
+from mpota.layout.bk7238.store import table
+from mpota.link.http import Http
+from mpota.store.flash import Region
+from mpota.store.log import Log
+from mpota_boot import board
+from mpota_boot.errors import FlashError
+
+SECTOR = 4096
+# Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
+# On a Tuya module the calibration lies at 0x1E3000: give the journal two other sectors, or the board takes no update.
+RADIO = table.RADIO[chip.SIZE]
+JOURNAL = RADIO + 2 * SECTOR
+
+
+class Nor:
+    """The whole flash of the chip as a Flash."""
+
+    size, erase_size, prog_size, erased = chip.SIZE, SECTOR, 1, 0xFF
+
+    def _do(self, call, *args):
+        try:
+            call(*args)
+        except OSError as e:
+            raise FlashError("flash", "the chip's flash: %r" % e)
+
+    def read(self, off, buf):
+        self._do(chip.flash_read, off, buf)
+
+    def prog(self, off, buf):
+        self._do(chip.flash_write, off, buf)
+
+    def erase(self, off, n):
+        for at in range(off, off + n, SECTOR):
+            self._do(chip.flash_erase, at)
+
+
+flash = Nor()
+
+
+class Board(board.Board):
+    """This board. One journal for all of a run: it remembers where it ends."""
+
+    def _memory(self, name):
+        if name != "mpota":
+            return super()._memory(name)
+        if name not in self._memories:
+            self._memories[name] = Log(Region(flash, JOURNAL, 2 * SECTOR))
+        return self._memories[name]
+
+    def port(self):
+        port = Port(self, flash, table.entries(chip.SIZE), self.radio)
+        port.scrambler = chip.efuse()
+        port.kept = {"RF": RADIO, "network": RADIO + SECTOR}
+        # Whoever knows the vendor's AES key can make an RBL: only a setting lets one in that nobody signed.
+        port.bare = self.settings.get("bare") is True
+        return port
+
+    def radio(self):
+        """(joined, signal in dBm or None), for `status`."""
+        from network import STA_IF, WLAN
+
+        wlan = WLAN(STA_IF)
+        joined = wlan.isconnected()
+        return joined, wlan.status("rssi") if joined else None
+
+
+# console.py, which a host calls, makes its own.
+board.Board = Board
+
+
+class Url(Http):
+    """A Link to one file at a URL."""
+
+    def __init__(self, url):
+        super().__init__(url, "", "", None)
+
+    def open(self, at=0):
+        return self.fetch(self.manifest, at)
+
+
+def http_ota(url):
+    """The vendor's command, for a person at the console: fetch a package or an RBL, check it, restart."""
+    here = Board()
+    link = Url(url)
+    link.feed = here.feed
+    here.connect()
+    here.watch()
+    try:
+        fetch.http_ota(here, link, install, lambda done, size: print("%d of %d bytes" % (done, size), end="\r"))
+    finally:
+        here.relax()

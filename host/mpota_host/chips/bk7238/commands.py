@@ -1,0 +1,97 @@
+"""`pack` with the letters of the vendor's packer, and `verify` of a bare RBL.
+
+mpota pack --layout bk7238 -f app.bin -v 1.0.1 -p app -c lzma -s aes -k KEY32 -i IV16 -o ota.rbl
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpota.layout.bk7238 import rbl
+from mpota_boot.errors import Refused
+from mpota_host.package.format import MAGIC
+from mpota_host.package.output import want_own
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+layout = click.option("--layout", required=True, hidden=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+key = click.option("-k", "--key", default=rbl.KEY.decode(), help="32 ASCII characters; the vendor's own by default.")
+iv = click.option("-i", "--iv", default=rbl.IV.decode(), help="16 ASCII characters; the vendor's own by default.")
+flash = click.option("--flash", type=click.Choice(["2", "4"]), default="2", show_default=True, help="The chip's MiB.")
+LETTERS = ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-h")
+# The exit statuses of mpota_host/command/cli.py for Refused and for Corrupt.
+REFUSED, CORRUPT = 3, 5
+
+
+def takes(name: str, args: list[str]) -> bool:
+    """The vendor's letters, which `pack` of a signed package has not; any RBL for `verify`."""
+    return name != "pack" or any(a[:2] in LETTERS or a.partition("=")[0] in ("--file", "--help") for a in args)
+
+
+@click.command()
+@layout
+@click.option("-f", "--file", "file", type=FILE, required=True, help="The application, as linked: no CRCs between.")
+@click.option("-v", "--version", required=True, help="At most 23 characters.")
+@click.option("-o", "--out", type=OUT, help="The package; the application's name with .rbl by default.")
+@click.option("-p", "--part", default="app", show_default=True, help="The partition that it is for.")
+@click.option("-c", "--compress", default="none", show_default=True, help="none, gzip or lzma.")
+@click.option("-s", "--crypt", default="none", show_default=True, help="none or aes; loaders refuse none.")
+@key
+@iv
+@flash
+@as_json
+def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, **given: Any) -> None:
+    """Make an RBL of an application, for the vendor's loader; `pack` it once more to sign it."""
+    from mpota_host.chips.bk7238 import packer, verdict
+    from mpota_host.command import show
+
+    out = out or file.with_suffix(".rbl")
+    want_own([out], "RBL", lambda data: data.startswith(rbl.MAGIC), [file])
+    raw = file.read_bytes()
+    options = packer.Options(**given, time=int(os.stat(file).st_mtime))
+    data = packer.pack(raw, options)
+    secret = packer.secret(options)
+    wrong = [f"{name}: {text}" for name, text in verdict.checks_for(data, secret, int(flash) << 20) if text]
+    out.write_bytes(data)
+    for text in wrong:
+        show.note(f"the loader will refuse it: {text}")
+    facts = {"file": str(out), "size": len(data), "image": len(raw), "refused": wrong, **verdict.facts(data)}
+    if as_json:
+        show.facts(facts)
+    else:
+        show.say(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
+
+
+@click.command()
+@layout
+@click.argument("file", type=FILE)
+@key
+@iv
+@flash
+@click.option("--running", type=FILE, help="The RBL that the board runs: the same one again is not installed.")
+@as_json
+def verify(layout: str, file: Path, flash: str, running: Path | None, as_json: bool, **given: str) -> None:
+    """Which of the bootloader's checks the RBL FILE would fail; a table of all."""
+    from mpota_host.chips.bk7238 import packer, verdict
+    from mpota_host.command import show
+
+    data = file.read_bytes()
+    if data.startswith(MAGIC):
+        raise Refused("format", "this is a signed package: `verify` it without --layout, with the --key of its board")
+    secret = packer.secret(packer.Options("0", key=given["key"], iv=given["iv"]))
+    runs = running.read_bytes()[: rbl.SIZE] if running else b""
+    if running and not verdict.facts(runs):
+        raise Refused("running", f"{running} is no RBL: no header with a right CRC-32 is at its front")
+    report = verdict.judge(data, secret, int(flash) << 20, runs)
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(REFUSED if report.facts["early"] else CORRUPT)
+
+
+COMMANDS: dict[str, click.Command] = {"pack": pack, "verify": verify}

@@ -1,0 +1,1 @@
+"""A BK7238, simulated."""

@@ -1,0 +1,1 @@
+"""An ESP32, simulated: its flash, ESP-IDF, NVS, its loader's choice."""

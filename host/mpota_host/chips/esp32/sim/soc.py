@@ -1,0 +1,136 @@
+"""One ESP32 inside one process: flash, bootloader, ESP-IDF's functions and the shipped Board on them.
+
+For tests and campaigns that start thousands of boards: `power_on` runs the loader, puts the hardware modules of the run
+in place, and gives a Board; nothing else survives from one run to the next but the flash. The clock stands still until
+somebody moves it. Runs on both interpreters.
+"""
+
+import sys
+
+from mpota.layout.esp32 import loader, table
+from mpota_boot.board import Board
+from mpota_host.chips.esp32.sim import esp_idf
+from mpota_host.sim.flash import SimFlash
+
+PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
+
+# The least of a table with two slots: everything an update touches, in sectors of 4 KiB.
+NVS_AT, OTADATA_AT, SLOTS_AT = 0x9000, 0xD000, 0x10000
+
+
+def rows(slot_size, slots=2, factory=False):
+    """A partition table like MicroPython's 4MiB-ota, its slots of `slot_size` bytes."""
+    found = [
+        table.Row(table.DATA, table.NVS, NVS_AT, 0x4000, "nvs", 0),
+        table.Row(table.DATA, table.OTADATA, OTADATA_AT, 0x2000, "otadata", 0),
+    ]
+    kinds = [table.OTA_0 + i for i in range(slots)] + [table.FACTORY] * factory
+    for i, kind in enumerate(kinds):
+        found.append(table.Row(table.APP, kind, SLOTS_AT + i * slot_size, slot_size, "app%d" % i, 0))
+    return found
+
+
+class Reset(BaseException):
+    """The chip goes through its loader now. No `except Exception` may swallow it."""
+
+
+class Dog:
+    """machine.WDT: counts how often it was fed."""
+
+    def __init__(self, id=0, timeout=5000):
+        self.timeout = timeout
+        self.fed = 0
+
+    def feed(self):
+        self.fed += 1
+
+
+class _Machine:
+    PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = PWRON, HARD, WDT, DEEPSLEEP, SOFT
+    WDT = Dog
+
+    def __init__(self, cause):
+        self.cause = cause
+
+    def reset_cause(self):
+        return self.cause
+
+    def reset(self):
+        raise Reset
+
+
+class _Esp32:
+    def __init__(self, idf):
+        self.Partition = idf.Partition
+        self.NVS = idf.NVS
+
+
+class SocBoard(Board):
+    """The shipped Board with its settings and keys given, and a clock that `ms` moves."""
+
+    def __init__(self, settings, keys):
+        super().__init__()
+        Board._dog = None
+        self._settings = settings
+        self.trusted = keys
+        self.ms = 0
+
+    def keys(self):
+        return self.trusted
+
+    def ticks_ms(self):
+        return self.ms
+
+    def since(self, then):
+        return self.ms - then
+
+
+class Soc:
+    """A chip: `bootloader`, `application` are loader.Options of their builds, `idf` what is behind esp32.Partition."""
+
+    def __init__(self, table_rows, settings, keys, flash=None, table_off=table.OFFSET):
+        end = max(row.offset + row.size for row in table_rows)
+        nvs = table.find(table_rows, table.DATA, table.NVS)
+        self.rows = table_rows
+        self.flash = flash or SimFlash(end, overwrite=[(nvs.offset, nvs.size)])
+        self.settings = settings
+        self.keys = keys
+        self.bootloader = loader.Options(table_off=table_off)
+        self.application = loader.Options(table_off=table_off)
+        self.idf = "5.5.2"
+        self.started = None
+        self.write(table_off, table.encode(table_rows))
+
+    def write(self, off, data):
+        """Program bytes as a flashing tool does, from the start of a sector: erase what they cover, then write."""
+        size = self.flash.erase_size
+        self.flash.erase(off, (len(data) + size - 1) // size * size)
+        unit = self.flash.prog_size
+        self.flash.prog(off, data + b"\xff" * (-len(data) % unit))
+
+    def row(self, name):
+        """The row of `ota_0`, `ota_1`, `factory`."""
+        for row in self.rows:
+            if row.type == table.APP and table.name(row) == name:
+                return row
+        raise KeyError(name)
+
+    def image(self, name, n):
+        """The first `n` bytes of a slot."""
+        buf = bytearray(n)
+        self.flash.read(self.row(name).offset, buf)
+        return bytes(buf)
+
+    def power_on(self, cause=PWRON):
+        """Run the loader, as at any reset but a soft one, and start the image it names. Returns its Board."""
+        self.started = loader.boot(self.flash, self.bootloader)
+        if self.started.name is None:
+            return None
+        return self.run(cause)
+
+    def run(self, cause):
+        """A fresh interpreter on the image that was started last: what a soft reset gives."""
+        idf = esp_idf.Idf(self.flash, self.started.row, self.idf, self.application)
+        sys.modules["esp32"] = _Esp32(idf)
+        sys.modules["machine"] = _Machine(cause)
+        return SocBoard(self.settings, self.keys)

@@ -1,0 +1,1 @@
+"""The power campaign of application files."""

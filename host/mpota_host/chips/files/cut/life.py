@@ -1,0 +1,255 @@
+"""Boards with an application in files, for power campaigns: one that has nothing else, and an ESP32 with all three.
+
+A board leaves the workshop with an application that it has confirmed (or with its owner's files at the root), with
+files that no package owns, and with settings of its own that every application finds. The campaign starts boards from
+here and never looks inside; what an application must consist of is said here once more, without the device's code.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mpota.agent import Agent
+from mpota_boot import shim
+from mpota_host.chips.esp32.cut.life import Esp32
+from mpota_host.chips.esp32.cut.life import Rig as ChipRig
+from mpota_host.chips.esp32.sim.soc import SOFT, Reset
+from mpota_host.chips.files.cut.world import World
+from mpota_host.chips.files.sim.soc import Plain, leave
+from mpota_host.cut.drive import Offer
+from mpota_host.cut.rig import Area, Scenario
+from mpota_host.package import format as fmt
+from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.sim.fs import Disk, Fat, LittleFs, Stand, modules
+
+PRODUCT = "campaign"
+TRIALS = 3
+CHUNK = 4096
+# Where the trees are, and how a list of files and a stale one begin; mpota/store/FORMAT.md.
+ROOT, LIST = "/ota", ".mpota"
+PROTECTED = ("config.json", "cert")
+OWN = {"config.json": b'{"name": "mine"}', "cert/ca.pem": b"-----BEGIN CERTIFICATE-----\n" * 20}
+# Nobody's business but the owner's, whatever tree it lies in.
+STRANGERS = {
+    "/boot.py": b"boot\n",
+    "/main.py": b"main\n",
+    "/mpota.json": b"{}",
+    "/keys/release.pub": b"\x81" * 384,
+    "/data/log.csv": b"1;2;3\n" * 50,
+    ROOT + "/1/own.txt": b"kept by hand\n",
+    ROOT + "/1/lib/own.txt": b"in a folder of the application\n",
+    ROOT + "/2/notes.txt": b"kept by hand too\n",
+}
+
+
+def _bytes(n: int, seed: int) -> bytes:
+    return bytes((i * i * seed >> 3) % 251 for i in range(n))
+
+
+# Five files each; one changes, one comes, one goes, one is empty, one lies in a folder, one is longer than a chunk.
+APPS: tuple[dict[str, bytes], ...] = (
+    {
+        "app.py": b"VERSION = 0\n",
+        "gone.py": b"pass\n" * 120,
+        "lib/net.py": _bytes(700, 1),
+        "lib/empty.txt": b"",
+        "table.bin": _bytes(4500, 2),
+    },
+    {
+        "app.py": b"VERSION = 1  # longer\n",
+        "lib/net.py": _bytes(900, 3),
+        "lib/deep/new.py": b"import os\n" * 60,
+        "none.txt": b"",
+        "table.bin": _bytes(4700, 4),
+    },
+    {
+        "app.py": b"V = 2\n",
+        "back.py": b"pass\n" * 10,
+        "lib/net.py": _bytes(520, 5),
+        "lib/empty.txt": b"",
+        "table.bin": _bytes(4300, 6),
+    },
+)
+FONT = "font.bin"
+FONTS = (_bytes(600, 7), _bytes(4200, 8), _bytes(300, 9))
+
+
+@dataclass(frozen=True)
+class Files(Scenario):
+    """A board and a story. `begins`: "tree", with an application from a package, or "root", with its owner's."""
+
+    fat: bool = False
+    begins: str = "tree"
+    resource: bool = False
+    # Blocks of 4 KiB of its file system; 0 is plenty. "tight": with one less no update goes through, cut or not.
+    blocks: int = 0
+    # With firmware: the builds of a chip.
+    chip: Esp32 | None = None
+    # Somebody presses Ctrl-D when an update waits for its reset.
+    soft: bool = False
+
+
+def _scenarios() -> dict[str, Files]:
+    found = []
+    for fat in (False, True):
+        end = "-fat" if fat else ""
+        found += [
+            Files("update" + end, fat=fat),
+            Files("unhealthy" + end, "unhealthy", fat=fat),
+            Files("hang" + end, "hangs", fat=fat),
+            Files("dies" + end, "dies", fat=fat),
+            Files("no-link" + end, "no-link", fat=fat),
+            Files("first" + end, fat=fat, begins="root"),
+            Files("first-hang" + end, "hangs", fat=fat, begins="root"),
+            Files("resource" + end, fat=fat, resource=True),
+            Files("tight" + end, fat=fat, blocks=39),
+            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=39 if fat else 40),
+        ]
+        chips = [Esp32("both"), Esp32("both-unhealthy", "unhealthy"), Esp32("both-hang", "hangs")]
+        chips.append(Esp32("both-hang-unprotected", "hangs", bootloader=False))
+        found += [Files(chip.name + end, chip.verdict, fat=fat, resource=True, chip=chip) for chip in chips]
+        found.append(Files("soft" + end, "hangs", fat=fat, soft=True))
+        found.append(Files("both-soft" + end, "hangs", fat=fat, resource=True, chip=chips[0], soft=True))
+    return {s.name: s for s in found}
+
+
+SCENARIOS: dict[str, Files] = _scenarios()
+# Cuts in the cuts of these are tried without leaving one out; of EDGES the cuts before and after each operation.
+EXHAUSTIVE = tuple(name for name, s in SCENARIOS.items() if not s.chip)
+EDGES = ("both",)
+# One deeper than asked for.
+DEEP = ("update", "update-fat", "hang", "hang-fat")
+QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
+
+
+def app(n: int, resource: bool) -> dict[str, bytes]:
+    """What application `n` consists of; `n` counts on behind the last one, which comes again."""
+    n = min(n, len(APPS) - 1)
+    return {**APPS[n], FONT: FONTS[n]} if resource else dict(APPS[n])
+
+
+def archive(files: Mapping[str, bytes], apart: tuple[str, ...] = ()) -> bytes:
+    """The list and the files behind it, byte by byte as mpota/store/FORMAT.md says."""
+    names = sorted(files, key=str.lower)
+    rows = b"".join(struct.pack("<IBB", len(files[n]), n in apart, len(n)) + n.encode() for n in names)
+    head = struct.pack("<4sHII", b"MPFL", len(names), 14 + len(rows), sum(map(len, files.values())))
+    return head + rows + b"".join(files[n] for n in names if n not in apart)
+
+
+class Rig:
+    """A board: `flash` is all that outlives a power cut, `disk` the file system in it."""
+
+    layout = "files"
+    trials = TRIALS
+    retreats = True
+
+    def __init__(self, scenario: Files) -> None:
+        self.scenario = s = scenario
+        self.disk: Disk = (Fat if s.fat else LittleFs)(s.blocks)
+        self.inner = ChipRig(s.chip) if s.chip else None
+        self.flash = World(self.disk, self.inner.flash if self.inner else None)
+        self.areas: list[Area] = self.inner.areas if self.inner else []
+        self.images = [archive(app(n, s.resource)) for n in range(len(APPS))]
+        settings = {"product": PRODUCT, "chunk": CHUNK, "trials": TRIALS, "protected": list(PROTECTED)}
+        self.plain = Plain("", settings)
+        if self.inner:
+            self.inner.chip.settings.update(settings)
+        self.cause = "power"
+        self.packages: dict[int, bytes] = {}
+        Stand(self.disk, modules())
+        self._fill()
+
+    def _fill(self) -> None:
+        """As it leaves the workshop."""
+        own = "" if self.scenario.begins == "root" else ROOT + "/1"
+        if own:
+            self._install()
+        files = dict(STRANGERS)
+        files.update({f"{own}/{name}": data for name, data in OWN.items()})
+        if not own:
+            files.update({"/" + name: data for name, data in app(0, self.scenario.resource).items()})
+        for path, data in files.items():
+            self._put(path, data)
+        self.strangers = {path for path in files if not path.startswith(own + "/") or path in STRANGERS}
+
+    def _put(self, path: str, data: bytes) -> None:
+        at = path.find("/", 1)
+        while at > 0:
+            self.disk.dirs.add(path[:at])
+            at = path.find("/", at + 1)
+        self.disk.files[path] = data
+
+    def _install(self) -> None:
+        """Release 0, by the board's own means."""
+        for cause in ("power", "reset", "reset"):
+            self.power_on(cause)
+            try:
+                shim.boot(self.board)
+            except Reset:
+                continue
+            self.leave()
+            board = self.board()
+            agent = Agent(board, [Offer(self.package(0))], board.keys())
+            while agent.step() == "busy":
+                pass
+        self.flash.load(self.flash.shot())
+
+    def trust(self, public: list[bytes], private: Any) -> None:
+        """Signatures are the other campaign's."""
+        raise NotImplementedError
+
+    def spare(self, n: int) -> None:
+        """No release is a delta."""
+
+    def package(self, n: int) -> bytes:
+        """Release `n`: application `n`, or the last one once more; on a chip with its firmware."""
+        if n not in self.packages:
+            s = self.scenario
+            files = app(n, s.resource)
+            apart = (FONT,) if s.resource else ()
+            parts = [self._part(fmt.FILES, "files", archive(files, apart))]
+            parts += [self._part(fmt.RESOURCE, name, files[name]) for name in apart]
+            if self.inner:
+                image = self.inner.images[min(n, len(APPS) - 1)]
+                parts.insert(0, self._part(fmt.FIRMWARE, "firmware", image))
+            head = Head(PRODUCT, "esp32" if self.inner else "files", struct.pack(">4H", 1, n, 0, 0), CHUNK)
+            self.packages[n] = assemble(head, parts, None)
+        return self.packages[n]
+
+    def _part(self, kind: int, name: str, data: bytes) -> Part:
+        return Part(kind, name, data, list(pieces(data, CHUNK)))
+
+    def power_on(self, cause: str) -> bool:
+        """Through the loader, where there is one, or for "" past it: a soft reset."""
+        self.cause = cause
+        # An interpreter of its own: no folder, no watchdog, no journal that remembers.
+        self.plain.forget()
+        if self.inner and not cause:
+            self.inner.cause, self.inner.runs = SOFT, False
+            return True
+        return self.inner.power_on(cause) if self.inner else True
+
+    def board(self) -> Any:
+        """What `Board()` gives in boot.py, and then once more in main.py."""
+        if self.inner is None:
+            return self.plain.board(self.cause)
+        board = self.inner.board()
+        board.root = ROOT
+        return board
+
+    def leave(self) -> None:
+        """boot.py is over; what it told the interpreter goes."""
+        found = shim.folder
+        leave()
+        shim.folder = found
+
+    def started(self) -> int:
+        """The flash offset of the firmware that the loader started."""
+        return self.inner.started() if self.inner else 0
+
+    def intact(self) -> str:
+        """What of the board's secrets in NVS is gone."""
+        return self.inner.intact() if self.inner else ""

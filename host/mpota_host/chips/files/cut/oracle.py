@@ -1,0 +1,117 @@
+"""Judges a board by the files that lie in its file system; shares no code with device/store, layout or installer.
+
+The rules, each with a name that a report quotes: the folder that boot.py names holds one accepted application, every
+byte and nothing else but the board's own and strangers' files; with firmware, it is the one that came with it; what was
+confirmed does not go back; strangers' files are as they were; one of the journal's two files is whole; at rest the
+application before is gone, and a boot writes nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from mpota_host.chips.files.cut import life
+from mpota_host.cut.oracle import Bad, Oracle
+
+
+def journal(data: bytes) -> int:
+    """The number of a journal's file, 0 where it is not whole: FORMAT.md, "Application files"."""
+    if len(data) != 512 or data[:4] != b"MPJ1":
+        return 0
+    number, n, crc = struct.unpack_from("<IHI", data, 4)
+    return int(number) if zlib.crc32(data[:10] + data[14 : 14 + n]) == crc and 14 + n <= 512 else 0
+
+
+class FilesOracle:
+    """Rules over one rig of mpota_host/chips/files."""
+
+    soft = patient = False
+
+    def __init__(self, rig: life.Rig) -> None:
+        self.rig = rig
+        # May a cut take bytes of a file that were there before?
+        self.tears = rig.disk.IN_PLACE
+        self.flash = Oracle(rig.inner) if rig.inner else None
+        self.strangers = {path: rig.disk.files[path] for path in rig.strangers}
+
+    def no_boot(self) -> None:
+        """The loader found nothing to start."""
+        raise Bad("boots", "the loader found no image that starts")
+
+    def started(self, folder: str, confirmed: int) -> int:
+        """Which application boot.py chose; raise Bad unless it is exactly one that this board accepted."""
+        self.lasting()
+        i = self._application(folder)
+        if self.flash:
+            firmware = self.flash.holds(self.rig.started())
+            if firmware != i:
+                raise Bad("mixed", f"firmware {firmware} runs with the files of application {i}")
+        if i < confirmed:
+            raise Bad("kept", f"application {i} runs after {confirmed} was confirmed")
+        return i
+
+    def _application(self, folder: str) -> int:
+        s = self.rig.scenario
+        if folder not in ("", life.ROOT + "/1", life.ROOT + "/2") or (s.begins == "tree" and not folder):
+            raise Bad("folder", f"boot.py names the folder {folder!r}")
+        if not folder:
+            return 0
+        seen = {
+            path[len(folder) + 1 :]: data for path, data in self.rig.disk.files.items() if path.startswith(folder + "/")
+        }
+        seen.pop(life.LIST, None)
+        for path in self.strangers:
+            if path.startswith(folder + "/"):
+                del seen[path[len(folder) + 1 :]]
+        nearest = ""
+        for i in range(len(life.APPS)):
+            wanted = {**life.app(i, s.resource), **life.OWN}
+            if seen == wanted:
+                return i
+            differ = sorted(n for n in seen.keys() | wanted.keys() if seen.get(n) != wanted.get(n))
+            if not nearest or len(differ) < nearest.count(",") + 1:
+                nearest = f"unlike application {i} in {', '.join(differ)}"
+        raise Bad("whole", f"{folder} runs and is no accepted application, {nearest}")
+
+    def lasting(self) -> None:
+        """What holds whenever the power returns."""
+        files = self.rig.disk.files
+        for path, data in self.strangers.items():
+            if files.get(path) != data:
+                raise Bad("strangers", f"{path}, which no package owns, {'changed' if path in files else 'is gone'}")
+        if not self.flash:
+            pair = [files.get(life.ROOT + "/mpota" + name) for name in "ab"]
+            # The very first record of a board may be cut: then there is no second file yet.
+            begun = self.rig.scenario.begins == "tree" or None not in pair
+            if begun and not any(journal(data or b"") for data in pair):
+                raise Bad("journal", "neither of the journal's two files is whole")
+
+    def after(self) -> None:
+        """Judge what was done to the flash."""
+        if self.flash:
+            self.flash.after()
+
+    def wear(self, wear: list[int]) -> None:
+        if self.flash:
+            self.flash.wear(wear)
+
+    def end(self, folder: str, cut: bool) -> None:
+        """Judge a board at rest: the application before this one is gone. `cut`: the power went before."""
+        if self.flash:
+            self.flash.end()
+            if cut:
+                # A chip does not go on freeing where a cut stopped it; its next update does.
+                return
+        other = f"{life.ROOT}/{2 if folder.endswith('1') else 1}"
+        own = {f"{other}/{name}" for name in life.OWN}
+        left = [
+            p for p in self.rig.disk.files if p.startswith(other + "/") and p not in self.strangers and p not in own
+        ]
+        if left:
+            raise Bad("freed", f"after the confirm there is still {', '.join(sorted(left))}")
+
+    def quiet(self, cause: str, ops: int) -> None:
+        """A boot with nothing to do writes nothing."""
+        if ops:
+            raise Bad("quiet", f"a boot with nothing to do ({cause or 'soft reset'}) wrote {ops} times")

@@ -1,0 +1,1 @@
+"""A board that has nothing but a file system, simulated."""

@@ -1,0 +1,56 @@
+"""The turns of a PIC32MZW1: the vendor's update service, which asks its manifest, and the application.
+
+Yours to change; updates need service.step(). Packages of mpota come over the console, by `push`.
+"""
+
+from wiring import Board
+
+from mpota.layout.pic32 import events
+from mpota.layout.pic32.service import Service
+from mpota.layout.pic32.settings import configure, trigger
+from mpota.layout.pic32.words import WORDS
+from mpota.link.http import Http
+
+board = Board()
+settings = board.settings
+link = Http(settings.get("service"), board.product, "pic32", board.layout.version)
+link.feed = board.feed
+link.ca = settings.get("ca")
+board.connect()
+
+try:
+    import app
+except ImportError:
+    app = None
+
+
+def told(event):
+    """The application's callback, with the vendor's numbers."""
+    print("ota: %d %s" % (event, WORDS[event]))
+
+
+service = Service(board, link.fetch, settings.get("service"), getattr(app, "health", None))
+configure(service)
+service.control(events.REGISTER, told)
+broker = trigger(service)
+if broker and link.ca:
+    from mpota.link.tls import secure
+
+    broker.secure = lambda sock, host: secure(sock, host, link.ca)
+error = None
+trial = service.trial
+while True:
+    if service.step() == "reset":
+        print("ota: restarts")
+        board.reset()
+    if trial and not service.trial:
+        trial = None
+        print("ota: confirmed")
+    if service.error is not error:
+        error = service.error
+        print("ota:", error)
+    if broker:
+        broker.step()
+    if app:
+        app.step()
+    board.pause()

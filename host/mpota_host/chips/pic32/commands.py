@@ -1,0 +1,115 @@
+"""`pack` of the vendor's own release, and `inspect` of an image store.
+
+mpota pack --layout pic32 [APP.hex] [--bootloader BOOT.hex] [--version 2 --url http://host/ota] [-o FOLDER]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpota_host.chips.pic32.binfile import LAYOUTS
+from mpota_host.package.output import want_own
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+NUMBER = click.IntRange(0)
+layout = click.option("--layout", required=True, hidden=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+def takes(name: str, args: list[str]) -> bool:
+    """A package of mpota's has a product; a store is a folder."""
+    if name == "inspect":
+        return any(Path(a).is_dir() for a in args)
+    return name == "pack" and not any(a.partition("=")[0] in ("--product", "--unsigned", "--app") for a in args)
+
+
+@click.command()
+@layout
+@click.argument("file", metavar="[HEX]", type=FILE, required=False)
+@click.option("--release", type=click.Choice(list(LAYOUTS)), default="3.7", show_default=True, help="Whose slot.")
+@click.option("--start", type=str, help="Another slot's physical start, e.g. 0x10020000.")
+@click.option("--size", type=str, help="And its size.")
+@click.option("--bootloader", type=FILE, help="Its HEX: also make factory_reset.bin and one HEX of both.")
+@click.option("--keep-fuses", is_flag=True, help="Where configuration words differ the bootloader's stay in force.")
+@click.option("--version", type=NUMBER, help="Also write manifest.json with this version, 1 to 999.")
+@click.option("--url", "base", default="", help="Where the folder will be served.")
+@click.option("--key", type=FILE, help="A P-256 private key in PEM: sign the image in the manifest.")
+@click.option("-o", "--out", type=FOLDER, default=Path("."), help="The folder to write to.")
+@as_json
+def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
+    """Make the vendor's .bin of a build's HEX, and what else a release has. Without HEX the one in ./dist is taken."""
+    from mpota_host.chips.pic32 import hexfile, packer
+    from mpota_host.chips.pic32.inspector import explain
+
+    file = file or packer.find_hex(Path("."))
+    slot = hexfile.slot_of(given["release"])
+    if given["start"] or given["size"]:
+        slot = hexfile.Slot(_number(given["start"], slot.start), _number(given["size"], slot.size))
+        if slot.start < 0 or slot.size < 8192 or (slot.start | slot.size) % 4096:
+            raise click.UsageError("--start and --size go by sectors of 4096 bytes, and a slot has two at least")
+    read = {name: given[name].read_bytes() if given[name] else None for name in ("bootloader", "key")}
+    options = packer.Options(
+        slot, read["bootloader"], given["keep_fuses"], read["key"], given["version"], given["base"]
+    )
+    made = packer.build(file.read_bytes(), options, file.stem)
+    image = f"{file.stem}.bin"
+    if options.number is not None or options.key:
+        new = packer.entry(image, made[image], options)
+        made["manifest.json"] = packer.manifest(out / "manifest.json", new)
+    inputs = [file, *(given[name] for name in ("bootloader", "key") if given[name])]
+    want_own([out / name for name in made], "file of an earlier release", lambda data: bool(explain(data)), inputs)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, data in made.items():
+        (out / name).write_bytes(data)
+    _tell(out, made, image, as_json)
+    if options.key and not as_json:
+        from mpota_host.command import show
+
+        show.say(f"service_key  {packer.public(options.key).hex()}")
+
+
+def _tell(out: Path, made: dict[str, bytes], image: str, as_json: bool) -> None:
+    from hashlib import sha256
+
+    from mpota_host.command import show
+
+    digest = sha256(made[image]).hexdigest()
+    if as_json:
+        show.facts({"files": {str(out / name): len(data) for name, data in made.items()}, "Digest": digest})
+        return
+    for name, data in made.items():
+        show.say(f"{out / name}  {len(data):,} bytes")
+    show.say(f'"Digest":"{digest}"')
+
+
+def _number(text: str | None, default: int) -> int:
+    if not text:
+        return default
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no number, e.g. 0x10020000 is one") from None
+
+
+@click.command()
+@layout
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@as_json
+def inspect(layout: str, folder: Path, as_json: bool) -> None:
+    """Tell what an image store holds, and which image its bootloader would choose."""
+    import sys
+
+    from mpota_host.chips.pic32.inspector import store
+    from mpota_host.command import show
+
+    report = store(folder)
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(5)
+
+
+COMMANDS: dict[str, click.Command] = {"pack": pack, "inspect": inspect}

@@ -1,0 +1,114 @@
+"""The vendor's release out of a build: .bin, factory .bin, one HEX with the bootloader, signature and manifest."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from mpota.layout.pic32.link.manifest import Manifest
+from mpota_boot.errors import Refused
+from mpota_host.chips.pic32 import hexfile
+from mpota_host.chips.pic32.hexfile import Slot
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is made beside the .bin. `number`: the version in the manifest; `base`: the URL of the folder it lies in."""
+
+    slot: Slot
+    bootloader: bytes | None = None
+    keep_fuses: bool = False
+    key: bytes | None = None
+    number: int | None = None
+    base: str = ""
+
+
+def find_hex(folder: Path) -> Path:
+    """The one HEX file of a build below `folder`/dist, production before others, as the vendor's tool looks for it."""
+    found = sorted((folder / "dist").rglob("*.hex"))
+    found = [p for p in found if "production" in p.parts] or found
+    if len(found) != 1:
+        names = ", ".join(str(p) for p in found[:4])
+        raise Refused("hex", f"{len(found)} HEX files in {folder / 'dist'}{': ' + names if names else ''}; name one")
+    return found[0]
+
+
+def sign(data: bytes, pem: bytes) -> str:
+    """The vendor's signature of a .bin: ECDSA P-256 over its SHA-256, r and s of 32 bytes each, in base64."""
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as e:
+        raise Refused("key", f"no private key in PEM without a password: {e}") from e
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Refused("key", "the key is not one of P-256")
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
+    return base64.b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).decode()
+
+
+def public(pem: bytes) -> bytes:
+    """x and y, which a board's bootloader and service hold, of a key in PEM, private or public."""
+    if b"PRIVATE" in pem:
+        key = serialization.load_pem_private_key(pem, None)
+        numbers = key.public_key().public_numbers() if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    else:
+        other = serialization.load_pem_public_key(pem)
+        numbers = other.public_numbers() if isinstance(other, ec.EllipticCurvePublicKey) else None
+    if numbers is None:
+        raise Refused("key", "the key is not one of P-256")
+    return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
+def entry(name: str, data: bytes, options: Options) -> dict[str, object]:
+    """One element of the manifest."""
+    if options.number is None or not 1 <= options.number <= 999:
+        raise Refused("version", f"the version is {options.number}, wanted 1 to 999")
+    found: dict[str, object] = {
+        "Version": options.number,
+        "URL": f"{options.base.rstrip('/')}/{quote(name)}",
+        "Digest": sha256(data).hexdigest(),
+        "EraseVer": False,
+    }
+    for wrong in Manifest([found]).wrong:
+        raise Refused("manifest", f"no board would take that {wrong}; give --url, where the folder will be served")
+    if options.key:
+        found["Signature"] = sign(data, options.key)
+    return found
+
+
+def _number(entry: dict[str, object]) -> int:
+    return int(str({key.lower(): value for key, value in entry.items()}["version"]))
+
+
+def manifest(path: Path, new: dict[str, object]) -> bytes:
+    """The manifest at `path` with one more element: last, where older releases of the service look."""
+    given: dict[str, list[dict[str, object]]] = {"ota": []}
+    key = "ota"
+    try:
+        if path.exists():
+            given = json.loads(path.read_text())
+            key = next(key for key in given if key.lower() == "ota")
+        entries = [e for e in given[key] if _number(e) != new["Version"]]
+        given[key] = sorted([*entries, new], key=_number)
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as e:
+        raise Refused("manifest", f'{path} is no manifest like {{"ota": [{{"Version": 1, ...}}]}}: {e!r}') from e
+    return json.dumps(given, indent=4).encode() + b"\n"
+
+
+def build(text: bytes, options: Options, stem: str) -> dict[str, bytes]:
+    """File name -> bytes of a release of the HEX file `text`."""
+    app = hexfile.load(text, "the application")
+    hexfile.fits(app, options.slot)
+    made = {f"{stem}.bin": hexfile.binary(app, options.slot)}
+    if options.bootloader is not None:
+        boot = hexfile.load(options.bootloader, "the bootloader")
+        made["factory_reset.bin"] = hexfile.factory(app, options.slot)
+        made[f"{stem}-factory.hex"] = hexfile.text(hexfile.unify(boot, app, options.keep_fuses))
+    return made

@@ -1,0 +1,1 @@
+"""A PIC32MZW1, simulated."""

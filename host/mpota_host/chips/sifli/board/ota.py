@@ -1,0 +1,14 @@
+"""The OTA manager, which the chip starts at every reset: it installs what waits, starts the user program, or stays."""
+
+import chip
+from wiring import Board, desk
+
+from mpota.layout.sifli import loader
+
+board = Board()
+why = loader.manage(board.port())
+if not why:
+    chip.jump()
+print("OTA manager: waits for a phone" + (" for 30 s" if why == "wait" else ""))
+desk(board, True, why, console=True).stay()
+board.reset()

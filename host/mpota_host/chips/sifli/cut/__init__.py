@@ -1,0 +1,1 @@
+"""What the power campaign asks of a SiFli chip."""

@@ -1,0 +1,1 @@
+"""The phone's end of an upgrade, and what carries its messages."""

@@ -1,0 +1,1 @@
+"""A SiFli chip, simulated."""

@@ -1,0 +1,519 @@
+"""The command line: keys, packages, serving and pushing them, and what a board says.
+
+Every error is one sentence on standard error that says what to do, and an exit status that stays: see EXIT. Commands
+import what they need when they run, so that `--help` needs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from mpota_host.command.own import Own
+from mpota_host.package.report import harmless
+from mpota_host.sources import DEVICE
+
+# Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
+EXIT: dict[type[OtaError], int] = {Refused: 3, LinkError: 4, Corrupt: 5, FlashError: 6, NotNow: 7, UpToDate: 0}
+FILE_TROUBLE = 1
+# What the board runs for `push`.
+PUSH = "from mpota import console\nconsole.push()"
+INTERRUPTED = 128 + signal.SIGINT
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+PATH = click.Path(exists=True, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+port_option = click.option("--port", required=True, help="The board's serial port, e.g. /dev/ttyUSB0.")
+tool_option = click.option(
+    "--tool", type=click.Choice(["mpremote", "ampy"]), default="mpremote", show_default=True, help="What talks to it."
+)
+LAYOUTS = sorted(path.parent.name for path in (DEVICE / "mpota/layout").glob("*/__init__.py"))
+layout_option = click.option(
+    "--layout", type=click.Choice(LAYOUTS), default="esp32", show_default=True, help="How the board keeps its images."
+)
+
+
+class InOrder(click.Group):
+    """Commands in the order in which a person needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option("0.1.0", prog_name="mpota")
+def cli() -> None:
+    """Signed updates of firmware and applications for boards that run MicroPython."""
+
+
+@cli.command(short_help="Make a key pair, or a device key.")
+@click.argument("path", type=OUT)
+@click.option("--device", is_flag=True, help="Make a device key instead: packages are encrypted for it.")
+@as_json
+def keygen(path: Path, device: bool, as_json: bool) -> None:
+    """Make a key pair: PATH is the private key, PATH with .pub what boards trust."""
+    from mpota_host.command import show
+    from mpota_host.package import keys
+
+    if device:
+        return keygen_device(path, as_json)
+    try:
+        public = keys.public_bytes(keys.generate(path))
+    except FileExistsError as e:
+        raise Refused("exists", f"{e.filename} exists and is not overwritten; boards may trust it") from None
+    pub = keys.public_path(path)
+    ident = keys.key_id(public).hex()
+    if as_json:
+        show.facts({"private": str(path), "public": str(pub), "id": ident})
+        return
+    show.say(f"{path}  the private key {ident}: keep it secret and keep a copy")
+    show.say(f"{pub}  its public half: `mpota flash --key {pub}` puts it on a board")
+
+
+def keygen_device(path: Path, as_json: bool) -> None:
+    """A key that one board or a fleet holds; it is told by its id alone."""
+    from mpota_host.command import show
+    from mpota_host.package import encrypt
+
+    try:
+        ident = encrypt.key_id(encrypt.generate(path)).hex()
+    except FileExistsError:
+        raise Refused("exists", f"{path} exists and is not overwritten; boards may hold it") from None
+    if as_json:
+        show.facts({"device_key": str(path), "id": ident})
+        return
+    show.say(f"{path}  the device key {ident}: keep it secret and keep a copy")
+    show.note(f"`mpota flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
+
+
+@cli.command(cls=Own, short_help="Make signed packages of firmware, files or both.")
+@click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
+@click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
+@click.option("--app", type=FOLDER, help="The folder of your application's files.")
+@click.option("--resource", "resources", metavar="NAME=FILE", multiple=True, help="A large file of the application.")
+@click.option(
+    "--mpy", metavar="ARCH", help="Compile Python to .mpy: xtensawin, armv6m ..., or none for bytecode alone."
+)
+@click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@click.option("--port", help="A board to ask for its --mpy and --mpy-version.")
+@click.option(
+    "--base", "bases", type=PATH, multiple=True, help="What boards run now: firmware, folder or package; adds a delta."
+)
+@click.option("--device-key", "device_keys", type=FILE, multiple=True, help="Opens a base that is encrypted.")
+@click.option("--key", type=FILE, help="The private key that signs.")
+@click.option("--unsigned", is_flag=True, help="Do not sign; only a board wired to take unsigned packages takes it.")
+@click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
+@click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
+@layout_option
+@click.option(
+    "--chunk",
+    type=click.Choice(["4", "8", "16", "32", "64"]),
+    default="16",
+    show_default=True,
+    help="Chunk size in KiB.",
+)
+@click.option(
+    "--compress",
+    type=click.Choice(["auto", "none", "deflate", "lzma"]),
+    default="auto",
+    show_default=True,
+    help="auto: for each component whatever is smallest.",
+)
+@click.option(
+    "--decodes", default="", help="What auto may use: +lzma is what `flash` gives a board and LZMA, -xtensa is less."
+)
+@click.option(
+    "--encrypt-for", type=FILE, multiple=True, help="A device key; only boards that hold one given here can read it."
+)
+@click.option("-o", "--out", type=OUT, help="The package; PRODUCT-VERSION.mpota by default. A delta adds -from-BASE.")
+@as_json
+def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Sign FIRMWARE, the application of --app, or both into a package, and a delta for each --base."""
+    from mpota_host.command import pack as packing
+    from mpota_host.package import encrypt
+    from mpota_host.package.choose import DECODES, decoders
+    from mpota_host.package.pack import Options
+
+    if (key is None) != unsigned:
+        raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
+    if image and given["firmware"]:
+        raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
+    if given["port"]:
+        arch, given["mpy_version"] = packing.ask_board(given["port"])
+        given["mpy"] = given["mpy"] or arch
+    inputs = packing.Inputs(
+        image or given["firmware"],
+        given["app"],
+        packing.resources(given["resources"]),
+        given["bases"],
+        given["device_keys"],
+        given["mpy"] or "",
+        given["mpy_version"],
+    )
+    options = Options(
+        given["product"],
+        given["version"],
+        given["layout"],
+        int(given["chunk"]) * 1024,
+        given["compress"],
+        encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
+        decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
+    )
+    out = out or Path(f"{options.product}-{options.version}.mpota")
+    read = [*inputs.files(), *([key] if key else []), *given["encrypt_for"]]
+    # A delta takes its time, so this is asked before it too.
+    packing.want_packages([out], read)
+    made = packing.make(inputs, options, key)
+    paths = packing.write(made, out, read)
+    packing.tell(made, paths, as_json)
+
+
+@cli.command(cls=Own, short_help="Tell what a file is.")
+@click.argument("file", type=FILE)
+@as_json
+def inspect(file: Path, as_json: bool) -> None:
+    """Tell what FILE is: a package, an image, a merged image, a table, otadata, a flash dump."""
+    from mpota_host.command import show
+    from mpota_host.package.read import explain
+
+    report = explain(file.read_bytes())
+    show.report(report, as_json)
+    if not report.ok:
+        sys.exit(EXIT[Corrupt])
+
+
+@cli.command(cls=Own, short_help="Check a package as a board does.")
+@click.argument("file", type=FILE)
+@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
+@click.option("--product", help="The board's product.")
+@click.option("--device-key", "device_keys", type=FILE, multiple=True, help="A device key that the board holds.")
+@click.option("--base", "olds", type=PATH, multiple=True, help="What the board runs: firmware, folder or package.")
+@as_json
+def verify(
+    file: Path,
+    key_files: tuple[Path, ...],
+    product: str | None,
+    device_keys: tuple[Path, ...],
+    olds: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Check FILE as a board does: signature, every chunk, the image and the files inside."""
+    from mpota_host.command import show
+    from mpota_host.package import bases, encrypt, keys
+    from mpota_host.package.read import package_facts, want_package
+    from mpota_host.package.verify import Held, judge
+
+    data = file.read_bytes()
+    want_package(data)
+    secrets = [encrypt.load(path) for path in device_keys]
+    layout = str(package_facts(data)["layout"]) if olds else ""
+    held = [bases.load(path, layout, None, secrets).contents for path in olds]
+    trusted = [keys.load_public(path) for path in key_files]
+    report = judge(data, Held(trusted, product, secrets, held if olds else None))
+    show.report(report, as_json)
+    if report.facts.get("note") and not as_json:
+        show.note(str(report.facts["note"]))
+    if not report.ok:
+        sys.exit(next(status for cls, status in EXIT.items() if cls.__name__ == report.facts["class"]))
+
+
+@cli.command(short_help="Offer a folder of packages over HTTP.")
+@click.argument("folder", type=FOLDER, default=".")
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+def serve(folder: Path, host: str, port: int) -> None:
+    """Offer the packages of FOLDER over HTTP: writes manifest.json and serves both, until Ctrl-C."""
+    from mpota_host.command import show
+    from mpota_host.package import serve as server
+
+    entries, notes = server.offers(folder)
+    server.write_manifest(folder, entries)
+    for line in notes:
+        show.note(line)
+    for entry in entries:
+        show.say(f"{entry['product']} {entry['version']} for {entry['layout']}: {entry['file']}")
+
+    def began(_: str) -> None:
+        for url in server.urls(host, port):
+            show.say(url)
+        show.note("Ctrl-C stops")
+
+    server.serve(folder, host, port, show.note, began)
+
+
+@cli.command(cls=Own, short_help="Install a package on the board at a port.")
+@click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
+@port_option
+@click.option("--baud", type=int, default=115200, show_default=True)
+@as_json
+def push(files: tuple[Path, ...], port: str, baud: int, as_json: bool) -> None:
+    """Install a package on the board at PORT. Ctrl-C stops; pushing again resumes.
+
+    Of several FILES, deltas and the full package of one version, the smallest that the board takes.
+    """
+    from mpota_host.board import several
+    from mpota_host.command import show
+
+    said = several.push(files, lambda one: send(one, port, baud), show.note)
+    if as_json:
+        show.facts({"code": said.code, "text": said.text, "file": str(said.file)})
+    elif status_of(said.code) == 0:
+        show.say(f"{said.code}: {said.text}")
+        if said.code == "armed":
+            for line in NEXT.splitlines():
+                show.note(line)
+    else:
+        show.note(f"mpota: the board says: {said.text}")
+    sys.exit(status_of(said.code))
+
+
+def send(one: Any, port: str, baud: int) -> Any:
+    """One package over the console; the board's report."""
+    from mpota_host.board.errors import PushError
+    from mpota_host.board.push import Sender
+    from mpota_host.board.push import push as speak
+    from mpota_host.command import show
+
+    with show.progress(f"push {one.file.name}", one.installed, one.chunk) as step:
+        try:
+            said = speak(port, Sender(one.data, on_update=step), baud, PUSH)
+        except PushError as e:
+            if e.code in ("port", "silent") and step.began:
+                raise LinkError(e.code, f"the link was lost ({e}); push again, it goes on where it was") from e
+            raise LinkError(e.code, str(e)) from e
+    if said is None:
+        raise LinkError("silent", "the board gave no report; push again to resume")
+    return said
+
+
+NEXT = """the board restarts now and runs what is new on trial
+with a manifest it decides by itself; without one, `confirm` keeps it, else it is given up in 10 minutes"""
+
+# The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
+CODES: dict[type[OtaError], tuple[str, ...]] = {
+    LinkError: (
+        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "OSError", "MemoryError"),
+    ),
+    Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store"),
+    NotNow: ("trial", "staged", "rollback"),
+    UpToDate: ("current",),
+}
+GOOD = ("armed", "confirmed", "none")
+
+
+def status_of(code: str) -> int:
+    """The exit status that goes with the code of a board's report."""
+    if code in GOOD:
+        return 0
+    return next((EXIT[cls] for cls, codes in CODES.items() if code in codes), EXIT[Refused])
+
+
+@cli.command(short_help="What runs, what is on trial, what failed and why.")
+@port_option
+@tool_option
+@as_json
+def status(port: str, tool: str, as_json: bool) -> None:
+    """What runs on the board, what boots next, what is on trial, what failed and why."""
+    from mpota_host.board.status import ask_status
+    from mpota_host.command import show
+
+    show.report(ask_status(port, tool), as_json)
+
+
+@cli.command(short_help="Keep what is on trial.")
+@port_option
+@tool_option
+def confirm(port: str, tool: str) -> None:
+    """Confirm by hand the image that runs."""
+    from mpota_host.board.status import tell
+    from mpota_host.command import show
+
+    show.say(tell(port, tool, "confirm"))
+
+
+@cli.command(short_help="Go back to the one before.")
+@port_option
+@tool_option
+@click.option("--forget", is_flag=True, help="Only forget what failed, so that the same package may be tried again.")
+def rollback(port: str, tool: str, forget: bool) -> None:
+    """Go back to the image before: end a trial, or put the image before on trial."""
+    from mpota_host.board.status import tell
+    from mpota_host.command import show
+
+    show.say(tell(port, tool, "forget" if forget else "rollback"))
+
+
+@cli.command(short_help="Start a virtual board and print its port.")
+@layout_option
+@click.option(
+    "--flash", type=OUT, default=Path("build/board.bin"), show_default=True, help="The file that is its flash."
+)
+@click.option("--firmware", type=FILE, help="The image of a new board; the real one of the demo by default.")
+@click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
+@click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
+def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str) -> None:
+    """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
+    from mpota_host.package.read import explain
+    from mpota_host.sim.board import run_board
+    from mpota_host.sim.supervisor import BoardError, Options
+
+    try:
+        known = not flash.exists() or explain(flash.read_bytes()).kind == "flash dump"
+    except Refused:
+        known = False
+    if not known:
+        raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
+    try:
+        run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
+    except BoardError as e:
+        raise Refused("board", str(e)) from e
+
+
+@cli.command(short_help="Cut the power everywhere in an update's life.")
+@click.option("--layout", default="esp32", show_default=True)
+@click.option("--depth", type=click.IntRange(1), default=2, show_default=True, help="Cuts in cuts, none left out.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What torn operations draw from.")
+@click.option("--image", type=FILE, help="Sample the update to a firmware of your own instead.")
+@click.option("--table", type=FILE, help="With --image: your partition table, binary.")
+@click.option("--replay", metavar="ID", help="One state again, by the name that a report gave it.")
+@click.option("--processes", type=click.IntRange(0), default=0, help="Kill a virtual board in so many updates instead.")
+@click.option("--page", type=OUT, help="Write the map of the cuts, for a browser.")
+@as_json
+def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
+    """Cut the power everywhere in an update's life, and show that every seeded bug is found."""
+    from mpota_host.command import cut as command
+    from mpota_host.command import show
+    from mpota_host.cut import report
+    from mpota_host.package.output import want_own
+
+    if given["table"] and not given["image"]:
+        raise click.UsageError("--table is the partition table of a board of your own: give its --image too")
+    if page:
+        want_own([page], "page of this command", lambda data: b"<title>mpota power campaign" in data[:200])
+    notes: list[str] = []
+    if given["processes"]:
+        made = command.processes(layout, given["processes"], seed)
+    elif replay:
+        made, notes = command.replay(layout, replay, seed, given["image"], given["table"])
+    elif given["image"]:
+        made = command.sample(layout, given["image"], given["table"], seed)
+    else:
+        made = command.run(layout, depth, seed)
+    if as_json:
+        show.facts(made.facts())
+    else:
+        for line in report.lines(made) + notes:
+            show.say(line)
+    if page:
+        command.write_page(made, page)
+    sys.exit(0 if made.good else EXIT[FlashError])
+
+
+@cli.command(short_help="Put mpota on a board.")
+@port_option
+@tool_option
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--product", help="What the board is; for /mpota.json of a board that has none.")
+@click.option("--manifest", help="The URL of the manifest that it asks for updates.")
+@click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
+@click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
+@click.option(
+    "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for it to hold, beside those it has."
+)
+@click.option("--replace-device-keys", is_flag=True, help="Hold the device keys given here and no other.")
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="How the board keeps its images; that of its /mpota.json by default, else esp32.",
+)
+@click.option("--lzma", is_flag=True, help="Put the decoder of LZMA on it too: smaller packages, more heap.")
+@click.option("--force", is_flag=True, help="Replace a boot.py and main.py of your own too; not for a vendor's layout.")
+@as_json
+def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
+    from mpota_host.board import flash as flasher
+    from mpota_host.board.repl import open_board
+    from mpota_host.board.status import read
+    from mpota_host.command import show
+    from mpota_host.package import encrypt, keys
+
+    settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
+    wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
+    secrets = [encrypt.load(path) for path in given["device_keys"]]
+    if given["replace_device_keys"] and not secrets:
+        raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
+    held: dict[str, str] = {}
+    psk = password() if given["wifi"] and not dry_run else ""
+    after = None
+    with open_board(port, tool) as repl:
+        plan = flasher.make_plan(repl, wishes)
+        if not as_json:
+            for line in flasher.sentence(plan).split("\n"):
+                show.say(line)
+            if plan.listed():
+                show.table(flasher.as_table(plan))
+        if dry_run:
+            show.note("nothing was changed: this was a dry run")
+        else:
+            with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
+                flasher.apply(repl, plan, step)
+            repl.restart()
+            if given["wifi"]:
+                flasher.set_wifi(repl, given["wifi"], psk)
+            if secrets:
+                held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
+            after = read(repl)
+    if as_json:
+        show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
+    elif after:
+        for ident, word in held.items():
+            show.say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
+        show.report(after, False)
+
+
+def password() -> str:
+    """The Wi-Fi's, unseen at a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Wi-Fi password", hide_input=True, default="", show_default=False, err=True))
+    line = sys.stdin.readline()
+    if not line:
+        raise click.UsageError("--wifi asks for a password: run it in a terminal, or give it a line of standard input.")
+    return line.rstrip("\r\n")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command and exit; one sentence for everything that a person can put right."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows ASCII only gets a question mark for what it cannot show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        cli(args, prog_name="mpota", standalone_mode=False)
+    except click.ClickException as e:
+        shown = io.StringIO()
+        e.show(shown)
+        for line in shown.getvalue().rstrip("\n").split("\n"):
+            click.echo(harmless(line), err=True)
+        sys.exit(e.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        words = sys.argv[1:] if args is None else args
+        kept = "; what the board has is kept, the same command goes on from there" if words[:1] == ["push"] else ""
+        click.echo(f"\nmpota: stopped by Ctrl-C{kept}", err=True)
+        sys.exit(INTERRUPTED)
+    except OtaError as e:
+        click.echo(f"mpota: {harmless(str(e))}", err=True)
+        sys.exit(next(status for cls, status in EXIT.items() if isinstance(e, cls)))
+    except OSError as e:
+        click.echo(harmless(f"mpota: {e.filename or 'the system'}: {e.strerror or e}"), err=True)
+        sys.exit(FILE_TROUBLE)

@@ -1,0 +1,159 @@
+"""The command `pack`: reads what it was given, has the packages made, names and writes them, and says what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpota_boot.errors import Refused
+from mpota_host.board import flash
+from mpota_host.board.repl import open_board
+from mpota_host.command import show
+from mpota_host.package import bases, encrypt, keys
+from mpota_host.package import format as fmt
+from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.output import want_own
+from mpota_host.package.pack import Options, Packed, goods, packages
+from mpota_host.package.read import chunk_note
+from mpota_host.package.report import Table
+
+# What MicroPython 1.23 and later load.
+MPY = "6.3"
+BYTECODE = "none"
+# What `import app` finds at the board.
+APPS = {"app.py", "app.mpy", "app/__init__.py", "app/__init__.mpy"}
+
+
+@dataclass
+class Inputs:
+    """Files and folders of one call; `mpy` is an architecture, `none` for bytecode alone, "" for source."""
+
+    firmware: Path | None = None
+    folder: Path | None = None
+    resources: dict[str, Path] = field(default_factory=dict)
+    bases: tuple[Path, ...] = ()
+    device_keys: tuple[Path, ...] = ()
+    mpy: str = ""
+    mpy_version: str = MPY
+
+    def files(self) -> list[Path]:
+        """What is read, folders left out."""
+        return [*([self.firmware] if self.firmware else []), *self.resources.values(), *self.bases, *self.device_keys]
+
+    def compiler(self) -> Compiler | None:
+        """What makes .mpy of Python, if anything does."""
+        known = (BYTECODE, *flash.ARCHES[1:])
+        if self.mpy and self.mpy not in known:
+            raise Refused("mpy", f"--mpy {self.mpy!r}, known are {', '.join(known)}; --port asks a board")
+        arch = "" if self.mpy == BYTECODE else self.mpy
+        return (lambda source, name: flash.compile_source(source, name, arch, self.mpy_version)) if self.mpy else None
+
+
+def resource(text: str) -> tuple[str, Path]:
+    """NAME=FILE."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise Refused("resource", f"--resource {text!r}, wanted NAME=FILE, for example logo.bin=art/logo.bin")
+    return name, Path(path)
+
+
+def resources(given: Sequence[str]) -> dict[str, Path]:
+    """The resources by name."""
+    named = [resource(text) for text in given]
+    twice = [name for i, (name, _) in enumerate(named) if name in dict(named[:i])]
+    if twice:
+        raise Refused("resource", f"--resource {twice[0]!r} is given twice")
+    return dict(named)
+
+
+def ask_board(port: str) -> tuple[str, str]:
+    """(architecture, .mpy version) of the board at a port."""
+    with open_board(port) as repl:
+        facts = flash.ask_facts(repl)
+    return facts.arch or BYTECODE, facts.mpy
+
+
+def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
+    """The packages, the full one first."""
+    compiler = inputs.compiler()
+    content = {name: path.read_bytes() for name, path in inputs.resources.items()}
+    files = tree(inputs.folder, content, compiler) if inputs.folder or content else None
+    if files and inputs.folder and not APPS & {row.path for row in files.rows}:
+        files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
+    firmware = inputs.firmware.read_bytes() if inputs.firmware else None
+    given = goods(options.layout, firmware, files, content)
+    held = [encrypt.load(path) for path in inputs.device_keys] + list(options.encrypt_for)
+    old = [bases.load(path, options.layout, compiler, held) for path in inputs.bases]
+    made = packages(
+        given,
+        options,
+        keys.load_private(key) if key else None,
+        bases.distinct(old, [one.place for one in given.contents]),
+    )
+    if content and any(path.is_dir() for path in inputs.bases):
+        made[0].notes.append(
+            "a folder as --base has no resources: where the old application had some, give its package"
+        )
+    if chunk_note(options.chunk):
+        made[0].notes.append(chunk_note(options.chunk))
+    return made
+
+
+def name_of(out: Path, made: Packed) -> Path:
+    """The file of a package: `out`, and what it is from where it is a delta."""
+    return out.with_name(f"{out.stem}-from-{made.base.tag}{out.suffix}") if made.base else out
+
+
+def want_packages(paths: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refused where something would be written over that is no package, or that this call reads."""
+    want_own(paths, "package", lambda data: data.startswith(fmt.MAGIC), inputs)
+
+
+def write(made: list[Packed], out: Path, inputs: Sequence[Path] = ()) -> list[Path]:
+    """Every package to its file, over older packages alone. `inputs` were read."""
+    paths = [name_of(out, one) for one in made]
+    want_packages(paths, inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for one, path in zip(made, paths, strict=True):
+        path.write_bytes(one.data)
+    return paths
+
+
+def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
+    """What was made: notes, what was tried, a line for each package."""
+    full = made[0]
+    for line in full.notes:
+        show.note(line)
+    facts: list[dict[str, Any]] = [{"file": str(path), **one.facts} for one, path in zip(made, paths, strict=True)]
+    if as_json:
+        show.facts({**facts[0], "notes": full.notes, "deltas": facts[1:]})
+        return
+    table = tried(made)
+    if len(table.rows) > 1:
+        show.table(table)
+        show.say()
+    for fact in facts:
+        # Of a few lines of Python the header is the most; a share above the whole tells nothing.
+        small = fact["size"] < fact["image"]
+        share = f"{fact['size'] / fact['image']:.1%} of the " if small else "for the "
+        share += f"{fact['image']:,} that it installs"
+        show.say(f"{fact['file']}  {fact['size']:,} bytes, {share}")
+        signed = f"signed by key {fact['key']}" if fact["key"] else "unsigned"
+        source = f", a delta from {Path(fact['from']).name}" if fact["from"] else ""
+        show.say(f"package {fact['id']}, {signed}{source}")
+    if full.encrypted_for:
+        show.say(f"encrypted for device key {', '.join(full.encrypted_for)}")
+
+
+def tried(made: list[Packed]) -> Table:
+    """Every way that was tried, the kept ones marked."""
+    rows = []
+    for one in made:
+        source = one.base.tag if one.base else ""
+        for way in one.tried:
+            word = "travels" if way.kept else "" if way.fits else "a chunk is too long"
+            stages = " ".join(way.stages) or "raw"
+            rows.append((way.name, source, stages, f"{way.stored:,}", f"{way.stored / way.size:.1%}", word))
+    return Table("", ("component", "from", "stages", "bytes", "of it", ""), rows)

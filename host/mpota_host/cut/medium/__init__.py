@@ -1,0 +1,1 @@
+"""What the power goes out on: a flash with its faulty cells, and what lies there when an operation is cut."""

@@ -1,0 +1,195 @@
+"""Seeded bugs: the campaign has to find every one, or it proves nothing.
+
+A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A text that
+is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a cut,
+a hostile release or a fault; and what none of them can show, by one test, which is named.
+
+    python -m mpota_host.cut.mutants NAME LAYOUT    prints what found one mutant, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from mpota_host.cut import bugs
+from mpota_host.cut.bugs import CONTROL, Mutant
+from mpota_host.registry import having, part_of
+from mpota_host.sources import DEVICE, PACKAGES, root
+
+# Seconds that one mutant may take before it counts as found: it hangs the board. The good code goes through everything.
+PATIENCE = 120
+GOOD = 480
+# States that cuts in cuts try at most in each story.
+DEEPER = 600
+
+
+def bugs_of(layout: str) -> Any:
+    """The module with the seeded bugs of a layout, MUTANTS: its own in its folder, or those of bugs.py."""
+    return part_of(layout, "cut.bugs") if layout in having("cut.bugs") else bugs
+
+
+class NotApplied(Exception):
+    """The text of a mutant is not in its module, or more than once: rewrite the mutant."""
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, mutant: Mutant, path: str) -> None:
+        super().__init__(mutant.module, path)
+        self.mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        m = self.mutant
+        text = Path(self.path).read_text()
+        if text.count(m.old) != 1:
+            raise NotApplied(f"{m.name!r}: its text is {text.count(m.old)} times in {m.module}, wanted once")
+        return compile(text.replace(m.old, m.new), self.path, "exec", dont_inherit=True)
+
+
+class Seeder(MetaPathFinder):
+    """Imports one module with its bug in it."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        base = DEVICE / mutant.module.replace(".", "/")
+        self.path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.mutant.module:
+            return None
+        where = [str(self.path.parent)] if self.path.name == "__init__.py" else None
+        return spec_from_file_location(
+            fullname, self.path, loader=_Loader(self.mutant, str(self.path)), submodule_search_locations=where
+        )
+
+
+def seed(mutant: Mutant) -> None:
+    """From now on imports in this process see the bug; nothing of the device may have been imported before."""
+    # The errors are named by whatever lists the bugs, and name nothing themselves.
+    own = [m for m in sys.modules if m.partition(".")[0] in PACKAGES]
+    loaded = [m for m in own if m not in (*PACKAGES, "mpota_boot.errors")]
+    if loaded:
+        raise NotApplied(f"{mutant.name!r}: {loaded[0]} was imported before the bug was in")
+    sys.meta_path.insert(0, Seeder(mutant))
+    __import__(mutant.module)
+
+
+def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
+    """What finds the bug, "" if nothing does; what is quick is asked first."""
+    from mpota_host.cut.rig import life_of
+
+    quick = life_of(layout).QUICK
+    searches: list[Callable[[], str]] = [
+        lambda: _cuts(layout, quick[:1], 0),
+        lambda: _by_test(mutant.test),
+        lambda: _hostile(layout, pems),
+        lambda: _cuts(layout, quick[1:], 0),
+        lambda: _cuts(layout, life_of(layout).HUNT, 0),
+        lambda: _faults(layout),
+        lambda: _cuts(layout, quick, DEEPER),
+    ]
+    return next(filter(None, (search() for search in searches)), "")
+
+
+def _hostile(layout: str, pems: list[str]) -> str:
+    from mpota_host.cut import hostile
+
+    pair = hostile.Keys(*(hostile.key_of(pem) for pem in pems)) if pems else hostile.make_keys()
+    bad = hostile.attack(layout, pair).bad
+    return f"{bad[0].path}: {bad[0].text}" if bad else ""
+
+
+def _cuts(layout: str, names: Sequence[str], states: int) -> str:
+    """Every single cut in one story after the other, then cuts in cuts at random until so many states were tried."""
+    from dataclasses import replace
+
+    from mpota_host.cut import campaign
+
+    for name in names:
+        settings = replace(campaign.quick(layout, states), scenarios=(name,), first=True)
+        for bad in campaign.work(settings, 0).bad:
+            return f"{bad.ident} {bad.text}"
+    return ""
+
+
+def _faults(layout: str) -> str:
+    from mpota_host.cut.medium import faults
+    from mpota_host.cut.rig import life_of
+
+    bad = faults.campaign(layout, life_of(layout).FAULTY[:2], 10, 0).bad
+    return f"{bad[0].ident} {bad[0].text}" if bad else ""
+
+
+def _by_test(test: str) -> str:
+    import importlib
+
+    if not test:
+        return ""
+    module, _, function = test.partition(":")
+    # Without this look, a name that no test has would count as a test that found the bug.
+    if f"\ndef {function}(" not in (root() / (module.replace(".", "/") + ".py")).read_text():
+        raise NotApplied(f"{module} has no test {function}")
+    try:
+        getattr(importlib.import_module(module), function)()
+    # A reset that nobody ordered is a BaseException.
+    except BaseException as e:
+        return f"{test}: {type(e).__name__}"
+    return ""
+
+
+@dataclass
+class Verdict:
+    """What found a mutant; "" for a survivor. `broken`: it could not be tried at all."""
+
+    name: str
+    found: str
+    broken: bool = False
+
+
+def try_one(mutant: Mutant, layout: str, pems: Sequence[str] = ()) -> Verdict:
+    """Hunt one mutant in a process of its own; `pems` are two private keys, made there if they are missing."""
+    command = [sys.executable, "-B", "-m", "mpota_host.cut.mutants", mutant.name, layout]
+    patience = GOOD if mutant == CONTROL else PATIENCE
+    try:
+        done = subprocess.run(command, input=json.dumps(list(pems)), capture_output=True, text=True, timeout=patience)
+    except subprocess.TimeoutExpired:
+        return Verdict(mutant.name, f"no end after {patience} s")
+    if done.returncode:
+        return Verdict(mutant.name, done.stderr.strip()[-300:], True)
+    return Verdict(mutant.name, json.loads(done.stdout.splitlines()[-1])["found"])
+
+
+def hunt_all(layout: str, workers: int) -> list[Verdict]:
+    """Every mutant of a layout, on so many processes at a time; the good code is hunted too, and must survive."""
+    from mpota_host.cut.hostile import make_pems
+
+    pems = make_pems()
+    with ThreadPoolExecutor(workers) as pool:
+        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *bugs_of(layout).MUTANTS])
+    if control.found:
+        return [Verdict(v.name, f"the good code is called bad: {control.found}", True) for v in verdicts]
+    return verdicts
+
+
+def main(name: str, layout: str) -> None:
+    """Seed one bug and hunt it, with the layout's own hunt where its module has one."""
+    found = bugs_of(layout)
+    mutant = next(m for m in [CONTROL, *found.MUTANTS] if m.name == name)
+    seed(mutant)
+    print(json.dumps({"name": name, "found": getattr(found, "hunt", hunt)(mutant, layout, json.load(sys.stdin))}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

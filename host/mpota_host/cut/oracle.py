@@ -1,0 +1,92 @@
+"""Judges a device by the bytes of its flash and by what it does; shares no code with installer, layout or loader.
+
+The rules, each with a name that a report quotes: what the loader started is one approved image, byte for byte; what was
+confirmed is not given up again; an image that is not healthy gets its trials and no more, and is never confirmed; the
+device comes to rest with the newest image, whatever happened before; no byte outside an update's places changed; no
+sector was erased more often than one life asks; no operation that NOR flash forbids was tried.
+"""
+
+from __future__ import annotations
+
+from mpota_host.cut.medium.cells import SECTOR
+from mpota_host.cut.rig import Rig
+
+
+class Bad(Exception):
+    """The promise is broken: the rule's name, and what was seen."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        # Both as they are: it travels from one process to another.
+        super().__init__(rule, text)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.args[1]}"
+
+
+class Oracle:
+    """Rules over one rig.
+
+    `soft`: the flash itself is at fault for good, so a whole image must run where one exists, and errors must have a
+    name. `patient`: it was at fault once, so an error may be seen and somebody may have to switch it off and on.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.soft = False
+        self.patient = False
+        # What the bytes outside every area that may change were, sector by sector.
+        self.frozen = {i: s for i, s in enumerate(rig.flash.cells.sectors) if not self._may_change(i)}
+
+    def _may_change(self, i: int) -> bool:
+        return any(a.wear and a.off <= i * SECTOR < a.off + a.size for a in self.rig.areas)
+
+    def holds(self, off: int) -> int:
+        """Which approved image lies at `off`, whole; -1 for none."""
+        cells = self.rig.flash.cells
+        for i, image in enumerate(self.rig.images):
+            if cells.get(off, len(image)) == image:
+                return i
+        return -1
+
+    def whole(self) -> list[int]:
+        """The approved images that lie whole in some slot."""
+        return [i for a in self.rig.areas if a.kind == "slot" and (i := self.holds(a.off)) >= 0]
+
+    def no_boot(self) -> None:
+        """The loader found nothing to start."""
+        if not self.soft or self.whole():
+            raise Bad("boots", f"the loader starts nothing; whole in flash: images {self.whole()}")
+
+    def started(self, confirmed: int) -> int:
+        """Judge what the loader started: the number of the image."""
+        off = self.rig.started()
+        i = self.holds(off)
+        if i < 0:
+            raise Bad("whole", f"what starts at 0x{off:x} is no approved image")
+        if i < confirmed and not self.soft:
+            raise Bad("kept", f"image {i} runs after image {confirmed} was confirmed")
+        return i
+
+    def after(self) -> None:
+        """Judge what was done to the flash."""
+        flash = self.rig.flash
+        if flash.violations:
+            raise Bad("nor", flash.violations[0])
+        sectors = flash.cells.sectors
+        for i, data in self.frozen.items():
+            if sectors[i] is not data and sectors[i] != data:
+                raise Bad("outside", f"the sector at 0x{i * SECTOR:x} changed")
+
+    def wear(self, wear: list[int]) -> None:
+        """Judge how often each sector was erased since the power returned."""
+        for area in self.rig.areas:
+            n = max(wear[area.off // SECTOR : (area.off + area.size) // SECTOR])
+            if n > area.wear and not self.soft:
+                raise Bad("wear", f"a sector of {area.label} was erased {n} times, at most {area.wear} in one life")
+
+    def end(self) -> None:
+        """Judge a device at rest."""
+        lost = self.rig.intact()
+        if lost and not self.soft:
+            raise Bad("secrets", lost)

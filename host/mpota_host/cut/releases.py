@@ -1,0 +1,67 @@
+"""The signed packages of a campaign's board: release n brings images[n], packed as the scenario says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from mpota_host.cut.rig import Scenario
+from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
+from mpota_host.package.choose import WBITS, deflated
+from mpota_host.package.encode.delta import plan
+from mpota_host.package.encrypt import records
+from mpota_host.package.format import FIRMWARE
+from mpota_host.package.pack import version_bytes
+
+PRODUCT = "campaign"
+# The device key of a board whose packages are encrypted.
+SECRET = sha256(b"a device key").digest()
+
+
+class Releases:
+    """The part of a Rig that packs. `key` signs, None leaves the packages unsigned.
+
+    The same story has the same packages in every process, so that one process's state can be played in another.
+    """
+
+    layout: str
+    retreats = True
+    scenario: Any
+    images: list[bytes]
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.key: Any = None
+        self.made: dict[tuple[int, bool], bytes] = {}
+
+    def installed(self, n: int) -> bytes:
+        """What release `n` installs: images[n], or the last one again, in the form in which a package brings it."""
+        return self.images[min(n, len(self.images) - 1)]
+
+    def package(self, n: int) -> bytes:
+        """Release `n`, the first is 1: as a difference to the release before where the scenario says so."""
+        return self._made(n, self.scenario.delta)
+
+    def spare(self, n: int) -> bytes | None:
+        """The whole image of release `n`, for a device that does not run the release before; None without deltas."""
+        return self._made(n, False) if self.scenario.delta else None
+
+    def _made(self, n: int, delta: bool) -> bytes:
+        if (n, delta) not in self.made:
+            self.made[n, delta] = self._pack(n, self.installed(n - 1) if delta else None)
+        return self.made[n, delta]
+
+    def _pack(self, n: int, base: bytes | None) -> bytes:
+        s = self.scenario
+        image = self.installed(n)
+        plain = list(pieces(image, s.chunk)) if base is None else plan(base, image, s.chunk).chunks
+        packed = s.compress == "deflate"
+        stages = ("inflate",) * packed + ("delta",) * (base is not None)
+        travel = [deflated(piece) for piece in plain] if packed else plain
+        part = Part(FIRMWARE, "firmware", image, travel, stages, WBITS if packed else 0, base or b"")
+        head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
+        if s.locked:
+            content = sha256(f"{s.name} {n} {base is None}".encode()).digest()
+            head, part = replace(head, recipients=records(content, [SECRET])), sealed(part, content, 0)
+        return assemble(head, [part], self.key)

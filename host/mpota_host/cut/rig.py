@@ -1,0 +1,109 @@
+"""What the campaign asks of a layout, and where it finds it: `chips/NAME/cut/life.py` for each `device/layout/NAME`.
+
+SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
+EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
+FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
+ROOMY       the one with place for 12 KiB
+VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
+SHARE       each part of an update has one state in so many, at least
+image(size, seed)                            one that its loader takes
+own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
+Rig(scenario)                                a device as it leaves the workshop, running its first image
+    .layout .flash .areas .images .trials
+    .trust(public, private)                  the device trusts these keys, releases are signed by this one
+    .package(n)                              release n, the first is 1: brings images[n], or the last one again
+    .spare(n)                                the whole image of it where package(n) is a delta, else None
+    .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
+    .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
+    .started() -> offset                     of the image that the loader started
+    .retreats                                can a chip of this kind go back to the image before?
+    .intact() -> str                         what of the device's secrets is gone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mpota_host.cut.medium.cells import CutFlash
+from mpota_host.registry import part_of
+from mpota_host.sources import DEVICE
+
+# The layout whose boards have only a file system: files.py is its campaign.
+FILES = "files"
+# What an image may do once it runs on trial.
+VERDICTS = ("healthy", "unhealthy", "hangs", "dies", "no-link")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A device and a story: images[0] runs, images[1] is offered and judged, the last one is offered after that."""
+
+    name: str
+    verdict: str = "healthy"
+    # Bytes of each image, multiples of nothing.
+    sizes: tuple[int, ...] = (4999, 6007, 5003)
+    chunk: int = 4096
+    compress: str = "none"
+    # Releases are differences to the one before, and encrypted for the device.
+    delta: bool = False
+    locked: bool = False
+    prog_size: int = 1
+    erase_size: int = 4096
+    # The user's own images and table rows, in place of those that the layout would make.
+    images: tuple[bytes, ...] = ()
+    table: tuple[tuple[Any, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Area:
+    """A named place in the flash. `wear`: erases of one sector that one life may ask; 0 means nothing may change.
+
+    kind: slot (an image), state (what boots), journal, log (a journal that no cut takes), other. first: the first image
+    lies here.
+    """
+
+    label: str
+    off: int
+    size: int
+    wear: int
+    kind: str
+    first: bool
+
+
+class Rig(Protocol):
+    """See the module."""
+
+    layout: str
+    scenario: Scenario
+    flash: CutFlash
+    areas: list[Area]
+    images: list[bytes]
+    trials: int
+    retreats: bool
+
+    def __init__(self, scenario: Scenario) -> None: ...
+    def trust(self, public: list[bytes], private: Any) -> None: ...
+    def package(self, n: int) -> bytes: ...
+    def spare(self, n: int) -> bytes | None: ...
+    def power_on(self, cause: str) -> bool: ...
+    def board(self) -> Any: ...
+    def started(self) -> int: ...
+    def intact(self) -> str: ...
+
+
+def layouts() -> list[str]:
+    """Every layout with flash of its own; one that has no life.py fails when it is asked for."""
+    return sorted({p.parent.name for p in (DEVICE / "mpota" / "layout").glob("*/__init__.py")} - {FILES})
+
+
+def life_of(layout: str) -> Any:
+    """The module chips/LAYOUT/cut/life.py."""
+    return part_of(layout, "cut.life")
+
+
+def scenario_of(layout: str, name: str) -> Scenario:
+    """A scenario by its name; KeyError where there is none."""
+    found: Mapping[str, Scenario] = life_of(layout).SCENARIOS
+    return found[name]

@@ -1,0 +1,1 @@
+"""Makes packages and reads them: what stands here knows no board and no simulation."""

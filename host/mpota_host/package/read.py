@@ -1,0 +1,250 @@
+"""What a file is: packages here, images and tables in the vendors' inspectors.
+
+`explain` tells what can be read without a key; `content` decodes a component with the very code of the board. Whether a
+board would take a package is for verify.py to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
+
+from mpota.pipe import lzma, trust
+from mpota.pipe.package import Chunks, Component, Package
+from mpota.version import text
+from mpota_boot.errors import Corrupt, LinkError, OtaError, Refused
+from mpota_host.package import encrypt
+from mpota_host.package import format as fmt
+from mpota_host.package.content import app
+from mpota_host.package.encode import lzma_chunk
+from mpota_host.package.report import Report, Table
+from mpota_host.registry import having, part_of
+
+KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
+HEADER = 4096  # the board's buffer
+CHUNK = 16384  # the largest that a board takes whose settings say nothing
+
+
+def explain(data: bytes) -> Report:
+    """What the bytes are; Refused where nobody knows them."""
+    if data[:4] == fmt.MAGIC:
+        return _explain_package(data)
+    report = _vendor(data)
+    if report:
+        return report
+    unknown = f"no kind of file that mpota knows ({len(data):,} bytes, first {data[:8].hex(' ')})"
+    raise Refused("format", f"this is {_stranger(data) or unknown}")
+
+
+def _vendor(data: bytes) -> Report | None:
+    for chip in having("inspector"):
+        report: Report | None = part_of(chip, "inspector").explain(data)
+        if report:
+            return report
+    return None
+
+
+def _stranger(data: bytes) -> str:
+    """What a file that is nothing of mpota's or a vendor's looks like, "" where nobody knows."""
+    start = data[:512]
+    if not start:
+        return "an empty file"
+    if start.startswith(b"-----BEGIN"):
+        return "a key or a certificate in PEM"
+    if encrypt.is_key(start):
+        return "a device key, as `keygen --device` writes it: keep it secret"
+    if len(data) == trust.SIZE:
+        return "a public key, as `keygen` writes it"
+    if start.lstrip()[:1] == b"<":
+        return "a web page"
+    # The last character may be cut in two.
+    words = start.decode("utf-8", "ignore")
+    if min(start) > 8 and len(words.encode()) > len(start) - 4:
+        return "a text file"
+    return ""
+
+
+def want_package(data: bytes) -> None:
+    """Refused where the bytes are no package at all, with what they are instead."""
+    if data[:4] == fmt.MAGIC:
+        return
+    seen = _vendor(data)
+    if seen:
+        article = "an" if seen.kind[0] in "aeiouR" else "a"
+        advice = "`pack` it first" if seen.kind in ("application", "merged image") else "`pack` makes one of a firmware"
+        raise Refused("format", f"this is no package but {article} {seen.kind}: {advice}")
+    name = _stranger(data)
+    what = f"but {name}" if name else f"of mpota's ({len(data):,} bytes, first {data[:8].hex(' ')})"
+    raise Refused("format", f"this is no package {what}; `pack` makes one of a firmware: pack it first")
+
+
+def want_whole(data: bytes) -> None:
+    """Refused where the bytes are no package, Corrupt where its end is missing; none of it is proven."""
+    want_package(data)
+    try:
+        package = read_package(data)
+    except LinkError as e:
+        raise Corrupt("short", f"{e}; copy the file again") from e
+    missing = start_of(package, len(package.components)) - len(data)
+    if missing > 0:
+        raise Corrupt("short", f"the package's last {missing:,} bytes are missing; copy the file again")
+
+
+def chunk_note(chunk: int) -> str:
+    """What to know about a chunk size that not every board takes."""
+    if chunk <= CHUNK:
+        return ""
+    size = f"chunks of {chunk // 1024} KiB"
+    return f"{size}: a board takes {CHUNK // 1024} KiB unless `chunk` in its /mpota.json says {chunk} or more"
+
+
+def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
+    """The header of a package, proven by `keys`, or merely read where they are None.
+
+    Its LZMA is decoded by the standard library: the device's code is slow here.
+    """
+    kept = lzma.stage
+    lzma_chunk.use_standard_library()
+    try:
+        return Package.read(BytesIO(data), keys, bytearray(HEADER))
+    finally:
+        lzma.stage = kept
+
+
+def start_of(package: Package, i: int) -> int:
+    """Where component `i` begins in the package; one past the last component: where the package ends."""
+    return int(package.end + sum(part.stored for part in package.components[:i]))
+
+
+def _stages(part: Component) -> list[str]:
+    return [fmt.STAGES[code] for code in part.stages]
+
+
+def recipients(data: bytes, package: Package) -> list[str]:
+    """The ids of the device keys that a package is encrypted for, as its header names them."""
+    at = 72 + len(package.components) * fmt.COMPONENT_SIZE
+    return [data[off : off + 8].hex() for off in range(at, at + package.recipients * 48, 48)]
+
+
+def package_facts(data: bytes) -> dict[str, object]:
+    """Facts of a package's header, none of them proven."""
+    package = read_package(data)
+    signed = data[5] != 0
+    return {
+        "product": package.product,
+        "version": text(package.version),
+        "layout": package.layout,
+        "id": package.id.hex(),
+        "key": data[8:16].hex() if signed else None,
+        "encrypted_for": recipients(data, package),
+        "chunk": package.chunk,
+        "size": len(data),
+        "header": package.end,
+        "components": [
+            {
+                "kind": KINDS.get(part.kind, str(part.kind)),
+                "name": part.name,
+                "size": part.size,
+                "stored": part.stored,
+                "stages": _stages(part),
+                "chunks": -(-part.size // package.chunk),
+                "sha256": part.sha.hex(),
+                "base": {"size": part.base_size, "sha256": part.base_sha.hex()} if part.base_size else None,
+            }
+            for part in package.components
+        ],
+    }
+
+
+def _explain_package(data: bytes) -> Report:
+    try:
+        facts = package_facts(data)
+    except OtaError as e:
+        return Report("package", f"a broken mpota package: {e}", {"error": str(e), "code": e.code}, ok=False)
+    package = read_package(data)
+    lines = [(name, str(facts[name])) for name in ("product", "version", "layout", "id", "chunk")]
+    lines.append(("signed by key", str(facts["key"] or "nobody")))
+    if package.recipients:
+        lines.append(("encrypted for", ", ".join(recipients(data, package))))
+    lines.append(("bytes", f"{len(data):,} with a header of {facts['header']}"))
+    parts = [
+        (
+            part.name,
+            KINDS.get(part.kind, str(part.kind)),
+            f"{part.size:,}",
+            f"{part.stored:,} ({part.stored / part.size:.1%})",
+            " ".join(_stages(part)) or "raw",
+            str(-(-part.size // package.chunk)),
+            part.sha.hex()[:16],
+            f"{part.base_size:,}, {part.base_sha.hex()[:16]}" if part.base_size else "",
+        )
+        for part in package.components
+    ]
+    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins", "stands on")
+    delta = any(part.base_size for part in package.components)
+    kind = "a delta, an mpota package" if delta else "an mpota package"
+    what = f"{kind}: {facts['product']} {facts['version']} for {facts['layout']}"
+    missing = start_of(package, len(package.components)) - len(data)
+    if missing > 0:
+        what += f", and its last {missing:,} bytes are missing"
+    tables = [Table("package", ("what", "value"), lines), Table("", columns, parts)]
+    found = [] if missing > 0 else listed(package, data)
+    if found:
+        facts["files"] = [row.__dict__ for row in found]
+        tables.append(files_table(found))
+    return Report("package", what, facts, tables, missing <= 0)
+
+
+def listed(package: Package, data: bytes) -> list[app.Row]:
+    """The files that a package brings; none where nobody can read them without a key or a base."""
+    for i, part in enumerate(package.components):
+        if part.kind == fmt.FILES and not part.base_size and not package.recipients:
+            try:
+                return app.rows(decode(package, i, data))
+            except OtaError:
+                return []  # `verify` says what is wrong
+    return []
+
+
+def files_table(found: Sequence[app.Row]) -> Table:
+    """Paths and sizes."""
+    rows = [(row.path, f"{row.size:,}", "resource" if row.apart else "") for row in found]
+    return Table("files", ("path", "bytes", ""), rows)
+
+
+def content(package: Package, i: int, data: bytes) -> bytes:
+    """The bytes of component `i`, which are those that were signed."""
+    found = decode(package, i, data)
+    part = package.components[i]
+    if sha256(found).digest() != part.sha:
+        raise Refused("readback", f"{part.name} decodes to other bytes than were signed")
+    return found
+
+
+def proven(package: Package, i: int, data: bytes) -> None:
+    """Raise unless every stored chunk of component `i` is the one that was promised."""
+    chunks = Chunks(package, i, _at(package, i, data), bytearray(4096))
+    while chunks.index * package.chunk < package.components[i].size:
+        chunks.load()
+
+
+def _at(package: Package, i: int, data: bytes) -> BytesIO:
+    """The package, standing where component `i` begins."""
+    src = BytesIO(data)
+    src.seek(start_of(package, i))
+    return src
+
+
+def decode(package: Package, i: int, data: bytes) -> bytes:
+    """All bytes of component `i`, chunk by chunk as a board decodes them."""
+    chunks = Chunks(package, i, _at(package, i, data), bytearray(4096))
+    out = bytearray()
+    piece = bytearray(4096)
+    while len(out) < package.components[i].size:
+        left = chunks.load()
+        while left:
+            n = chunks.readinto(piece)
+            out += piece[:n]
+            left -= n
+    return bytes(out)

@@ -1,0 +1,72 @@
+"""Finds the chips, one folder each below mpota_host/chips, by listing: nothing outside a chip's folder names it.
+
+A chip brings the parts that it has, each a module of its folder:
+
+prepare          what goes into the target, out of a file; ALONE: its boards take a whole firmware and nothing else
+inspector        explain(data): what a file of this chip is
+commands         COMMANDS, takes(name, args): a command that the vendor has in another form
+demo, bench      its own `make demo LAYOUT=...`, its own figures
+sim.machine      a virtual board (mpota_host/sim/machine.py says what it asks); sim.chip what its programs can import
+cut.life         what the power campaign asks (mpota_host/cut/rig.py); cut.bugs its seeded bugs
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mpota_boot.errors import Refused
+from mpota_host.sources import program
+
+CHIPS = Path(__file__).parent / "chips"
+SHIPPED = ("boot.py", "main.py")
+IMPORT = "from mpota_boot.board import Board\n"
+
+
+def having(part: str) -> list[str]:
+    """The chips that have a part, by name; a part is a module below the chip's folder, as "sim.machine"."""
+    file = part.replace(".", "/") + ".py"
+    return sorted(path.name for path in CHIPS.iterdir() if (path / file).is_file())
+
+
+def part_of(chip: str, part: str) -> Any:
+    """The module; ModuleNotFoundError where the chip has no such part."""
+    return import_module(f"mpota_host.chips.{chip}.{part}")
+
+
+def layouts() -> list[str]:
+    """The layouts that a package can be made for."""
+    return having("prepare")
+
+
+def alone(layout: str) -> bool:
+    """Do its boards take a whole firmware and nothing else, no files and no deltas? ALONE in its prepare.py says so."""
+    return layout in layouts() and bool(getattr(part_of(layout, "prepare"), "ALONE", False))
+
+
+def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
+    """The bytes that go to the target, notes for a person, and facts; refused where the loader would refuse them."""
+    if layout not in layouts():
+        raise Refused("layout", f"layout {layout!r}, known are {', '.join(layouts())}")
+    done: tuple[bytes, list[str], dict[str, object]] = part_of(layout, "prepare").prepare(firmware)
+    return done
+
+
+def wired(layout: str) -> bool:
+    """Does a board of this layout need `/wiring.py`, which says where its flash is? An ESP32 says it itself."""
+    return (CHIPS / layout / "board" / "wiring.py").is_file()
+
+
+def programs(layout: str) -> dict[str, bytes]:
+    """Path on the board -> source of what runs there: boot.py, main.py, and the example wiring that they import."""
+    found = {"/" + name: program(name).read_text() for name in SHIPPED}
+    if wired(layout):
+        # What a person calls at the console, CONSOLE in the chip's package, has to be there after boot.py.
+        more = getattr(import_module(f"mpota_host.chips.{layout}"), "CONSOLE", ())
+        for path, names in (("/boot.py", ("Board", *more)), ("/main.py", ("Board",))):
+            if found[path].count(IMPORT) != 1:
+                raise ValueError(f"{path} does not import the shipped Board once")
+            found[path] = found[path].replace(IMPORT, f"from wiring import {', '.join(names)}\n")
+        found |= {"/" + path.name: path.read_text() for path in sorted((CHIPS / layout / "board").glob("*.py"))}
+    return {path: text.encode() for path, text in found.items()}

@@ -1,0 +1,460 @@
+"""Servers that take their time, in virtual time: what a wait may cost, and that it ends."""
+
+import sys
+
+import mpota_host
+from mpota.agent import Agent
+from mpota.link.frame import Frames, encode
+from mpota.link.http import Http
+from mpota.link.serial import Serial
+from mpota.runner import Runner
+from mpota.stream import pull
+from mpota_boot.errors import LinkError
+from mpota_host.chips.esp32.sim import soc
+from tests.core.test_agent import ASK_MS, NEW, boot, chip, steps
+from tests.expect import raises
+from tests.packages import Maker
+
+assert mpota_host
+OK = b"HTTP/1.1 200 OK\r\n"
+HOUR = 3600000
+
+
+def drip(data, gap, ms=0):
+    """Each byte `gap` ms after the one before, the first after `ms`."""
+    for i in range(len(data)):
+        yield (gap if i else ms), data[i : i + 1]
+
+
+def forever(byte, gap, first=b""):
+    """What was said first, then this byte again and again."""
+    yield 0, first
+    while True:
+        yield gap, byte
+
+
+class Peer:
+    """A server's end: `says` gives (milliseconds after the piece before, bytes)."""
+
+    def __init__(self, board, says):
+        self.board = board
+        self.says = iter(says)
+        self.due, self.data = board.ms, b""
+        self.next()
+
+    def next(self):
+        for gap, data in self.says:
+            self.due += gap
+            self.data = data
+            return
+        # It says nothing more and stays.
+        self.due, self.data = None, b""
+
+    def write(self, data):
+        return len(data)
+
+    def readinto(self, buf):
+        while self.due is not None and self.due <= self.board.ms and not self.data:
+            self.next()
+        if self.due is None or self.due > self.board.ms:
+            return None
+        n = min(len(buf), len(self.data))
+        buf[:n] = self.data[:n]
+        self.data = self.data[n:]
+        if not self.data:
+            self.next()
+        return n
+
+    def poll(self, ms):
+        if self.due is not None and self.due <= self.board.ms + ms:
+            self.board.ms = max(self.board.ms, self.due)
+            return [self]
+        self.board.ms += ms
+        return []
+
+    def close(self):
+        pass
+
+
+class Virtual(Http):
+    """The link over servers in virtual time. `pages`: path to a call that gives what a server says."""
+
+    def __init__(self, board, pages, product="demo"):
+        super().__init__("http://h/m.json", product, "esp32", lambda: None)
+        self.board = board
+        self.pages = pages
+        self.asked = []
+        self.fed = 0
+
+    def feed(self):
+        self.fed += 1
+        if self.board.ms > HOUR * 24:
+            raise AssertionError("this waits for ever")
+
+    def ticks(self):
+        return self.board.ms
+
+    def since(self, then):
+        return self.board.ms - then
+
+    def connect(self, tls, host):
+        path = "/" + self.url.split("/", 3)[3]
+        self.hurry(0)
+        self.asked.append(path)
+        self.sock = self.poll = Peer(self.board, self.pages[path]())
+
+
+def body(data, length=True):
+    return OK + (b"Content-Length: %d\r\n" % len(data) if length else b"") + b"\r\n" + data
+
+
+ENTRY = '{"product":"demo","layout":"esp32","version":"%s","file":"p","size":%d}'
+
+
+def listing(data):
+    return body(('{"mpota":1,"packages":[%s]}' % (ENTRY % ("1.1.0", len(data)))).encode())
+
+
+def at_once(data):
+    return lambda: [(0, data)]
+
+
+DATA = Maker(NEW).bytes()
+GOOD = {"/m.json": at_once(listing(DATA)), "/p": at_once(body(DATA)), "/report": at_once(OK + b"\r\n")}
+
+
+def link(board=None, **pages):
+    found = dict(GOOD)
+    for name in pages:
+        found["/" + name.replace("_", ".")] = pages[name]
+    return Virtual(board or boot(chip(), soc.PWRON), found)
+
+
+def test_a_server_that_answers_at_once_needs_no_time():
+    board = boot(chip(), soc.PWRON)
+    agent = Agent(board, [link(board)], None)
+    assert steps(agent) == "reset" and board.ms == 0
+
+
+def test_a_header_has_thirty_seconds_whatever_comes_in_them():
+    slow = (
+        lambda: forever(b"x", 900),
+        lambda: forever(b"x", 900, OK + b"X: "),
+        lambda: forever(b"X: 1\r\n", 5000, OK),
+        lambda: drip(body(DATA), 2000),
+    )
+    for i, says in enumerate(slow):
+        one = link(m_json=says)
+        raises(LinkError, "slow", one.open)
+        assert one.board.ms <= 31000, (i, one.board.ms)
+
+
+def test_a_deadline_says_what_was_seen_and_what_is_wanted():
+    e = raises(LinkError, "slow", link(m_json=lambda: forever(b"x", 900)).open)
+    assert "at most 30000" in str(e) and "http://h/m.json" in str(e)
+
+
+def test_redirects_have_the_thirty_seconds_together():
+    def go(i):
+        return lambda: [(9000, b"HTTP/1.1 302 Go\r\nLocation: /%d\r\n\r\n" % (i + 1))]
+
+    one = link(m_json=go(0))
+    for i in range(1, 9):
+        one.pages["/%d" % i] = go(i)
+    raises(LinkError, "slow", one.open)
+    assert one.board.ms <= 31000
+
+
+def test_a_manifest_has_a_minute_from_its_request():
+    for gap in (900, 9000):
+        one = link(m_json=lambda gap=gap: forever(b" ", gap, OK + b"\r\n"))
+        raises(LinkError, "slow", one.open)
+        assert one.board.ms <= 61000
+    rest = listing(DATA)[len(OK) :]
+    late = link(m_json=lambda: [(9000, OK[:5]), (9000, OK[5:9]), (9000, OK[9:])] + list(drip(rest, 200)))
+    raises(LinkError, "slow", late.open)
+    assert late.board.ms <= 61000
+
+
+def test_a_slow_manifest_that_comes_within_its_time_is_read():
+    one = link(m_json=lambda: drip(listing(DATA), 150))
+    assert one.open() and one.board.ms > 20000
+
+
+def test_a_body_below_the_least_speed_ends_and_what_came_is_kept():
+    start = body(DATA)[:9000]
+    board = boot(chip(), soc.PWRON)
+    one = link(board, p=lambda: forever(b"x", 900, start))
+    agent = Agent(board, [one], None)
+    assert steps(agent) == "idle" and agent.error.code == "slow", repr(agent.error)
+    assert "at least 256" in str(agent.error) and board.ms <= 31000
+    fetched = board.layout.journal.last("progress")
+    assert fetched, "the chunks that were whole are noted"
+    one.pages["/p"] = lambda: [
+        (0, b"HTTP/1.1 206 Partial\r\nContent-Range: bytes %d-\r\n\r\n" % at[-1] + DATA[at[-1] :])
+    ]
+    at = [0]
+    real = one.ask
+
+    def ask(off, post):
+        at.append(off)
+        return real(off, post)
+
+    one.ask = ask
+    board.ms += ASK_MS
+    assert steps(agent) == "reset" and max(at) > 4096
+
+
+def test_a_body_at_the_least_speed_is_read_to_its_end():
+    data = DATA[:6000]
+    one = link(p=lambda: [(0, OK + b"\r\n")] + [(1000, data[i : i + 300]) for i in range(0, 6000, 300)])
+    one.pages["/m.json"] = at_once(listing(data))
+    one.open()
+    assert pull(one, bytearray(6000)) == 6000 and one.board.ms >= 19000
+
+
+def test_the_least_speed_is_a_setting_of_the_link():
+    data = DATA[:6000]
+    for least, ends in ((100, True), (256, False)):
+        one = link(p=lambda: [(0, OK + b"\r\n")] + [(1000, data[i : i + 200]) for i in range(0, 6000, 200)])
+        one.pages["/m.json"] = at_once(listing(data))
+        one.least = least
+        one.open()
+        if ends:
+            assert pull(one, bytearray(6000)) == 6000
+        else:
+            raises(LinkError, "slow", pull, one, bytearray(6000))
+
+
+def test_the_time_between_two_reads_is_not_the_servers():
+    one = link()
+    one.open()
+    buf = bytearray(100)
+    for _ in range(50):
+        # A flash that is erased, an application that takes its turns.
+        one.board.ms += 20000
+        assert one.readinto(buf) == 100
+
+
+def test_chunks_that_bring_nothing_end_too():
+    one = link(p=lambda: forever(b"1;" + b"x" * 20 + b"\r\ny\r\n", 2000, OK + b"Transfer-Encoding: chunked\r\n\r\n"))
+    one.open()
+    raises(LinkError, "slow", pull, one, bytearray(4096))
+    assert one.board.ms <= 31000
+    one = link(p=lambda: forever(b"x", 900, OK + b"Transfer-Encoding: chunked\r\n\r\n"))
+    one.open()
+    raises(LinkError, "slow", pull, one, bytearray(4096))
+    assert one.board.ms <= 31000
+
+
+def test_what_lies_before_the_offset_is_held_to_the_least_speed_too():
+    one = link()
+    one.open()
+    one.pages["/p"] = lambda: forever(b"x", 900, OK + b"\r\n")
+    raises(LinkError, "slow", one.open, 20000)
+
+
+def test_a_report_ends_whatever_the_server_does():
+    for says in (lambda: forever(b"x", 900), lambda: forever(b"X: 1\r\n", 900, OK), list):
+        one = link(report=says)
+        one.report_url = "http://h/report"
+        one.report("armed", "words")
+        assert one.board.ms <= 31000 and "/report" in one.asked
+
+
+def trial(pages, trial_ms=None, health=None):
+    """The agent of a new image on trial whose server is `pages`."""
+    c = chip()
+    if trial_ms:
+        c.settings["trial_ms"] = trial_ms
+    board = boot(c, soc.PWRON)
+    agent = Agent(board, [link(board)], None)
+    assert steps(agent) == "reset"
+    board = boot(c)
+    found = dict(GOOD)
+    found.update(pages)
+    return c, Agent(board, [Virtual(board, found)], None, health)
+
+
+SLOW = (
+    {"/m.json": lambda: forever(b"x", 900)},
+    {"/m.json": lambda: forever(b" ", 900, OK + b"\r\n")},
+    {"/p": lambda: forever(b"x", 900)},
+    {"/m.json": list},
+)
+
+
+def test_a_trial_ends_in_its_time_though_its_server_drips():
+    for trial_ms in (3000, 20000, 100000):
+        for pages in SLOW:
+            c, agent = trial(pages, trial_ms)
+            board = agent.board
+            n = 0
+            while agent.step() == "trial":
+                assert board.ms < trial_ms + 200, board.ms
+                board.ms += 50
+                n += 1
+            assert trial_ms <= board.ms <= trial_ms + 1000, (trial_ms, board.ms)
+            assert boot(c).layout.failure()[1] == "no-link"
+
+
+def test_a_trial_without_time_left_asks_nobody():
+    _, agent = trial({}, 3000)
+    agent.board.ms = 3000
+    assert agent.step() == "reset" and agent.links[0].asked == []
+
+
+def test_after_a_confirm_no_deadline_of_the_trial_is_left():
+    _, agent = trial({}, 3000)
+    assert agent.step() == "idle" and agent.trial is None
+    agent.board.ms = 10000
+    agent.links[0].report_url = "http://h/report"
+    agent.links[0].report("confirmed", "words")
+    assert agent.links[0].asked[-1] == "/report"
+
+
+def window(pages, settings=None):
+    """A board that is confirmed is switched on: when its application was started."""
+    c = chip()
+    c.settings.update(settings or {})
+    board = boot(c, soc.PWRON)
+
+    def pause():
+        board.ms += 10
+
+    board.pause = pause
+    found = dict(GOOD)
+    found.update(pages)
+    started = []
+    one = Virtual(board, found)
+    run = Runner(board, Agent(board, [one], None), lambda: started.append(board.ms))
+    assert len(started) == 1
+    return started[0], run, one
+
+
+def test_the_window_ends_though_a_server_drips():
+    for pages in SLOW + ({"/p": lambda: forever(b"x", 900, body(DATA)[:9000])},):
+        at, run, one = window(pages)
+        assert at <= 11500, at
+        assert one.asked, "it was asked for news"
+        assert run.agent.left() > HOUR, "no deadline of the window is left"
+
+
+def test_the_window_is_what_the_settings_say_where_nothing_holds_it_up():
+    for ms in (100, 1000, 5000):
+        at = window({"/m.json": at_once(b"HTTP/1.1 404 No\r\n\r\n")}, {"window_ms": ms})[0]
+        assert ms <= at <= ms + 20
+
+
+def test_an_update_that_has_begun_goes_on_after_the_start_of_the_application():
+    slow = body(DATA)
+    pages = {"/p": lambda: [(300, slow[i : i + 500]) for i in range(0, len(slow), 500)]}
+    at, run, one = window(pages)
+    # What was under way when it ended is one chunk.
+    assert 1000 <= at <= 5000, at
+    assert steps(run.agent) == "reset" and one.asked == ["/m.json", "/p"], "over one connection"
+
+
+def test_refused_offers_of_a_manifest_that_grows_do_not_hold_the_window():
+    other = Maker(NEW, product=b"neighbour").bytes()
+    n = []
+
+    def grows():
+        n.append(1)
+        rows = [ENTRY % ("9.0.0", len(other) + len(n) + i) for i in (0, 1)]
+        yield 0, body(('{"mpota":1,"packages":[%s,%s]}' % (rows[0], rows[1])).encode())
+
+    at, run, _ = window({"/m.json": grows, "/p": at_once(OK + b"\r\n" + other)})
+    assert at <= 1100 and len(n) <= 40, (at, len(n))
+    for _ in range(1000):
+        run.agent.step()
+    assert len(n) <= 40, "until the next poll"
+
+
+def test_a_link_that_has_no_time_left_asks_nobody():
+    one = link()
+    one.time_left = lambda: 0
+    e = raises(LinkError, "late", one.open)
+    assert one.asked == [] and "m.json" in str(e)
+
+
+class Line:
+    """A line whose host sends frames that bring nothing, for ever; and select.poll over it."""
+
+    said = b""
+
+    def __init__(self, board):
+        self.board = board
+
+    def write(self, data):
+        return len(data)
+
+    def poll(self, ms):
+        return [self]
+
+    def readinto(self, buf):
+        self.board.ms += 100
+        self.said = self.said or encode(5, self.link.run, 0, (1000).to_bytes(4, "little"))
+        n = min(len(buf), len(self.said))
+        buf[:n] = self.said[:n]
+        self.said = self.said[n:]
+        return n
+
+
+class Chatty(Serial):
+    """The board's end of such a line."""
+
+    def start(self):
+        self.frames = self.frames or Frames(bytearray(self.room))
+        self.poll, self.rx.link = self.rx, self
+
+
+def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
+    board = trial({}, 3000)[1].board
+    agent = Agent(board, [Chatty(Line(board))], None, lambda: None)
+    src = agent.links[0].open()
+    raises(LinkError, "late", src.readinto, bytearray(100))
+    assert 3000 <= board.ms <= 3300
+
+
+class Sockets:
+    """Module socket: nobody answers a connection; how long one would be waited for is noted."""
+
+    def __init__(self):
+        self.waits = []
+
+    def getaddrinfo(self, *args):
+        return [(2, 1, 0, "", ("192.0.2.1", 80))]
+
+    def socket(self):
+        return self
+
+    def settimeout(self, seconds):
+        self.waits.append(seconds)
+
+    def connect(self, at):
+        raise OSError(110)
+
+    def close(self):
+        pass
+
+
+class Real(Virtual):
+    """The link's own connect()."""
+
+    connect = Http.connect
+
+
+def test_a_connection_is_not_waited_for_longer_than_there_is_time():
+    real, sys.modules["socket"] = sys.modules.get("socket"), Sockets()
+    try:
+        for left, spent, wait in ((None, 0, 10), (3000, 0, 3), (HOUR, 0, 10), (None, 26000, 4)):
+            one = Real(boot(chip(), soc.PWRON), {})
+            one.time_left = left and (lambda left=left: left)
+            one.header_ms -= spent
+            raises(LinkError, "link", one.open)
+            assert sys.modules["socket"].waits.pop() == wait
+    finally:
+        del sys.modules["socket"]
+        if real:
+            sys.modules["socket"] = real
