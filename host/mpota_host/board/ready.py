@@ -12,6 +12,7 @@ from typing import Any
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.board import repl as console
 from mpota_host.registry import programs, wired
+from mpota_host.sources import PACKAGES
 
 # Ports by `sys.platform` and a word of the machine's name -> what MicroPython leaves out of them.
 # ports/esp8266: MICROPY_CONFIG_ROM_LEVEL is not set to EXTRA_FEATURES, main.c: heap[38 * 1024].
@@ -35,7 +36,7 @@ for name in {names!r}:
 print(json.dumps(missing))
 """
 # Raises where the board's own boot.py has not made it a board of any layout.
-ASK_LAYOUT = "import json\nfrom mpota_boot.board import Board\nprint(json.dumps(Board().layout.NAME))"
+ASK_LAYOUT = "import json\nfrom wiring import Board\nprint(json.dumps(Board().layout.NAME))"
 
 
 def port(platform: str, machine: str) -> None:
@@ -114,4 +115,4 @@ def asks(source: bytes) -> tuple[list[str], list[str]]:
             modules.add(node.module or "")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
             opened |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
-    return sorted(name for name in modules if name.partition(".")[0] != "device"), sorted(opened)
+    return sorted(name for name in modules if name.partition(".")[0] not in PACKAGES), sorted(opened)
