@@ -1,19 +1,20 @@
-"""What a host calls over the REPL: status, confirm, rollback, forget, and push over the console's own line."""
+"""What a host calls over the REPL, each time with the Board of the owner's wiring.
+
+from wiring import Board; from mpota import console; print(console.status(Board()))
+"""
 
 import sys
 
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.board import Board
 from mpota_boot.errors import UpToDate
 
 
-def status():
+def status(board):
     """A dict of facts, ready for JSON."""
     from mpota.pipe.package import STAGES
     from mpota.runner import wanted, words
 
-    board = Board()
     facts = board.layout.status()
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
@@ -34,39 +35,57 @@ def _has(module):
         return False
 
 
-def confirm():
+def confirm(board):
     """Keep the image that runs: a host that reaches the board is its link."""
-    board = Board()
     board.layout.confirm()
     board.relax()
 
 
-def soft():
+def soft(board):
     """Before a soft reset that a host makes: it costs the version on trial nothing, also where no port can tell it."""
-    board = Board()
     if board.layout.on_trial():
         board.journal.put("soft", b"1")
 
 
-def rollback():
-    """Boot the image before this one; does not return."""
-    board = Board()
+def rollback(board):
+    """Boot the image before this one at the next reset, which is the host's to make: its answer has to arrive first."""
     board.layout.rollback("rolled back by hand")
-    board.reset()
 
 
-def forget():
+def forget(board):
     """Let a package that was given up be tried again, and the application after its failed starts."""
-    board = Board()
     board.layout.forget()
     board.journal.put("boots", b"")
 
 
-def push():
+def wifi(board, ssid, psk):
+    """Keep the Wi-Fi's name and password, b"" for none, where Board.connect() looks and no package reaches."""
+    memory = board.memory("wifi")
+    memory.put("ssid", ssid)
+    memory.put("psk", psk)
+
+
+def device_keys(board, keys, replace):
+    """Keep device keys beside those that are there, or instead of them: a list of "new" or "same", None for too many.
+
+    Nothing of a key goes back to the host.
+    """
+    memory, names = board.memory("mpota_keys"), "0123"
+    held = [] if replace else board.secrets()
+    words = ["same" if key in held else "new" for key in keys]
+    held += [key for key in keys if key not in held]
+    if len(held) > len(names):
+        return None
+    for name, key in zip(names, held + [b""] * len(names)):
+        if memory.last(name) != (key or None):
+            memory.put(name, key)
+    return words
+
+
+def push(board):
     """Install what the host offers over this very line; resets the board when it is armed."""
     from mpota.link.serial import console
 
-    board = Board()
     # An ESP32's UART console buffers 260 bytes and has no flow control; a pty and USB have it.
     small = (192, 1) if sys.platform == "esp32" else (4096, 2)
     link = console(*board.settings.get("console", small))

@@ -48,6 +48,22 @@ def wanted(board):
     return None
 
 
+def application():
+    """The owner's module `app`: step() is its turn, health() its verdict on an update. None where there is no app.py.
+
+    It lies in its tree, which becomes the current folder, or at the root.
+    """
+    if shim.folder:
+        os.chdir(shim.folder)
+    try:
+        import app
+    except ImportError as e:
+        if "'app'" not in str(e):
+            raise
+        return None
+    return app
+
+
 class Runner:
     """`application()` gives the application's module, or None where there is none. `why`: the reason of a rescue."""
 

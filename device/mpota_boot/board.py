@@ -33,12 +33,12 @@ class Board:
     running = 0
 
     def __init__(self):
-        self.journal = self._memory("mpota")
+        self.journal = self.memory("mpota")
         self._layout = self._settings = None
         if sys.platform == "rp2" and Board.bitten is None:
             Board.bitten = self._bitten()
 
-    def _memory(self, name):
+    def memory(self, name):
         """The blobs of an NVS namespace, or of two files, which no package reaches."""
         try:
             from esp32 import NVS
@@ -75,12 +75,6 @@ class Board:
             self._layout = __import__(name, None, None, ("make",)).make(self)
         return self._layout
 
-    def port(self):
-        """The partitions of an ESP32."""
-        from mpota.layout.esp32.port import Port
-
-        return Port(self)
-
     @property
     def protected(self):
         """Paths in an application's folder that are this board's own."""
@@ -115,7 +109,7 @@ class Board:
 
     def secrets(self):
         """The device keys of this board, four at most."""
-        return list(filter(None, map(self._memory("mpota_keys").last, "0123")))
+        return list(filter(None, map(self.memory("mpota_keys").last, "0123")))
 
     def cause(self):
         """Why this start, in a word: "power", "watchdog", "reset", "wake" from deep sleep, "" for a soft reset.
@@ -194,7 +188,7 @@ class Board:
         from network import STA_IF, WLAN
 
         wlan = WLAN(STA_IF)
-        names = list(filter(None, map(self._memory("wifi").last, ("ssid", "psk"))))
+        names = list(filter(None, map(self.memory("wifi").last, ("ssid", "psk"))))
         began = self.ticks_ms()
         try:
             wlan.active(True)

@@ -12,16 +12,16 @@ cut.life         what the power campaign asks (mpota_host/cut/rig.py); cut.bugs 
 
 from __future__ import annotations
 
+import ast
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mpota_boot.errors import Refused
-from mpota_host.sources import program
+from mpota_host.sources import DEVICE, program
 
 CHIPS = Path(__file__).parent / "chips"
 SHIPPED = ("boot.py", "main.py")
-IMPORT = "from mpota_boot.board import Board\n"
 
 
 def having(part: str) -> list[str]:
@@ -53,20 +53,20 @@ def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, o
     return done
 
 
+def wing(layout: str) -> Path:
+    """The folder of a layout among the device's modules."""
+    return DEVICE / "mpota" / "layout" / layout
+
+
 def wired(layout: str) -> bool:
-    """Does a board of this layout need `/wiring.py`, which says where its flash is? An ESP32 says it itself."""
-    return (CHIPS / layout / "board" / "wiring.py").is_file()
+    """Does the layout's default wiring stand on modules that the port of a chip brings, such as `chip`?"""
+    tree = ast.parse((wing(layout) / "wiring.py").read_bytes())
+    return any(isinstance(node, ast.Import) for node in ast.walk(tree))
 
 
 def programs(layout: str) -> dict[str, bytes]:
-    """Path on the board -> source of what runs there: boot.py, main.py, and the example wiring that they import."""
-    found = {"/" + name: program(name).read_text() for name in SHIPPED}
-    if wired(layout):
-        # What a person calls at the console, CONSOLE in the chip's package, has to be there after boot.py.
-        more = getattr(import_module(f"mpota_host.chips.{layout}"), "CONSOLE", ())
-        for path, names in (("/boot.py", ("Board", *more)), ("/main.py", ("Board",))):
-            if found[path].count(IMPORT) != 1:
-                raise ValueError(f"{path} does not import the shipped Board once")
-            found[path] = found[path].replace(IMPORT, f"from wiring import {', '.join(names)}\n")
-        found |= {"/" + path.name: path.read_text() for path in sorted((CHIPS / layout / "board").glob("*.py"))}
-    return {path: text.encode() for path, text in found.items()}
+    """Path on the board -> source of what runs there: boot.py, main.py, the default wiring, more programs."""
+    found = {"/" + name: program(name) for name in SHIPPED}
+    found["/wiring.py"] = wing(layout) / "wiring.py"
+    found |= {"/" + path.name: path for path in sorted((wing(layout) / "programs").glob("*.py"))}
+    return {path: file.read_bytes() for path, file in found.items()}

@@ -39,7 +39,10 @@ def test_the_layouts_that_have_a_wiring_are_those_of_vendors():
         found = programs(layout)
         assert b"from wiring import Board" in found["/boot.py"] and b"from wiring import Board" in found["/main.py"]
         assert b"mpota_boot.board import" not in found["/boot.py"] + found["/main.py"]
-    assert programs("files") == {"/" + name: (ROOT / name).read_bytes() for name in ("boot.py", "main.py")}
+    for layout in ("esp32", "files"):
+        found = programs(layout)
+        assert set(found) == {"/boot.py", "/main.py", "/wiring.py"}
+        assert {found["/" + name] == (ROOT / name).read_bytes() for name in ("boot.py", "main.py")} == {True}
 
 
 # Forty files go over a REPL, and the second run asks for the hash of each.

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from mpota_host.bench.size.packages import PRODUCT, WBITS, Pair, package, words
-from mpota_host.board.flash import compile_mpy, compile_source, modules
+from mpota_host.board.carried import modules
+from mpota_host.board.flash import compile_mpy, compile_source
 from mpota_host.package import encrypt, keys
 from mpota_host.registry import prepare
 from mpota_host.sim.board import native_arch, real_firmware

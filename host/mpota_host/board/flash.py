@@ -2,16 +2,15 @@
 
 Files go up under a second name, are hashed on the board, and only then all take their names: a pulled plug leaves the
 old set or the new one. /lib/mpota and /lib/mpota_boot are mpota's; elsewhere a file of somebody else's is replaced only
-where `force` says so, settings and keys never. `/lib/mpota/files.json` on the board remembers which hashes were ours. A board
-that could not run it is refused before a byte is written (ready.py).
+where `force` says so; the owner's wiring.py, settings and keys never. `/lib/mpota/files.json` on the board remembers
+which hashes were ours. A board that could not run it is refused before a byte is written (ready.py).
 """
 
-import ast
 import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -21,20 +20,13 @@ from typing import Any
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.board import ready
 from mpota_host.board import repl as console
+from mpota_host.board.carried import modules
+from mpota_host.board.repl import WITH_BOARD
 from mpota_host.package import encrypt
 from mpota_host.package.report import Table, harmless
 from mpota_host.registry import programs, wired
 from mpota_host.sources import DEVICE, PACKAGES, name_of
-from mpota_host.sources import modules as device_modules
 
-# The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one. And
-# the journal in two sectors, which goes along where a layout imports it.
-LEFT_OFF = ("table", "flash", "log", "claim")
-LOG, CLAIM = "mpota/store/log.py", "mpota/store/claim.py"
-# What an ESP32 alone needs, its partitions, and what it alone does not: a journal for boards that have no NVS.
-ESP32, NO_NVS = "mpota/layout/esp32/port.py", "mpota/store/pair.py"
-# Takes more heap than most boards have to spare; a package says when it needs it.
-LZMA = "mpota/pipe/lzma.py"
 # Where MicroPython looks for modules, and `mip` puts them.
 LIB = "/lib/"
 MINE = tuple(LIB + name + "/" for name in PACKAGES)
@@ -46,6 +38,8 @@ ARCHES = (
     *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
 )
 BLOCK = 4096  # littlefs gives every file a block of its own
+# A program on a board that is larger is not looked into.
+OWN_SIZE = 1 << 16
 
 # Where boot.py lies: the root on most ports. The current folder may be the application's.
 HOME = """
@@ -245,35 +239,6 @@ def _compiler(version: str) -> Path:
     return Path(found[0])
 
 
-def modules(layout: str, lzma: bool = False) -> list[Path]:
-    """The device modules that a board of this layout carries: no loader, no other vendor's folder, no empty file."""
-    found = []
-    asked = imported(layout)
-    for path in device_modules():
-        name = name_of(path)
-        parts = name.split("/")
-        other = parts[1] == "layout" and len(parts) > 3 and parts[2] != layout
-        other = other or name == (NO_NVS if layout == "esp32" else ESP32) or (name == LZMA and not lzma)
-        left = other or path.stem in LEFT_OFF or "loader" in parts[:-1]
-        if (not left or name in asked) and path.stat().st_size:
-            found.append(path)
-    return found
-
-
-def imported(layout: str) -> set[str]:
-    """Files of device/ that the layout's own import, but for its loader: they go along, whatever else is left off."""
-    found = set()
-    for path in (DEVICE / "mpota" / "layout" / layout).rglob("*.py"):
-        for node in (
-            ast.walk(ast.parse(path.read_text())) if path.stem not in LEFT_OFF and path.parent.name != "loader" else ()
-        ):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpota."):
-                base = str(node.module).replace(".", "/")
-                found |= {base + ".py", base + "/__init__.py"}
-                found |= {f"{base}/{alias.name}{end}" for alias in node.names for end in (".py", "/__init__.py")}
-    return found | {CLAIM} if LOG in found else found
-
-
 def ask_facts(repl: console.Repl) -> Facts:
     """Ask the board what it is; Refused where mpota does not run on its port."""
     said = console.ask(repl, ASK_FACTS)
@@ -289,10 +254,10 @@ def ask_facts(repl: console.Repl) -> Facts:
     return Facts(said["machine"], said["version"], version, name, said["free"], *more)
 
 
-def wanted(facts: Facts, wishes: Wishes) -> dict[str, bytes]:
-    """Path on the board -> content, of everything that is mpota's."""
+def wanted(facts: Facts, wishes: Wishes, own: Iterable[bytes] = ()) -> dict[str, bytes]:
+    """Path on the board -> content, of everything that is mpota's. `own`: programs of the owner's on the board."""
     files = {}
-    for path in modules(wishes.layout, wishes.lzma):
+    for path in modules(wishes.layout, wishes.lzma, own):
         if facts.arch or not native(path):
             name = on_board(path)
             files[name] = compile_mpy(path, facts.arch, facts.mpy)
@@ -319,7 +284,7 @@ def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
     ready.layout(wishes.layout, facts.esp32, _named(settings[0].data, held))
     ours = _ours(repl, there)
     plan = Plan(facts)
-    files = wanted(facts, wishes)
+    files = wanted(facts, wishes, _own_programs(repl, wishes.layout, there))
     for path, data in files.items():
         plan.changes.append(_judge(repl, path, data, there, ours, wishes))
     _want_wiring(repl, wishes.layout, plan, there)
@@ -331,6 +296,16 @@ def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
         record = json.dumps(plan.record).encode()
         plan.changes.append(Change(RECORD, "update" if RECORD in there else "new", record))
     return plan
+
+
+def _own_programs(repl: console.Repl, layout: str, there: dict[str, list[Any]]) -> list[bytes]:
+    """Sources of the owner's in the place of shipped ones: what they import has to be on the board too."""
+    found = []
+    for path, data in programs(layout).items():
+        size, seen = there.get(path, (0, ""))
+        if 0 < size <= OWN_SIZE and seen != digest(data):
+            found.append(str(console.ask(repl, READ.format(path=path))).encode())
+    return found
 
 
 def _held(repl: console.Repl, there: dict[str, list[Any]]) -> Any:
@@ -398,7 +373,8 @@ def _judge(
     size, seen = there[path]
     if seen == digest(data):
         return Change(path, "same", data)
-    if wishes.force or path.startswith(MINE) or seen in ours.get(path, ()) or _blank(repl, path, size):
+    forced = wishes.force and path != ready.WIRING
+    if forced or path.startswith(MINE) or seen in ours.get(path, ()) or _blank(repl, path, size):
         return Change(path, "update", data)
     return Change(path, "keep", data, f"{path} is your own; {_advice(path, wishes.layout)}")
 
@@ -417,8 +393,10 @@ def _advice(path: str, layout: str) -> str:
     own = wired(layout)
     words = "have it call the agent's step() in its loop, as mpota's main.py does"
     if path == "/boot.py":
-        board = "from wiring import Board" if own else "from mpota_boot.board import Board"
-        words = f"have it run what mpota's boot.py runs: `from mpota_boot import shim`, `{board}`, `shim.boot(Board)`"
+        words = (
+            "have it run what mpota's boot.py runs: `from mpota_boot import shim`, `from wiring import Board`,"
+            " `shim.boot(Board)`"
+        )
     elif own:
         words = f"have it do what mpota's {path[1:]} for layout {layout} does"
     return words if own else words + ", or give --force to replace it"
@@ -526,26 +504,7 @@ def as_facts(plan: Plan) -> dict[str, object]:
     return {"board": vars(plan.facts), "files": lines}
 
 
-# Where `Board.connect` looks: NVS, or on a board without it two files, which the board's own code writes.
-WIFI = """
-try:
-    from esp32 import NVS
-except ImportError:
-    from mpota_boot.board import Board
-    memory = Board()._memory("wifi")
-    memory.put("ssid", {ssid!r})
-    memory.put("psk", {psk!r})
-else:
-    nvs = NVS("wifi")
-    nvs.set_blob("ssid", {ssid!r})
-    try:
-        nvs.erase_key("psk")
-    except OSError:
-        pass
-    if {psk!r}:
-        nvs.set_blob("psk", {psk!r})
-    nvs.commit()
-"""
+WIFI = WITH_BOARD + "console.wifi(Board(), {ssid!r}, {psk!r})"
 
 
 def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None:
@@ -555,24 +514,7 @@ def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None
     repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
 
 
-# Where `Board.secrets` looks: NVS, or on a board without it two files. The board's own code writes it.
-DEVICE_KEYS = """
-import json
-from mpota_boot.board import Board
-board = Board()
-memory, names = board._memory("mpota_keys"), "0123"
-held = [] if {replace} else board.secrets()
-words = ["same" if key in held else "new" for key in {keys!r}]
-held += [key for key in {keys!r} if key not in held]
-if len(held) <= len(names):
-    for name, key in zip(names, held + [b""] * 4):
-        if memory.last(name) != (key or None):
-            memory.put(name, key)
-else:
-    words = None
-del held
-print(json.dumps(words))
-"""
+DEVICE_KEYS = WITH_BOARD + "import json\nprint(json.dumps(console.device_keys(Board(), {keys!r}, {replace})))"
 
 
 def set_device_keys(repl: console.Repl, secrets: list[bytes], replace: bool = False) -> dict[str, str]:

@@ -23,7 +23,7 @@ from mpota_host.board.errors import PushError
 
 SNIPPET = "from mpota.agent import serve_console; serve_console()"
 # Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
-TELL = "try:\n from mpota import console\n console.soft()\nexcept Exception:\n pass"
+TELL = "try:\n from wiring import Board\n from mpota import console\n console.soft(Board())\nexcept Exception:\n pass"
 
 # No byte of it is a control character that a REPL obeys, but for one Tab.
 STOP = bytes(frame.encode(serial._ABORT, 0, 0))

@@ -36,7 +36,7 @@ for name in {names!r}:
 print(json.dumps(missing))
 """
 # Raises where the board's own boot.py has not made it a board of any layout.
-ASK_LAYOUT = "import json\nfrom mpota_boot.board import Board\nprint(json.dumps(Board().layout.NAME))"
+ASK_LAYOUT = "import json\nfrom wiring import Board\nprint(json.dumps(Board().layout.NAME))"
 
 
 def port(platform: str, machine: str) -> None:

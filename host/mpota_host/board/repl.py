@@ -58,6 +58,8 @@ QUIET_S, HUSH_S = 0.06, 1.0
 # What MicroPython says when a soft reset has begun; a Ctrl-C before it would be lost.
 REBOOT = b"soft reboot\r\n"
 RESET = "import machine\nmachine.reset()"
+# Before a call of mpota/console.py, which is given the Board of the owner's wiring.
+WITH_BOARD = "from wiring import Board\nfrom mpota import console\n"
 # What a tool and its port raise; mpremote unpacks two bytes that may not have come.
 TROUBLE = (OSError, struct.error)
 RAW = b"raw REPL; CTRL-B to exit\r\n"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from mpota_boot.errors import LinkError
-from mpota_host.board.repl import Ampy, Mpremote, ask, open_board
+from mpota_host.board.repl import WITH_BOARD, Ampy, Mpremote, ask, open_board
 from mpota_host.package.format import STAGES
 from mpota_host.package.report import Report, Table
 
-STATUS = "import json\nfrom mpota import console\nprint(json.dumps(console.status()))"
-# The reset is the host's to make, after the answer has arrived.
-TELL = "from mpota_boot.board import Board\nBoard.reset = lambda self: None\nfrom mpota import console\nconsole.{}()"
+STATUS = WITH_BOARD + "import json\nprint(json.dumps(console.status(Board())))"
+TELL = WITH_BOARD + "console.{}(Board())"
 NONE = "0.0.0"
 DONE = {
     "confirm": "confirmed: the image that runs stays",
@@ -46,6 +45,7 @@ def tell(port: str, tool: str, what: str) -> str:
     with open_board(port, tool) as repl:
         repl.run(TELL.format(what))
         if what == "rollback":
+            # After the answer has arrived.
             repl.reset()
     return DONE[what]
 

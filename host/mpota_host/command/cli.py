@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
 from mpota_host.sources import DEVICE
@@ -23,7 +24,7 @@ from mpota_host.sources import DEVICE
 EXIT: dict[type[OtaError], int] = {Refused: 3, LinkError: 4, Corrupt: 5, FlashError: 6, NotNow: 7, UpToDate: 0}
 FILE_TROUBLE = 1
 # What the board runs for `push`.
-PUSH = "from mpota import console\nconsole.push()"
+PUSH = WITH_BOARD + "console.push(Board())"
 INTERRUPTED = 128 + signal.SIGINT
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

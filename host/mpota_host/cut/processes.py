@@ -20,6 +20,7 @@ from random import Random
 
 from mpota_host.board.errors import PushError
 from mpota_host.board.push import Sender, push
+from mpota_host.board.repl import WITH_BOARD
 from mpota_host.cut.explore import Failure
 from mpota_host.cut.hostile import make_keys
 from mpota_host.cut.rig import life_of
@@ -38,7 +39,7 @@ HTTP_S, PUSH_S, REST_S = 2.4, 3.0, 2.5
 KILLS = (1, 6)
 PATIENCE_S = 60.0
 APP = b"def step():\n    pass\n\ndef health():\n    return True\n"
-PUSH = "from mpota import console\nconsole.push()"
+PUSH = WITH_BOARD + "console.push(Board())"
 SLOTS = {"ota_0": 0x10000, "ota_1": 0x190000}
 
 

@@ -38,7 +38,7 @@ from mpota_host.sim.supervisor import (
     side_path,
     unix_port,
 )
-from mpota_host.sources import port_environment, program
+from mpota_host.sources import port_environment
 
 Event = dict[str, Any]
 # Seconds that a board may take to switch off; one that takes longer is killed.
@@ -134,13 +134,14 @@ def native_arch() -> str:
 def mpota_files(
     settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None, layout: str = "esp32"
 ) -> dict[str, bytes]:
-    """What `mpota flash` puts on a board: device/ as .mpy, boot.py, main.py, settings and trusted keys."""
-    from mpota_host.board.flash import compile_mpy, modules, on_board
+    """What `mpota flash` puts on a board: its modules as .mpy, its programs, settings and trusted keys."""
+    from mpota_host.board.carried import modules
+    from mpota_host.board.flash import compile_mpy, on_board
+    from mpota_host.registry import programs
 
     arch = native_arch()
     files = {on_board(path): compile_mpy(path, arch) for path in modules(layout)}
-    for name in ("boot.py", "main.py"):
-        files["/" + name] = program(name).read_bytes()
+    files |= programs(layout)
     if settings is not None:
         files["/mpota.json"] = json.dumps({**getattr(machine_of(layout), "SETTINGS", {}), **settings}).encode()
     for name, data in (keys or {}).items():

@@ -18,7 +18,9 @@ _FACTORY = const(-1)
 
 def make(board):
     """The Layout of a Board."""
-    return Layout(board.port(), board.journal, board.setting("trials", _TRIALS, 255))
+    from mpota.layout.esp32.port import Port
+
+    return Layout(Port(board), board.journal, board.setting("trials", _TRIALS, 255))
 
 
 class Layout(Records):

@@ -22,9 +22,6 @@ STAGED = "an image waits for its restart"
 
 def make(board):
     """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
-    if not hasattr(board, "program"):
-        # A host at the console made the shipped Board: the wiring was not imported yet.
-        board = __import__("wiring").Board()
     base = board.setting("base", BASE, 1 << 20)
     flash = Region(board.program, base, board.setting("slot", SLOT, 1 << 20))
     port = Port(board, flash, board.store)

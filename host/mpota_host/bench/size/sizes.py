@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import Material
-from mpota_host.board.flash import compile_mpy, modules
+from mpota_host.board.carried import modules
+from mpota_host.board.flash import compile_mpy
 from mpota_host.sources import module_path, name_of
 from mpota_host.sources import modules as device_modules
 

@@ -18,7 +18,6 @@ from mpota.layout.bk7238.store.table import RADIO, entries
 from mpota.store.pair import encode
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238.sim import chip as sim
-from mpota_host.registry import programs
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import Started
 from mpota_host.sim.supervisor import unix_port
@@ -70,7 +69,7 @@ def firmware(path: Path | None) -> bytes:
 
 def files() -> dict[str, bytes]:
     """boot.py and main.py with this board's wiring, and the name of a Wi-Fi."""
-    return {**programs("bk7238"), "/ota/wifia": encode(1, {"ssid": b"any"})}
+    return {"/ota/wifia": encode(1, {"ssid": b"any"})}
 
 
 def volume(flash: SimFlash) -> tuple[int, int]:

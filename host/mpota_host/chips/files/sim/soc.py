@@ -44,7 +44,7 @@ class PlainBoard(Board):
         super().__init__()
         self._settings = plain.settings
 
-    def _memory(self, name: str):
+    def memory(self, name: str):
         """The shipped journal in two files; the boards of one run share it, as they do on a chip."""
         if name not in self.plain.memories:
             self.plain.memories[name] = FileJournal(self.root + "/" + name)

@@ -107,7 +107,7 @@ class ChipBoard(PlainBoard):
         self.program = chip.flash
         super().__init__(chip, why)
 
-    def _memory(self, name: str) -> StoreJournal:
+    def memory(self, name: str) -> StoreJournal:
         return StoreJournal(self.store, name)
 
     @property

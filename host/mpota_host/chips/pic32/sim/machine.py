@@ -15,7 +15,6 @@ from mpota.store.pair import encode
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE, binary
 from mpota_host.chips.pic32.prepare import prepare
 from mpota_host.chips.pic32.sim import chip as sim
-from mpota_host.registry import programs
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import Started
 from mpota_host.sim.supervisor import unix_port
@@ -53,7 +52,7 @@ def firmware(path: Path | None) -> bytes:
 
 def files() -> dict[str, bytes]:
     """The wiring of this board, the service's turns, and the name of a Wi-Fi."""
-    return {**programs("pic32"), "/ota/wifia": encode(1, {"ssid": b"any"})}
+    return {"/ota/wifia": encode(1, {"ssid": b"any"})}
 
 
 def volume(flash: SimFlash) -> tuple[int, int]:

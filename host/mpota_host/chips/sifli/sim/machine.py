@@ -20,7 +20,6 @@ from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.sifli import workshop
 from mpota_host.chips.sifli.packer import pad
 from mpota_host.chips.sifli.prepare import prepare
-from mpota_host.registry import programs
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import Started
 
@@ -93,7 +92,6 @@ def make(flash: SimFlash, firmware: bytes, keys: workshop.Keys | None = None) ->
 def files() -> dict[str, bytes]:
     """The wiring, both programs, the map, and the name of a Wi-Fi."""
     return {
-        **programs("sifli"),
         "/memory_map.json": json.dumps(PLACES).encode(),
         "/ota/wifia": encode(1, {"ssid": b"any"}),
     }

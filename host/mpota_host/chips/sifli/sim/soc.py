@@ -40,7 +40,7 @@ class ChipBoard(Board):
         """The chip is what the layout works on."""
         return self.chip
 
-    def _memory(self, name: str) -> Any:
+    def memory(self, name: str) -> Any:
         return Blobs({str(i): key for i, key in enumerate(self._held)} if name == "mpota_keys" else {})
 
     def keys(self) -> Any:

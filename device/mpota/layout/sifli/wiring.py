@@ -44,10 +44,6 @@ class Board(mpota_boot.board.Board):
         return word if word is True or word == "again" else None
 
 
-# So that `status` and `confirm` of a host find this board too.
-mpota_boot.board.Board = Board
-
-
 def floor():
     """The lowest version that this board takes: the one that was confirmed, in 8 bytes."""
     return Board().layout.floor()

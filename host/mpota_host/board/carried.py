@@ -1,0 +1,88 @@
+"""Which of the device's modules a board carries: those that an import can reach there, and no other.
+
+The roots are the programs on the board (boot.py, main.py, the wiring, the layout's own), the layout that its settings
+name, and console.py, which a host calls. A bootloader's folder `loader/` goes along as a whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mpota_host.registry import programs
+from mpota_host.sources import DEVICE, PACKAGES
+
+# Takes more heap than most boards have to spare; a package says when it needs it.
+LZMA = "mpota.pipe.lzma"
+# A journal in files, for boards without NVS.
+NO_NVS = "mpota.store.pair"
+# `__import__("mpota.layout." + name)` in mpota_boot/board.py takes the layout of the settings.
+LAYOUTS = "mpota.layout."
+
+
+def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[Path]:
+    """The files that a board of this layout carries, in order; an empty `__init__.py` is no file on a board.
+
+    `own`: sources of the owner's on the board, which may import more than the shipped programs do.
+    """
+    left = {NO_NVS} if layout == "esp32" else set()
+    todo = [LAYOUTS + layout, "mpota.console", *([LZMA] if lzma else [])]
+    for source in (*programs(layout).values(), *own):
+        todo += imports(_parsed(source), layout)
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in seen or name in left or not name.startswith(PACKAGES) or _file(name) is None:
+            continue
+        seen.add(name)
+        todo += imports(ast.parse((_file(name) or DEVICE).read_bytes()), layout)
+        todo += [name.rpartition(".")[0], *_loader(name)]
+    files = {path for name in seen if (path := _file(name))}
+    return sorted(path for path in files if path.stat().st_size)
+
+
+def imports(tree: ast.AST, layout: str) -> Iterator[str]:
+    """Dotted names of what is imported, wherever it stands; of `from a import b` both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__":
+            yield from _chosen(node.args[0], layout)
+
+
+def _chosen(name: ast.expr, layout: str) -> list[str]:
+    """What `__import__("mpota.pipe." + name)` may take: any module of the folder, or the board's layout."""
+    first = name.left if isinstance(name, ast.BinOp) else name
+    prefix = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+    if prefix == LAYOUTS:
+        return [LAYOUTS + layout]
+    if not isinstance(name, ast.BinOp):
+        return [prefix]
+    folder = DEVICE / prefix.strip(".").replace(".", "/")
+    found = [prefix + path.stem for path in folder.glob("*.py")] if prefix.startswith(PACKAGES) else []
+    return [one for one in found if one != LZMA]
+
+
+def _parsed(source: bytes) -> ast.AST:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        # A program of the owner's that does not run imports nothing.
+        return ast.Module([], [])
+
+
+def _file(name: str) -> Path | None:
+    base = DEVICE / name.replace(".", "/")
+    found = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    return found[0] if found else None
+
+
+def _loader(name: str) -> list[str]:
+    """Everything of the bootloader that a module is a part of."""
+    head, part, _ = (name + ".").partition(".loader.")
+    folder = DEVICE / head.replace(".", "/") / "loader"
+    return [f"{head}.loader.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"] if part else []
