@@ -2,8 +2,13 @@
 
 import sys
 
+# The only place where mpota's version stands; pyproject.toml reads it here.
+__version__ = "0.1.0"
+
 if sys.implementation.name != "micropython":
-    _stand_ins = __file__.rpartition("/")[0] + "/sim/cpython"
+    import os
+
+    _stand_ins = os.path.join(os.path.dirname(__file__), "sim", "cpython")
     if _stand_ins not in sys.path:
         sys.path.append(_stand_ins)
     if not hasattr(sys, "print_exception"):

@@ -1,12 +1,22 @@
-"""`mpota`: the command line; outside of .venv one sentence instead of a traceback."""
+"""`mpota`: the command line; where a package is missing one sentence instead of a traceback."""
 
 import sys
 
-try:
-    from mpota_host.command.cli import main
 
+def main() -> None:
+    """The entry point of the command `mpota`, and of `python -m mpota_host`."""
+    try:
+        from mpota_host.command.cli import main as run
+
+        run()
+    except ModuleNotFoundError as e:
+        name = (e.name or "").partition(".")[0]
+        if name in ("mpota_host", "mpota", "mpota_boot"):
+            raise
+        from mpota_host.command.needs import missing
+
+        sys.exit(f"mpota: {missing(name)}")
+
+
+if __name__ == "__main__":
     main()
-except ModuleNotFoundError as e:
-    if (e.name or "").partition(".")[0] in ("mpota_host", "mpota", "mpota_boot"):
-        raise
-    sys.exit(f"mpota: {e.name} is not installed here; `make` sets up .venv, then run `.venv/bin/mpota`")

@@ -21,14 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import serial
 from aiohttp import web
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.rule import Rule
 from rich.table import Table
 
+from mpota_boot.errors import Refused
 from mpota_host.chips.esp32 import flashmap
+from mpota_host.command import needs
 from mpota_host.package import bases, keys
 from mpota_host.package.content import app
 from mpota_host.package.format import FIRMWARE
@@ -36,7 +37,7 @@ from mpota_host.package.pack import Options, goods, packages
 from mpota_host.package.read import package_facts
 from mpota_host.package.serve import application, write_manifest
 from mpota_host.registry import having, part_of, prepare
-from mpota_host.sim.board import VirtualBoard, create, mpota_files, real_firmware
+from mpota_host.sim.board import BoardError, VirtualBoard, create, mpota_files, real_firmware
 
 PRODUCT = "etboard"
 # The application: its health is the chip's temperature, which a sick image's board gets wrong.
@@ -197,6 +198,8 @@ def follow(demo: Demo, slot: int, image: bytes, until: float) -> float:
 
 def running_app(board: VirtualBoard) -> str:
     """Which application the board imports, asked over its REPL; then main.py goes on, after a soft reset."""
+    import serial
+
     told = board.run("import app\nprint(app.__file__, 'of version', app.VERSION)").strip()
     with serial.Serial(board.port) as line:
         line.write(b"\r\x02\x04")
@@ -310,6 +313,9 @@ if __name__ == "__main__":
     # A terminal that knows ASCII only gets a question mark for what it cannot show.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        needs.virtual_board("the demo")
         story(*sys.argv[1:])()
+    except (Refused, BoardError) as e:
+        sys.exit(f"mpota: {e}")
     except KeyboardInterrupt:
         sys.exit("mpota: the demo was stopped by Ctrl-C; its folder is removed")

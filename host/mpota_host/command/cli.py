@@ -15,7 +15,9 @@ from typing import Any
 import click
 
 from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, Refused, UpToDate
+from mpota_host import __version__
 from mpota_host.board.repl import WITH_BOARD
+from mpota_host.command import needs
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
 from mpota_host.sources import DEVICE
@@ -26,6 +28,7 @@ FILE_TROUBLE = 1
 # What the board runs for `push`.
 PUSH = WITH_BOARD + "console.push(Board())"
 INTERRUPTED = 128 + signal.SIGINT
+NAME = "mpota"
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -51,7 +54,7 @@ class InOrder(click.Group):
 
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option("0.1.0", prog_name="mpota")
+@click.version_option(__version__, prog_name=NAME)
 def cli() -> None:
     """Signed updates of firmware and applications for boards that run MicroPython."""
 
@@ -148,6 +151,8 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
     if image and given["firmware"]:
         raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
+    if given["bases"]:
+        needs.extra("hdiffpatch", "--base")
     if given["port"]:
         arch, given["mpy_version"] = packing.ask_board(given["port"])
         given["mpy"] = given["mpy"] or arch
@@ -364,6 +369,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
+    needs.virtual_board("board")
     from mpota_host.package.read import explain
     from mpota_host.sim.board import run_board
     from mpota_host.sim.supervisor import BoardError, Options
@@ -392,6 +398,7 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
 @as_json
 def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | None, as_json: bool, **given: Any) -> None:
     """Cut the power everywhere in an update's life, and show that every seeded bug is found."""
+    (needs.virtual_board if given["processes"] else needs.unix)("cut")
     from mpota_host.command import cut as command
     from mpota_host.command import show
     from mpota_host.cut import report
@@ -500,7 +507,7 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        cli(args, prog_name="mpota", standalone_mode=False)
+        cli(args, prog_name=NAME, standalone_mode=False)
     except click.ClickException as e:
         shown = io.StringIO()
         e.show(shown)

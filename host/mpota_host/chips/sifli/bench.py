@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-import tty
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +47,8 @@ class PacedWire(FdWire):
     """The far end of a paced line to a port; notes when the first packet left."""
 
     def __init__(self, port: str, baud: int) -> None:
+        import tty
+
         self.near, far = open_pair()
         self.board = os.open(port, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self.board)

@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import hdiffpatch
-
 from mpota.pipe import xtensa as device
 from mpota.pipe.delta import PAGE
 from mpota_boot.errors import Refused
@@ -124,6 +122,8 @@ def reach(old: bytes, new: bytes) -> int:
 
 def covers(old: bytes, new: bytes) -> list[Cover]:
     """What HDiffPatch finds, in the order of `new`, read from its uncompressed format HDIFF13."""
+    import hdiffpatch  # 38 MB, which `mpota[delta]` brings
+
     data = hdiffpatch.diff(old, new, validate=False)
     if data[:8] != b"HDIFF13&":
         raise Refused("delta", f"HDiffPatch wrote {data[:8]!r}, wanted HDIFF13&")

@@ -4,6 +4,7 @@ import pytest
 
 from mpota.layout.sifli.link import messages as m
 from mpota_boot.errors import Refused
+from mpota_host.chips.sifli.phone.carry import SerialWire
 from mpota_host.chips.sifli.phone.play import named
 from mpota_host.sim.flash import PowerCut
 from tests.chips.sifli.host.sifli_world import Choice, World, device, maker
@@ -280,3 +281,17 @@ def test_an_id_that_is_none_is_refused(text):
     with pytest.raises(Refused, match="NAME=ID"):
         named([text])
     assert named(["clock=8"]) == {"clock": 8}
+
+
+def test_a_serial_wire_needs_no_select():
+    """Windows has none for serial ports, nor has a port that pyserial makes of a URL."""
+    wire = SerialWire("loop://", 921600)
+    assert wire.read(0) == b"" and wire.read(0.05) == b""
+    wire.write(b"x" * 900)
+    seen = b""
+    while len(seen) < 900:
+        came = wire.read(1)
+        assert came
+        seen += came
+    assert seen == b"x" * 900 and wire.read(0) == b""
+    wire.close()

@@ -46,19 +46,19 @@ class Wire(Protocol):
 
 
 class SerialWire:
-    """A serial port."""
+    """A serial port, or whatever pyserial opens by a URL."""
 
     def __init__(self, port: str, baud: int) -> None:
         import serial
 
-        self.port = serial.Serial(port, baud, timeout=0, write_timeout=10)
+        self.port = serial.serial_for_url(port, baud, timeout=0, write_timeout=10)
 
     def read(self, timeout_s: float) -> bytes:
-        """What has come."""
-        if not select.select([self.port.fileno()], [], [], timeout_s)[0]:
-            return b""
-        data: bytes = self.port.read(65536)
-        return data
+        """What has come. Windows has no select() for a serial port, so pyserial waits."""
+        if self.port.timeout != timeout_s:
+            self.port.timeout = timeout_s
+        data: bytes = self.port.read(1)
+        return data + self.port.read(self.port.in_waiting) if data else b""
 
     def write(self, data: bytes) -> None:
         """All of it."""

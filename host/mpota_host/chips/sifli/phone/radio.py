@@ -1,6 +1,6 @@
 """The phone's end over Bluetooth: any radio that connects, writes without a response and hears notifications.
 
-`by_bluetooth` uses the computer's own by `bleak`, which is not installed unless asked for: pip install bleak.
+`by_bluetooth` uses the computer's own by `bleak`, which is not installed unless asked for: pip install 'mpota[ble]'.
 """
 
 from __future__ import annotations
@@ -122,5 +122,7 @@ def by_bluetooth(phone: Phone, who: str, note: Callable[[str], None], step: Call
     try:
         import bleak  # noqa: F401
     except ImportError:
-        raise LinkError("ble", "--ble needs the package bleak: .venv/bin/pip install bleak") from None
+        raise LinkError(
+            "ble", "--ble needs bleak, which is not installed: `pip install 'mpota[ble]'` brings it"
+        ) from None
     asyncio.run(drive(phone, Bleak(who), note, step))
