@@ -1,4 +1,4 @@
-# Every target stands on .venv/.ready, which host/venv.py makes from pyproject.toml. `make` alone prints the targets.
+# Every target stands on .venv/.ready, which host/make_venv.py makes from pyproject.toml. `make` alone prints the targets.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 export MICROPYTHON
@@ -8,10 +8,10 @@ FLASH_OPTIONS ?=
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
 
-.venv/.ready: pyproject.toml host/venv.py
+.venv/.ready: pyproject.toml host/make_venv.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || \
 		{ echo "mpota: Python 3.11 or newer is needed; install it and say 'make PYTHON=path ...'." >&2; exit 1; }
-	@$(PYTHON) host/venv.py
+	@$(PYTHON) host/make_venv.py
 	@touch $@
 
 demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute; LAYOUT=... for others

@@ -24,6 +24,9 @@ def _device() -> Path:
 DEVICE = _device()
 # The two packages that a board carries.
 PACKAGES = ("mpota_boot", "mpota")
+PROGRAMS = ("boot.py", "main.py")
+# The default of a layout, in its own folder.
+WIRING = "wiring.py"
 
 
 def modules() -> list[Path]:
@@ -44,10 +47,17 @@ def name_of(path: Path) -> str:
 
 def program(name: str) -> Path:
     """boot.py or main.py as shipped."""
-    for path in (HOST.parent / name, Path(__file__).with_name("shipped") / name):
+    for path in (*([CHECKOUT / name] if CHECKOUT else []), Path(__file__).with_name("shipped") / name):
         if path.is_file():
             return path
     raise FileNotFoundError(f"{name} is missing: this installation of mpota is not whole; install it again")
+
+
+def shipped(layout: str) -> dict[str, Path]:
+    """What lies at the root of a board of this layout, by name, and is its owner's to change."""
+    found = {name: program(name) for name in PROGRAMS}
+    wiring = DEVICE / "mpota" / "layout" / layout / WIRING
+    return {**found, WIRING: wiring} if wiring.is_file() else found
 
 
 def root() -> Path:

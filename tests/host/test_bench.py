@@ -250,9 +250,9 @@ def test_pip_that_never_ends_is_a_reason_too(monkeypatch):
 
 
 def test_no_requirement_of_the_bench_is_installed_for_anything_else():
-    from mpota_host import setup
+    import make_venv
 
-    wanted = " ".join(one for group in setup.wanted().values() for one in group)
+    wanted = " ".join(one for group in make_venv.wanted().values() for one in group)
     assert "pytest" in wanted
     for group in ("bench", travel.OLD, travel.NEW):
         assert peers.requirements(group) and not any(one in wanted for one in peers.requirements(group))

@@ -47,8 +47,8 @@ class Peer:
 
 def requirements(group: str) -> list[str]:
     """What pyproject.toml lists under a name."""
-    project = tomllib.loads((root() / "pyproject.toml").read_text())["project"]
-    wanted: list[str] = project["optional-dependencies"][group]
+    lists = tomllib.loads((root() / "pyproject.toml").read_text())["dependency-groups"]
+    wanted: list[str] = lists[group]
     return wanted
 
 

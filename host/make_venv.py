@@ -1,8 +1,9 @@
 """Make `.venv` from pyproject.toml, quietly: what `make` runs before anything else.
 
 Runs on the bare Python of a fresh machine, so it imports the standard library only, and an old Python must be able to
-parse it in order to be told that it is too old. pip's own words are shown only when it fails. The project itself is not
-installed. Where the MicroPython unix port has no wheel, MICROPYTHON names one, or one sentence says so.
+parse it in order to be told that it is too old. pip's own words are shown only when it fails. The project itself comes
+last and editable: `.venv/bin/mpota` runs the files of the checkout. Where the MicroPython unix port has no wheel,
+MICROPYTHON names one, or one sentence says so.
 """
 
 import os
@@ -36,15 +37,20 @@ def say(text):
 
 def wanted():
     # type: () -> dict[str, list[str]]
-    """The requirements of pyproject.toml: a list for each extra but the bench's, and "run" for the command line."""
+    """The requirements of pyproject.toml, each list by how it is installed; those of the bench are its own affair."""
     import tomllib  # absent before Python 3.11, which `main` refuses first
 
     with open("pyproject.toml", "rb") as f:
-        project = tomllib.load(f)["project"]
+        whole = tomllib.load(f)
+    project = whole["project"]
     extras = project["optional-dependencies"]
-    lists = {name: extras[name] for name in extras if not name.startswith("bench")}
-    lists["run"] = project["dependencies"]
-    return lists
+    # What names this project's own extras is listed in them.
+    packages = [one for one in extras["dev"] if not one.startswith(project["name"] + "[")]
+    packages += project["dependencies"]
+    for name in extras:
+        if name not in ("dev", "board"):
+            packages += extras[name]
+    return {"packages": packages, "unix-port": extras["board"], "firmware": whole["dependency-groups"]["firmware"]}
 
 
 def run(*command):
@@ -121,10 +127,13 @@ def main():
         say("making .venv with Python %d.%d" % sys.version_info[:2])
         must(run(sys.executable, "-m", "venv", "--clear", VENV), "Python could not make .venv (Debian: python3-venv).")
     say("installing %d packages named in pyproject.toml into .venv" % sum(map(len, lists.values())))
-    must(pip(*(lists["run"] + lists["dev"])), "pip could not install the packages; its words are above.")
+    must(pip(*lists["packages"]), "pip could not install the packages; its words are above.")
     unix_port(lists["unix-port"])
     stubs()
     must(pip("--no-deps", *lists["firmware"]), "pip could not get the firmwares of the demo; its words are above.")
+    # The build backend is one of the packages, so that nothing more is downloaded for it.
+    itself = pip("--no-deps", "--no-build-isolation", "-e", ".")
+    must(itself, "pip could not install mpota itself; its words are above.")
 
 
 if __name__ == "__main__":
