@@ -16,6 +16,8 @@ MAX_FILE = 400
 # A viper function that decodes bits cannot be split: a call costs more than a bit. It counts by itself.
 MAX_VIPER = 260
 MAX_PARAMETERS = 5
+# It answers a person who typed its import at the REPL; nothing else in device/ has anybody to talk to.
+TALKS = "device/mpota/setup.py"
 BAD_NAMES = ("utils", "util", "common", "helpers", "helper", "manager", "base")
 HARDWARE = ("esp32", "machine", "network", "esp")
 
@@ -176,7 +178,7 @@ def device_style(path: str, text: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(text)):
         line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Name) and node.id == "print":
+        if isinstance(node, ast.Name) and node.id == "print" and path != TALKS:
             found.append(f"{path}:{line}: print in device code")
         elif isinstance(node, ast.ExceptHandler) and node.type is None:
             found.append(f"{path}:{line}: a bare except")

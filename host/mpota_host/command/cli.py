@@ -490,6 +490,32 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         show.report(after, False)
 
 
+@cli.command(short_help="Make folders that `mip install` takes.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--arch", "arches", multiple=True, help="xtensawin, armv6m ..., none for bytecode alone; all by default.")
+@layout_option
+@click.option("--lzma", is_flag=True, help="With the decoder of LZMA: smaller packages, more heap.")
+@click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@as_json
+def mip(folder: Path, arches: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Make, in FOLDER, a folder for each kind of processor that stock `mip install` takes from any web server.
+
+    `import mpota.setup` on the board then writes boot.py, main.py and wiring.py, and says what is still missing.
+    """
+    from mpota_host.command import mip as maker
+    from mpota_host.command import show
+
+    for arch in arches:
+        if arch not in maker.ARCHES:
+            raise click.BadParameter(f"{arch!r}, known are {', '.join(maker.ARCHES)}", param_hint="'--arch'")
+    made = maker.write(folder, arches, maker.Wish(**given))
+    if as_json:
+        return show.facts([{**vars(one), "folder": str(one.folder)} for one in made])
+    for one in made:
+        show.out.print(f"{one.folder}  {one.files} files, {one.size:,} bytes")
+    show.note(maker.NEXT.format(folder=folder, arch=maker.example(made)))
+
+
 def password() -> str:
     """The Wi-Fi's, unseen at a terminal, else the first line of standard input."""
     if sys.stdin.isatty():
