@@ -516,6 +516,15 @@ def mip(folder: Path, arches: tuple[str, ...], as_json: bool, **given: Any) -> N
     show.note(maker.NEXT.format(folder=folder, arch=maker.example(made)))
 
 
+@cli.command(short_help="Print the script by which a shell completes mpota.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script by which SHELL completes mpota: eval "$(mpota completion bash)"."""
+    from mpota_host.command.completion import script
+
+    click.echo(script(cli, NAME, shell))
+
+
 def password() -> str:
     """The Wi-Fi's, unseen at a terminal, else the first line of standard input."""
     if sys.stdin.isatty():
