@@ -1,6 +1,6 @@
 """The journal on the simulated NVS: what a put leaves behind, whole or as it was, and what counts as a trial."""
 
-from mpota.store.records import Records
+from mpota.layout.contract import Layout
 from mpota_boot.errors import FlashError
 from mpota_boot.journal import NvsJournal, Record, trial
 from mpota_host.chips.esp32.sim import nvs
@@ -88,7 +88,7 @@ def test_records_of_another_kind_are_none():
 
 def test_the_floor_is_the_higher_of_what_was_put_and_what_was_confirmed():
     j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
-    floor = Records(None, j, 3).floor
+    floor = Layout(None, j, 3).floor
     assert floor() == bytes(8)
     j.put("floor", version(1, 0, 5))
     assert floor() == version(1, 0, 5)
@@ -103,4 +103,4 @@ def test_the_floor_is_the_higher_of_what_was_put_and_what_was_confirmed():
 def test_a_reason_that_the_journal_cut_inside_a_character_is_text():
     j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
     j.put("reason", b"identity" + b"x" + b"\xc3\xa9" * 100)
-    assert Records(None, j, 3).reason(b"identity") == "x" + "\\xc3\\xa9" * 59 + "\\xc3"
+    assert Layout(None, j, 3).reason(b"identity") == "x" + "\\xc3\\xa9" * 59 + "\\xc3"

@@ -47,7 +47,7 @@ MAY_IMPORT = {
         "mpota.store.writer",
         "mpota_boot.journal",
         "mpota.store.log",
-        "mpota.store.records",
+        "mpota.layout.contract",
         "mpota.link.frame",
         "mpota.pipe.",
         "mpota.version",

@@ -6,8 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from mpota import installer
+from mpota.layout import contract
 from mpota.pipe import delta, package, trust, xtensa
-from mpota.store import listing, log, pair, records, trees
+from mpota.store import listing, log, pair, trees
 from mpota_boot.journal import Record
 from mpota_host.package import encrypt
 from mpota_host.package import format as fmt
@@ -51,7 +52,7 @@ def test_the_board_has_the_same_numbers() -> None:
     mine = {name: value for name, value in vars(fmt).items() if name.isupper() and name != "STAGES"}
     device = {name[1:]: value for name, value in vars(package).items() if name[:1] == "_" and name[1:].isupper()}
     # What a component is, the installer and the store ask for themselves.
-    kinds = {"FIRMWARE": installer._FIRMWARE, "FILES": records.FILES, "RESOURCE": trees.RESOURCE}
+    kinds = {"FIRMWARE": installer._FIRMWARE, "FILES": contract.FILES, "RESOURCE": trees.RESOURCE}
     assert len(device) == 13
     assert mine == {**kinds, **device}
 

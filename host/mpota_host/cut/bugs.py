@@ -22,7 +22,7 @@ class Mutant:
 
 AGENT, SHIM, BOARD = "mpota.agent", "mpota_boot.shim", "mpota_boot.board"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
-RECORDS = "mpota.store.records"
+CONTRACT = "mpota.layout.contract"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 LAYOUT, SETTLE, OTADATA = "mpota.layout.esp32", "mpota.layout.esp32.settle", "mpota.layout.esp32.otadata"
 # Where tests of the layout lie.
@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant("believe a torn otadata entry", OTADATA, " and self.crc == seal(self.seq)", ""),
     Mutant(
-        "an update while one is on trial", RECORDS, IDLE, IDLE.replace("trial(self.journal)", "0"),
+        "an update while one is on trial", CONTRACT, IDLE, IDLE.replace("trial(self.journal)", "0"),
         LAYS + "pitfall_2_no_update_while_pending",
     ),
     # Trials.
@@ -99,7 +99,7 @@ MUTANTS = [
         "arm a slot again unseen", SETTLE, "record.size) != record.sha:",
         "record.size) is None:", LAYS + "a_slot_that_no_longer_holds_the_package_is_not_armed_again",
     ),
-    Mutant("forget to give up", RECORDS, '        self.journal.put("failed", record.encode())\n', ""),
+    Mutant("forget to give up", CONTRACT, '        self.journal.put("failed", record.encode())\n', ""),
     Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
     Mutant(
         "leave the old image on trial", SETTLE, MARK, MARK.replace("port.mark_valid()", "pass"),
@@ -125,14 +125,14 @@ MUTANTS = [
     ),
     # The verdict.
     Mutant("confirm without the loader's mark", LAYOUT, "if entry.state != otadata.VALID:", "if not entry:"),
-    Mutant("confirm without a record", RECORDS, 'self.journal.put("running", record.encode())', "pass"),
+    Mutant("confirm without a record", CONTRACT, 'self.journal.put("running", record.encode())', "pass"),
     Mutant(
         "confirm while staged", LAYOUT, "self._stands(entry and slot)", "self._stands(entry and self.port.running)",
         LAYS + "pitfall_1_confirm_only_what_runs_and_boots",
     ),
     Mutant("confirm whatever health says", AGENT, "        if verdict:\n", "        if verdict is not None:\n"),
     Mutant(
-        "forget what was confirmed in the floor", RECORDS, "return max(low, running.version) if running else low",
+        "forget what was confirmed in the floor", CONTRACT, "return max(low, running.version) if running else low",
         "return low", LAYS + "the_floor_rises_with_a_confirm_only",
     ),
     # Every boot.

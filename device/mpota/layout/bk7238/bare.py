@@ -10,7 +10,7 @@ from struct import pack
 
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.layout import PROGRESS
-from mpota.store.records import FIRMWARE
+from mpota.layout.contract import FIRMWARE
 from mpota.store.writer import digest, put
 from mpota.stream import pull
 from mpota_boot.errors import LinkError, Refused

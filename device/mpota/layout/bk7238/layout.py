@@ -5,10 +5,11 @@ restart, and until then the 96 bytes that make a package one are held back in th
 The image that runs is known by its header, which the loader leaves behind it.
 """
 
+from mpota.layout import contract
 from mpota.layout.bk7238 import checks, rbl
+from mpota.layout.contract import FIRMWARE
 from mpota.store.flash import Region
 from mpota.store.log import MOST
-from mpota.store.records import FIRMWARE, Records
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial
 
@@ -38,7 +39,7 @@ class Held(Region):
         super().prog(off, buf)
 
 
-class Layout(Records):
+class Layout(contract.Layout):
     """Decides what boots. `port` is a port.Port, or has what it has."""
 
     NAME = "bk7238"

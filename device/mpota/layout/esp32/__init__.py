@@ -7,8 +7,9 @@ own functions only, handed in by the board, and never for the slot that boots al
 
 from micropython import const
 
+from mpota.layout import contract
+from mpota.layout.contract import FIRMWARE
 from mpota.layout.esp32 import image, otadata
-from mpota.store.records import FIRMWARE, Records
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
@@ -23,7 +24,7 @@ def make(board):
     return Layout(Port(board), board.journal, board.setting("trials", _TRIALS, 255))
 
 
-class Layout(Records):
+class Layout(contract.Layout):
     """Decides what boots. `port` is the board's hardware:
 
     slots (a Flash each, with `label`), otadata (Flash or None), running (slot, -1: factory), current (the Flash that

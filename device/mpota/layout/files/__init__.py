@@ -5,7 +5,8 @@ are counted here, before the application runs, and after the last one the tree b
 port with a file system will do.
 """
 
-from mpota.store.records import FIRMWARE, Records
+from mpota.layout import contract
+from mpota.layout.contract import FIRMWARE
 from mpota.version import text
 from mpota_boot.errors import NotNow, Refused
 from mpota_boot.journal import tree, trial
@@ -18,7 +19,7 @@ def make(board):
     return Layout(board, board.journal, board.setting("trials", TRIALS, 255))
 
 
-class Layout(Records):
+class Layout(contract.Layout):
     """`port` is the Board: root, protected, feed(). There is one slot, 0, which is the board itself."""
 
     NAME = "files"

@@ -7,12 +7,13 @@ boots of a trial; nothing here erases anything but files that no row names.
 
 from struct import pack
 
+from mpota.layout import contract
+from mpota.layout.contract import FIRMWARE
 from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
 from mpota.layout.pic32.store.files import FACTORY_FILE, fold
 from mpota.store.flash import Region
-from mpota.store.records import FIRMWARE, Records
 from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.
@@ -30,7 +31,7 @@ def make(board):
     return Layout(port, board.journal, board.setting("trials", TRIES, 7))
 
 
-class Layout(Records):
+class Layout(contract.Layout):
     """Decides what boots."""
 
     NAME = "pic32"
@@ -167,7 +168,7 @@ class Layout(Records):
 
     def on_trial(self):
         """As for every layout; of two images whose numbers are 120 apart the journal says the same, the rows do not."""
-        record = Records.on_trial(self)
+        record = contract.Layout.on_trial(self)
         if record and record.slot != record.back:
             try:
                 row = self.port.row(database.load(self.port.files) or ())

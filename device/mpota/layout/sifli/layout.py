@@ -6,10 +6,11 @@ update is staged in the area that the program that runs did not come from, and w
 can be gone back to and the board waits in its manager instead.
 """
 
+from mpota.layout import contract
+from mpota.layout.contract import FIRMWARE
 from mpota.layout.sifli.loader.install import WORN, staged, survey
 from mpota.layout.sifli.pipe.com import CHUNK, Stored
 from mpota.layout.sifli.port import known, moved, wanted
-from mpota.store.records import FIRMWARE, Records
 from mpota.store.writer import digest
 from mpota.version import text
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused
@@ -20,7 +21,7 @@ def _label(slot):
     return "area %d" % slot if slot >= 0 else "in place"
 
 
-class Layout(Records):
+class Layout(contract.Layout):
     """`port` is the board's Chip (chip.py), with root, protected and feed() of the board."""
 
     NAME = "sifli"

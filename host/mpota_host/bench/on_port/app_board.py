@@ -12,7 +12,7 @@ from mpota.link.file import File
 
 
 class Small:
-    """Journal, Layout and Board in one; the trees are imported when they are asked for, as Records does it."""
+    """Journal, Layout and Board in one; the trees are imported when they are asked for, as the contract does it."""
 
     NAME = "files"
     product = "bench"

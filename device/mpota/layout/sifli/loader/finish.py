@@ -7,6 +7,7 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
+from mpota.layout.contract import Layout
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
@@ -14,7 +15,6 @@ from mpota.layout.sifli.port import User, known, moved
 from mpota.layout.sifli.store import control, progress
 from mpota.layout.sifli.store import kept as page
 from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
-from mpota.store.records import Records
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError
 
@@ -81,7 +81,7 @@ def _arm(up, image, buf):
     if not staged:
         describe(chip, header(chip, image.length, up.control, image))
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
-    record = Records(chip, chip.journal, TRIALS).new(
+    record = Layout(chip, chip.journal, TRIALS).new(
         up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
     )
     chip.journal.put("reason", b"")

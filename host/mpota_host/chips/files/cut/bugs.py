@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, RECORDS, SHIM, Mutant
+from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files"
 SETTLE, CHIP = "mpota.layout.esp32.settle", "mpota.layout.esp32"
@@ -49,9 +49,9 @@ MUTANTS = [
         "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'
     ),
     # What goes when.
-    Mutant("free before the confirm", RECORDS, KEPT, "        self.place().free()\n" + KEPT),
+    Mutant("free before the confirm", CONTRACT, KEPT, "        self.place().free()\n" + KEPT),
     Mutant("free what runs", TREES, "        self.new.free()\n", "        self.old.free()\n"),
-    Mutant("free nothing", RECORDS, "if record.tree & 15 != record.tree >> 4:", "if not record.tree:"),
+    Mutant("free nothing", CONTRACT, "if record.tree & 15 != record.tree >> 4:", "if not record.tree:"),
     Mutant("remove the list first", TREE, ENTRIES,
            '            for name, _, _ in [*self.entries(), _remove(self.path + "/" + LIST)][:-1]:\n'),
     Mutant("write into the list before it is freed", TREE, "        try:\n" + ENTRIES,
@@ -74,7 +74,7 @@ MUTANTS = [
     Mutant("switch the files whatever firmware runs", JOURNAL, "(armed == failed or not on_trial())", "armed == failed",
            "both-soft"),
     Mutant("keep the new files after a retreat", JOURNAL, "(armed == failed or not on_trial())", "not armed"),
-    Mutant("arm the firmware alone", RECORDS, "record.tree = self.place().next | record.tree & 0xF0", "pass"),
+    Mutant("arm the firmware alone", CONTRACT, "record.tree = self.place().next | record.tree & 0xF0", "pass"),
 ]  # fmt: skip
 
 

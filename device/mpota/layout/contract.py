@@ -10,7 +10,7 @@ from mpota_boot.journal import Record, tree, trial
 FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
 
 
-class Records:
+class Layout:
     """The part of a Layout that all share. `port.running` is the number of the image that runs."""
 
     def __init__(self, port, journal, trials):
