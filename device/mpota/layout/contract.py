@@ -8,6 +8,8 @@ from mpota_boot.errors import FlashError, NotNow
 from mpota_boot.journal import Record, tree, trial
 
 FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
+# Boots that an image on trial may have, unless the setting `trials` says otherwise.
+TRIALS = 3
 
 
 class Layout:

@@ -40,7 +40,7 @@ LAYOUT = """
 import gc, small
 gc.collect()
 before = gc.mem_alloc()
-import mpota.layout.esp32
+import mpota.layout.esp32.layout
 gc.collect()
 print(gc.mem_alloc() - before)
 """

@@ -24,7 +24,7 @@ AGENT, SHIM, BOARD = "mpota.agent", "mpota_boot.shim", "mpota_boot.board"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
 CONTRACT = "mpota.layout.contract"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
-LAYOUT, SETTLE, OTADATA = "mpota.layout.esp32", "mpota.layout.esp32.settle", "mpota.layout.esp32.otadata"
+LAYOUT, SETTLE, OTADATA = "mpota.layout.esp32.layout", "mpota.layout.esp32.settle", "mpota.layout.esp32.otadata"
 # Where tests of the layout lie.
 LAYS = "tests.core.test_layout:test_"
 
@@ -120,7 +120,7 @@ MUTANTS = [
         LAYS + "a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials",
     ),
     Mutant(
-        "count no wakes", RECORDS, 'if n < most and self.keep("wakes", bytes((n,))):', "if n:",
+        "count no wakes", "mpota.layout.contract", 'if n < most and self.keep("wakes", bytes((n,))):', "if n:",
         LAYS + "a_trial_that_only_sleeps_and_wakes_comes_to_its_end",
     ),
     # The verdict.

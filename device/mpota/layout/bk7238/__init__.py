@@ -3,11 +3,10 @@
 The Layout is in layout.py, which is imported when a board asks for it: the loader has to do with little memory.
 """
 
-TRIALS = 3
-
 
 def make(board):
     """The Layout of a Board."""
     from mpota.layout.bk7238.layout import Layout
+    from mpota.layout.contract import TRIALS
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

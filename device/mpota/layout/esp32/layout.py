@@ -13,15 +13,7 @@ from mpota.layout.esp32 import image, otadata
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
-_TRIALS = const(3)
 _FACTORY = const(-1)
-
-
-def make(board):
-    """The Layout of a Board."""
-    from mpota.layout.esp32.port import Port
-
-    return Layout(Port(board), board.journal, board.setting("trials", _TRIALS, 255))
 
 
 class Layout(contract.Layout):

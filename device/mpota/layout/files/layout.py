@@ -11,13 +11,6 @@ from mpota.version import text
 from mpota_boot.errors import NotNow, Refused
 from mpota_boot.journal import tree, trial
 
-TRIALS = 3
-
-
-def make(board):
-    """The Layout of a Board."""
-    return Layout(board, board.journal, board.setting("trials", TRIALS, 255))
-
 
 class Layout(contract.Layout):
     """`port` is the Board: root, protected, feed(). There is one slot, 0, which is the board itself."""

@@ -9,26 +9,15 @@ from struct import pack
 
 from mpota.layout import contract
 from mpota.layout.contract import FIRMWARE
-from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, ident, judge
+from mpota.layout.pic32.port import ident, judge
 from mpota.layout.pic32.store import control, database, files
-from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, TRIES, VALID
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota.layout.pic32.store.files import FACTORY_FILE, fold
-from mpota.store.flash import Region
 from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.
 SIGN = "factory_image_sign.txt"
 STAGED = "an image waits for its restart"
-
-
-def make(board):
-    """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
-    base = board.setting("base", BASE, 1 << 20)
-    flash = Region(board.program, base, board.setting("slot", SLOT, 1 << 20))
-    port = Port(board, flash, board.store)
-    port.address = 0xB0000000 + base + PAGE
-    port.images = max(2, board.setting("images", IMAGES, 5))
-    return Layout(port, board.journal, board.setting("trials", TRIES, 7))
 
 
 class Layout(contract.Layout):

@@ -3,11 +3,10 @@
 The manager imports this package too, and has no memory for what only the user program needs.
 """
 
-TRIALS = 3
-
 
 def make(board):
     """The Layout of a Board."""
+    from mpota.layout.contract import TRIALS
     from mpota.layout.sifli.layout import Layout
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

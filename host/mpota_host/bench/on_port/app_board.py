@@ -43,7 +43,7 @@ class Small:
 
 def whole(chunk):
     """A board of layout files, its journal in two files."""
-    from mpota.layout.files import Layout
+    from mpota.layout.files.layout import Layout
     from mpota.store.pair import FileJournal
 
     class Board:

@@ -7,7 +7,7 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
-from mpota.layout.contract import Layout
+from mpota.layout.contract import TRIALS, Layout
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
@@ -17,8 +17,6 @@ from mpota.layout.sifli.store import kept as page
 from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError
-
-TRIALS = 3
 
 
 def finish(chip, buf):

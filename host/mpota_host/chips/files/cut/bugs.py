@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
-TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files"
-SETTLE, CHIP = "mpota.layout.esp32.settle", "mpota.layout.esp32"
+TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 ENTRIES = "            for name, _, _ in self.entries():\n"
 # From the read-back to the switch.
 BLOCK = (

@@ -9,7 +9,9 @@ from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.pic32"
 CONTROL, DATABASE, FILES = (f"{HOME}.store.{part}" for part in ("control", "database", "files"))
-GOLDEN, LOADER, SETTLE, DOWNLOAD = (f"{HOME}.{part}" for part in ("loader.programmer", "loader", "settle", "download"))
+LAYOUT, GOLDEN, LOADER, SETTLE, DOWNLOAD = (
+    f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "download")
+)
 MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
 LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
@@ -76,12 +78,12 @@ MUTANTS = [
         FORMATS + "a_number_is_written_and_read_as_the_same_number",
     ),
     # The layout.
-    Mutant("arm before the journal knows", HOME, RECORD + STAGE, STAGE.replace("\n\n", "\n" + RECORD + "\n", 1)),
-    Mutant("tidy what is being fetched", HOME, "self.tidy(self.free())", "self.tidy()"),
-    Mutant("keep files that no row names", HOME, "self.tidy(self.free())", "pass",
+    Mutant("arm before the journal knows", LAYOUT, RECORD + STAGE, STAGE.replace("\n\n", "\n" + RECORD + "\n", 1)),
+    Mutant("tidy what is being fetched", LAYOUT, "self.tidy(self.free())", "self.tidy()"),
+    Mutant("keep files that no row names", LAYOUT, "self.tidy(self.free())", "pass",
            LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name"),
     Mutant(
-        "write over a file that a row names", HOME, '"image%d" % i in taken', '"image%d" % i is None',
+        "write over a file that a row names", LAYOUT, '"image%d" % i in taken', '"image%d" % i is None',
         LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name",
     ),
     Mutant(
@@ -89,13 +91,13 @@ MUTANTS = [
         STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
     ),
     Mutant(
-        "forget that FAT has short names", HOME, "for name in there if hidden else ():", "for name in ():",
+        "forget that FAT has short names", LAYOUT, "for name in there if hidden else ():", "for name in ():",
         STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
     ),
-    Mutant("number an image like the one before", HOME, "for row in self.rows()]]) + 1", "for row in self.rows()]])"),
-    Mutant("take another chip's image", HOME, "        judge(head, part.size, self.port.address)\n", "        pass\n"),
+    Mutant("number an image like the one before", LAYOUT, "for row in self.rows()]]) + 1", "for row in self.rows()]])"),
+    Mutant("take another chip's image", LAYOUT, "        judge(head, part.size, self.port.address)\n", "        pass\n"),
     Mutant(
-        "drop the row of what runs", HOME, "return row is self.port.row([row]), ", "return ",
+        "drop the row of what runs", LAYOUT, "return row is self.port.row([row]), ", "return ",
         LAYS + "the_row_of_what_runs_is_never_the_one_that_goes",
     ),
     # What a boot finishes.

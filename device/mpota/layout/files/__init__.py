@@ -1,0 +1,9 @@
+"""Any board with a file system: its firmware stays, and one of two trees of files runs."""
+
+
+def make(board):
+    """The Layout of a Board."""
+    from mpota.layout.contract import TRIALS
+    from mpota.layout.files.layout import Layout
+
+    return Layout(board, board.journal, board.setting("trials", TRIALS, 255))
