@@ -25,8 +25,8 @@ class _Whole:
     name = "firmware"
 
 
-def settle(layout, cause):
-    """After a reset through the loader, `cause` in a word: finish what is open. True: the board must reset."""
+def settle(layout, why):
+    """After a reset through the loader, `why` in a word: finish what is open. True: the board must reset."""
     record = trial(layout.journal)
     if record is None:
         return False
@@ -35,11 +35,11 @@ def settle(layout, cause):
             record.trials -= 1
             if layout.keep("armed", record.encode()):
                 return False
-        layout.give_up(record, cause)
+        layout.give_up(record, why)
         return False
     whole = digest(layout.target(_Whole), record.size, bytearray(4096), layout.port.feed) == record.sha
     if whole and layout.front() != layout.journal.last("staged"):
-        return _again(layout, record, cause)
+        return _again(layout, record, why)
     if whole:
         layout.give_up(record, "the loader refused the package")
     unstage(layout)
@@ -49,10 +49,10 @@ def settle(layout, cause):
     return False
 
 
-def _again(layout, record, cause):
+def _again(layout, record, why):
     """The package is there and its header is not, or is torn."""
     if record.trials < 2:
-        layout.give_up(record, cause)
+        layout.give_up(record, why)
         return False
     record.trials -= 1
     layout.journal.put("armed", record.encode())

@@ -134,9 +134,29 @@ class Layout(contract.Layout):
         if record:
             self.kept(record)
 
-    def __getattr__(self, name):
-        """settle, heal, retreat, rollback and status: what few boots need lies in settle.py."""
+    # What few boots need lies in settle.py.
+
+    def settle(self, why):
         from mpota.layout.esp32 import settle
 
-        call = getattr(settle, name)
-        return lambda *args: call(self, *args)
+        return settle.settle(self, why)
+
+    def heal(self):
+        from mpota.layout.esp32 import settle
+
+        return settle.heal(self)
+
+    def retreat(self, why):
+        from mpota.layout.esp32 import settle
+
+        return settle.retreat(self, why)
+
+    def rollback(self, why):
+        from mpota.layout.esp32 import settle
+
+        return settle.rollback(self, why)
+
+    def status(self):
+        from mpota.layout.esp32 import settle
+
+        return settle.status(self)

@@ -47,7 +47,7 @@ class Layout(contract.Layout):
         self.journal.put("armed", self.fresh(package, 0).encode())
         self.staged = True
 
-    def settle(self, cause):
+    def settle(self, why):
         """At a boot: count it, or give the tree up. Never asks for a reset, since the tree is chosen after it."""
         record = trial(self.journal)
         if record and record.trials:
@@ -55,7 +55,7 @@ class Layout(contract.Layout):
             if self.keep("armed", record.encode()):
                 return False
         if record:
-            self.give_up(record, cause)
+            self.give_up(record, why)
         return False
 
     def confirm(self):

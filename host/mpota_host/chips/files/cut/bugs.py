@@ -65,7 +65,7 @@ MUTANTS = [
     # Trials.
     Mutant("count a trial after it", LAYOUT,
            '            if self.keep("armed", record.encode()):\n', "            if True:\n"),
-    Mutant("forget to give up", LAYOUT, "        if record:\n            self.give_up(record, cause)\n", ""),
+    Mutant("forget to give up", LAYOUT, "        if record:\n            self.give_up(record, why)\n", ""),
     Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
     Mutant("a boot that writes", SHIM, "        _enter(board)\n    except",
            '        board.journal.put("progress", b"")\n        _enter(board)\n    except'),
