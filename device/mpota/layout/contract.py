@@ -1,6 +1,19 @@
-"""What every layout remembers of its updates, over the journal: what was armed, confirmed, given up, and why.
+"""What the core may ask of a layout, and what all layouts share: every name of `board.layout` is here.
 
-A layout adds what its loader needs. A trial whose `slot` is the one to go back to has changed the application alone.
+A layout decides what boots on one kind of chip. Each chip's class, in its layout.py, is a Layout: it overrides what
+raises NotImplementedError here, and may refine the rest. The core (installer, agent, runner, shim, console) calls
+these names and no others, in this order:
+
+    NAME ready version failure floor target running admit check arm     an update
+    settle on_trial                                                     a boot with a trial open
+    heal confirm retreat                                                the agent
+    status confirm rollback forget                                      a person
+
+Three rules hold for all of them. A cut at any moment leaves an image that was accepted: nothing before `arm` changes
+what boots, and whatever `arm`, `confirm` or `retreat` has begun, the next boot or the next call finishes. A reset is
+asked for only where it changes what boots. And every name may raise FlashError, where the flash or the journal fails.
+
+A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
 from mpota.store.writer import digest
@@ -13,13 +26,106 @@ TRIALS = 3
 
 
 class Layout:
-    """The part of a Layout that all share. `port.running` is the number of the image that runs."""
+    """`port` is the chip's own. `journal` is the board's; `trials` is how many boots an update may try.
+
+    All layouts ask the port for `running`, the number of the image that runs; `feed()` for the watchdog; `root` and
+    `protected`, store/trees.py has them; and, where the chip takes firmware, `current`, a Flash: the image that runs.
+    """
+
+    # The chip's folder; a package names it in its header.
+    NAME = ""
 
     def __init__(self, port, journal, trials):
         self.port = port
         self.journal = journal
         self.trials = trials
         self._trees = self._version = None
+
+    # What each chip says. A `part` is a component of a package: kind, name, size in bytes, sha.
+
+    def ready(self):
+        """May an update begin? NotNow while one waits for its reset or its verdict; Refused where none can be taken.
+
+        Drops what an earlier try has left, in memory or in files that nothing names; what boots stays as it is.
+        """
+        raise NotImplementedError
+
+    def target(self, part):
+        """The Flash that a component goes to; its `size` is the room there. Writes nothing.
+
+        It is never what runs, nor what a retreat would need. Refused where this board has no place for that kind.
+        """
+        raise NotImplementedError
+
+    def running(self, part):
+        """The Flash that a delta to a component stands on: what runs. Refused where there is none. Writes nothing."""
+        raise NotImplementedError
+
+    def admit(self, part, head):
+        """Judge the first bytes of a component, at most 4096, before anything is erased for it.
+
+        Refused where the loader would not take it, UpToDate where it runs already. Firmware writes nothing yet; a list
+        of files makes room in the tree that does not run.
+        """
+        raise NotImplementedError
+
+    def check(self, part):
+        """Would the loader take what target(part) holds? It was read back already, and is what was signed.
+
+        Refused, Corrupt or FlashError where it would not. Nothing that it writes boots.
+        """
+        raise NotImplementedError
+
+    def arm(self, package):
+        """Let what was written boot at the next reset: the last and the smallest write of an update.
+
+        The record `armed` opens the trial, and is there before the loader can see the image. A FlashError says that
+        the update is not armed.
+        """
+        raise NotImplementedError
+
+    def settle(self, why):
+        """At a boot with a trial open; `why` is the cause of the reset in a word. True: the board must reset now.
+
+        Counts the boot of the image on trial, arms again what a cut left half armed, or gives the update up. Each reset
+        that it asks for has used up one boot of the trial, or has changed what boots: so it comes to an end.
+        """
+        raise NotImplementedError
+
+    def confirm(self):
+        """The image that runs is good, a retreat leads to it from now on. Again, or without a trial, it does no harm.
+
+        The loader's own mark comes first, `running` in the journal last. NotNow where another image waits for its
+        reset.
+        """
+        raise NotImplementedError
+
+    def retreat(self, why):
+        """The image on trial is not wanted: keep `why`, a sentence, and let the image before it boot at the next reset.
+
+        NotNow where nothing is on trial. A chip that cannot go back keeps the image; `failed` closes its trial.
+        """
+        raise NotImplementedError
+
+    def rollback(self, why):
+        """By hand: end a trial, drop an update that waits for its reset, or go back to the image before this one.
+
+        Whoever calls it resets the board after it. NotNow where there is nothing to go back to; then nothing changed.
+        """
+        raise NotImplementedError
+
+    def heal(self):
+        """After a reset through the loader: put right what a cut or the loader has left, and no trial covers.
+
+        Writes nothing where all is well.
+        """
+        raise NotImplementedError
+
+    def status(self):
+        """What a person asks for: a dict, ready for JSON. Writes nothing."""
+        raise NotImplementedError
+
+    # What all chips share.
 
     def record(self, tag):
         """The Record that the journal has under `tag`, or None."""
@@ -94,6 +200,18 @@ class Layout:
         """Keep the first reason why an image is given up: what came later followed from it."""
         if self.reason(record.id) is None:
             self.keep("reason", record.id + why.encode())
+
+    def count_boot(self, record, why):
+        """One more boot of the image on trial; where none is left it is given up for `why`."""
+        if not self.spend(record):
+            self.give_up(record, why)
+
+    def spend(self, record):
+        """Take one boot off a trial. False where none is left, or the journal does not keep it: the trial must end."""
+        if not record.trials:
+            return False
+        record.trials -= 1
+        return self.keep("armed", record.encode())
 
     def give_up(self, record, why):
         """The end of a trial that failed, or of what was confirmed and is left."""

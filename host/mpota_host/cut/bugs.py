@@ -40,6 +40,7 @@ PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
 TELLS = 'word = "watchdog" if Board.bitten else "unknown"'
+SPENT = 'return self.keep("armed", record.encode())'
 MARK = "        port.mark_valid()\n    slot, entry"
 
 MUTANTS = [
@@ -93,7 +94,7 @@ MUTANTS = [
         "count a trial after it", SETTLE, AGAIN,
         '    layout.put_armed(record)\n    record.trials -= 1\n    layout.keep("armed", record.encode())\n',
     ),
-    Mutant("count no trial that the loader does not", SETTLE, 'if layout.keep("armed"', 'if ("armed"'),
+    Mutant("count no trial that the loader does not", CONTRACT, SPENT, "return True"),
     Mutant("count no trial when arming again", SETTLE, AGAIN, "    layout.put_armed(record)\n"),
     Mutant(
         "arm a slot again unseen", SETTLE, "record.size) != record.sha:",

@@ -31,11 +31,7 @@ def settle(layout, why):
     if record is None:
         return False
     if layout.on_trial():
-        if record.trials:
-            record.trials -= 1
-            if layout.keep("armed", record.encode()):
-                return False
-        layout.give_up(record, why)
+        layout.count_boot(record, why)
         return False
     whole = digest(layout.target(_Whole), record.size, bytearray(4096), layout.port.feed) == record.sha
     if whole and layout.front() != layout.journal.last("staged"):

@@ -28,12 +28,8 @@ def settle(layout, why):
 
 def _count(layout, record, why):
     """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
-    if record.trials:
-        if layout.pending():
-            return False
-        record.trials -= 1
-        if layout.keep("armed", record.encode()):
-            return False
+    if (record.trials and layout.pending()) or layout.spend(record):
+        return False
     layout.note(record, why)
     if _leave(layout, record):
         return True

@@ -50,12 +50,8 @@ class Layout(contract.Layout):
     def settle(self, why):
         """At a boot: count it, or give the tree up. Never asks for a reset, since the tree is chosen after it."""
         record = trial(self.journal)
-        if record and record.trials:
-            record.trials -= 1
-            if self.keep("armed", record.encode()):
-                return False
         if record:
-            self.give_up(record, why)
+            self.count_boot(record, why)
         return False
 
     def confirm(self):

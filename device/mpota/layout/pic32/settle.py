@@ -22,7 +22,11 @@ def settle(layout, why):
         return False
     runs = layout.on_trial() is not None
     if record.slot == record.back:
-        return _count(layout, record, why) if runs else _forget(layout)
+        if not runs:
+            return _forget(layout)
+        # An application on trial: the tree before it is chosen after this.
+        layout.count_boot(record, why)
+        return False
     if not runs:
         return _again(layout, record, why)
     if control.read(layout.port.flash).status == VALID:
@@ -33,16 +37,6 @@ def settle(layout, why):
 
 def _forget(layout):
     layout.journal.put("armed", b"")
-    return False
-
-
-def _count(layout, record, why):
-    """An application on trial: its boots are counted here, and the tree before it is chosen after this."""
-    if record.trials:
-        record.trials -= 1
-        if layout.keep("armed", record.encode()):
-            return False
-    layout.give_up(record, why)
     return False
 
 

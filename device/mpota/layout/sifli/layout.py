@@ -83,11 +83,7 @@ class Layout(contract.Layout):
             if record.slot != self.port.running:
                 self.give_up(record, "the manager did not install it")
             return False
-        if record.trials:
-            record.trials -= 1
-            if self.keep("armed", record.encode()):
-                return False
-        self.give_up(record, why)
+        self.count_boot(record, why)
         return False
 
     def confirm(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import Mutant
+from mpota_host.cut.bugs import CONTRACT, Mutant
 
 HOME = "mpota.layout.bk7238."
 LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "loader.copier", "layout", "settle"))
@@ -60,7 +60,7 @@ MUTANTS = [
            '            self.journal.put("header", self.header() + record.id)\n', "",
            LAYS + "an_update_is_fetched_judged_armed_installed_and_confirmed"),
     Mutant("never arm again", SETTLE, "    layout.commit()\n    return True\n", "    return False\n"),
-    Mutant("count no trial", SETTLE, "            record.trials -= 1\n", "",
+    Mutant("count no trial", CONTRACT, "        record.trials -= 1\n", "",
            LAYS + "trials_are_counted_and_used_up_they_end_the_trial"),
     # The journal.
     Mutant("believe a torn sector", LOG, "crc != crc32(data[:8])", "crc is None",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
+from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, SPENT, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 ENTRIES = "            for name, _, _ in self.entries():\n"
@@ -63,9 +63,8 @@ MUTANTS = [
     Mutant("count no records of the journal", PAIR, "number = self.number + 1", "number = self.number or 1"),
     Mutant("believe the journal's older file", PAIR, "if found and found[0] > self.number:", "if found:"),
     # Trials.
-    Mutant("count a trial after it", LAYOUT,
-           '            if self.keep("armed", record.encode()):\n', "            if True:\n"),
-    Mutant("forget to give up", LAYOUT, "        if record:\n            self.give_up(record, why)\n", ""),
+    Mutant("count a trial after it", CONTRACT, SPENT, "return True"),
+    Mutant("forget to give up", CONTRACT, "            self.give_up(record, why)\n", "            pass\n"),
     Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
     Mutant("a boot that writes", SHIM, "        _enter(board)\n    except",
            '        board.journal.put("progress", b"")\n        _enter(board)\n    except'),

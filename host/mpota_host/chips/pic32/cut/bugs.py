@@ -95,7 +95,7 @@ MUTANTS = [
         STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
     ),
     Mutant("number an image like the one before", LAYOUT, "for row in self.rows()]]) + 1", "for row in self.rows()]])"),
-    Mutant("take another chip's image", LAYOUT, "        judge(head, part.size, self.port.address)\n", "        pass\n"),
+    Mutant("take another chip's image", LAYOUT, "judge(head, part.size, self.port.address)", "pass"),
     Mutant(
         "drop the row of what runs", LAYOUT, "return row is self.port.row([row]), ", "return ",
         LAYS + "the_row_of_what_runs_is_never_the_one_that_goes",
