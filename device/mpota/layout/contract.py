@@ -17,7 +17,8 @@ A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
 from mpota.store.writer import digest
-from mpota_boot.errors import FlashError, NotNow
+from mpota.version import text
+from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import Record, tree, trial
 
 FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
@@ -34,6 +35,8 @@ class Layout:
 
     # The chip's folder; a package names it in its header.
     NAME = ""
+    # Can an image that is not healthy be left for the one before it?
+    CAN_RETREAT = True
 
     def __init__(self, port, journal, trials):
         self.port = port
@@ -122,7 +125,7 @@ class Layout:
         raise NotImplementedError
 
     def status(self):
-        """What a person asks for: a dict, ready for JSON. Writes nothing."""
+        """What a person asks for: facts(), and what else the chip knows. Writes nothing."""
         raise NotImplementedError
 
     # What all chips share.
@@ -268,6 +271,33 @@ class Layout:
         self._version = self._trees = None
         if record.tree & 15 != record.tree >> 4:
             self.place().free()
+
+    def facts(self, running, check):
+        """What every status() has; a dict, ready for JSON.
+
+        layout; running, the name of the image that runs; version, floor: text, the version None where it is unknown;
+        trial: None, or version, trials (boots left), runs (does it run already?); failed: None, or version and reason
+        of what was given up last; updates: None, or the sentence that an update would be refused with now; retreats:
+        can this chip go back? `check()` gives or raises that sentence, and writes nothing.
+        """
+        record = trial(self.journal)
+        failure = self.failure()
+        version = self.version()
+        try:
+            refusal = check()
+        except OtaError as e:
+            refusal = str(e)
+        runs = self.on_trial() is not None
+        return {
+            "layout": self.NAME,
+            "running": running,
+            "version": version and text(version),
+            "floor": text(self.floor()),
+            "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
+            "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
+            "updates": refusal,
+            "retreats": self.CAN_RETREAT,
+        }
 
     def forget(self):
         """Let a package that was given up be tried again."""

@@ -83,6 +83,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         lines["on trial"] = f"{_named(facts['trial']['version'])}, {n} more {'boots' if n != 1 else 'boot'} left"
     if facts["failed"]:
         lines["given up"] = f"{_named(facts['failed']['version'])}: {facts['failed']['reason']}"
+    if not facts.get("retreats", True):
+        lines["goes back"] = "never: an image that is not healthy stays until another one is installed"
     if facts.get("rescue"):
         lines["rescue"] = f"the next start runs no application: {facts['rescue']}"
     elif facts.get("failed_starts"):

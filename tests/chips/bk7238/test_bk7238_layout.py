@@ -265,7 +265,7 @@ def test_status_says_what_the_vendors_page_asks_about():
     board = installed(it, package(NEW), 1, 1)
     status = board.layout.status()
     assert status["findings"][-1] == "last download: installed"
-    assert (status["version"], status["rbl"], status["can go back"]) == ("1.1.0", "1.0.1", False)
+    assert (status["version"], status["rbl"], status["retreats"]) == ("1.1.0", "1.0.1", False)
 
 
 # What ltchiptool 4.15.0 gives for a BK7238, boards/_base/beken-72xx.json and beken-7238-tuya.json: sectors with owners.

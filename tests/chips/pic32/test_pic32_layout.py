@@ -85,7 +85,9 @@ def test_a_factory_image_is_left_and_comes_back_when_the_update_fails():
     record, why = board.layout.failure()
     assert (record.version, why) == (version(1, 1, 0), "unhealthy")
     raises(Refused, "failed", update, board, B)
+    c.store.files["stray.bin"] = b"no row has it"
     status = board.layout.status()
+    assert status["updates"] is None and "stray.bin" in c.store.files, "who asks changes nothing"
     assert status["running"] == "factory image" and status["failed"]["reason"] == "unhealthy"
     assert status["findings"] == ["image1.bin: image 2, disabled: unhealthy"]
 
@@ -113,7 +115,8 @@ def test_nothing_is_installed_while_an_update_waits_or_is_on_trial():
     raises(NotNow, "trial", update, board, C, (1, 2, 0))
     board.layout.confirm()
     control.disable(maker.slot(c))
-    raises(NotNow, "staged", update, board, C, (1, 2, 0))
+    refused = raises(NotNow, "staged", update, board, C, (1, 2, 0))
+    assert board.layout.status()["updates"] == str(refused)
 
 
 def test_a_disabled_image_that_is_all_there_is_takes_the_next_update():

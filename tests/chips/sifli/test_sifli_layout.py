@@ -167,7 +167,8 @@ def test_a_place_that_holds_nothing_stops_updates_by_name():
     _, layout = restart(layout)
     layout.port.flash.erase, layout.port.flash.prog = erase, prog
     assert layout.journal.last("reason")[8:] == WORN
-    raises(FlashError, "flash", layout.ready)
+    refused = raises(FlashError, "flash", layout.ready)
+    assert layout.status()["updates"] == str(refused)
 
 
 def test_bits_that_turned_in_the_program_are_healed_from_its_area():
@@ -202,6 +203,7 @@ def test_files_alone_are_counted_by_the_user_program():
 def test_with_one_area_a_bad_program_ends_in_the_manager():
     chip = maker.chip(maker.places(areas=1))
     layout = stage(fresh(chip), NEW, 2)
+    assert layout.status()["retreats"] is False and fresh().status()["retreats"] is True
     for boot in range(3):
         start, layout = restart(layout)
         assert start.name == loader.USER, boot

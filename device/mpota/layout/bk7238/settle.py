@@ -11,8 +11,7 @@ from mpota.layout.bk7238.layout import NO_WAY_BACK, PROGRESS
 from mpota.store.flash import Region
 from mpota.store.log import TLV
 from mpota.store.writer import digest
-from mpota.version import text
-from mpota_boot.errors import NotNow, OtaError
+from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial
 
 BLANK = {"RF": "blank, not calibrated", "network": "blank, nothing is kept"}
@@ -86,30 +85,13 @@ def heal(layout):
 
 
 def status(layout):
-    """What a person asks for: a dict, ready for JSON; versions as text, None where unknown."""
-    version = layout.version()
-    failure = layout.failure()
-    record = trial(layout.journal)
+    """The facts, the version in the header of what runs, and the vendor's two problems."""
+    facts = layout.facts("app", layout.ready)
     head = rbl.Header.decode(layout.header())
-    try:
-        layout.ready()
-        refusal = None
-    except OtaError as e:
-        refusal = str(e)
-    return {
-        "layout": layout.NAME,
-        "running": "app",
-        "takes": "RBL packages, no files",
-        "version": version and text(version),
-        "rbl": head and repr(head.version)[2:-1],
-        "floor": text(layout.floor()),
-        "trial": record
-        and {"version": text(record.version), "trials": record.trials, "runs": layout.on_trial() is not None},
-        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-        "updates": refusal,
-        "can go back": layout.CAN_RETREAT,
-        "findings": findings(layout),
-    }
+    facts["takes"] = "RBL packages, no files"
+    facts["rbl"] = head and repr(head.version)[2:-1]
+    facts["findings"] = findings(layout)
+    return facts
 
 
 def findings(layout):

@@ -6,7 +6,6 @@ waits for a journal that keeps nothing.
 """
 
 from mpota.layout.esp32 import image, otadata
-from mpota.version import text
 from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import trial
 
@@ -155,31 +154,21 @@ def heal(layout):
 
 
 def status(layout):
-    """What a person asks for: a dict, ready for JSON; versions as text, None where unknown."""
+    """The facts, and where they stand in otadata."""
     port = layout.port
     slot, entry = layout.boots()
-    version = layout.version()
-    failure = layout.failure()
-    record = trial(layout.journal)
-    runs = record is not None and record.slot == port.running
-    waits = layout.unarmed()
-    try:
-        layout.ready()
-        layout.free()
-        refusal = waits and "not armed (%s): tried again at the next poll" % layout.reason(waits.id)
-    except OtaError as e:
-        refusal = str(e)
-    return {
-        "layout": layout.NAME,
-        "slots": [{"label": flash.label, "size": flash.size} for flash in port.slots],
-        "running": port.current.label,
-        "version": version and text(version),
-        "boots": port.slots[slot].label if entry else None,
-        "state": entry and (otadata.STATES[entry.state] if entry.state < 5 else "undefined"),
-        "floor": text(layout.floor()),
-        "trial": record
+    facts = layout.facts(port.current.label, lambda: _refusal(layout))
+    facts["slots"] = [{"label": flash.label, "size": flash.size} for flash in port.slots]
+    facts["boots"] = port.slots[slot].label if entry else None
+    facts["state"] = entry and (otadata.STATES[entry.state] if entry.state < 5 else "undefined")
+    if layout.pending() and facts["trial"] and facts["trial"]["runs"]:
         # A loader that goes back by itself had this boot counted when the image was armed.
-        and {"version": text(record.version), "trials": record.trials - (runs and layout.pending()), "runs": runs},
-        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-        "updates": refusal,
-    }
+        facts["trial"]["trials"] -= 1
+    return facts
+
+
+def _refusal(layout):
+    waits = layout.unarmed()
+    layout.ready()
+    layout.free()
+    return waits and "not armed (%s): tried again at the next poll" % layout.reason(waits.id)

@@ -7,7 +7,6 @@ port with a file system will do.
 
 from mpota.layout import contract
 from mpota.layout.contract import FIRMWARE
-from mpota.version import text
 from mpota_boot.errors import NotNow, Refused
 from mpota_boot.journal import tree, trial
 
@@ -84,17 +83,6 @@ class Layout(contract.Layout):
             self.journal.put("progress", b"")
 
     def status(self):
-        """A dict of facts, ready for JSON; versions as text, None where unknown."""
-        record = trial(self.journal)
-        failure = self.failure()
-        version = self.version()
+        """The facts."""
         number = tree(self.journal, lambda: True)
-        return {
-            "layout": self.NAME,
-            "running": "tree %d" % number if number else "no tree",
-            "version": version and text(version),
-            "floor": text(self.floor()),
-            "trial": record and {"version": text(record.version), "trials": record.trials, "runs": True},
-            "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-            "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
-        }
+        return self.facts("tree %d" % number if number else "no tree", self.ready)

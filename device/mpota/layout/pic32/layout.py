@@ -27,11 +27,15 @@ class Layout(contract.Layout):
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
+        self.waits()
+        self.tidy(self.free())
+
+    def waits(self):
+        """The same, and nothing is tidied."""
         self.idle()
         page = control.read(self.port.flash)
         if page and page.status == DISABLED and self.waiting():
             raise NotNow("staged", STAGED)
-        self.tidy(self.free())
 
     def waiting(self):
         """Has the store anything for the next boot? Else what runs, disabled or not, is all that there is."""

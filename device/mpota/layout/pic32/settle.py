@@ -10,7 +10,6 @@ from struct import unpack
 from mpota.layout.pic32.port import ident
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
-from mpota.version import text
 from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial
 
@@ -157,26 +156,18 @@ def heal(layout):
 
 
 def status(layout):
-    """A dict of facts, ready for JSON; versions as text, None where unknown. `findings` are lines for a person."""
-    record = trial(layout.journal)
+    """The facts, what the page and the rows say, and a line for a person of each image."""
+    port = layout.port
+    page = control.read(port.flash)
+    name = "image %d" % database.number(page.version) if page and port.running else "factory image"
+    facts = layout.facts(name, layout.waits)
     failure = layout.failure()
-    version = layout.version()
-    page = control.read(layout.port.flash)
-    runs = layout.on_trial() is not None
-    images = [_told(row, failure) for row in layout.rows() or database.told(layout.port.files)]
-    return {
-        "layout": layout.NAME,
-        "running": "image %d" % database.number(page.version) if page and layout.port.running else "factory image",
-        "page": page and control.NAMES.get(page.status, "%02x" % page.status),
-        "takes": "an image of %d bytes; keeps %d and the factory image" % (layout.port.flash.size, layout.port.images),
-        "images": images,
-        "findings": ["%s: image %d, %s" % (i["name"], i["number"], i["why"] or i["status"]) for i in images],
-        "version": version and text(version),
-        "floor": text(layout.floor()),
-        "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
-        "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-        "updates": "on trial or armed: `confirm` or `rollback`" if record else None,
-    }
+    images = [_told(row, failure) for row in layout.rows() or database.told(port.files)]
+    facts["page"] = page and control.NAMES.get(page.status, "%02x" % page.status)
+    facts["takes"] = "an image of %d bytes; keeps %d and the factory image" % (port.flash.size, port.images)
+    facts["images"] = images
+    facts["findings"] = ["%s: image %d, %s" % (i["name"], i["number"], i["why"] or i["status"]) for i in images]
+    return facts
 
 
 def _told(row, failure):

@@ -12,7 +12,6 @@ from mpota.layout.sifli.loader.install import WORN, staged, survey
 from mpota.layout.sifli.pipe.com import CHUNK, Stored
 from mpota.layout.sifli.port import known, moved, wanted
 from mpota.store.writer import digest
-from mpota.version import text
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
@@ -25,6 +24,11 @@ class Layout(contract.Layout):
     """`port` is the board's Chip (chip.py), with root, protected and feed() of the board."""
 
     NAME = "sifli"
+
+    def __init__(self, port, journal, trials):
+        super().__init__(port, journal, trials)
+        # The program before lies in the other staging area.
+        self.CAN_RETREAT = len(port.slots) > 1
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict; Refused without a journal."""
@@ -138,22 +142,13 @@ class Layout(contract.Layout):
         return self._version
 
     def status(self):
-        """A dict of facts, ready for JSON; versions as text, None where unknown."""
+        """The facts, the staging areas, and which of them the manager installs from at the next reset."""
         record = trial(self.journal)
-        failure = self.failure()
-        version = self.version()
-        runs = self.on_trial() is not None
         goes = record if record and record.slot != record.back else wanted(self.journal)
-        return {
-            "layout": self.NAME,
-            "slots": [{"label": "area %d" % i, "size": area.size} for i, area in enumerate(self.port.slots)],
-            "running": _label(self.port.running),
-            "boots": _label(goes.slot if goes else self.port.running),
-            "state": "armed or on trial" if record else "confirmed" if goes else "as it came",
-            "version": version and text(version),
-            "floor": text(self.floor()),
-            "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
-            "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-            "updates": "on trial or armed: `confirm` or `rollback`" if record else self.journal.closed() or None,
-            "findings": ["phones: " + self.port.phones] if self.port.phones else [],
-        }
+        facts = self.facts(_label(self.port.running), self.ready)
+        facts["slots"] = [{"label": "area %d" % i, "size": area.size} for i, area in enumerate(self.port.slots)]
+        facts["boots"] = _label(goes.slot if goes else self.port.running)
+        facts["state"] = "armed or on trial" if record else "confirmed" if goes else "as it came"
+        facts["updates"] = facts["updates"] or self.journal.closed() or None
+        facts["findings"] = ["phones: " + self.port.phones] if self.port.phones else []
+        return facts
