@@ -6,20 +6,11 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
-from struct import pack, unpack
-
-from micropython import const
-
 from mpota.pipe.package import Chunks, Package
-from mpota.store.writer import digest, put
-from mpota.stream import pull
+from mpota.store.writer import decode_progress, digest, encode_progress, put
+from mpota.stream import FIRMWARE, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
-
-_FIRMWARE = const(1)  # a kind of component, pipe/FORMAT.md
-# Package id, SHA-256 and length of the next chunk, its offset in the package, its number, its component.
-_PROGRESS = const("<8s32sIIHB")
-_PROGRESS_SIZE = const(51)
 
 
 def install(board, link, keys):
@@ -85,7 +76,7 @@ def _room(board, parts, buf):
     files = 0
     for part in parts:
         need = part.size
-        if part.kind != _FIRMWARE:
+        if part.kind != FIRMWARE:
             # One file system takes them all.
             files = need = files + need
         room = board.layout.target(part).size
@@ -105,13 +96,12 @@ def _same(code, seen, wanted):
 
 def resume(board, package, src, buf):
     """Chunks that stand where the last try at this very package stopped, or at its beginning."""
-    data = board.journal.last("progress")
-    if data and len(data) == _PROGRESS_SIZE:
-        key, sha, length, at, index, i = unpack(_PROGRESS, data)
-        if key == package.id:
-            chunks = Chunks(package, i, src, buf)
-            chunks.go(index, at, length, sha)
-            return chunks
+    where = decode_progress(board.journal.last("progress"))
+    if where and where[0] == package.id:
+        _, sha, length, at, index, i = where
+        chunks = Chunks(package, i, src, buf)
+        chunks.go(index, at, length, sha)
+        return chunks
     return Chunks(package, 0, src, buf)
 
 
@@ -153,7 +143,7 @@ def decode(board, package, chunks):
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:
-            where = pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
+            where = encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
             board.journal.put("progress", where)
         yield done
 

@@ -1,9 +1,12 @@
-"""The one streaming vocabulary: bytes are pulled through fixed buffers.
+"""The one streaming vocabulary: bytes are pulled through fixed buffers; and the kinds of what they bring.
 
 A Source is anything with `readinto(buf) -> n` and `close()`: a file, a BytesIO, a link's open package, a decoder. `n`
 may be less than `len(buf)`; 0 is the end and stays the end. A source allocates nothing by what the wire says and
 never returns None: it waits, or raises LinkError. A second close does nothing.
 """
+
+# Kinds of components, pipe/FORMAT.md.
+FIRMWARE, FILES, RESOURCE = 1, 2, 3
 
 
 def pull(src, buf):

@@ -5,10 +5,9 @@ import struct
 from itertools import pairwise
 from pathlib import Path
 
-from mpota import installer
-from mpota.layout import contract
+from mpota import stream
 from mpota.pipe import delta, package, trust, xtensa
-from mpota.store import listing, log, pair, trees
+from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
 from mpota_host.package import encrypt
 from mpota_host.package import format as fmt
@@ -51,9 +50,8 @@ def test_the_package_page_has_the_sizes_of_the_code() -> None:
 def test_the_board_has_the_same_numbers() -> None:
     mine = {name: value for name, value in vars(fmt).items() if name.isupper() and name != "STAGES"}
     device = {name[1:]: value for name, value in vars(package).items() if name[:1] == "_" and name[1:].isupper()}
-    # What a component is, the installer and the store ask for themselves.
-    kinds = {"FIRMWARE": installer._FIRMWARE, "FILES": contract.FILES, "RESOURCE": trees.RESOURCE}
-    assert len(device) == 13
+    kinds = {name: getattr(stream, name) for name in ("FIRMWARE", "FILES", "RESOURCE")}
+    assert len(device) == 12
     assert mine == {**kinds, **device}
 
 
@@ -61,8 +59,8 @@ def test_the_store_page_has_the_sizes_of_the_code() -> None:
     page = "device/mpota/store/FORMAT.md"
     assert total(fields(page, "A record:")) == struct.calcsize(Record.FMT) == Record.SIZE
     text = (ROOT / page).read_text()
-    assert struct.calcsize(installer._PROGRESS) == installer._PROGRESS_SIZE
-    assert f"| `progress` | {installer._PROGRESS_SIZE} |" in text
+    assert struct.calcsize(writer._PROGRESS) == writer._PROGRESS_SIZE
+    assert f"| `progress` | {writer._PROGRESS_SIZE} |" in text
     for tag in ("armed", "running", "failed"):
         assert f"| `{tag}` | {Record.SIZE} |" in text
 

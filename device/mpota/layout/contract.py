@@ -17,11 +17,11 @@ A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
 from mpota.store.writer import digest
+from mpota.stream import FILES
 from mpota.version import text
 from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import Record, tree, trial
 
-FIRMWARE, FILES = 1, 2  # kinds of components, pipe/FORMAT.md
 # Boots that an image on trial may have, unless the setting `trials` says otherwise.
 TRIALS = 3
 

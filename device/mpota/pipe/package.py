@@ -12,7 +12,7 @@ from struct import unpack, unpack_from
 
 from micropython import const
 
-from mpota.stream import pull
+from mpota.stream import RESOURCE, pull
 from mpota_boot.errors import Corrupt, LinkError, Refused
 
 # The fields are those of FORMAT.md, in its order.
@@ -25,7 +25,6 @@ _CHUNKS = const((4096, 8192, 16384, 32768, 65536))
 _RECIPIENT_SIZE = const(48)
 _COMPONENT = const("<BBH4sII32sI32sI32s16s")
 _COMPONENT_SIZE = const(136)
-_RESOURCE = const(3)
 _LINK = const("<32sI")
 _LINK_SIZE = const(36)
 # What a stored chunk may have above the bytes it decodes to.
@@ -86,7 +85,7 @@ class Package:
             self.size += part.stored
             self.components.append(part)
             # The firmware, the files, the resources by name: none twice, since each has one place.
-            place = part.kind, part.kind == _RESOURCE and part.name
+            place = part.kind, part.kind == RESOURCE and part.name
             if place <= before:
                 raise Refused("format", "components out of order, or two for one place")
             before = place

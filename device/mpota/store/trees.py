@@ -7,10 +7,10 @@ board's own: no package brings it, and it is copied into the new tree before tha
 import os
 
 from mpota.store.tree import Tree, folders, room_of
+from mpota.stream import FILES, RESOURCE
 from mpota_boot.errors import FlashError, Refused
 
 ROOT = "/ota"
-FILES, RESOURCE = 2, 3  # kinds of components, pipe/FORMAT.md
 
 
 def path_of(number, root=ROOT):

@@ -1,10 +1,29 @@
-"""Writes an image to its target, front to back, and reads it back.
+"""Writes an image to its target, front to back, and reads it back; and the record of how far a package has come.
 
 A sector is erased right before its first byte is written: never all at once, which would starve the radio and the
 watchdog for seconds, and never twice.
 """
 
 from hashlib import sha256
+from struct import pack, unpack
+
+from micropython import const
+
+# Package id 8, SHA-256 of the next chunk 32, its bytes u32, its offset u32, its number u16, its component u8.
+_PROGRESS = const("<8s32sIIHB")
+_PROGRESS_SIZE = const(51)
+
+
+def encode_progress(*fields):
+    """The journal's `progress`, 51 bytes: id of the package; of its next chunk SHA-256, bytes, offset in the package,
+    number, and number of the component.
+    """
+    return pack(_PROGRESS, *fields)
+
+
+def decode_progress(data):
+    """The same six fields, or None where the bytes are none."""
+    return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
 
 
 def put(flash, off, buf, n):

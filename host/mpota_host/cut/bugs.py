@@ -35,7 +35,7 @@ PROVE = "        for part in package.components:\n            prove(board, part,
 ARM = "    board.layout.arm(package)\n"
 LOAD = "        left = chunks.load()\n"
 IDLE = "        if on_trial or trial(self.journal):\n            raise NotNow"
-NOTE = "pack(_PROGRESS, package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
+NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
@@ -67,7 +67,7 @@ MUTANTS = [
     # Resume.
     Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
     Mutant("resume from the package's beginning", INSTALLER, "src = link.open(at)", "src = link.open(0)"),
-    Mutant("resume another package", INSTALLER, "if key == package.id:", "if key:"),
+    Mutant("resume another package", INSTALLER, "where and where[0] == package.id:", "where:"),
     Mutant("resume inside a sector", INSTALLER, "if done % target.erase_size == 0 or done == part.size:", "if True:"),
     Mutant(
         "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'

@@ -9,10 +9,8 @@ from hashlib import sha256
 from struct import pack
 
 from mpota.layout.bk7238 import rbl
-from mpota.layout.bk7238.layout import PROGRESS
-from mpota.layout.contract import FIRMWARE
-from mpota.store.writer import digest, put
-from mpota.stream import pull
+from mpota.store.writer import digest, encode_progress, put
+from mpota.stream import FIRMWARE, pull
 from mpota_boot.errors import LinkError, Refused
 
 
@@ -71,7 +69,7 @@ def _fetch(board, src):
     layout.admit(package, buf[:n])
     target = layout.target(package)
     # There is no place to go on from: it would begin again.
-    board.journal.put("progress", pack(PROGRESS, package.id, b"", package.size, 0))
+    board.journal.put("progress", encode_progress(package.id, b"", package.size, 0, 0, 0))
     done = 0
     while True:
         n = min(n, package.size - done)
@@ -81,7 +79,7 @@ def _fetch(board, src):
             done += n
             yield done, package.size
         if done == package.size:
-            board.journal.put("progress", pack(PROGRESS, package.id, b"", 0, done))
+            board.journal.put("progress", encode_progress(package.id, b"", 0, done, 0, 0))
             return package
         n = pull(src, view[: min(4096, package.size - done)])
         if not n:

@@ -7,14 +7,12 @@ The image that runs is known by its header, which the loader leaves behind it.
 
 from mpota.layout import contract
 from mpota.layout.bk7238 import checks, rbl
-from mpota.layout.contract import FIRMWARE
 from mpota.store.flash import Region
 from mpota.store.log import MOST
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused, UpToDate
 from mpota_boot.journal import trial
 
-# The front of what installer.py notes: package id, SHA-256 and length of the next chunk, its offset.
-PROGRESS = "<8s32sII"
 NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 

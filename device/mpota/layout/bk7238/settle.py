@@ -4,13 +4,12 @@ The new image runs, or the loader never saw a header, or it saw one and would no
 although nothing can go back: a verdict says why, and lets the next release in. The second is armed again.
 """
 
-from struct import calcsize, unpack
-
 from mpota.layout.bk7238 import rbl
-from mpota.layout.bk7238.layout import NO_WAY_BACK, PROGRESS
+from mpota.layout.bk7238.layout import NO_WAY_BACK
 from mpota.store.flash import Region
 from mpota.store.log import TLV
-from mpota.store.writer import digest
+from mpota.store.writer import decode_progress, digest
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial
 
@@ -20,7 +19,7 @@ BLANK = {"RF": "blank, not calibrated", "network": "blank, nothing is kept"}
 class _Whole:
     """Stands for the component that a record is of."""
 
-    kind = 1
+    kind = FIRMWARE
     name = "firmware"
 
 
@@ -146,10 +145,10 @@ def _ended(layout):
     if wrong:
         # The journal may have cut it inside a character.
         return "refused before the restart: " + repr(wrong)[2:-1]
-    data = layout.journal.last("progress")
-    if not data or len(data) < calcsize(PROGRESS):
+    where = decode_progress(layout.journal.last("progress"))
+    if not where:
         return "none is known"
-    key, _, length, at = unpack(PROGRESS, data[: calcsize(PROGRESS)])
+    key, _, length, at, _, _ = where
     for tag, words in (("failed", "given up: %s"), ("running", "installed"), ("armed", "complete, armed")):
         record = layout.record(tag)
         if record and record.id == key:

@@ -8,8 +8,8 @@ own functions only, handed in by the board, and never for the slot that boots al
 from micropython import const
 
 from mpota.layout import contract
-from mpota.layout.contract import FIRMWARE
 from mpota.layout.esp32 import image, otadata
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 

@@ -6,7 +6,7 @@ port with a file system will do.
 """
 
 from mpota.layout import contract
-from mpota.layout.contract import FIRMWARE
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import NotNow, Refused
 from mpota_boot.journal import tree, trial
 

@@ -8,11 +8,11 @@ boots of a trial; nothing here erases anything but files that no row names.
 from struct import pack
 
 from mpota.layout import contract
-from mpota.layout.contract import FIRMWARE
 from mpota.layout.pic32.port import ident, judge
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota.layout.pic32.store.files import FACTORY_FILE, fold
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.

@@ -7,11 +7,11 @@ can be gone back to and the board waits in its manager instead.
 """
 
 from mpota.layout import contract
-from mpota.layout.contract import FIRMWARE
 from mpota.layout.sifli.loader.install import WORN, staged, survey
 from mpota.layout.sifli.pipe.com import CHUNK, Stored
 from mpota.layout.sifli.port import known, moved, wanted
 from mpota.store.writer import digest
+from mpota.stream import FIRMWARE
 from mpota_boot.errors import Corrupt, FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
