@@ -10,10 +10,10 @@ never read.
 """
 
 from gc import collect
-from struct import pack
 
 from mpota.link.web import Web
 from mpota.stream import pull
+from mpota.version import parse
 from mpota_boot.errors import LinkError
 
 MANIFEST = 4096  # bytes a manifest may have
@@ -114,7 +114,7 @@ class Http(Web):
                 raise ValueError("format")
             for entry in text["packages"]:
                 if entry["product"] == self.product and entry["layout"] == self.layout:
-                    offer = encode(entry["version"]), int(entry["size"]), entry["file"] + ""
+                    offer = parse(entry["version"]), int(entry["size"]), entry["file"] + ""
                     if offer[1] < 1:
                         raise ValueError("size")
                     if offer[0] > current:
@@ -125,14 +125,6 @@ class Http(Web):
         found = [o for o in found if o[0] == found[-1][0] and o > self.refused] or found[-1:]
         self.offer = found[0] if found else ()
         self.more = len(found) > 1
-
-
-def encode(version):
-    """The 8 bytes of "a.b.c" or "a.b.c.d"."""
-    parts = [int(part) for part in version.split(".")]
-    if not 3 <= len(parts) <= 4 or min(parts) < 0 or max(parts) > 0xFFFF:
-        raise ValueError(version)
-    return pack(">4H", *(parts + [0])[:4])
 
 
 def join(base, url):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from mpota.version import encode
 from mpota_boot.errors import Refused
 from mpota_host.package import format as fmt
 from mpota_host.package import keys
@@ -76,7 +77,7 @@ def version_bytes(text: str) -> bytes:
     parts = text.split(".")
     if not 1 <= len(parts) <= 4 or not all(p.isascii() and p.isdigit() and int(p) < 65536 for p in parts):
         raise Refused("version", f"the version is {text!r}, wanted 1.2.3 or 1.2.3.4 with numbers up to 65535")
-    return struct.pack(">4H", *[int(p) for p in [*parts, "0", "0", "0"][:4]])
+    return bytes(encode([int(p) for p in parts]))
 
 
 def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Packed:

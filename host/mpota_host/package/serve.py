@@ -16,7 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
-from mpota.link.http import MANIFEST, encode
+from mpota.link.http import MANIFEST
+from mpota.version import parse
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package.output import want_own
 from mpota_host.package.read import package_facts
@@ -64,7 +65,7 @@ def fitting(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]
 
 
 def _version(row: Mapping[str, Any]) -> bytes:
-    return bytes(encode(row["version"]))
+    return bytes(parse(row["version"]))
 
 
 def _versions(found: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -206,7 +207,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in FIELDS if name not in entry]
     if missing:
         raise ValueError(f"a manifest's entry needs {', '.join(missing)}")
-    encode(entry["version"])
+    parse(entry["version"])
     if not isinstance(entry["size"], int) or entry["size"] < 1:
         raise ValueError(f"size {entry['size']!r} is no package's")
     return {name: entry[name] for name in FIELDS}

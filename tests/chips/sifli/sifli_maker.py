@@ -11,6 +11,7 @@ from mpota.layout.sifli.pipe import offline, signed, wire
 from mpota.layout.sifli.pipe.ctr import Ctr
 from mpota.layout.sifli.port import Chip, User
 from mpota.layout.sifli.store import control, table
+from mpota.pipe import trust
 from mpota_boot.journal import Record
 from mpota_host.sim.flash import SimFlash
 
@@ -112,7 +113,7 @@ def com(data, chunk=10240, total=None):
 
 def sign(data):
     """The RSA-2048 signature over data."""
-    return pow(int.from_bytes(signed.block(sha256(data).digest()), "big"), D, N).to_bytes(256, "big")
+    return pow(int.from_bytes(trust.block(sha256(data).digest(), signed.SIZE), "big"), D, N).to_bytes(256, "big")
 
 
 def encrypted(data, key=IMAGE_KEY, public=PUBLIC):

@@ -153,7 +153,7 @@ def test_a_package_of_the_tables_own_key_is_refused_where_the_efuses_name_anothe
         low, high, a, b = high, low - q * high, b, a - q * b
 
     def sign(data):
-        block = int.from_bytes(maker.signed.block(maker.sha256(data).digest()), "big")
+        block = int.from_bytes(maker.trust.block(maker.sha256(data).digest(), maker.signed.SIZE), "big")
         return pow(block, b % (n - 1), n).to_bytes(256, "big")
 
     forged = maker.Package([(3, 0, RES)], 1002000)

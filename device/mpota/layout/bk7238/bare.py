@@ -6,11 +6,11 @@ There is no chain of hashes, so there is nothing to go on from: a download that 
 """
 
 from hashlib import sha256
-from struct import pack
 
 from mpota.layout.bk7238 import rbl
 from mpota.store.writer import digest, encode_progress, put
 from mpota.stream import FIRMWARE, pull
+from mpota.version import encode
 from mpota_boot.errors import LinkError, Refused
 
 
@@ -32,9 +32,10 @@ class Bare:
 def number(text):
     """The 8 bytes of a version such as 1.0.1; zeros where the text is no such thing."""
     parts = text.split(b".")
-    if len(parts) > 4 or [p for p in parts if not p.isdigit() or int(p) > 0xFFFF]:
+    try:
+        return bytes(8) if [p for p in parts if not p.isdigit()] else encode([int(p) for p in parts])
+    except ValueError:
         return bytes(8)
-    return pack(">4H", *([int(p) for p in parts] + [0, 0, 0])[:4])
 
 
 def install(board, link):

@@ -5,14 +5,13 @@ disabled, and a row says valid before the page does; settle() finishes a pair th
 boots of a trial; nothing here erases anything but files that no row names.
 """
 
-from struct import pack
-
 from mpota.layout import contract
 from mpota.layout.pic32.port import ident, judge
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota.layout.pic32.store.files import FACTORY_FILE, fold
 from mpota.stream import FIRMWARE
+from mpota.version import encode
 from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.
@@ -121,7 +120,7 @@ class Layout(contract.Layout):
 
     def take(self, name, n, sha, size):
         """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
-        record = self.new(sha[:8], sha, pack(">4H", n, 0, 0, 0), size, ident(database.coded(n)))
+        record = self.new(sha[:8], sha, encode([n]), size, ident(database.coded(n)))
         self.journal.put("reason", b"")
         self.put_armed(record, n, name)
 

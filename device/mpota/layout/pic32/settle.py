@@ -5,11 +5,10 @@ that journal, database and control page say the same after a cut. A reset is ask
 boots, and each time costs the update one of its trials.
 """
 
-from struct import unpack
-
 from mpota.layout.pic32.port import ident
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
+from mpota.version import numbers
 from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial
 
@@ -75,7 +74,7 @@ def _again(layout, record, why):
 def number(layout, record):
     """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
     if record.id == record.sha[:8]:
-        return unpack(">H", record.version[:2])[0]
+        return numbers(record.version)[0]
     n = layout.following()
     while n <= 999 and ident(database.coded(n)) != record.slot:
         n += 1

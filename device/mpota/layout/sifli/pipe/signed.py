@@ -1,12 +1,14 @@
-"""RSA-2048 with SHA-256, PKCS#1 v1.5, and the public key as the flash table has it.
+"""RSA-2048 (pipe/trust.py), and the public key as the flash table has it.
 
 A key is the 294 bytes of a DER SubjectPublicKeyInfo, compared whole but for the modulus: nothing in it is parsed, and
-the exponent is 65537. The encoded block of a signature is rebuilt and compared, as RFC 8017, section 8.2.2, advises.
+the exponent is 65537.
 """
 
 from hashlib import sha256
 
 from micropython import const
+
+from mpota.pipe import trust
 
 SIZE = 256
 KEY_SIZE = 294
@@ -36,16 +38,4 @@ def key_hash(der):
 def verify(der, sig, digest):
     """Is `sig` the signature of the key `der` over what has the SHA-256 `digest`?"""
     front = modulus(der)
-    if front is None or len(sig) != SIZE:
-        return False
-    n = int.from_bytes(front, "big")
-    s = int.from_bytes(sig, "big")
-    if s >= n:
-        return False
-    return pow(s, 65537, n).to_bytes(SIZE, "big") == block(digest)
-
-
-def block(digest):
-    """The encoded block over a SHA-256: padding, DER of DigestInfo (RFC 8017, section 9.2, note 1), the digest."""
-    info = b"\x00010\r\x06\t`\x86H\x01e\x03\x04\x02\x01\x05\x00\x04 "
-    return b"\0\1" + b"\xff" * (SIZE - 54) + info + digest
+    return front is not None and trust.verify(front, sig, digest, SIZE)
