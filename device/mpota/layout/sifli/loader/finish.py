@@ -5,6 +5,7 @@ back here; the user program itself is armed like any other update, and the loade
 """
 
 from gc import collect
+from struct import pack
 
 from mpota.layout.contract import TRIALS, Layout
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK

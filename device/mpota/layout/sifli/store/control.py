@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.pipe.ctr import Ctr
+from mpota.version import encode
 from mpota_boot.errors import Refused
 
 HEAD = "<BIII32sHHB"
@@ -95,7 +96,7 @@ class Control:
 
 def version(fw):
     """The eight bytes of a firmware version: X * 1000000 + Y * 1000 + Z."""
-    return struct.pack(">4H", fw // 1000000 & 0xFFFF, fw // 1000 % 1000, fw % 1000, 0)
+    return encode([fw // 1000000 & 0xFFFF, fw // 1000 % 1000, fw % 1000])
 
 
 def content(packet, root, nonce):
