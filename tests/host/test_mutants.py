@@ -1,8 +1,11 @@
 """The campaign can fail: every seeded bug has its place in the code, and some of each kind are hunted here."""
 
+from importlib import import_module
+
 import pytest
 
 from mpota_host.cut import bugs, mutants
+from mpota_host.registry import having
 from tests.host import hunts
 
 # Found by: a single cut, a second boot, the NOR rules, a forged release, a test. `mpota cut` hunts them all.
@@ -14,6 +17,18 @@ HUNTED = (
     "resume one chunk too far",
     "confirm while staged",
 )
+
+
+@pytest.mark.parametrize("layout", ["esp32", *having("cut.bugs")])
+def test_every_seeded_bug_of_a_layout_has_its_place_and_the_test_that_it_names(layout):
+    found = mutants.bugs_of(layout).MUTANTS
+    assert len(found) >= 25 and len({m.name for m in found}) == len(found)
+    for m in found:
+        code = mutants._Loader(m, str(mutants.Seeder(m).path)).get_code(m.module)
+        assert code is not None and m.old != m.new, m.name
+        # Without a colon it names a story of the campaign.
+        module, colon, function = m.test.partition(":")
+        assert not colon or callable(getattr(import_module(module), function)), m.name
 
 
 def test_every_seeded_bug_is_a_change_of_one_place():
