@@ -20,7 +20,7 @@ from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from mpota_host.bench.size import chart, peers, sizes, travel
 from mpota_host.bench.size.packages import Pair, part
 from mpota_host.package.pack import WBITS, Options
-from mpota_host.sources import name_of, root
+from mpota_host.sources import name_of
 
 
 @pytest.fixture(scope="module")
@@ -306,18 +306,20 @@ def names_in(table):
     return [line.split(" | ")[0].strip("|* ") for line in table.splitlines()[2:]]
 
 
-def test_the_readme_shows_what_the_bench_prints():
-    text = page.README.read_text()
+def test_the_page_shows_what_the_bench_prints():
+    text = page.PAGE.read_text()
     rows = names_in(page.shown(text, "travel"))
     assert sorted(rows) == sorted(travel.names()) and len(rows) > 10
     assert names_in(page.shown(text, "costs")) == list(stages.INSTALLS)
-    assert f"]({page.CHART.relative_to(root()).as_posix()})" in text
+    assert f"]({page.CHART.relative_to(page.PAGE.parent).as_posix()})" in text
+    for name, head in (("travel", page.TRAVEL), ("costs", page.COSTS)):
+        assert page.shown(text, name).startswith(page.table(head, []))
     words = {e.text for e in ElementTree.parse(page.CHART).findall(".//{*}text")}
     assert set(travel.names()) <= words
 
 
-def test_the_readme_and_the_chart_have_the_same_figures_in_the_same_order():
-    table = page.shown(page.README.read_text(), "travel").splitlines()[2:]
+def test_the_page_and_the_chart_have_the_same_figures_in_the_same_order():
+    table = page.shown(page.PAGE.read_text(), "travel").splitlines()[2:]
     shown = [re.findall(r"[\d.]+ %", line.split("|", 2)[2]) for line in table]
     words = [e.text for e in ElementTree.parse(page.CHART).findall(".//{*}text") if re.fullmatch(r"[\d.]+ %", e.text)]
     # The axis stands before the bars.

@@ -1,6 +1,6 @@
 """`python -m mpota_host.bench [--json] [--keep] [GROUP...]`: measures, and shows tables or JSON.
 
-The JSON, the chart and the README's tables come to build/bench.*; `--keep` puts the last two into the README.
+The JSON, the chart and the tables of host/README.md come to build/bench.*; `--keep` puts the last two into that page.
 Exit status 1 where a figure misses its bar.
 """
 
@@ -95,7 +95,7 @@ def run(names: list[str]) -> tuple[dict[str, object], dict[str, list[Figure]]]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--keep", is_flag=True, help="Put chart and tables into the README.")
+@click.option("--keep", is_flag=True, help="Put chart and tables into host/README.md.")
 @click.argument("groups", nargs=-1, type=click.Choice(list(GROUPS)))
 def main(as_json: bool, keep: bool, groups: tuple[str, ...]) -> None:
     """Measure all figures, or those of some GROUPS."""

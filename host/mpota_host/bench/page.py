@@ -1,6 +1,6 @@
-"""What the README shows of a run: the chart, the table of what travels, the table of what each kind costs a board.
+"""What host/README.md shows of a run: the chart, the sizes of an update, and what each kind of package costs a board.
 
-A run leaves them in build/; `--keep` puts them where the README has them, between marks that name the table.
+A run leaves them in build/; `--keep` puts them where that page has them, between marks that name the table.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from mpota_host.bench.size.packages import words
 from mpota_host.bench.size.travel import SECOND
 from mpota_host.sources import root
 
-README = root() / "README.md"
+PAGE = root() / "host/README.md"
 CHART = Path(__file__).with_name("sizes.svg")
 FIRST = "ESP32, 0608 to 0831"
 OTHER = f"{SECOND}, MicroPython 1.8.5 to 1.8.6"
 NONE = "-"
-TRAVEL = ("what travels", "bytes", FIRST, OTHER)
-COSTS = ("in chunks of 16 KiB", "travels", "speed of the install", "least heap", "in chunks of 8 KiB")
+SHARE = "% of the image, "
+TRAVEL = ("update", "bytes, ESP32", SHARE + FIRST, SHARE + OTHER)
+COSTS = ("package", "% of the image", "speed, deflate is 1 x", "least heap, 16 KiB chunks", "least heap, 8 KiB chunks")
 Found = dict[str, list[Figure]]
 
 
@@ -103,12 +104,12 @@ def put(page: str, made: dict[str, str]) -> str:
 
 
 def write(found: Found, folder: Path, keep: bool) -> None:
-    """Leave chart and tables in `folder`; and where the README has them, when they are to be kept."""
+    """Leave chart and tables in `folder`; and where the page has them, when they are to be kept."""
     made = tables(found)
     (folder / "bench.md").write_text("\n".join(made.values()))
     if "travel" in found:
         (folder / "bench.svg").write_text(picture(found))
     if keep:
-        README.write_text(put(README.read_text(), made))
+        PAGE.write_text(put(PAGE.read_text(), made))
         if "travel" in found:
             CHART.write_text(picture(found))
