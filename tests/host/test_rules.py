@@ -24,7 +24,7 @@ CLASSES = frozenset(n for n, c in vars(errors).items() if isinstance(c, type) an
 TOP = {
     *("README.md", "LICENSE", "Makefile", "pyproject.toml", "CHANGELOG.md", "boot.py", "main.py"),
     *("device", "host", "tests"),
-    *(".ci", ".git", ".gitignore", "build"),
+    *(".ci", ".git", ".github", ".gitignore", "build"),
 }
 
 
