@@ -239,10 +239,10 @@ def test_every_test_that_a_page_promises_is_there():
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
     }
     text = (ROOT / ".github/SECURITY.md").read_text()
-    promised = set(re.findall(r"`(test_\w+)`", text))
+    promised = set(re.findall(r"\btest_\w+", text))
     assert len(promised) >= 35 and promised <= there, f"no such test: {sorted(promised - there)}"
     rows = re.findall(r"^\| (\d+) \|", text, re.M)
-    shown = re.findall(r"^(\d+)\. `test_\w+`(?:,\n   `test_\w+`)*$", text, re.M)
+    shown = re.findall(r"^ ?(\d+)  test_\w+(?:\n    test_\w+)*$", text, re.M)
     assert len(rows) >= 15 and rows == shown == [str(i + 1) for i in range(len(rows))]
 
 
