@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from host import repl
+from host.push import raw
 from host.push import serial as push
 from host.push.serial import TELL
 
@@ -68,6 +69,12 @@ def resets(tool: Tool) -> int:
         assert before and before[-1] == TELL, tool.said
     assert len([what for what in tool.said if what == TELL]) == len(found), tool.said
     return len(found)
+
+
+@pytest.fixture(autouse=True)
+def _code_is_noted(monkeypatch):
+    for name in ("run", "start"):
+        monkeypatch.setattr(raw, name, Tool.exec)
 
 
 @pytest.fixture(params=["mpremote", "ampy"])
