@@ -27,7 +27,8 @@ from host.vendor import programs, wired
 ROOT = Path(__file__).resolve().parent.parent
 # The loader's model and what serves it (image check, table codec, windows on a flash): a board has the real one. And
 # the journal in two sectors, which goes along where a layout imports it.
-LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash", "log")
+LEFT_OFF = ("loader", "copier", "golden", "verify", "table", "flash", "log", "claim")
+LOG, CLAIM = "device/store/log.py", "device/store/claim.py"
 # What an ESP32 alone needs, its partitions, and what it alone does not: a journal for boards that have no NVS.
 ESP32, NO_NVS = "device/port.py", "device/store/pair.py"
 # Takes more heap than most boards have to spare; a package says when it needs it.
@@ -262,7 +263,7 @@ def imported(layout: str) -> set[str]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("device."):
                 base = str(node.module).replace(".", "/")
                 found |= {base + ".py", *(f"{base}/{alias.name}.py" for alias in node.names)}
-    return found
+    return found | {CLAIM} if LOG in found else found
 
 
 def ask_facts(repl: console.Repl) -> Facts:

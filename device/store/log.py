@@ -207,72 +207,36 @@ class Log:
 
     def strange(self, i):
         """Why the sector `i`, 0 or 1, is never erased: it holds another's data; "" where it may be erased."""
-        if self._ours(i):
+        if self._get(i * self.size, len(MAGIC)) == MAGIC or self.unused(i):
             return ""
-        at = n = i * self.size
-        seen = self._get(n, 8)
-        while seen == _BLANK[:8]:
-            n += 8
-            seen = self._get(n, 8)
-        flash = self.flash
-        while hasattr(flash, "start"):
-            at, n, flash = at + flash.start, n + flash.start, flash.flash
-        words = " ".join(["%02x" % c for c in seen])
-        if seen[:4] == TLV:
-            words += ", TLV: the RF calibration of a Tuya module"
-        text = "the journal's sector at 0x%x holds another's data (at 0x%x: %s) and is not erased: move JOURNAL"
-        return text % (at, n, words)
+        from device.store.claim import strange
+
+        return strange(self, i)
 
     def closed(self):
         """Why this journal cannot be relied on, a sentence: one of its sectors is another's; "" where none is."""
         return self.strange(0) or self.strange(1)
+
+    def unused(self, i):
+        """Is a sector blank but for marks, or what a torn program left of them?"""
+        buf = bytearray(8)
+        for at in range(i * self.size, i * self.size + self.tail, len(buf)):
+            self.flash.read(at, buf)
+            if buf != _BLANK[: len(buf)]:
+                return False
+        return False not in [self.torn(mark) for mark in self._marks(i)]
+
+    def torn(self, seen):
+        """Are these bytes a mark, or as much of one as a torn program left?"""
+        return seen == bytes([a | b for a, b in zip(seen, self.mark)])
 
     def _get(self, at, n):
         buf = bytearray(n)
         self.flash.read(at, buf)
         return buf
 
-    def _ours(self, i):
-        """May the sector `i` be erased?"""
-        start = i * self.size
-        head = self._get(start, HEAD_SIZE)
-        # The magic itself may have rotted.
-        if head[:4] == MAGIC or crc32(MAGIC + head[4:8]) == unpack("<I", head[8:])[0]:
-            return True
-        if self._unused(i):
-            return False not in [self._torn(mark) for mark in self._marks(i)]
-        return self._claimed(1 - i) or self._written(self._get(start, self.size))
-
-    def _unused(self, i):
-        """Is all of a sector blank but for the marks?"""
-        for at in range(i * self.size, i * self.size + self.tail, 8):
-            if self._get(at, 8) != _BLANK[:8]:
-                return False
-        return True
-
-    def _written(self, data):
-        """Is a record in a sector that was left, or begun, by this journal?"""
-        for at in range(self._up(HEAD_SIZE), self.size, self.unit):
-            for number in (self.number + 1, self.number and self.number - 1):
-                if decode(data, at, number):
-                    return True
-        return False
-
     def _marks(self, i):
         return [self._get(i * self.size + at, len(self.mark)) for at in self.slots]
-
-    def _torn(self, seen):
-        """Are these bytes a mark, or as much of one as a torn program left?"""
-        return seen == bytes([a | b for a, b in zip(seen, self.mark)])
-
-    def _claimed(self, i):
-        """Does the sector `i` say that the other one was looked at before its erase?"""
-        if self.full if self.number and i == self.number % 2 else not self._unused(i):
-            return False
-        marks = self._marks(i)
-        # Where every mark was torn, the look before the last erase could not be noted.
-        spent = [mark for mark in marks if self._torn(mark) and mark != b"\xff" * len(mark)]
-        return self.mark in marks or len(spent) == len(marks)
 
     def _claim(self, i):
         """Say in the sector `i` that the other one was looked at and may be erased."""

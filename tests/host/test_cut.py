@@ -19,7 +19,7 @@ STATES = 3000
 
 @pytest.fixture(scope="module")
 def quick():
-    """The campaign of a few seconds, over every layout."""
+    """The quick campaign of every layout."""
     return {name: campaign.run(campaign.quick(name, STATES)) for name in layouts()}
 
 
@@ -28,6 +28,9 @@ def explorer():
     return Explorer("esp32", scenario_of("esp32", "update"))
 
 
+# `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_no_cut_leaves_a_device_dead(quick):
     assert quick
     for layout, result in quick.items():
@@ -42,6 +45,9 @@ def test_no_cut_leaves_a_device_dead(quick):
         assert sum(ends.values()) == sum(tally.depths.values()) >= len(tally.marks)
 
 
+# `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_no_fault_of_the_flash_leaves_a_device_dead(quick):
     for result in quick.values():
         assert result.faults.bad == [], [f"{b.ident} {b.text}" for b in result.faults.bad]

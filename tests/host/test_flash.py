@@ -224,8 +224,9 @@ def test_a_board_gets_what_its_layout_needs_and_lzma_only_if_asked_for():
     assert {"store/pair.py", "layout/files/__init__.py", "store/tree.py", "pipe/delta.py"} <= files
     assert "store/pair.py" not in esp32 and "port.py" not in files
     assert not [name for name in files if "esp32" in name] and not [name for name in esp32 if "layout/files" in name]
-    with_log = [layout for layout in ("esp32", "files", "pic32", "bk7238", "sifli") if "store/log.py" in names(layout)]
-    assert with_log == ["bk7238", "sifli"]
+    layouts = ("esp32", "files", "pic32", "bk7238", "sifli")
+    for name in ("store/log.py", "store/claim.py"):
+        assert [layout for layout in layouts if name in names(layout)] == ["bk7238", "sifli"]
     for layout in ("esp32", "files"):
         assert names(layout, True) - names(layout) == {"pipe/lzma.py"}
 

@@ -4,10 +4,11 @@ A result is a number of the protocol. Stricter than the vendor's code, rule by r
 replaced, no image comes twice, and an encrypted user program needs a flash table that can take its key.
 """
 
+from binascii import crc32
 from struct import unpack
 
 from device.errors import Refused
-from device.layout.sifli import control, progress, table, wire
+from device.layout.sifli import control, page, progress, table, wire
 from device.layout.sifli.codes import (
     CONTROL_INVALID,
     FW_VER,
@@ -137,3 +138,20 @@ def _room(chip, found):
     if found.staging(None, chip.flash.erase_size) > chip.slots[slot].size:
         return NO_SPACE
     return OK if seen else PARAMETER
+
+
+def erasable(chip, slot):
+    """Is the page of a staging area blank, or one that this board wrote?"""
+    head, content = page.content(chip, slot)
+    if head[0] == page.MAGIC or (content and crc32(content) == head[3]):
+        return True
+    # A page that was about to be written when the power went.
+    if chip.journal.last("page") == bytes((slot,)):
+        return True
+    flash = chip.pages[slot]
+    buf = bytearray(64)
+    for off in range(0, flash.size, len(buf)):
+        flash.read(off, buf)
+        if buf != b"\xff" * len(buf):
+            return False
+    return True

@@ -64,6 +64,7 @@ def manage(chip):
         except (OtaError, OSError):
             return _force(chip, now)
         now = progress.load(chip)
+        collect()
     return "" if settle(chip, buf) and not now.force else _force(chip, now)
 
 

@@ -18,7 +18,9 @@ HEAD_SIZE = 12
 
 def save(chip, slot, packet):
     """Keep `packet`, a Control, for a staging area; it stands when this returns."""
-    if not _ours(chip, slot):
+    from device.layout.sifli.gate import erasable
+
+    if not erasable(chip, slot):
         raise FlashError("page", "the page of area %d holds another's data and is not erased: move `state`" % slot)
     # Proves the page, whatever a torn erase leaves of it.
     chip.journal.put("page", bytes((slot,)))
@@ -36,21 +38,7 @@ def save(chip, slot, packet):
     chip.journal.put("page", b"")
 
 
-def _ours(chip, slot):
-    """Is a page blank, or one that this board wrote?"""
-    head, content = _content(chip, slot)
-    if head[0] == MAGIC or (content and crc32(content) == head[3]) or chip.journal.last("page") == bytes((slot,)):
-        return True
-    page = chip.pages[slot]
-    buf = bytearray(64)
-    for off in range(0, page.size, len(buf)):
-        page.read(off, buf)
-        if buf != b"\xff" * len(buf):
-            return False
-    return True
-
-
-def _content(chip, slot):
+def content(chip, slot):
     """(the fields of a page's head, what they say follows it: b"" where they cannot)"""
     head = bytearray(HEAD_SIZE)
     chip.pages[slot].read(0, head)
@@ -62,7 +50,7 @@ def _content(chip, slot):
 
 def load(chip, slot):
     """The Control that was kept for a staging area, or None."""
-    head, data = _content(chip, slot)
+    head, data = content(chip, slot)
     if head[0] != MAGIC or crc32(data) != head[3]:
         return None
     try:
