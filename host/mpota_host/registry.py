@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mpota_boot.errors import Refused
-from mpota_host.sources import DEVICE, program
+from mpota_host.sources import WIRING, shipped
 
 CHIPS = Path(__file__).parent / "chips"
-SHIPPED = ("boot.py", "main.py")
 
 
 def having(part: str) -> list[str]:
@@ -53,20 +52,12 @@ def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, o
     return done
 
 
-def wing(layout: str) -> Path:
-    """The folder of a layout among the device's modules."""
-    return DEVICE / "mpota" / "layout" / layout
-
-
 def wired(layout: str) -> bool:
     """Does the layout's default wiring stand on modules that the port of a chip brings, such as `chip`?"""
-    tree = ast.parse((wing(layout) / "wiring.py").read_bytes())
+    tree = ast.parse(shipped(layout)[WIRING].read_bytes())
     return any(isinstance(node, ast.Import) for node in ast.walk(tree))
 
 
 def programs(layout: str) -> dict[str, bytes]:
-    """Path on the board -> source of what runs there: boot.py, main.py, the default wiring, more programs."""
-    found = {"/" + name: program(name) for name in SHIPPED}
-    found["/wiring.py"] = wing(layout) / "wiring.py"
-    found |= {"/" + path.name: path for path in sorted((wing(layout) / "programs").glob("*.py"))}
-    return {path: file.read_bytes() for path, file in found.items()}
+    """Path on the board -> source of what lies at its root: boot.py, main.py, the default wiring, more programs."""
+    return {"/" + name: path.read_bytes() for name, path in shipped(layout).items()}

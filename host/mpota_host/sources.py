@@ -55,9 +55,9 @@ def program(name: str) -> Path:
 
 def shipped(layout: str) -> dict[str, Path]:
     """What lies at the root of a board of this layout, by name, and is its owner's to change."""
-    found = {name: program(name) for name in PROGRAMS}
-    wiring = DEVICE / "mpota" / "layout" / layout / WIRING
-    return {**found, WIRING: wiring} if wiring.is_file() else found
+    wing = DEVICE / "mpota" / "layout" / layout
+    own = {path.name: path for path in sorted((wing / "programs").glob("*.py"))}
+    return {**{name: program(name) for name in PROGRAMS}, WIRING: wing / WIRING, **own}
 
 
 def root() -> Path:

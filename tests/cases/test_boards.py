@@ -53,13 +53,9 @@ NOTHING = {"*": f"HTTP/1.1 200 OK\r\nContent-Length: {len(EMPTY)}\r\n\r\n{EMPTY}
 
 # --- resets, wakes and the end of a trial ---------------------------------------------------------------------------
 
-SOFT = "machine.reset() is told as a soft reset, which counts no trial: it resets itself for ever"
-
 
 @pytest.mark.first_aid
-@pytest.mark.parametrize(
-    "port", [good("esp32"), good("rp2"), *(bad(SOFT, port) for port in ("esp8266", "mimxrt", "samd"))]
-)
+@pytest.mark.parametrize("port", PORTS)
 def test_a_release_that_resets_itself_is_given_up(tmp_path: Path, port: str) -> None:
     """boards/ports.py. Right: `machine.reset()` counts towards the end of a trial on every port."""
     board = Bare(tmp_path / "board", port, OLD)
@@ -80,7 +76,6 @@ def test_a_soft_reset_costs_an_esp32_no_trial(tmp_path: Path) -> None:
 @pytest.mark.first_aid
 @pytest.mark.board
 @pytest.mark.timeout(90)
-@fails("an RP2040 says watchdog after every soft reset: the host's third look gives the update up")
 def test_the_status_command_costs_no_trial_on_an_rp2(tmp_path: Path) -> None:
     """boards/ports.py, row "rp2 soft reset". Right: a soft reset that mpota's own host makes costs no trial.
 
@@ -130,13 +125,9 @@ sys.modules["machine"] = Rp2(machine)
 sys.modules["sys"] = Sys(sys)
 """
 
-WAKES = "a wake counts nothing and the trial's clock begins anew at each: still on trial after 64"
-
 
 @pytest.mark.first_aid
-@pytest.mark.parametrize(
-    "port", [good("rp2"), good("mimxrt"), *(bad(WAKES, port) for port in ("esp32", "esp8266", "samd"))]
-)
+@pytest.mark.parametrize("port", PORTS)
 def test_a_release_that_sleeps_between_its_turns_is_given_up(tmp_path: Path, port: str) -> None:
     """boards/sleeper.py. Right: a trial whose link is down ends on a board that sleeps, too.
 
@@ -165,7 +156,6 @@ def test_a_healthy_application_is_never_switched_off(tmp_path: Path, port: str, 
 
 @pytest.mark.first_aid
 @pytest.mark.parametrize("end", list(ENDS))
-@fails("an RP2040 calls all three a watchdog: the third start runs no application until a power cycle")
 def test_a_healthy_application_is_never_switched_off_on_an_rp2(tmp_path: Path, end: str) -> None:
     """boards/rescue.py, rows rp2. Right: what cannot be told from a watchdog never counts towards rescue."""
     never_rescued(tmp_path, "rp2", end)
@@ -202,7 +192,6 @@ sys.modules["sys"] = Sys(sys)
 @pytest.mark.first_aid
 @pytest.mark.board
 @pytest.mark.timeout(60)
-@fails("flash plans 30 files for a chip that cannot import one of them")
 def test_an_esp8266_is_refused_by_flash_by_name(tmp_path: Path) -> None:
     """boards/e8266.py. Right: mpota needs features that no ESP8266 firmware has, so `flash` says so and writes nothing.
 
@@ -253,7 +242,6 @@ def test_a_server_takes_no_turns_from_the_application(tmp_path: Path, server: st
 
 
 @pytest.mark.first_aid
-@fails("each byte begins the wait anew: the application never starts")
 def test_a_server_that_drips_does_not_keep_the_application_from_starting(tmp_path: Path) -> None:
     """boards/web.py, row "one byte of the status line every 0.9 s". Right: an answer's header has a deadline."""
     life = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST).live((600_000, "stop"), server="drips")
@@ -261,7 +249,6 @@ def test_a_server_that_drips_does_not_keep_the_application_from_starting(tmp_pat
 
 
 @pytest.mark.first_aid
-@fails("the step never comes back, so nobody asks whether the trial's time is over")
 def test_a_trial_ends_although_a_server_drips(tmp_path: Path) -> None:
     """boards/web.py, the same row on a trial. Right: trial_ms ends a trial whatever a server does."""
     board = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST, trial_ms=30000)

@@ -112,7 +112,7 @@ TALKS = """
 print("I (123) boot: hello")
 print('{"not": "yours"}')
 """
-PATIENCE_S = 20
+PATIENCE_S = 60
 CHATTY = [(name, f"prints every {every} ms") for every in (30, 250) for name in ("status", "push")]
 NOISY = [*CHATTY, ("ampy", "deaf"), ("status", "deaf"), ("status", "boot.py prints"), ("status", "its own main.py")]
 
@@ -147,10 +147,7 @@ Case = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory, release_key: Path) -> dict[Case, Ended]:
-    """How commands on such boards end, each on a board of its own and all at once: each may wait PATIENCE_S.
-
-    A board that hears no Ctrl-C is refused after several tries, so that command may take longer.
-    """
+    """How commands on such boards end, each on a board of its own and all at once: each may wait PATIENCE_S."""
     public = release_key.with_suffix(".pub").read_bytes()
     source = write(tmp_path_factory.mktemp("source") / "app", {"app.py": QUIET})
     packed(source.parent, release_key, app=source)
@@ -162,21 +159,18 @@ def noisy(tmp_path_factory: pytest.TempPathFactory, release_key: Path) -> dict[C
             listen(board.port, said)
             told = ["push", source.parent / "made.mpota"] if name == "push" else ["status"]
             tool = ["--tool", "ampy"] if name == "ampy" else []
-            return bounded(60 if case == ("status", "deaf") else PATIENCE_S, *told, "--port", board.port, *tool)
+            return bounded(PATIENCE_S, *told, "--port", board.port, *tool)
 
     with ThreadPoolExecutor(len(NOISY)) as pool:
         return dict(zip(NOISY, pool.map(one, NOISY), strict=True))
 
 
-HANGS = "the host waits until the board is quiet, which it never is"
-
-
-ROWS = [bad(HANGS, *case, id=", ".join(case)) for case in CHATTY]
+ROWS = [good(*case, id=", ".join(case)) for case in CHATTY]
 
 
 @pytest.mark.first_aid
 @pytest.mark.board
-@pytest.mark.slow  # commands that hang today are waited for, side by side, for PATIENCE_S
+@pytest.mark.slow  # eight boards side by side, two of which refuse after several tries
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name, kind", ROWS)
 def test_a_command_on_a_board_that_never_stops_printing_ends(noisy: dict[Case, Ended], name: str, kind: str) -> None:
@@ -201,12 +195,13 @@ def test_a_board_that_never_stops_printing_answers(noisy: dict[Case, Ended], nam
 @pytest.mark.board
 @pytest.mark.slow  # shares the boards of the tests above
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("name", [bad("ampy waits without end for a prompt", "ampy"), good("status", id="mpremote")])
+@pytest.mark.parametrize("name", [good("ampy"), good("status", id="mpremote")])
 def test_a_tool_ends_on_a_board_that_swallows_ctrl_c(noisy: dict[Case, Ended], name: str) -> None:
-    """esp32/scripts/e6.py, swallowapp (log row 24). Right: either tool ends, with a sentence."""
+    """esp32/scripts/e6.py, swallowapp (log row 24). Right: either tool ends, with an answer or a sentence."""
     done = noisy[name, "deaf"]
     assert done.code is not None, f"still running after {PATIENCE_S} s, having said {done.text!r}"
-    assert "prompt" in done.text, done
+    # Of two Ctrl-C in one turn the second gets through.
+    assert "prompt" in done.text if done.code else "ready for an update" in done.text, done
 
 
 @pytest.mark.person
@@ -431,7 +426,6 @@ def test_a_long_redirect_is_followed(n: int) -> None:
 
 
 @pytest.mark.boards
-@fails(CUT)
 def test_a_redirect_that_is_too_long_is_refused_and_never_cut() -> None:
     """esp32/10-long-redirect. Right: beyond a board's room, the sentence says so and nothing is asked for."""
     path = "/blob?" + "x" * 20000
@@ -558,7 +552,6 @@ class Down:
 
 @pytest.mark.first_aid
 @pytest.mark.parametrize("rollback", [True, False], ids=["loader goes back", "loader without rollback"])
-@fails("no wake is counted, and the clock of the trial begins anew at each")
 def test_a_trial_has_an_end_on_an_esp32_that_sleeps(rollback: bool) -> None:
     """esp32/05-deep-sleep-trial. Right: a version without its server that sleeps between its turns is given up."""
     settings = json.loads((FILES / "sleeper.json").read_text())

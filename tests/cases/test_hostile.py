@@ -104,6 +104,7 @@ DRIPS = [
     pytest.param(_endless_head, id="endless-head"),
     pytest.param(_slow_manifest, id="manifest"),
 ]
+SILENT = pytest.param(_silent, id="silent")
 
 
 def _esp32(world, cause=soc.PWRON, c=None, **settings):
@@ -115,20 +116,7 @@ def _esp32(world, cause=soc.PWRON, c=None, **settings):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@pytest.mark.parametrize(
-    "server",
-    [
-        *[
-            pytest.param(
-                *one.values,
-                id=one.id,
-                marks=fails_today("header and manifest have no deadline, so one step lasts for hours"),
-            )
-            for one in DRIPS
-        ],
-        pytest.param(_silent, id="silent"),
-    ],
-)
+@pytest.mark.parametrize("server", [*DRIPS, SILENT])
 def test_a_trial_comes_to_its_end_whatever_the_server_drips(monkeypatch, server):
     """hostile/r1_trial. Right: a trial is decided within `trial_ms`, also if the server sends one byte a second."""
     world = rig.World(monkeypatch, 3 * TRIAL_MS)
@@ -149,23 +137,8 @@ def test_a_trial_comes_to_its_end_whatever_the_server_drips(monkeypatch, server)
 @pytest.mark.parametrize(
     "server",
     [
-        *[
-            pytest.param(
-                *one.values,
-                id=one.id,
-                marks=[
-                    pytest.mark.first_aid,
-                    fails_today("the window before the application has no limit while the link is busy"),
-                ],
-            )
-            for one in DRIPS
-        ],
-        pytest.param(
-            _slow_package,
-            id="package",
-            marks=[pytest.mark.boards, fails_today("a package may arrive at one byte a second")],
-        ),
-        pytest.param(_silent, id="silent", marks=pytest.mark.first_aid),
+        *[pytest.param(*one.values, id=one.id, marks=pytest.mark.first_aid) for one in (*DRIPS, SILENT)],
+        pytest.param(_slow_package, id="package", marks=pytest.mark.boards),
     ],
 )
 def test_the_application_starts_whatever_the_server_drips(monkeypatch, server):
@@ -180,7 +153,6 @@ def test_the_application_starts_whatever_the_server_drips(monkeypatch, server):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the window goes on as long as the link has another offer")
 def test_the_application_starts_though_each_manifest_offers_something_else(monkeypatch):
     """hostile/r21_manifest_loop. Right: the application starts, though the manifest changes with every answer."""
     world = rig.World(monkeypatch, 2 * MINUTE_MS)
@@ -232,7 +204,6 @@ def test_a_release_that_only_missed_the_network_is_tried_again():
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("after one failure the release is given up")
 def test_a_set_boot_that_fails_once_costs_a_try(monkeypatch):
     """hostile/r19_setboot_once. Right: a set_boot that fails once costs one try, and the release still arrives."""
     c = chip()
@@ -408,7 +379,6 @@ INJECTED = "POST /unlock HTTP/1.1\r\nHost: lock\r\nContent-Length: 8\r\n\r\ndoor
         pytest.param("//lock/x HTTP/1.1\r\nX: y\r\n\r\n" + INJECTED, id="no-scheme"),
     ],
 )
-@fails_today("the name is copied into the request")
 def test_a_name_of_a_manifest_is_one_line_of_one_request(monkeypatch, name):
     """hostile/r3_crlf. Right: a name with line ends is refused, so a server cannot inject a second request."""
     world = rig.World(monkeypatch, 5 * MINUTE_MS)
@@ -436,7 +406,6 @@ def _pic32(monkeypatch, rows=ROWS, minutes=10, key=True, **given):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("any image from plain HTTP is installed and runs")
 def test_a_board_without_a_key_takes_no_image_from_the_network(monkeypatch):
     """hostile/r4_pic32, part 1. Right: with the shipped settings (no key, plain HTTP) an unsigned image never runs."""
     evil = pic32_maker.image(66)
@@ -465,7 +434,6 @@ def test_an_old_signed_image_under_a_high_number_ends_nothing(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("EraseVer of an unsigned manifest is obeyed")
 def test_a_stranger_erases_no_image_of_the_store(monkeypatch):
     """hostile/r4_pic32, part 3. Right: EraseVer in an unsigned manifest does not delete the image to go back to."""
     world, web, c, app = _pic32(monkeypatch, (("a.bin", 2, "f8", A), ("old.bin", 1, "f8", C)))
@@ -477,7 +445,6 @@ def test_a_stranger_erases_no_image_of_the_store(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the image is downloaded in every period")
 def test_a_wrong_digest_is_fetched_once_in_an_hour(monkeypatch):
     """hostile/r4_pic32, part 4. Right: an image with a wrong digest is not downloaded again in every period."""
     world, web, c, app = _pic32(monkeypatch, minutes=60)
@@ -541,11 +508,7 @@ def fat_store():
 @pytest.mark.first_aid
 @pytest.mark.parametrize(
     "name",
-    rows(
-        ("FACTORY_RESET.BIN", "OLD.bin", "A.bin", "IMAGE_~1.CSV"),
-        ("FACTORY_RESET.BIN", "OLD.bin", "A.bin"),
-        "FAT takes FACTORY_RESET.BIN for factory_reset.bin",
-    ),
+    ("FACTORY_RESET.BIN", "OLD.bin", "A.bin", "IMAGE_~1.CSV"),
 )
 def test_a_name_from_the_network_overwrites_nothing_of_the_store(fat_store, name):
     """hostile/r5_fat. Right: an unsigned image changes no file of the store, whatever its name. FAT ignores case."""
@@ -555,7 +518,6 @@ def test_a_name_from_the_network_overwrites_nothing_of_the_store(fat_store, name
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("every image of the store was overwritten: no image starts")
 def test_a_board_whose_control_page_is_lost_still_starts(fat_store):
     """hostile/r5_fat. Right: after the unsigned offers the bootloader still finds an intact image to start."""
     assert fat_store["lost_page"]["starts"], fat_store["lost_page"]["did"]
@@ -563,7 +525,6 @@ def test_a_board_whose_control_page_is_lost_still_starts(fat_store):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the images to go back to were overwritten")
 def test_a_neighbours_signed_image_does_not_stay_for_ever(fat_store):
     """hostile/r5b_brick. Right: a signed image of another product, which never confirms, is left after its trial."""
     boots = fat_store["neighbour"]
@@ -572,7 +533,6 @@ def test_a_neighbours_signed_image_does_not_stay_for_ever(fat_store):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the image is downloaded in every period")
 def test_a_wrong_digest_does_not_wear_out_the_store(fat_store):
     """hostile/r24_wear. Right: ten periods with a wrong digest write no block more often than two downloads."""
     wear = fat_store["wear"]
@@ -623,9 +583,7 @@ def heard():
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@pytest.mark.parametrize(
-    "name", rows(BODIES, ("number", "null"), "AttributeError: a JSON key that is not text has no lower()")
-)
+@pytest.mark.parametrize("name", BODIES)
 def test_no_message_of_a_broker_ends_main(heard, name):
     """hostile/r17_mqtt. Right: main.py survives any message. A broker repeats a retained one at every start."""
     assert heard[name]["published"], "the message was not read"
@@ -674,7 +632,6 @@ def test_an_application_that_raises_does_not_end_updates(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("START alone makes the manager stay for ever")
 def test_a_start_that_brings_nothing_leaves_the_device_as_it_was():
     """hostile/r15_sifli. Right: START without a packet writes nothing, so the user program starts at the next reset."""
     at = At()
@@ -738,8 +695,8 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
 @pytest.mark.parametrize(
     "fw",
     [
-        pytest.param((1, 2, 0), id="same", marks=fails_today("an upgrade to the running version is accepted")),
-        pytest.param((1, 1, 0), id="newer", marks=fails_today("the wiring accepts every phone")),
+        pytest.param((1, 2, 0), id="same"),
+        pytest.param((1, 1, 0), id="newer"),
         pytest.param((1, 3, 0), id="older"),
     ],
 )
@@ -772,7 +729,6 @@ class _Glitch:
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("the manager believes the older sector and overwrites the newer one")
 def test_one_wrong_read_does_not_bring_an_old_sifli_program_back():
     """hostile/r16_sifli_glitch. Right: one wrong read of the journal does not undo the confirmed 1.2.0."""
     at = At()
@@ -807,7 +763,7 @@ def test_one_wrong_read_does_not_bring_an_old_sifli_program_back():
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("newest", [pytest.param(True, marks=fails_today("the wrong read is believed")), False])
+@pytest.mark.parametrize("newest", [True, False])
 def test_one_wrong_read_of_a_journal_in_flash_loses_no_record(newest):
     """hostile/r8_log. Right: if a sector's head reads wrong once at start, the next put() loses no record."""
     flash = SimFlash(8192)
@@ -952,12 +908,7 @@ CLASHES = [
 ]
 
 
-def _named(failing, reason):
-    found = []
-    for names in CLASHES:
-        ident = "+".join(names)[:40].encode("unicode_escape").decode()
-        found.append(pytest.param(names, id=ident, marks=[fails_today(reason)] * (names in failing)))
-    return found
+NAMED = [pytest.param(names, id="+".join(names)[:40].encode("unicode_escape").decode()) for names in CLASHES]
 
 
 def _taken(tmp_path, names, fat):
@@ -973,7 +924,7 @@ def _taken(tmp_path, names, fat):
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("names", _named((), ""))
+@pytest.mark.parametrize("names", NAMED)
 def test_a_board_takes_what_pack_takes(tmp_path, names):
     """hostile/r13_names. Right: `pack` and the board agree about which names are allowed and which clash."""
     _taken(tmp_path, names, False)
@@ -981,13 +932,7 @@ def test_a_board_takes_what_pack_takes(tmp_path, names):
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize(
-    "names",
-    _named(
-        (("longfilename.txt", "longfi~1.txt"), ("a\x7fb",)),
-        "`pack` accepts the names, and every install ends in FlashError",
-    ),
-)
+@pytest.mark.parametrize("names", NAMED)
 def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
     """hostile/r14_fatapp. Right: `pack` refuses names that FAT cannot store or cannot tell apart."""
     _taken(tmp_path, names, True)
@@ -1074,11 +1019,7 @@ def _harmless(text):
     ("command", "what"),
     [
         *[("verify", what) for what in ESCAPES],
-        *[("inspect", what) for what in ("return", "markup")],
-        *[
-            pytest.param("inspect", what, marks=fails_today("the text is printed unchanged"))
-            for what in ("title", "line", "c1", "bidi", "name")
-        ],
+        *[("inspect", what) for what in ESCAPES],
     ],
 )
 def test_what_a_stranger_wrote_is_shown_harmless(tmp_path, capfd, what, command):
@@ -1099,7 +1040,6 @@ def test_what_a_stranger_wrote_is_shown_harmless(tmp_path, capfd, what, command)
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the .pub is overwritten")
 def test_keygen_overwrites_no_public_key(tmp_path, capfd):
     """hostile/finding-C7. Right: `keygen` does not overwrite an existing .pub either."""
     (tmp_path / "r.pub").write_text("precious")
@@ -1121,9 +1061,7 @@ FRAMES = {
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@pytest.mark.parametrize(
-    "what", rows(FRAMES, ("pull-0", "pull-2", "pull-9", "progress-1", "progress-9"), "struct.error")
-)
+@pytest.mark.parametrize("what", FRAMES)
 def test_a_frame_of_a_wrong_length_is_no_traceback(what):
     """hostile/r22_hostside. Right: a frame of a wrong length is ignored or reported in one sentence."""
     from mpota_host.board.push import Sender
@@ -1145,7 +1083,6 @@ def test_a_frame_of_a_wrong_length_is_no_traceback(what):
 
 @pytest.mark.case
 @pytest.mark.first_aid
-@fails_today("the text is printed unchanged")
 def test_a_report_of_a_board_is_shown_harmless(monkeypatch, tmp_path, capfd):
     """hostile/r22_hostside. Right: escapes and line ends in a board's report never reach the terminal."""
     import mpota_host.board.push as push

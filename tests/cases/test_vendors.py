@@ -123,13 +123,8 @@ def _bytes_at(it, at, n):
 
 JOURNAL = (0x1E2000, 0x1E3000)
 FOREIGN = [
-    pytest.param(
-        what,
-        at,
-        id="%s-%x" % (what, at),
-        marks=[fails_today("the journal erases its sector without looking at it")] * fails,
-    )
-    for what, fails in (("boot", False), ("update", True), ("broken", True), ("other-table", False))
+    pytest.param(what, at, id="%s-%x" % (what, at))
+    for what in ("boot", "update", "broken", "other-table")
     for at in JOURNAL
 ]
 
@@ -343,7 +338,6 @@ ROWS = (("a.bin", 2, "f8", A),)
 @pytest.mark.case
 @pytest.mark.first_aid
 @pytest.mark.parametrize("what", ["digest", "signature", "no-key"])
-@fails_today("the image is downloaded at every poll")
 def test_what_cannot_be_taken_is_not_fetched_at_each_poll(monkeypatch, what):
     """vendors/02-pic32-wrong-digest-storm. Right: an image that failed is not downloaded again in 61 polls."""
     world, web, c, app = _pic32(monkeypatch, ROWS, 61, key=what != "no-key")
@@ -359,7 +353,6 @@ def test_what_cannot_be_taken_is_not_fetched_at_each_poll(monkeypatch, what):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("the image is downloaded first")
 def test_a_signature_without_a_key_is_refused_before_the_download(monkeypatch):
     """vendors/02-pic32-wrong-digest-storm. Right: without a service_key a signed entry is not downloaded."""
     world, web, c, app = _pic32(monkeypatch, ROWS, 5, key=False)

@@ -79,8 +79,8 @@ def entry(n, data, name, digest=None, signature=""):
     return found
 
 
-def offer(board, data, found, times=1):
-    """Let a service look so often at a manifest of one entry."""
+def offer(board, data, found, times=1, bare=False):
+    """Let a service look so often at a manifest of one entry. `bare`: it has no key and takes what nobody signed."""
     files = {"manifest.json": json.dumps({"ota": [found]}).encode()}
     files[found["URL"][9:]] = data
 
@@ -90,7 +90,7 @@ def offer(board, data, found, times=1):
         return BytesIO(files[url[9:]])
 
     service = Service(board, fetch, "http://h/manifest.json")
-    service.key = KEY
+    service.key, service.bare = None if bare else KEY, bare
     for _ in range(times):
         for _ in range(999):
             said = service.step()
@@ -101,12 +101,13 @@ def offer(board, data, found, times=1):
 
 
 def strangers(chip):
-    """What unsigned offers under these names change."""
+    """What unsigned offers under these names change, and on a bare board those that are not what they promise."""
     board = chip.power_on()
     out = {}
     for name in ("FACTORY_RESET.BIN", "OLD.bin", "A.bin", "IMAGE_~1.CSV"):
         before = held(chip)
         offer(board, EVIL, entry(9, EVIL, name))
+        offer(board, EVIL, entry(9, NEIGHBOUR, name), bare=True)
         now = held(chip)
         out[name] = {"changed": [file for file in before if now.get(file) != before[file]]}
     return out

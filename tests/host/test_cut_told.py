@@ -30,7 +30,8 @@ def one_story(workers):
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges():
-    code = "import sys, mpota_host.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] in ('mpota', 'mpota_boot')))"
+    code = "import sys, mpota_host.cut.oracle\n"
+    code += "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('mpota', 'mpota_boot')))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpota_host.board import push as push
-from mpota_host.board import repl
+from mpota_host.board import raw, repl
 from mpota_host.board.push import TELL
 
 RESET = b"\x04"
@@ -68,6 +68,12 @@ def resets(tool: Tool) -> int:
         assert before and before[-1] == TELL, tool.said
     assert len([what for what in tool.said if what == TELL]) == len(found), tool.said
     return len(found)
+
+
+@pytest.fixture(autouse=True)
+def _code_is_noted(monkeypatch):
+    for name in ("run", "start"):
+        monkeypatch.setattr(raw, name, Tool.exec)
 
 
 @pytest.fixture(params=["mpremote", "ampy"])

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from serial import SerialException
 
 from mpota.link import frame, serial
+from mpota_host.board import raw
 from mpota_host.board.errors import PushError
 
 SNIPPET = "from mpota.agent import serve_console; serve_console()"
@@ -384,9 +385,9 @@ def _start(board: Any, snippet: str, tries: int = 3) -> None:
             # mpremote prints what it did not expect.
             with contextlib.redirect_stdout(io.StringIO()):
                 board.enter_raw_repl(soft_reset=False, timeout_overall=5)
-                tell(board.exec)
+                tell(lambda code: raw.run(board, code))
                 board.enter_raw_repl(soft_reset=True, timeout_overall=5)
-                board.exec_raw_no_follow(snippet)
+                raw.start(board, snippet)
             return
         except (TransportError, OSError, struct.error) as e:
             if not left:

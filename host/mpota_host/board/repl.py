@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from mpota_boot import errors
 from mpota_boot.errors import LinkError, OtaError
+from mpota_host.board import raw
 from mpota_host.board.errors import PushError
 from mpota_host.board.push import SerialWire, Timed, free, tell
 
@@ -118,25 +119,28 @@ class Mpremote:
 
         self.line.allow(RUN_S)
         try:
-            return bytes(self.transport.exec(code))
+            return self._run(code)
         except TransportExecError as e:
             raise raised(e.error_output) from e
 
+    def _run(self, code: str) -> bytes:
+        return raw.run(self.transport, code)
+
     def restart(self) -> None:
         self.line.allow(CONNECT_S)
-        tell(self.transport.exec)
+        tell(self._run)
         self.transport.enter_raw_repl(soft_reset=True)
 
     def reset(self) -> None:
         self.line.allow(RUN_S)
-        self.transport.exec_raw_no_follow(RESET)
+        raw.start(self.transport, RESET)
         self.gone = True
 
     def close(self) -> None:
         self.line.allow(LEAVE_S)
         try:
             if not self.gone:
-                tell(self.transport.exec)
+                tell(self._run)
                 self.transport.exit_raw_repl()
                 self.line.write(b"\x04")
                 self.transport.read_until(1, REBOOT, timeout=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpota_boot.errors import Refused
 from mpota_host import __version__
-from mpota_host.board import flash
+from mpota_host.board import carried, flash
 from mpota_host.sources import WIRING, module_path, name_of, shipped
 
 # For boards that run no native code: without the modules that need it, which are the decoders of delta and LZMA.
@@ -50,7 +50,7 @@ def contents(arch: str, wish: Wish) -> dict[str, bytes]:
     """Path below `lib` -> content, for one of ARCHES."""
     code = "" if arch == BYTECODE else arch
     files = {}
-    for path in [*flash.modules(wish.layout, wish.lzma), module_path(SETUP)]:
+    for path in [*carried.modules(wish.layout, wish.lzma), module_path(SETUP)]:
         native = flash.native(path)
         if path.name != WIRING and (code or not native):
             # Bytecode is the same for every processor.
