@@ -380,12 +380,7 @@ def test_a_soft_reset_of_the_host_costs_a_trial_nothing():
         on_trial(plain)
         assert trial(plain.start(RESET).journal).trials == 2
         for _ in range(9):
-            real = console.Board
-            console.Board = lambda: plain.board("")
-            try:
-                console.soft()
-            finally:
-                console.Board = real
+            console.soft(plain.board(""))
             assert trial(plain.start("soft").journal).trials == 2, port
         # One that nobody announced counts where it cannot be told.
         counts = TOLD[port][1][1] != ""
@@ -400,12 +395,7 @@ def test_a_host_leaves_no_mark_where_no_trial_is_open():
     def restarts(plain):
         confirmed(plain, files(APP).bytes())
         number = plain.start(POWER).journal.number
-        real = console.Board
-        console.Board = lambda: plain.board("")
-        try:
-            console.soft()
-        finally:
-            console.Board = real
+        console.soft(plain.board(""))
         assert plain.start("soft").journal.number == number
 
     each("rp2", restarts)

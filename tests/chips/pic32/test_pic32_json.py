@@ -20,7 +20,7 @@ from tests.chips.pic32.test_pic32_mqtt import CONNACK, SUBACK, Wire, publish
 from tests.chips.pic32.test_pic32_service import BEFORE, KEY, URL, B, Device, Net, Open, app, entry
 from tests.expect import raises
 
-MAIN = ROOT + "/host/mpota_host/chips/pic32/board/main.py"
+MAIN = ROOT + "/device/mpota/layout/pic32/programs/main.py"
 # What a stranger writes by hand.
 BODIES = b"{1: 2}|{null: 1}|{true: 1}|{1.5: 2}|{[1]: 2}|{{}: 1}|{:1}|[,]|{|[|]|{}|[]|7|-|\\|\0|\xff\xfe{".split(b"|")
 BODIES += b'{"a": 1, [1]: 2}|{"a" "b"}|{"a":}|"|1e999|\xef\xbb\xbf{}|{"Version": 1e999}|{"Version": NaN}'.split(b"|")

@@ -1,10 +1,7 @@
 """Updates of a PIC32MZW1 through the installer: trials, going back, the store's limits, and pairs that a cut parted."""
 
-import sys
-
 from mpota.agent import Agent
 from mpota.installer import install
-from mpota.layout.pic32 import make
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DISABLED, VALID
@@ -342,20 +339,3 @@ def test_a_reset_is_a_reset_to_whoever_plays_the_board():
     except Reset:
         pass
     assert golden.FACTORY_FILE in c.store.files
-
-
-def test_a_board_that_was_made_without_its_wiring_gets_it():
-    c, board = chip(("a.bin", 2, "f8", A))
-
-    class Wiring:
-        def Board(self):
-            return board
-
-    class Shipped:
-        pass
-
-    sys.modules["wiring"] = Wiring()
-    try:
-        assert make(Shipped()).port.files is c.store
-    finally:
-        sys.modules.pop("wiring")

@@ -312,10 +312,10 @@ def test_a_start_of_another_image_does_not_cost_the_place_of_one_that_is_half_th
 def test_the_version_that_runs_is_refused_and_one_that_is_newer_resumes():
     make = floored(1002000)
     for fw, code in ((1001999, g.FW_VER), (1002000, g.FW_VER), (1002001, 0), (2000000, 0)):
+        package = maker.Package([(0, 16, NEW)], fw) if fw != 1002000 else BOTH
+        at = At()
         for id in (m.INIT, m.FORCE_INIT, m.INIT_EXT):
-            at = At()
             at = guarded(at.chip.flash, make, manager=False)
-            package = maker.Package([(0, 16, NEW), (3, 0, RES)], fw)
             assert (at.init(package, id) == code) if code == 0 else refused(code, at, package, id) is None
     package = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002001)
     at = guarded(At().chip.flash, make).begin(package)
@@ -327,20 +327,19 @@ def test_the_version_that_runs_is_refused_and_one_that_is_newer_resumes():
 
 
 def test_a_restart_brings_the_version_that_runs_only_where_the_boards_owner_says_so():
-    package = maker.Package([(0, 16, NEW), (3, 0, RES)], 1002000)
+    older = maker.Package([(0, 16, NEW)], 1001000)
     low = maker.control.version(1002000)
     for allowed in (False, True):
-        for fw, id, code in (
-            (1002000, m.INIT, g.FW_VER),
-            (1002000, m.INIT_EXT, g.FW_VER),
-            (1002000, m.FORCE_INIT, 0 if allowed else g.FW_VER),
-            (1001000, m.FORCE_INIT, g.FW_VER),
+        for package, id, code in (
+            (BOTH, m.INIT, g.FW_VER),
+            (BOTH, m.INIT_EXT, g.FW_VER),
+            (BOTH, m.FORCE_INIT, 0 if allowed else g.FW_VER),
+            (older, m.FORCE_INIT, g.FW_VER),
         ):
             at = At(manager=False)
             again = lambda fw, allowed=allowed: allowed and maker.control.version(fw) >= low  # noqa: E731
             at.session.gate = Gate(lambda found: True, newer(at.chip, lambda: low), again=again)
-            package = maker.Package([(0, 16, NEW), (3, 0, RES)], fw)
-            assert at.init(package, id) == code, (allowed, fw, id)
+            assert at.init(package, id) == code, (allowed, id)
 
 
 def test_a_manager_that_has_nothing_to_start_takes_the_version_that_was_confirmed():
@@ -362,7 +361,7 @@ def test_a_package_without_a_program_is_taken_once():
     at = guarded(At().chip.flash, make)
     assert not upgraded(at, files, (3,)).session.manager
     flash = at.chip.flash
-    for package in (files, font, maker.Package([(3, 0, RES)], 1002500)):
+    for package in (files, font, FILES):
         for id in (m.INIT, m.FORCE_INIT, m.INIT_EXT):
             refused(g.FW_VER, guarded(flash, make, manager=False), package, id)
     # A newer one, and the program of that very release.
