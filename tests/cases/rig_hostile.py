@@ -242,7 +242,7 @@ def pic32_main(monkeypatch, board, app):
     wiring = types.ModuleType("wiring")
     wiring.Board = lambda: board
     try:
-        _run(monkeypatch, "host/mpota_host/chips/pic32/board/main.py", {"wiring": wiring, "app": app})
+        _run(monkeypatch, "device/mpota/layout/pic32/programs/main.py", {"wiring": wiring, "app": app})
     except (Reset, soc.Reset):
         return "reset"
     except Late:

@@ -679,7 +679,7 @@ def _shipped(monkeypatch, tmp_path, chip, floor):
     monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
     path = tmp_path / "memory_map.json"
     path.write_text(json.dumps(chip.places))
-    source = (rig.ROOT / "host/mpota_host/chips/sifli/board/wiring.py").read_text()
+    source = (rig.ROOT / "device/mpota/layout/sifli/wiring.py").read_text()
     found = {"__name__": "wiring", "open": lambda name, *a: open(path if name == "/memory_map.json" else name, *a)}
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()

@@ -92,7 +92,7 @@ class _Module(sim.ChipModule):
 def _bk7238(monkeypatch, tmp_path, it):
     """A Board of the shipped wiring over the flash of a simulated chip."""
     monkeypatch.setitem(sys.modules, "chip", _Module(it.flash.flash, True))
-    source = (rig.ROOT / "host/mpota_host/chips/bk7238/board/wiring.py").read_text()
+    source = (rig.ROOT / "device/mpota/layout/bk7238/wiring.py").read_text()
     found = {"__name__": "wiring"}
     monkeypatch.setattr(mpota_boot.board.Board, "root", str(tmp_path))
     monkeypatch.setattr(mpota_boot.board.Board, "_memories", {})

@@ -81,7 +81,7 @@ def life(body):
     board.pause = lambda: None
     app, lines = modules(b"\x20\2\0\0" + b"\x90\3\0\1\0" + packet(0x31, text("t") + body), board)
     died = None
-    with open("host/mpota_host/chips/pic32/board/main.py") as f:
+    with open("device/mpota/layout/pic32/programs/main.py") as f:
         source = f.read()
     try:
         exec(source, {"__name__": "main"})

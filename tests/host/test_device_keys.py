@@ -183,7 +183,7 @@ def board(tmp_path, folder):
 
 def held(board):
     """The ids of the device keys that the board's own code finds."""
-    code = "from mpota_boot.board import Board; from mpota.pipe.decrypt import key_id; "
+    code = "from wiring import Board; from mpota.pipe.decrypt import key_id; "
     with open_board(board.port) as line:
         return line.run(code + "print(*[key_id(s).hex() for s in Board().secrets()])").decode().split()
 
