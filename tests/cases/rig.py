@@ -112,7 +112,7 @@ def bounded(seconds: float, *args: object) -> Ended:
         return Ended(process.returncode, out)
     except subprocess.TimeoutExpired:
         process.kill()
-        return Ended(None, process.communicate()[0].decode(errors="replace"))
+        return Ended(None, process.communicate(timeout=10)[0].decode(errors="replace"))
 
 
 # --- the board's link -----------------------------------------------------------------------------------------------

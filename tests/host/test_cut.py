@@ -32,7 +32,7 @@ def explorer():
 
 # `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(300)
 def test_no_cut_leaves_a_device_dead(quick):
     assert quick
     for layout, result in quick.items():
@@ -49,7 +49,7 @@ def test_no_cut_leaves_a_device_dead(quick):
 
 # `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(300)
 def test_no_fault_of_the_flash_leaves_a_device_dead(quick):
     for result in quick.values():
         assert result.faults.bad == [], [f"{b.ident} {b.text}" for b in result.faults.bad]

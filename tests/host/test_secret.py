@@ -159,7 +159,7 @@ def test_a_base_may_hold_what_boards_have_already(shop, tmp_path):
 
 def test_git_ignores_the_keys_that_keygen_makes():
     names = ["release.pem", "deep/lamp.devkey"]
-    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.stdout.split() == names or not (ROOT / ".git").exists()
 
 

@@ -65,7 +65,7 @@ def prints(fd: int, gone: threading.Event) -> None:
 
 
 def says_nothing(fd: int, gone: threading.Event) -> None:
-    gone.wait()
+    gone.wait(60)
 
 
 def takes_nothing(fd: int, gone: threading.Event) -> None:
@@ -75,7 +75,7 @@ def takes_nothing(fd: int, gone: threading.Event) -> None:
             if b"\x01" in os.read(fd, 4096):
                 os.write(fd, b"raw REPL; CTRL-B to exit\r\n>")
                 break
-    gone.wait()
+    gone.wait(60)
 
 
 @contextmanager
