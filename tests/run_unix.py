@@ -115,7 +115,11 @@ def losses(files: list[str], count: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the shared tests under the MicroPython unix port.")
-    parser.add_argument("files", nargs="*", help="a file of tests/core or tests/chips/CHIP, or one test of it; all of them when none is given")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        help="files of tests/core and tests/chips/CHIP, or one test; without: all",
+    )
     parser.add_argument("-k", dest="word", default="", help="only tests whose name contains this word")
     args = parser.parse_args()
     files = args.files or [str(path) for path in shared()]

@@ -1,6 +1,5 @@
 """A campaign tells what it did: each state once, no cut left out where none may be, and a page that shows them all."""
 
-import os
 import pickle
 import re
 import subprocess
@@ -31,7 +30,8 @@ def one_story(workers):
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges():
-    code = "import sys, mpota_host.cut.oracle\nprint(*sorted(m for m in sys.modules if m.split('.')[0] in ('mpota', 'mpota_boot')))"
+    code = "import sys, mpota_host.cut.oracle\n"
+    code += "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('mpota', 'mpota_boot')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["mpota_boot", "mpota_boot.errors"]
     # Nor does it import anything later.

@@ -2,8 +2,8 @@
 
 Files go up under a second name, are hashed on the board, and only then all take their names: a pulled plug leaves the
 old set or the new one. /lib/mpota and /lib/mpota_boot are mpota's; elsewhere a file of somebody else's is replaced only
-where `force` says so, settings and keys never. `/lib/mpota/files.json` on the board remembers which hashes were ours. A board
-that could not run it is refused before a byte is written (ready.py).
+where `force` says so, settings and keys never. `/lib/mpota/files.json` on the board remembers which hashes were ours. A
+board that could not run it is refused before a byte is written (ready.py).
 """
 
 import ast
