@@ -10,8 +10,9 @@ import os
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.errors import UpToDate
-from mpota_host.chips.files.sim.soc import Plain, Reset
+from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.sim.flash import PowerCut
+from mpota_host.sim.reset import Reset
 from tests.packages import Maker, Ram, version
 from tests.trees import archive, files_of
 

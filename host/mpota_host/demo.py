@@ -7,21 +7,16 @@ draws what lies in the flash. What the board does, it does by the files that `ma
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.rule import Rule
@@ -35,10 +30,12 @@ from mpota_host.package.content import app
 from mpota_host.package.format import FIRMWARE
 from mpota_host.package.pack import Options, goods, packages
 from mpota_host.package.read import package_facts
-from mpota_host.package.serve import application, write_manifest
+from mpota_host.package.serve import write_manifest
 from mpota_host.registry import having, part_of, prepare
 from mpota_host.sim.board import BoardError, VirtualBoard, create, mpota_files, real_firmware
+from mpota_host.sim.shop import Shop
 
+flashmap = part_of("esp32", "flashmap")
 PRODUCT = "etboard"
 # The application: its health is the chip's temperature, which a sick image's board gets wrong.
 APP = """\
@@ -53,51 +50,6 @@ def health():
     return esp32.raw_temperature() < 200
 """
 out = Console(highlight=False, soft_wrap=True)
-
-
-class Shop:
-    """The web server of `serve` over a folder, and the reports that boards POST to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.reports: list[dict[str, str]] = []
-        self.ranges: list[str] = []
-        # Answers given, by path.
-        self.asked: Counter[str] = Counter()
-        self.loop = asyncio.new_event_loop()
-        ready = threading.Event()
-        threading.Thread(target=self._run, args=(ready,), daemon=True).start()
-        ready.wait()
-
-    def _run(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._start())
-        ready.set()
-        self.loop.run_forever()
-
-    async def _start(self) -> None:
-        app = application(self.folder, heard=lambda body: self.reports.append(json.loads(body)))
-        app.on_response_prepare.append(self._note)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-    async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
-        self.asked[request.path] += 1
-        if request.path.endswith(".mpota"):
-            self.ranges.append(request.headers.get("Range", "bytes=0-"))
-
-    def wait(self, code: str, timeout: float = 30) -> dict[str, str]:
-        """The report with this code."""
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            for report in self.reports:
-                if report["code"] == code:
-                    return report
-            time.sleep(0.02)
-        raise TimeoutError(f"the board sent no report {code!r} in {timeout} s; it sent {self.reports}")
 
 
 @dataclass

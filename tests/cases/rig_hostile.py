@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import mpota_boot.board
 from mpota_boot import shim
 from mpota_host.chips.esp32.sim import soc
-from mpota_host.chips.files.sim.soc import Reset
 from mpota_host.chips.pic32 import packer
+from mpota_host.sim.reset import Reset
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment

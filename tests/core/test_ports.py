@@ -15,7 +15,9 @@ from mpota_boot import shim
 from mpota_boot.board import Board
 from mpota_boot.errors import FlashError, LinkError
 from mpota_boot.journal import trial
-from mpota_host.chips.files.sim.soc import Plain, PlainBoard, Reset
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.sim.plain import PlainBoard
+from mpota_host.sim.reset import Reset
 from tests.chips.files.test_files import APP, TWO, confirmed, files, runs, take
 from tests.scratch import Scratch
 

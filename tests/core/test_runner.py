@@ -6,7 +6,8 @@ from mpota import runner
 from mpota.agent import Agent
 from mpota.runner import STARTS, WELL_MS, Runner, wanted
 from mpota_boot import shim
-from mpota_host.chips.files.sim.soc import Plain, Reset
+from mpota_host.chips.files.sim.soc import Plain
+from mpota_host.sim.reset import Reset
 from tests.chips.files.test_files import APP, TWO, confirmed, files, runs, take
 from tests.expect import raises
 from tests.packages import Ram

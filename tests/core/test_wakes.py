@@ -3,7 +3,7 @@
 from mpota_boot import shim
 from mpota_boot.journal import trial
 from mpota_host.chips.esp32.sim import soc
-from mpota_host.chips.files.sim.soc import Reset
+from mpota_host.sim.reset import Reset
 from tests.chips.bk7238 import test_bk7238_layout as bk7238
 from tests.chips.bk7238.rbl_maker import package
 from tests.chips.pic32 import test_pic32_layout as pic32

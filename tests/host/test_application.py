@@ -10,7 +10,6 @@ import pytest
 
 from mpota_host.chips.esp32.cut.life import image
 from mpota_host.cut.hostile import make_keys
-from mpota_host.demo import Shop
 from mpota_host.package import keys
 from mpota_host.package.assemble import Head, Part, assemble, pieces
 from mpota_host.package.format import FILES, FIRMWARE
@@ -18,6 +17,7 @@ from mpota_host.package.pack import version_bytes
 from mpota_host.package.read import package_facts
 from mpota_host.package.serve import write_manifest
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
+from mpota_host.sim.shop import Shop
 from tests.host.test_board import listen
 from tests.trees import archive
 

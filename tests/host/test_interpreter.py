@@ -38,7 +38,7 @@ def new_board(folder: Path, main: bytes, **files: bytes) -> Path:
 # What the handler of interpreter.py does between any two bytecodes, done here by hand.
 HOLDS = """
 import sys, uctypes
-from mpota_host.chips.esp32.sim.chip import Interrupts, Wire
+from mpota_host.sim.inside import Interrupts, Wire
 shared, word, value = bytearray(3), bytearray(8), 0x1234
 i = Interrupts(uctypes.addressof(shared), uctypes.addressof(word), value)
 due = value.to_bytes(8, sys.byteorder)
@@ -89,7 +89,7 @@ def test_an_interrupt_is_held_back_and_given_once() -> None:
 
 
 def test_neither_method_of_a_hold_has_a_jump_at_which_the_exception_could_be_raised() -> None:
-    text = (ROOT / "host/mpota_host/chips/esp32/sim/chip.py").read_text()
+    text = (ROOT / "host/mpota_host/sim/inside.py").read_text()
     body = text[text.index("    def hold(self):") : text.index("class NoInterrupts")]
     jumps = (ast.If, ast.While, ast.For, ast.BoolOp, ast.IfExp, ast.Assert, ast.Try, ast.comprehension, ast.With)
     tree = ast.parse(textwrap.dedent(body))

@@ -1,13 +1,12 @@
 """Sectors erased by one real update on the simulated ESP32, counted in the flash's own trace, region by region.
 
 The chip has MicroPython's 4MiB-ota table and the old firmware in its first slot; loader, ESP-IDF's functions and NVS
-are those of host/sim, and the board is the one that ships.
+are those of mpota_host/sim, and the board is the one that ships.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from mpota.installer import install
 from mpota.layout.esp32 import table
@@ -17,9 +16,10 @@ from mpota_boot.errors import OtaError
 from mpota_host.bench.figure import AT_MOST, EXACTLY, Figure
 from mpota_host.bench.material import PRODUCT, Material, Offer
 from mpota_host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK, RAW_CHUNK
-from mpota_host.chips.esp32.sim import soc
-from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.registry import part_of
+from mpota_host.sim.reset import HARD, PWRON
 
+soc, TABLES = part_of("esp32", "sim.soc"), part_of("esp32", "sim.tables").TABLES
 SECTOR = 4096
 JOURNAL_BAR = 3
 SLOT, OTADATA, JOURNAL = "ota_1", "otadata", "nvs"
@@ -30,8 +30,7 @@ class Chip:
 
     def __init__(self, material: Material) -> None:
         rows = [table.Row(*row) for row in TABLES["4MiB-ota"][1]]
-        make: Any = soc.Soc
-        self.soc = make(rows, {"product": PRODUCT, "chunk": 65536}, [material.public])
+        self.soc = soc.Soc(rows, {"product": PRODUCT, "chunk": 65536}, [material.public])
         self.soc.write(self.soc.row("ota_0").offset, material.old)
         self.board = self.soc.power_on()
         self.soc.flash.trace = []
@@ -54,7 +53,7 @@ class Chip:
 
     def reset(self) -> Counter[str]:
         """The loader alone."""
-        self.board = self.soc.power_on(soc.HARD)
+        self.board = self.soc.power_on(HARD)
         return self.counted()
 
     def boot(self) -> None:
@@ -73,7 +72,7 @@ class Chip:
 
     def written(self) -> int:
         """Operations of an ordinary boot, loader and boot.py."""
-        self.board = self.soc.power_on(soc.PWRON)
+        self.board = self.soc.power_on(PWRON)
         self.boot()
         return len(self.soc.flash.trace)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from mpota_host.chips.files.cut import command as files_command
 from mpota_host.command import show
 from mpota_host.cut import campaign, hostile, mutants, page, report
 from mpota_host.cut.explore import UNCUT
 from mpota_host.cut.medium import faults
-from mpota_host.cut.rig import FILES, Scenario, layouts, life_of, scenario_of
+from mpota_host.cut.rig import Scenario, layouts, life_of, scenario_of
+from mpota_host.registry import having, part_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
 SAMPLED = 300
@@ -24,7 +24,8 @@ SHOWN = 5
 def chosen(layout: str) -> str:
     """The layout, which must be one of the device's."""
     if layout not in layouts():
-        raise wrong("layout", f"{layout!r} is no layout; there are {', '.join([*layouts(), FILES])}")
+        known = ", ".join(sorted([*layouts(), *having("cutting")]))
+        raise wrong("layout", f"{layout!r} is no layout; there are {known}")
     return layout
 
 
@@ -35,8 +36,9 @@ def wrong(option: str, text: str) -> click.BadParameter:
 
 def run(layout: str, depth: int, seed: int) -> report.Report:
     """Everything, without options."""
-    if layout == FILES:
-        return files_command.run(depth, seed)
+    if layout in having("cutting"):
+        made: report.Report = part_of(layout, "cutting").run(depth, seed)
+        return made
     began = time.monotonic()
     settings = campaign.full(chosen(layout), depth, seed)
     how_long = {1: "some seconds", 2: "some minutes"}.get(depth, "many hours: nothing is left out so deep")
@@ -72,8 +74,9 @@ def replay(
     layout: str, ident: str, seed: int, image: Path | None = None, table: Path | None = None
 ) -> tuple[report.Report, list[str]]:
     """One state again, and the map of the flash when the power returned; `image`, `table` where it is of `sample`."""
-    if layout == FILES:
-        return files_command.replay(ident, seed)
+    if layout in having("cutting"):
+        again: tuple[report.Report, list[str]] = part_of(layout, "cutting").replay(ident, seed)
+        return again
     name, _, path = ident.partition(":")
     stories: dict[str, Scenario] = dict(life_of(chosen(layout)).SCENARIOS)
     if image:

@@ -13,11 +13,10 @@ from typing import Any
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.errors import Corrupt, FlashError, LinkError, OtaError, UpToDate
-from mpota_host.chips.esp32.sim.esp_idf import Abort
-from mpota_host.chips.esp32.sim.soc import Reset
 from mpota_host.cut.oracle import Bad, Oracle
 from mpota_host.cut.rig import Rig
 from mpota_host.sim.flash import PowerCut, Violation
+from mpota_host.sim.reset import Abort, Reset
 
 # Power-ons that a life may take: three trials with the loader's and the shim's own resets, two updates, and slack.
 MOST = 40

@@ -24,12 +24,12 @@ from mpota_host.board.repl import WITH_BOARD
 from mpota_host.cut.explore import Failure
 from mpota_host.cut.hostile import make_keys
 from mpota_host.cut.rig import life_of
-from mpota_host.demo import Shop
 from mpota_host.package import keys
 from mpota_host.package.pack import Options, pack
 from mpota_host.package.read import package_facts
 from mpota_host.package.serve import write_manifest
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
+from mpota_host.sim.shop import Shop
 
 PRODUCT = "campaign"
 IMAGE = 700_001

@@ -1,4 +1,4 @@
-"""What the campaign asks of a layout, and where it finds it: `chips/NAME/cut/life.py` for each `device/layout/NAME`.
+"""What the campaign asks of a layout, and where it finds it: `chips/NAME/cut/life.py` for each layout.
 
 SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
 EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
@@ -18,6 +18,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
+    .waver(on)                               cells may read differently each time: a model that keeps what it read stops
 """
 
 from __future__ import annotations
@@ -27,11 +28,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.registry import part_of
+from mpota_host.registry import having, part_of
 from mpota_host.sources import DEVICE
 
-# The layout whose boards have only a file system: files.py is its campaign.
-FILES = "files"
 # What an image may do once it runs on trial.
 VERDICTS = ("healthy", "unhealthy", "hangs", "dies", "no-link")
 
@@ -91,11 +90,12 @@ class Rig(Protocol):
     def board(self) -> Any: ...
     def started(self) -> int: ...
     def intact(self) -> str: ...
+    def waver(self, on: bool) -> None: ...
 
 
 def layouts() -> list[str]:
     """Every layout with flash of its own; one that has no life.py fails when it is asked for."""
-    return sorted({p.parent.name for p in (DEVICE / "mpota" / "layout").glob("*/__init__.py")} - {FILES})
+    return sorted({p.parent.name for p in (DEVICE / "mpota" / "layout").glob("*/__init__.py")} - set(having("cutting")))
 
 
 def life_of(layout: str) -> Any:

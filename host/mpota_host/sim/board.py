@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mpota_host.chips.esp32.sim.tables import TABLES
 from mpota_host.package.report import harmless
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import layouts, machine_of
@@ -68,13 +67,14 @@ def create(
     path = Path(path)
     if path.exists():
         raise BoardError(f"{path} is there already: give another file or remove it")
-    if table not in TABLES:
-        raise BoardError(f"no table {table!r}; there are {', '.join(TABLES)}")
-    size, rows = TABLES[table]
+    machine = machine_of("esp32")
+    if table not in machine.TABLES:
+        raise BoardError(f"no table {table!r}; there are {', '.join(machine.TABLES)}")
+    size, rows = machine.TABLES[table]
     app = next(row for row in rows if row[0] == 0)
     if len(firmware) > app[3]:
         raise BoardError(f"the firmware has {len(firmware)} bytes, {app[4]} of table {table} holds {app[3]}")
-    _manufacture(path, "esp32", size, lambda flash: machine_of("esp32").make(flash, firmware, rows, bootloader))
+    _manufacture(path, "esp32", size, lambda flash: machine.make(flash, firmware, rows, bootloader))
     write_files(path, files or {}, nvs)
     return path
 

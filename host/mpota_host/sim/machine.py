@@ -12,6 +12,7 @@ SETTINGS (may be left out)                     what its settings have beside tho
 files() -> {name: bytes}                       what only boards of this layout have, beside or in place of mpota_files
 
 On the unix port chips/NAME/sim/chip.py gives `modules(wire, flash, config)`: name -> what a program there can import.
+Where volume() here gives None, volume(flash) there is (block device, kind). memory(flash, space) is part of its NVS.
 """
 
 from __future__ import annotations

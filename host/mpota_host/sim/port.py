@@ -1,7 +1,7 @@
 """The program inside a virtual board: the unix port becomes an ESP32 and then runs the board's own files.
 
-After `start` nothing of this project is left to import: `/` is the file system on the simulated flash, so the `device`
-package that runs is the one that lies there. boot.py, main.py and the REPL follow MicroPython's ports/esp32/main.c:
+After `start` nothing of this project is left to import: `/` is the file system on the simulated flash, so the package
+`mpota` that runs is the one that lies there. boot.py, main.py and the REPL follow MicroPython's ports/esp32/main.c:
 main.py runs only if boot.py raised nothing, SystemExit is a soft reset, any other exception ends in the REPL.
 """
 
@@ -12,8 +12,7 @@ import time
 
 import vfs
 
-from mpota.layout.esp32 import table
-from mpota_host.chips.esp32.sim import chip
+from mpota_host.sim import inside
 from mpota_host.sim.flash import SimFlash
 
 
@@ -21,15 +20,6 @@ def open_flash(config):
     flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
     flash.trace = None
     return flash
-
-
-def volume(Partition):
-    """The block device of the file system, as flashbdev.py finds it, and what formats it."""
-    found = Partition.find(Partition.TYPE_DATA, label="vfs")
-    if found:
-        return found[0], vfs.VfsLfs2
-    found = Partition.find(Partition.TYPE_DATA, label="ffat", block_size=512)
-    return (found[0], vfs.VfsFat) if found else (None, None)
 
 
 class Blocks:
@@ -86,7 +76,7 @@ def disk(flash, config):
     """(block device, file system) of the board."""
     if config["volume"]:
         return Blocks(flash, *config["volume"]), vfs.VfsLfs2
-    return volume(esp_idf_of(flash).Partition)
+    return kind_of(config).volume(flash)
 
 
 def forget():
@@ -134,13 +124,13 @@ def application(wire, config):
 def start(text):
     """`text` is the supervisor's JSON; returns to the unix port's REPL."""
     config = json.loads(text)
-    interrupts = chip.Interrupts(*map(int, sys.argv[1:])) if sys.argv[1:] else chip.NoInterrupts()
+    interrupts = inside.Interrupts(*map(int, sys.argv[1:])) if sys.argv[1:] else inside.NoInterrupts()
     del sys.argv[1:]
-    wire = chip.Wire(bytes.fromhex(config["mark"]), interrupts)
+    wire = inside.Wire(bytes.fromhex(config["mark"]), interrupts)
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
-    modules = chip.common(wire, config["cause"], config["behaviour"])
+    modules = inside.common(wire, config["cause"], config["behaviour"])
     modules.update(kind_of(config).modules(wire, flash, config))
     device, kind = disk(flash, config)
     vfs.umount("/")
@@ -177,14 +167,8 @@ def fill(text):
         with open(source, "rb") as src, open("/board/" + name.strip("/"), "wb") as dest:
             dest.write(src.read())
     for space, values in config["nvs"].items():
-        nvs = esp_idf_of(flash).NVS(space)
+        nvs = kind_of(config).memory(flash, space)
         for key, value in values.items():
             nvs.set_blob(key, value.encode())
         nvs.commit()
     vfs.umount("/board")
-
-
-def esp_idf_of(flash):
-    """ESP-IDF with no application running: nothing is protected but the bootloader and the table."""
-    nothing = table.Row(table.APP, 0, 0, 0, "", 0)
-    return chip.Idf(chip.Wire(b""), flash, nothing)

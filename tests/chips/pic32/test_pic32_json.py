@@ -11,7 +11,7 @@ from mpota.layout.pic32 import events, settings
 from mpota.layout.pic32.link import manifest, mqtt
 from mpota.layout.pic32.service import Service
 from mpota_boot.errors import OtaError, Refused
-from mpota_host.chips.files.sim.soc import Reset
+from mpota_host.sim.reset import Reset
 from tests.chips.esp32.image_maker import ROOT
 from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.pic32_signer import sign

@@ -6,8 +6,8 @@ from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DISABLED, VALID
 from mpota_boot.errors import FlashError, NotNow, Refused
-from mpota_host.chips.files.sim.soc import Reset
 from mpota_host.chips.pic32.sim.chip import ChipBoard
+from mpota_host.sim.reset import Reset
 from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.test_pic32_loader import GOLDEN, A, B, C, Deaf
 from tests.expect import raises

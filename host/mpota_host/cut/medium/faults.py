@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from mpota_host.chips.esp32.sim import nvs
 from mpota_host.cut.drive import Life, Memory
 from mpota_host.cut.explore import Case, Explorer, Failure, every, randomness
 from mpota_host.cut.medium.cells import SECTOR, CutFlash
@@ -62,7 +61,7 @@ class Story:
         flash.noise = Random(f"{self.seed}/{kind}/{ident}")
         life = Life(self.rig, oracle)
         oracle.soft, oracle.patient = kind in LASTING, kind in PASSING
-        nvs.Page.KEEPS = False
+        self.rig.waver(True)
         life.begin(case.memory, bool(case.path))
         prepare(life)
         try:
@@ -73,7 +72,7 @@ class Story:
             flash.heal()
             oracle.frozen = frozen
             oracle.soft = oracle.patient = False
-            nvs.Page.KEEPS = True
+            self.rig.waver(False)
             self.result.lives[kind] += 1
 
     def play(self, kind: str, ident: str) -> None:

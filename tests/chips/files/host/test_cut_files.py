@@ -7,11 +7,12 @@ import pytest
 
 from mpota_host.chips.files.cut import bugs, life
 from mpota_host.chips.files.cut import campaign as files
+from mpota_host.chips.files.cut.campaign import FILES
 from mpota_host.chips.files.cut.oracle import FilesOracle, journal
 from mpota_host.cut import mutants
 from mpota_host.cut.explore import Step
 from mpota_host.cut.oracle import Bad
-from mpota_host.cut.rig import FILES, layouts
+from mpota_host.cut.rig import layouts
 from mpota_host.sim.fs import Stand
 from mpota_host.sources import CHECKOUT as ROOT
 from tests.host import hunts

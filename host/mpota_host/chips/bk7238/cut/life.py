@@ -20,10 +20,10 @@ from mpota_boot.board import Board
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238 import packer
 from mpota_host.chips.bk7238.sim import chip as sim
-from mpota_host.chips.esp32.sim import soc
 from mpota_host.cut.medium.cells import SECTOR, CutFlash
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import Area, Scenario
+from mpota_host.sim import reset
 
 TRIALS = 3
 CREDENTIALS = b"network and secret"
@@ -33,7 +33,7 @@ CODE = 0x10000
 APP_AT, CODE_SIZE = 0x11000, 0x11000
 DOWNLOAD_AT, DOWNLOAD_SIZE = 0x22000, 0x8000
 RADIO_AT, NETWORK_AT, LOG_AT, END = 0x2A000, 0x2B000, 0x2C000, 0x2F000
-CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
+CAUSES = {"power": reset.PWRON, "reset": reset.HARD, "watchdog": reset.WDT}
 # What an image may do here, and the geometries: nothing goes back, and SPI NOR of this family takes single bytes.
 VERDICTS = ("healthy", "unhealthy", "dies")
 ERASES, UNITS = (4096,), (1,)
@@ -248,3 +248,6 @@ class Rig(Releases):
         """What of the board's secrets is gone, "" if nothing is."""
         seen = self.flash.cells.get(NETWORK_AT, len(CREDENTIALS))
         return "" if seen == CREDENTIALS else f"the network's sector begins with {seen!r}"
+
+    def waver(self, on: bool) -> None:
+        """Nothing of this chip keeps what it read."""

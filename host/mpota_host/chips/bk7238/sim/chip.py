@@ -19,7 +19,7 @@ from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota_boot.board import Board
 from mpota_boot.errors import FlashError
-from mpota_host.chips.esp32.sim import soc
+from mpota_host.sim import reset
 from mpota_host.sim.flash import SimFlash
 
 SECTOR = 4096
@@ -151,13 +151,13 @@ class Chip:
         self.started = loader.boot(loader.Options(parts, self.secret))
         return self.started
 
-    def power_on(self, cause=soc.PWRON):
+    def power_on(self, cause=reset.PWRON):
         """Through the loader, as at any reset but a soft one. The Board of what starts, or None."""
         return self.run(cause) if self.boot().starts else None
 
     def run(self, cause):
         """A fresh interpreter on the application."""
-        sys.modules["machine"] = soc._Machine(cause)
+        sys.modules["machine"] = reset.Machine(cause)
         Board._dog = None
         return ChipBoard(self)
 

@@ -22,13 +22,14 @@ from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package.rom import Rom
+from mpota_host.sim import reset
 
 TRIALS = 3
 CREDENTIALS = {"ssid": b"a network", "psk": b"its secret"}
 # The front of the flash: something in place of the bootloader, then table, nvs, otadata.
 TABLE_AT, NVS_AT, OTADATA_AT, SLOTS_AT = 0x1000, 0x2000, 0x5000, 0x7000
 NVS_SIZE, OTADATA_SIZE = 0x3000, 0x2000
-CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
+CAUSES = {"power": reset.PWRON, "reset": reset.HARD, "watchdog": reset.WDT}
 # Erases of one otadata sector in one life: three times armed, pending and aborted, then the next update's three, and
 # one where a cut took the entry.
 OTADATA_WEAR = 13
@@ -271,6 +272,10 @@ class Rig(Releases):
             if buf[:n] != value:
                 return f"{key} is {bytes(buf[:n])!r}"
         return ""
+
+    def waver(self, on: bool) -> None:
+        """The model of NVS keeps entries that it decoded."""
+        nvs.Page.KEEPS = not on
 
 
 def _coarse(board: Any, flash: CutFlash, size: int) -> None:

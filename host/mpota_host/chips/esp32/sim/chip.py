@@ -1,154 +1,12 @@
-"""The modules that an ESP32 has and the unix port has not: esp, esp32, machine, network, and its view of socket.
+"""What an ESP32 has and the unix port has not: modules esp and esp32 on one simulated flash, its volume, its NVS."""
 
-They stand on one simulated flash and one wire to the supervisor. What needs the chip to go down (a reset, a watchdog,
-an abort) is said on the wire, and then nothing more runs here: the supervisor ends the process, as the power would.
-"""
-
-import socket
-import struct
-import sys
-import time
-
-import machine
-import micropython
-import uctypes
+import vfs
 
 from mpota.layout.esp32 import loader, table
 from mpota_host.chips.esp32.sim import esp_idf
 
-JOIN_MS = 100
 # raw_temperature() in Fahrenheit: a chip at work, and one that nobody should call healthy.
 WARM, TOO_HOT = 128, 255
-
-
-class Interrupts:
-    """Holds a Ctrl-C back while Python does what is C on a chip, which no exception of an interrupt leaves halfway.
-
-    Shared with sim/interpreter.py, whose handler sets the pending exception, or counts ASKED while HOLD is not 0.
-    The VM raises the exception at a jump, so neither method may have one: no `if`, no loop, no `and`. Nor do they
-    allocate: what a program imports would come to lie between the remains of its own reading.
-    """
-
-    HOLD, ASKED, TOOK = 0, 1, 2
-
-    def __init__(self, shared, pending, exception):
-        # A pointer's low half, in the order of bytes that this machine has, is read without the heap.
-        word = {"at": uctypes.UINT64 if struct.calcsize("P") == 8 else uctypes.UINT32, "low": uctypes.UINT32}
-        self.shared = uctypes.bytearray_at(shared, 3)
-        self.pending = uctypes.struct(pending, word)
-        self.exception = exception
-        self.had = False
-        # Where a hold's end writes: nowhere, or to the pending exception, which the handler may have set already.
-        self.nowhere = bytearray(8)
-        self.places = uctypes.struct(uctypes.addressof(self.nowhere), word), self.pending
-
-    def hold(self):
-        self.shared[self.HOLD] += 1
-        self.had |= self.pending.low != 0
-        self.pending.at = 0
-
-    def release(self):
-        depth = self.shared[self.HOLD] - 1
-        self.shared[self.HOLD] = depth
-        asked = self.shared[self.ASKED]
-        due = self.had | (asked != self.shared[self.TOOK])
-        self.shared[self.TOOK] = asked
-        self.had = due & (depth != 0)
-        self.places[due & (depth == 0)].at = self.exception
-
-
-class NoInterrupts:
-    """Of an interpreter that shares nothing: its Ctrl-C is a signal, wherever it is."""
-
-    def hold(self):
-        pass
-
-    def release(self):
-        pass
-
-
-def _held(interrupts, call):
-    """For any method."""
-    hold, release = interrupts.hold, interrupts.release
-
-    def method(*args):
-        hold()
-        try:
-            return call(*args)
-        finally:
-            release()
-
-    return method
-
-
-def _quick(interrupts, call, default):
-    """For a method of a file system's device: so few arguments and names that the VM needs no heap for the call."""
-    held = (interrupts.hold, interrupts.release, call)
-
-    def method(n, buf, off=default):
-        held[0]()
-        try:
-            return held[2](n, buf, off)
-        finally:
-            held[1]()
-
-    return method
-
-
-def _quick_ioctl(interrupts, call):
-    held = (interrupts.hold, interrupts.release, call)
-
-    def method(op, arg):
-        held[0]()
-        try:
-            return held[2](op, arg)
-        finally:
-            held[1]()
-
-    return method
-
-
-class Whole:
-    """A block device for a file system, whose calls no interrupt divides."""
-
-    def __init__(self, interrupts, device):
-        self.readblocks = _quick(interrupts, device.readblocks, 0)
-        self.writeblocks = _quick(interrupts, device.writeblocks, None)
-        self.ioctl = _quick_ioctl(interrupts, device.ioctl)
-
-
-class Wire:
-    """Words to the supervisor inside the standard output, behind a mark that no program prints by chance."""
-
-    def __init__(self, mark, interrupts=NoInterrupts()):  # noqa: B008
-        self.mark = mark
-        self.interrupts = interrupts
-
-    def whole(self, device):
-        """The block device as a file system shall have it."""
-        return Whole(self.interrupts, device)
-
-    def shield(self, cls, *names):
-        """From now on these methods of a class are done as a whole, as C is."""
-        for name in names:
-            setattr(cls, name, _held(self.interrupts, getattr(cls, name)))
-
-    def say(self, text):
-        self.interrupts.hold()
-        try:
-            sys.stdout.buffer.write(self.mark + text.encode() + b"\n")
-        finally:
-            self.interrupts.release()
-
-    def down(self, text):
-        """Say it and never return: the supervisor ends this process."""
-        self.interrupts.hold()
-        self.say(text)
-        while True:
-            try:
-                time.sleep(1)
-            except KeyboardInterrupt:
-                pass
 
 
 class Idf(esp_idf.Idf):
@@ -207,165 +65,20 @@ class Esp32:
         return WARM if self._healthy else TOO_HOT
 
 
-class Machine:
-    """Module `machine`; what is not here is the unix port's own."""
-
-    PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
-    PIN_WAKE, EXT0_WAKE, EXT1_WAKE, TIMER_WAKE = 2, 2, 3, 4
-
-    def __init__(self, wire, cause):
-        self._wire = wire
-        self._cause = cause
-        self.WDT = _wdt_class(wire)
-
-    def __getattr__(self, name):
-        return getattr(machine, name)
-
-    def reset(self):
-        self._wire.down("reset")
-
-    def reset_cause(self):
-        return self._cause
-
-    def wake_reason(self):
-        return self.TIMER_WAKE if self._cause == self.DEEPSLEEP_RESET else 0
-
-    def deepsleep(self, time_ms=0):
-        self._wire.down("sleep %d" % time_ms)
-
-    def unique_id(self):
-        return b"\x02mpota"
-
-    def freq(self, *_):
-        return 160000000
-
-    def disable_irq(self):
-        return 0
-
-    def enable_irq(self, state):
-        pass
+def volume(flash):
+    """(block device, kind) of the file system, as flashbdev.py finds it, while no application runs."""
+    # Nothing is protected but the bootloader and the table.
+    find = esp_idf.Idf(flash, table.Row(table.APP, 0, 0, 0, "", 0)).Partition.find
+    found = find(table.DATA, label="vfs")
+    if found:
+        return found[0], vfs.VfsLfs2
+    found = find(table.DATA, label="ffat", block_size=512)
+    return (found[0], vfs.VfsFat) if found else (None, None)
 
 
-def _wdt_class(wire):
-    class WDT:
-        """The task watchdog: it cannot be stopped, and a soft reset does not stop it either."""
-
-        def __init__(self, id=0, timeout=5000):
-            if id != 0:
-                raise ValueError
-            if timeout <= 0:
-                raise ValueError("WDT timeout too short")
-            # Telling the supervisor of every feed would cost more than the work in between.
-            self._gap = min(100, timeout // 8)
-            self._last = time.ticks_ms()
-            wire.say("wdt %d %d" % (timeout, self._gap))
-
-        def feed(self):
-            now = time.ticks_ms()
-            if time.ticks_diff(now, self._last) >= self._gap:
-                self._last = now
-                wire.say("feed")
-
-    return WDT
-
-
-class Network:
-    """Module `network`: a station that joins any network, or none; TCP/IP is the PC's."""
-
-    STA_IF, AP_IF = 0, 1
-    STAT_IDLE, STAT_CONNECTING, STAT_GOT_IP, STAT_NO_AP_FOUND = 1000, 1001, 1010, 201
-
-    def __init__(self, air):
-        self.air = air
-        self.began = None
-        self.on = False
-        self.WLAN = _wlan_class(self)
-
-    def joined(self):
-        return self.air and self.began is not None and time.ticks_diff(time.ticks_ms(), self.began) >= JOIN_MS
-
-
-def _wlan_class(net):
-    class WLAN:
-        IF_STA, IF_AP = 0, 1
-
-        def __init__(self, interface_id=0):
-            self._station = interface_id == 0
-
-        def active(self, on=None):
-            if on is not None:
-                net.on = bool(on)
-                net.began = net.began if on else None
-            return net.on
-
-        def connect(self, ssid=None, key=None, bssid=None):
-            if not net.on:
-                raise OSError("Wifi Not Started")
-            net.began = time.ticks_ms()
-
-        def disconnect(self):
-            net.began = None
-
-        def isconnected(self):
-            return self._station and net.joined()
-
-        def status(self, what=None):
-            if what == "rssi":
-                return -50
-            if net.joined():
-                return net.STAT_GOT_IP
-            if net.began is None:
-                return net.STAT_IDLE
-            return net.STAT_CONNECTING if net.air else net.STAT_NO_AP_FOUND
-
-        def ifconfig(self):
-            address = "127.0.0.1" if net.joined() else "0.0.0.0"
-            return (address, "255.0.0.0", address, address)
-
-        def config(self, *names, **_):
-            return {"mac": b"\x02mpota", "ssid": "any"}.get(names[0]) if names else None
-
-    return WLAN
-
-
-class Socket:
-    """Module `socket` that finds no host before the Wi-Fi has joined."""
-
-    def __init__(self, net):
-        self._net = net
-
-    def __getattr__(self, name):
-        return getattr(socket, name)
-
-    def getaddrinfo(self, *args):
-        if not self._net.joined():
-            raise OSError(-202)  # EAI_FAIL of lwIP
-        return socket.getaddrinfo(*args)
-
-
-class Micropython:
-    """Module `micropython` whose kbd_intr tells the supervisor too: bytes are no text while Ctrl-C is one of them."""
-
-    def __init__(self, wire):
-        self._wire = wire
-
-    def __getattr__(self, name):
-        return getattr(micropython, name)
-
-    def kbd_intr(self, char):
-        micropython.kbd_intr(char)
-        self._wire.say("binary %d" % (char != 3))
-
-
-def common(wire, cause, behaviour):
-    """Name -> module of what a program on any chip can import and the unix port cannot give."""
-    net = Network(behaviour != "no-network")
-    return {
-        "machine": Machine(wire, cause),
-        "micropython": Micropython(wire),
-        "network": net,
-        "socket": Socket(net),
-    }
+def memory(flash, space):
+    """A namespace of the NVS, while no application runs."""
+    return esp_idf.Idf(flash, table.Row(table.APP, 0, 0, 0, "", 0)).NVS(space)
 
 
 def modules(wire, flash, config):

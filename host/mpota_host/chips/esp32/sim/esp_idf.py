@@ -9,6 +9,7 @@ from mpota.layout.esp32 import loader, otadata, table
 from mpota.store.flash import Region
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.esp32.sim import nvs
+from mpota_host.sim.reset import Abort
 
 OK = 0
 FAIL = -1
@@ -39,10 +40,6 @@ SECTOR = 4096
 WHOLE = (0, 0xFFFFFFFF)  # image sizes that esp_ota_begin takes for the whole partition; OTA_SIZE_UNKNOWN
 SEQUENTIAL = 0xFFFFFFFE  # OTA_WITH_SEQUENTIAL_WRITES
 READ_ONLY = 2  # bit 1 of a partition's flags
-
-
-class Abort(BaseException):
-    """The chip called abort() or its watchdog fired: a virtual board resets. No `except Exception` may swallow it."""
 
 
 def check(code):

@@ -12,7 +12,8 @@ from mpota_boot.board import Board
 from mpota_host.chips.esp32.sim import esp_idf
 from mpota_host.sim.flash import SimFlash
 
-PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
+# Tests of an ESP32 name its causes here.
+from mpota_host.sim.reset import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Machine, Reset  # noqa: F401
 
 # The least of a table with two slots: everything an update touches, in sectors of 4 KiB.
 NVS_AT, OTADATA_AT, SLOTS_AT = 0x9000, 0xD000, 0x10000
@@ -28,35 +29,6 @@ def rows(slot_size, slots=2, factory=False):
     for i, kind in enumerate(kinds):
         found.append(table.Row(table.APP, kind, SLOTS_AT + i * slot_size, slot_size, "app%d" % i, 0))
     return found
-
-
-class Reset(BaseException):
-    """The chip goes through its loader now. No `except Exception` may swallow it."""
-
-
-class Dog:
-    """machine.WDT: counts how often it was fed."""
-
-    def __init__(self, id=0, timeout=5000):
-        self.timeout = timeout
-        self.fed = 0
-
-    def feed(self):
-        self.fed += 1
-
-
-class _Machine:
-    PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = PWRON, HARD, WDT, DEEPSLEEP, SOFT
-    WDT = Dog
-
-    def __init__(self, cause):
-        self.cause = cause
-
-    def reset_cause(self):
-        return self.cause
-
-    def reset(self):
-        raise Reset
 
 
 class _Esp32:
@@ -132,5 +104,5 @@ class Soc:
         """A fresh interpreter on the image that was started last: what a soft reset gives."""
         idf = esp_idf.Idf(self.flash, self.started.row, self.idf, self.application)
         sys.modules["esp32"] = _Esp32(idf)
-        sys.modules["machine"] = _Machine(cause)
+        sys.modules["machine"] = Machine(cause)
         return SocBoard(self.settings, self.keys)

@@ -22,10 +22,10 @@ from mpota_host.cut.explore import EDGES, PHASES, RECOVERY, Case, Explorer, Fail
 from mpota_host.cut.medium import shapes
 from mpota_host.cut.medium.cells import mark
 from mpota_host.cut.oracle import Oracle
-from mpota_host.cut.rig import FILES
 from mpota_host.sim import fs
 from mpota_host.sim.flash import PowerCut
 
+FILES = "files"
 # States of each story with firmware that cuts in cuts try at random, and how deep they go.
 WANDER = 300
 DEEPEST = 5

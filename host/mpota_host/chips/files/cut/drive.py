@@ -7,10 +7,9 @@ from typing import Any
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.errors import FlashError
-from mpota_host.chips.esp32.sim.soc import Reset as ChipReset
-from mpota_host.chips.files.sim.soc import Reset
 from mpota_host.cut.drive import POLL_MS, Life, Memory, Offer
 from mpota_host.cut.oracle import Bad
+from mpota_host.sim.reset import Reset
 
 # Boots at rest that must write nothing.
 ORDINARY = ("power", "reset")
@@ -78,6 +77,6 @@ class FilesLife(Life):
                 for _ in range(3):
                     agent.step()
                     board.ms += POLL_MS
-            except (Reset, ChipReset) as e:
+            except Reset as e:
                 raise Bad("quiet", f"a boot with nothing to do ({cause}) resets") from e
             self.oracle.quiet(cause, self.rig.flash.ops - before)

@@ -14,17 +14,19 @@ from typing import Any
 
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_host.chips.esp32.cut.life import Esp32
-from mpota_host.chips.esp32.cut.life import Rig as ChipRig
-from mpota_host.chips.esp32.sim.soc import SOFT, Reset
 from mpota_host.chips.files.cut.world import World
-from mpota_host.chips.files.sim.soc import Plain, leave
+from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
 from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package import format as fmt
 from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.registry import part_of
 from mpota_host.sim.fs import Disk, Fat, LittleFs, Stand, modules
+from mpota_host.sim.plain import leave
+from mpota_host.sim.reset import SOFT, Reset
 
+# The boards with a flash too are ESP32s, as their own campaign has them.
+CHIP = part_of("esp32", "cut.life")
 PRODUCT = "campaign"
 TRIALS = 3
 CHUNK = 4096
@@ -87,7 +89,7 @@ class Files(Scenario):
     # Blocks of 4 KiB of its file system; 0 is plenty. "tight": with one less no update goes through, cut or not.
     blocks: int = 0
     # With firmware: the builds of a chip.
-    chip: Esp32 | None = None
+    chip: Any = None
     # Somebody presses Ctrl-D when an update waits for its reset.
     soft: bool = False
 
@@ -108,8 +110,8 @@ def _scenarios() -> dict[str, Files]:
             Files("tight" + end, fat=fat, blocks=39),
             Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=39 if fat else 40),
         ]
-        chips = [Esp32("both"), Esp32("both-unhealthy", "unhealthy"), Esp32("both-hang", "hangs")]
-        chips.append(Esp32("both-hang-unprotected", "hangs", bootloader=False))
+        chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
+        chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
         found += [Files(chip.name + end, chip.verdict, fat=fat, resource=True, chip=chip) for chip in chips]
         found.append(Files("soft" + end, "hangs", fat=fat, soft=True))
         found.append(Files("both-soft" + end, "hangs", fat=fat, resource=True, chip=chips[0], soft=True))
@@ -149,7 +151,7 @@ class Rig:
     def __init__(self, scenario: Files) -> None:
         self.scenario = s = scenario
         self.disk: Disk = (Fat if s.fat else LittleFs)(s.blocks)
-        self.inner = ChipRig(s.chip) if s.chip else None
+        self.inner = CHIP.Rig(s.chip) if s.chip else None
         self.flash = World(self.disk, self.inner.flash if self.inner else None)
         self.areas: list[Area] = self.inner.areas if self.inner else []
         self.images = [archive(app(n, s.resource)) for n in range(len(APPS))]

@@ -19,7 +19,6 @@ from mpota.layout.pic32.store import database
 from mpota.store.flash import Region
 from mpota_boot.board import Board
 from mpota_boot.errors import Refused
-from mpota_host.chips.esp32.sim import soc
 from mpota_host.chips.pic32.binfile import PAGE, binary, factory
 from mpota_host.chips.pic32.cut.disk import Disk
 from mpota_host.chips.pic32.prepare import prepare
@@ -29,6 +28,7 @@ from mpota_host.cut.oracle import Bad
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
+from mpota_host.sim.reset import Reset
 
 TRIALS = 3
 ADDRESS = 0xB0000000 + BASE + PAGE
@@ -139,7 +139,7 @@ class CampaignBoard(ChipBoard):
         return self.secret
 
     def reset(self) -> None:
-        raise soc.Reset
+        raise Reset
 
 
 class Rig(Releases):
@@ -243,3 +243,6 @@ class Rig(Releases):
         """What of the store is gone that is no image."""
         name, data = KEPT
         return "" if self.store.get(name, 99) == data else f"{name} is gone"
+
+    def waver(self, on: bool) -> None:
+        """Nothing of this chip keeps what it read."""

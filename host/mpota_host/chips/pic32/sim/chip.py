@@ -21,8 +21,9 @@ from mpota.store.flash import Region
 from mpota.store.pair import FileJournal
 from mpota_boot import shim
 from mpota_boot.board import Board
-from mpota_host.chips.files.sim.soc import PlainBoard, Reset
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.plain import PlainBoard
+from mpota_host.sim.reset import Reset
 
 # Program flash of a virtual board, and behind it in its file the external flash, here as large as an SST26VF064B.
 PROGRAM, EXTERNAL = 0x100000, 0x800000

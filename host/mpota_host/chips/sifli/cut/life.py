@@ -18,7 +18,6 @@ from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.port import Chip
 from mpota_boot.board import Board
 from mpota_boot.errors import OtaError, Refused
-from mpota_host.chips.esp32.sim import soc
 from mpota_host.chips.sifli import workshop
 from mpota_host.chips.sifli.sim import soc as chips
 from mpota_host.chips.sifli.workshop import program, stored
@@ -26,13 +25,14 @@ from mpota_host.cut.medium.cells import SECTOR, CutFlash
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
+from mpota_host.sim import reset
 
 TRIALS = 3
 CREDENTIALS = b"network and secret"
 BASE = 0x10000000
 TABLE_SIZE, MANAGER_AT, STATE_AT = 0x5000, 0x5000, 0x6000
 HEADER_SECTOR = 0x1000
-CAUSES = {"power": soc.PWRON, "reset": soc.HARD, "watchdog": soc.WDT}
+CAUSES = {"power": reset.PWRON, "reset": reset.HARD, "watchdog": reset.WDT}
 # Erases of one sector in one life. The program's place: installed for each of two updates and two retreats, and again
 # where a cut took it. An area: an update, and again. The log: a sector for each power-on that
 # puts something, and for each that is full.
@@ -201,7 +201,7 @@ class Rig(Releases):
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""
         dog = Board._dog if self.runs else None
-        machine: Any = soc._Machine(self.cause)
+        machine: Any = reset.Machine(self.cause)
         sys.modules["machine"] = machine
         board = chips.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
         Board._dog = dog
@@ -216,3 +216,6 @@ class Rig(Releases):
         """What of the board's secrets is gone, "" if nothing is."""
         seen = self.flash.cells.get(self.network, len(CREDENTIALS))
         return "" if seen == CREDENTIALS else f"the network's sector begins with {seen!r}"
+
+    def waver(self, on: bool) -> None:
+        """Nothing of this chip keeps what it read."""

@@ -10,10 +10,10 @@ import click
 
 from mpota_host.chips.files.cut import campaign as files
 from mpota_host.chips.files.cut import life
+from mpota_host.chips.files.cut.campaign import FILES
 from mpota_host.command import show
 from mpota_host.cut import mutants, report
 from mpota_host.cut.explore import UNCUT
-from mpota_host.cut.rig import FILES
 
 # Bad states of which a report tells how they came about.
 SHOWN = 5
