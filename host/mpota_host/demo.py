@@ -23,7 +23,6 @@ from rich.rule import Rule
 from rich.table import Table
 
 from mpota_boot.errors import Refused
-from mpota_host.chips.esp32 import flashmap
 from mpota_host.command import needs
 from mpota_host.package import bases, keys
 from mpota_host.package.content import app

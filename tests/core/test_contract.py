@@ -116,6 +116,20 @@ def test_a_boot_that_the_journal_does_not_keep_ends_the_trial():
     assert layout.on_trial() is None
 
 
+def test_a_record_looks_like_no_other_one_of_its_board():
+    layout = contract.Layout(Port(), Memory(), 5)
+    image = b"identity", bytes(32), version(1, 1), 10, 0
+    first = layout.new(*image)
+    assert (first.count, first.slot, first.back, first.trials) == (1, 0, 1, 5)
+    for tag, count in (("running", 6), ("failed", 3)):
+        other = record()
+        other.count = count
+        layout.journal.put(tag, other.encode())
+    assert layout.new(*image).count == 7
+    layout.journal.kept["failed"] = layout.new(*image).encode()
+    assert layout.new(*image).count == 8
+
+
 def test_the_facts_of_a_layout_with_nothing_to_say():
     layout = contract.Layout(Port(), Memory(), 3)
     facts = layout.facts("slot", lambda: None)

@@ -16,14 +16,11 @@ asked for only where it changes what boots. And every name may raise FlashError,
 A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
+from mpota.layout import arming
 from mpota.store.writer import digest
 from mpota.stream import FILES
-from mpota.version import text
-from mpota_boot.errors import FlashError, NotNow, OtaError
+from mpota_boot.errors import FlashError, NotNow
 from mpota_boot.journal import Record, tree, trial
-
-# Boots that an image on trial may have, unless the setting `trials` says otherwise.
-TRIALS = 3
 
 
 class Layout:
@@ -155,17 +152,8 @@ class Layout:
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
-        for tag in ("wakes", "soft"):
-            # Of another trial.
-            if self.journal.last(tag):
-                self.journal.put(tag, b"")
-        count = 1
-        for tag in ("running", "failed"):
-            record = self.record(tag)
-            if record and record.count >= count:
-                count = record.count + 1
-        now = tree(self.journal, self.on_trial)
-        return Record(key, sha, version, size, count & 0xFFFF, slot, self.port.running, now * 17, self.trials)
+        image = key, sha, version, size, slot
+        return arming.new(self.journal, self.port.running, self.trials, image, self.on_trial)
 
     def fresh(self, package, slot):
         """The Record of a package that is to be armed: of its firmware, or of its files."""
@@ -273,31 +261,13 @@ class Layout:
             self.place().free()
 
     def facts(self, running, check):
-        """What every status() has; a dict, ready for JSON.
+        """What every status() has: facts.py says what. `running` is the name of the image that runs.
 
-        layout; running, the name of the image that runs; version, floor: text, the version None where it is unknown;
-        trial: None, or version, trials (boots left), runs (does it run already?); failed: None, or version and reason
-        of what was given up last; updates: None, or the sentence that an update would be refused with now; retreats:
-        can this chip go back? `check()` gives or raises that sentence, and writes nothing.
+        `check()` gives or raises the sentence that an update would be refused with now, and writes nothing.
         """
-        record = trial(self.journal)
-        failure = self.failure()
-        version = self.version()
-        try:
-            refusal = check()
-        except OtaError as e:
-            refusal = str(e)
-        runs = self.on_trial() is not None
-        return {
-            "layout": self.NAME,
-            "running": running,
-            "version": version and text(version),
-            "floor": text(self.floor()),
-            "trial": record and {"version": text(record.version), "trials": record.trials, "runs": runs},
-            "failed": failure and {"version": text(failure[0].version), "reason": failure[1]},
-            "updates": refusal,
-            "retreats": self.CAN_RETREAT,
-        }
+        from mpota.layout.facts import facts
+
+        return facts(self, running, check)
 
     def forget(self):
         """Let a package that was given up be tried again."""

@@ -6,7 +6,7 @@ The Layout is in layout.py, which is imported when a board asks for it: the load
 
 def make(board):
     """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
-    from mpota.layout.contract import TRIALS
+    from mpota.layout.arming import TRIALS
     from mpota.layout.pic32.layout import Layout
     from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port
     from mpota.layout.pic32.store.control import PAGE

@@ -7,7 +7,7 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
-from mpota.layout.contract import TRIALS, Layout
+from mpota.layout import arming
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
@@ -79,9 +79,9 @@ def _arm(up, image, buf):
     if not staged:
         describe(chip, header(chip, image.length, up.control, image))
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
-    record = Layout(chip, chip.journal, TRIALS).new(
-        up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
-    )
+    new = up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
+    # Nothing runs on trial here: a phone is refused then.
+    record = arming.new(chip.journal, chip.running, arming.TRIALS, new, lambda: False)
     chip.journal.put("reason", b"")
     chip.journal.put("armed", moved(record).encode())
 
