@@ -40,6 +40,7 @@ from mpota_host.command.cli import PUSH
 from mpota_host.package import keys
 from mpota_host.package.read import package_facts
 from mpota_host.package.serve import offers, write_manifest
+from mpota_host.registry import programs
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from mpota_host.sim.line import PacedLine, Pty, open_pair
 from mpota_host.sources import DEVICE, PACKAGES, port_environment
@@ -187,8 +188,8 @@ class Bare:
         (folder / "lib").mkdir()
         for name in PACKAGES:
             (folder / "lib" / name).symlink_to(DEVICE / name)
-        for name in ("boot.py", "main.py"):
-            (folder / name).write_bytes((ROOT / name).read_bytes())
+        for name, data in programs("files").items():
+            (self.folder / name.strip("/")).write_bytes(data)
         self.settings = {"product": "lamp", "layout": "files", **settings}
         self.write("mpota.json", json.dumps(self.settings))
         if ssid:

@@ -227,9 +227,10 @@ def _run(monkeypatch, path, modules):
 
 def main(monkeypatch, board, app):
     """Run the shipped main.py of `board`. Returns "reset", or "late" at the time limit."""
-    monkeypatch.setattr(mpota_boot.board, "Board", lambda: board)
+    wiring = types.ModuleType("wiring")
+    wiring.Board = lambda: board
     try:
-        _run(monkeypatch, "main.py", {"app": app})
+        _run(monkeypatch, "main.py", {"wiring": wiring, "app": app})
     except (Reset, soc.Reset):
         return "reset"
     except Late:

@@ -85,7 +85,7 @@ def test_the_status_command_costs_no_trial_on_an_rp2(tmp_path: Path) -> None:
     store.release({"app.py": HEALTHY.replace("True", "None")})
     files = mpota_files({"product": "lamp"}, layout="files")
     files = {**files, "/mpota.json": json.dumps(store.settings).encode(), "/app.py": OLD.encode()}
-    for path in (store.folder / "mpota").rglob("*"):
+    for path in (store.folder / "ota").rglob("*"):
         if path.is_file():
             files["/" + path.relative_to(store.folder).as_posix()] = path.read_bytes()
     files["/boot.py"] = RP2.encode() + files["/boot.py"]

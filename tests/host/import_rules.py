@@ -1,7 +1,7 @@
 """Who may import whom, on the board and on the PC: a table, held against the sources' imports.
 
-An import is read wherever it stands: at the top of a file, in a function, in `__import__("a." + b)`. Nothing is imported
-or run here. `test_imports.py` holds the tree to it.
+An import is read wherever it stands: at the top of a file, in a function, in `__import__("a." + b)`. Nothing is
+imported or run here. `test_imports.py` holds the tree to it.
 """
 
 import ast

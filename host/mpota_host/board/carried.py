@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 
 from mpota_host.registry import programs
 from mpota_host.sources import DEVICE, PACKAGES
@@ -19,6 +20,7 @@ LZMA = "mpota.pipe.lzma"
 NO_NVS = "mpota.store.pair"
 # `__import__("mpota.layout." + name)` in mpota_boot/board.py takes the layout of the settings.
 LAYOUTS = "mpota.layout."
+_PARSER = Lock()
 
 
 def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[Path]:
@@ -36,7 +38,7 @@ def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[
         if name in seen or name in left or not name.startswith(PACKAGES) or _file(name) is None:
             continue
         seen.add(name)
-        todo += imports(ast.parse((_file(name) or DEVICE).read_bytes()), layout)
+        todo += imports(_parsed((_file(name) or DEVICE).read_bytes()), layout)
         todo += [name.rpartition(".")[0], *_loader(name)]
     files = {path for name in seen if (path := _file(name))}
     return sorted(path for path in files if path.stat().st_size)
@@ -69,7 +71,9 @@ def _chosen(name: ast.expr, layout: str) -> list[str]:
 
 def _parsed(source: bytes) -> ast.AST:
     try:
-        return ast.parse(source)
+        # Two threads that parse at once make CPython 3.11 raise SystemError (its recursion depth is one for both).
+        with _PARSER:
+            return ast.parse(source)
     except (SyntaxError, ValueError):
         # A program of the owner's that does not run imports nothing.
         return ast.Module([], [])
