@@ -82,7 +82,7 @@ def keygen(path: Path, device: bool, as_json: bool) -> None:
 def keygen_device(path: Path, as_json: bool) -> None:
     """A key that one board or a fleet holds; it is told by its id alone."""
     from mpota_host.command import show
-    from mpota_host.package import encrypt
+    from mpota_host.package.encode import encrypt
 
     try:
         ident = encrypt.key_id(encrypt.generate(path)).hex()
@@ -139,8 +139,8 @@ def keygen_device(path: Path, as_json: bool) -> None:
 def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
     """Sign FIRMWARE, the application of --app, or both into a package, and a delta for each --base."""
     from mpota_host.command import pack as packing
-    from mpota_host.package import encrypt
     from mpota_host.package.choose import DECODES, decoders
+    from mpota_host.package.encode import encrypt
     from mpota_host.package.pack import Options
 
     if (key is None) != unsigned:
@@ -208,7 +208,8 @@ def verify(
 ) -> None:
     """Check FILE as a board does: signature, every chunk, the image and the files inside."""
     from mpota_host.command import show
-    from mpota_host.package import bases, encrypt, keys
+    from mpota_host.package import bases, keys
+    from mpota_host.package.encode import encrypt
     from mpota_host.package.read import package_facts, want_package
     from mpota_host.package.verify import Held, judge
 
@@ -445,7 +446,8 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from mpota_host.board.repl import open_board
     from mpota_host.board.status import read
     from mpota_host.command import show
-    from mpota_host.package import encrypt, keys
+    from mpota_host.package import keys
+    from mpota_host.package.encode import encrypt
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}

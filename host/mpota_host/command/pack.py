@@ -11,9 +11,10 @@ from mpota_boot.errors import Refused
 from mpota_host.board import flash
 from mpota_host.board.repl import open_board
 from mpota_host.command import show
-from mpota_host.package import bases, encrypt, keys
+from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
 from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
 from mpota_host.package.read import chunk_note

@@ -22,7 +22,7 @@ from mpota_host.package.bases import Base
 from mpota_host.package.choose import COMPRESSIONS, DECODES, Content, Means, Try, based, smallest, whole
 from mpota_host.package.choose import WBITS as WBITS
 from mpota_host.package.content import app
-from mpota_host.package.encrypt import key_id
+from mpota_host.package.encode.encrypt import key_id
 from mpota_host.registry import alone, layouts, prepare
 
 KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}

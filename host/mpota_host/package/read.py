@@ -14,10 +14,9 @@ from mpota.pipe import lzma, trust
 from mpota.pipe.package import Chunks, Component, Package
 from mpota.version import text
 from mpota_boot.errors import Corrupt, LinkError, OtaError, Refused
-from mpota_host.package import encrypt
 from mpota_host.package import format as fmt
 from mpota_host.package.content import app
-from mpota_host.package.encode import lzma_chunk
+from mpota_host.package.encode import encrypt, lzma_chunk
 from mpota_host.package.report import Report, Table
 from mpota_host.registry import having, part_of
 
