@@ -147,18 +147,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
     if image and given["firmware"]:
         raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
-    if given["port"]:
-        arch, given["mpy_version"] = packing.ask_board(given["port"])
-        given["mpy"] = given["mpy"] or arch
-    inputs = packing.Inputs(
-        image or given["firmware"],
-        given["app"],
-        packing.resources(given["resources"]),
-        given["bases"],
-        given["device_keys"],
-        given["mpy"] or "",
-        given["mpy_version"],
-    )
+    inputs = packing.inputs(image or given["firmware"], given)
     options = Options(
         given["product"],
         given["version"],
@@ -444,7 +433,6 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
     from mpota_host.board import flash as flasher
     from mpota_host.board.repl import open_board
-    from mpota_host.board.status import read
     from mpota_host.command import show
     from mpota_host.package import keys
     from mpota_host.package.encode import encrypt
@@ -461,27 +449,31 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
         if not as_json:
-            for line in flasher.sentence(plan).split("\n"):
-                show.say(line)
-            if plan.listed():
-                show.table(flasher.as_table(plan))
+            show.planned(flasher.sentence(plan), flasher.as_table(plan) if plan.listed() else None)
         if dry_run:
             show.note("nothing was changed: this was a dry run")
         else:
-            with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
-                flasher.apply(repl, plan, step)
-            repl.restart()
-            if given["wifi"]:
-                flasher.set_wifi(repl, given["wifi"], psk)
-            if secrets:
-                held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
-            after = read(repl)
+            held, after = _flash(repl, plan, (given["wifi"], psk), (secrets, given["replace_device_keys"]))
     if as_json:
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
-        for ident, word in held.items():
-            show.say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
-        show.report(after, False)
+        show.flashed(held, after)
+
+
+def _flash(repl: Any, plan: Any, wifi: tuple[str | None, str], keys: tuple[list[bytes], bool]) -> tuple[Any, Any]:
+    """Write the plan, then what goes into NVS: (the device keys that the board holds, by id; its status)."""
+    from mpota_host.board import flash as flasher
+    from mpota_host.board.status import read
+    from mpota_host.command import show
+
+    with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
+        flasher.apply(repl, plan, step)
+    repl.restart()
+    name, psk = wifi
+    if name:
+        flasher.set_wifi(repl, name, psk)
+    held = flasher.set_device_keys(repl, *keys) if keys[0] else {}
+    return held, read(repl)
 
 
 def password() -> str:

@@ -60,6 +60,22 @@ def resource(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
+    """What goes in, by the options of the command; a board at --port says what it takes."""
+    if given["port"]:
+        arch, given["mpy_version"] = ask_board(given["port"])
+        given["mpy"] = given["mpy"] or arch
+    return Inputs(
+        firmware,
+        given["app"],
+        resources(given["resources"]),
+        given["bases"],
+        given["device_keys"],
+        given["mpy"] or "",
+        given["mpy_version"],
+    )
+
+
 def resources(given: Sequence[str]) -> dict[str, Path]:
     """The resources by name."""
     named = [resource(text) for text in given]
