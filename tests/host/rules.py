@@ -5,8 +5,9 @@ snippet in a test is judged exactly as a bad file is. `test_rules.py` holds the 
 """
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
+
+from tests.host.import_rules import PROJECT, imports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -18,6 +19,8 @@ MAX_VIPER = 260
 MAX_PARAMETERS = 5
 # It answers a person who typed its import at the REPL; nothing else in device/ has anybody to talk to.
 TALKS = "device/mpota/setup.py"
+MAX_MODULES = 14
+MAX_ROOMS = 10
 BAD_NAMES = ("utils", "util", "common", "helpers", "helper", "manager", "base")
 HARDWARE = ("esp32", "machine", "network", "esp")
 
@@ -31,110 +34,6 @@ APPLICATION = "app"
 # Methods and names that CPython has and the port has not.
 PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix removesuffix isidentifier".split())
 
-# Who may import whom: module (or folder, with a final dot) to what it may name. The longest match decides.
-MAY_IMPORT = {
-    "mpota_boot.errors": (),
-    "mpota.stream": ("mpota_boot.errors",),
-    "mpota.link.": ("mpota_boot.errors", "mpota.stream", "mpota.version", "mpota.link."),
-    "mpota.pipe.": ("mpota_boot.errors", "mpota.stream"),
-    "mpota.pipe.xtensa": ("mpota_boot.errors", "mpota.stream", "mpota.pipe.delta"),
-    "mpota.pipe.package": ("mpota_boot.errors", "mpota.stream", "mpota.pipe."),
-    "mpota.store.": ("mpota_boot.errors", "mpota.stream", "mpota.store."),
-    "mpota.layout.": (
-        "mpota_boot.errors",
-        "mpota.stream",
-        "mpota.store.flash",
-        "mpota.store.writer",
-        "mpota_boot.journal",
-        "mpota.store.log",
-        "mpota.layout.contract",
-        "mpota.link.frame",
-        "mpota.pipe.",
-        "mpota.version",
-    ),
-    "mpota.installer": (
-        "mpota_boot.errors",
-        "mpota.stream",
-        "mpota.pipe.package",
-        "mpota.pipe.decrypt",
-        "mpota.store.writer",
-        "mpota_boot.journal",
-        "mpota.version",
-    ),
-    "mpota.agent": ("mpota_boot.errors", "mpota.installer", "mpota.version"),
-    "mpota.console": (
-        "mpota_boot.errors",
-        "mpota.agent",
-        "mpota_boot.board",
-        "mpota.link.",
-        "mpota.pipe.",
-        "mpota.runner",
-        "mpota_boot.shim",
-    ),
-    "mpota_boot.shim": ("mpota_boot.errors", "mpota_boot.journal"),
-    "mpota_boot.board": ("device.",),
-    "mpota.layout.esp32.port": ("mpota_boot.errors",),
-    "mpota.runner": ("mpota_boot.shim",),
-    "boot": ("mpota_boot.shim", "mpota_boot.board"),
-    "main": ("mpota_boot.board", "mpota.agent", "mpota.link.", "mpota.runner", "mpota_boot.shim"),
-    "host.": ("device.", "host."),
-}
-FOLDERS = ("device", "mpota.link", "mpota.pipe", "mpota.store", "mpota.layout")
-
-
-def module_name(path: str) -> str:
-    """`mpota/link/http.py` is `mpota.link.http`, a package's `__init__.py` is the package."""
-    name = path.removesuffix(".py").replace("/", ".")
-    return name.removesuffix(".__init__")
-
-
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of everything imported, wherever it stands; `__import__("a." + b)` counts as `a.`"""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            whole = node.module or ""
-            folder = whole in FOLDERS or whole == "host"
-            names = [f"{whole}.{alias.name}" if folder else whole for alias in node.names]
-            yield from ((node.lineno, name) for name in names)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__":
-            first = node.args[0].left if isinstance(node.args[0], ast.BinOp) else node.args[0]
-            while isinstance(first, ast.BinOp):
-                first = first.left
-            yield node.lineno, str(first.value) if isinstance(first, ast.Constant) else "?"
-
-
-def allowed(module: str) -> tuple[str, ...] | None:
-    """What `module` may import from the project; None where no rule covers it."""
-    keys = [k for k in MAY_IMPORT if module == k or (k.endswith(".") and (module + ".").startswith(k))]
-    if not keys:
-        return None
-    may = MAY_IMPORT[max(keys, key=len)]
-    parts = module.split(".")
-    if parts[:2] == ["device", "layout"] and len(parts) > 2:
-        own = ".".join(parts[:3])
-        may = (*may, own, own + ".")
-    return may
-
-
-def wrong_imports(path: str, text: str) -> list[str]:
-    """Imports that the table of DESIGN.md does not have."""
-    module = module_name(path)
-    may = allowed(module)
-    found = []
-    for line, name in imports(ast.parse(text)):
-        if name.split(".")[0] not in ("device", "host", "tests", "boot", "main"):
-            continue
-        if module in FOLDERS or may is None:
-            found.append(f"{path}:{line}: {module} may import nothing of the project, and imports {name}")
-            continue
-        good = any(name == m or (m.endswith(".") and name.startswith(m)) for m in may)
-        vendor = module.startswith("mpota.layout.") and name in ("mpota.pipe.package", "mpota.pipe.")
-        if not good or vendor:
-            found.append(f"{path}:{line}: {module} may import {', '.join(may) or 'nothing'}, and imports {name}")
-    return found
-
 
 def foreign_modules(path: str, text: str) -> list[str]:
     """Modules that the port does not have, or hardware outside board.py's functions."""
@@ -147,14 +46,15 @@ def foreign_modules(path: str, text: str) -> list[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
-        for line, name in imports(ast.Module([node], [])):
+        for one in imports(ast.Module([node], [])):
+            line, name = one.line, one.name
             first = name.split(".")[0]
             if first in HARDWARE:
-                if path not in ("device/mpota_boot/board.py", "device/mpota/layout/esp32/port.py", "boot.py"):
+                if Path(path).name not in ("board.py", "port.py", "wiring.py", "boot.py"):
                     found.append(f"{path}:{line}: only board.py and port.py name hardware, and this imports {name}")
                 elif id(node) not in inside and path != "boot.py":
                     found.append(f"{path}:{line}: {name} is imported outside a function, so importing touches hardware")
-            elif first not in PORT_MODULES | {"device", "host"} and (path, first) != ("main.py", APPLICATION):
+            elif first not in PORT_MODULES | set(PROJECT) and (path, first) != ("main.py", APPLICATION):
                 found.append(f"{path}:{line}: MicroPython has no module {name}")
     return found
 
@@ -190,21 +90,29 @@ def device_style(path: str, text: str) -> list[str]:
     return found
 
 
+def lengths(path: str, text: str) -> list[str]:
+    """Functions that are too long to be read at once."""
+    return [
+        f"{path}:{node.lineno}: {node.name} has {n} lines, at most {most}"
+        for node in functions(ast.parse(text))
+        if (n := (node.end_lineno or node.lineno) - node.lineno + 1)
+        > (most := MAX_VIPER if "viper" in map(_last, node.decorator_list) else MAX_FUNCTION)
+    ]
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
 def sizes(path: str, text: str) -> list[str]:
     """Functions, files and parameter lists that are too long for the device."""
-    found = []
+    found = lengths(path, text)
     tree = ast.parse(text)
-    viper = {n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and "viper" in map(_last, n.decorator_list)}
+    viper = {n for n in functions(tree) if "viper" in map(_last, n.decorator_list)}
     lines = len(text.splitlines()) - sum((n.end_lineno or n.lineno) - n.lineno for n in viper)
     if lines > MAX_FILE:
         found.append(f"{path}: {lines} lines, at most {MAX_FILE}")
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        n = (node.end_lineno or node.lineno) - node.lineno + 1
-        most = MAX_VIPER if node in viper else MAX_FUNCTION
-        if n > most:
-            found.append(f"{path}:{node.lineno}: {node.name} has {n} lines, at most {most}")
+    for node in functions(tree):
         args = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
         count = len([a for a in args if a and a.arg not in ("self", "cls")])
         if count > MAX_PARAMETERS:
@@ -263,29 +171,11 @@ def mentions(text: str) -> set[str]:
     return {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
-def loads(path: Path) -> list[str]:
-    """The project modules that importing this file loads at once: its imports outside functions."""
-    tree = ast.parse(path.read_text())
-    top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-    return [name for _, name in imports(ast.Module(list(top), [])) if name.startswith("device")]
+def crowded(folders: dict[str, int]) -> list[str]:
+    """Folders with more modules than a person keeps in mind; `folders` is how many each has, without `__init__.py`."""
+    return [f"{name} has {n} modules, at most {MAX_MODULES}" for name, n in folders.items() if n > MAX_MODULES]
 
 
-def file_of(module: str) -> Path:
-    """Where a project module's source is."""
-    path = ROOT / (module.replace(".", "/") + ".py")
-    return path if path.is_file() else ROOT / module.replace(".", "/") / "__init__.py"
-
-
-def loaded(modules: list[str]) -> set[str]:
-    """Everything that importing `modules` loads, themselves and the packages around them."""
-    seen: set[str] = set()
-    todo = list(modules)
-    while todo:
-        module = todo.pop()
-        if module in seen or not file_of(module).is_file():
-            continue
-        seen.add(module)
-        todo += loads(file_of(module))
-        if "." in module:
-            todo.append(module.rpartition(".")[0])
-    return seen
+def too_many_rooms(names: list[str]) -> list[str]:
+    """More rooms than a visitor finds his way in."""
+    return [f"{len(names)} rooms, at most {MAX_ROOMS}: {', '.join(sorted(names))}"] if len(names) > MAX_ROOMS else []

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mpota_host.bench import app_memory, erases, material, memory, page, speed, stages
+from mpota_host.bench import app_memory, chart, erases, material, memory, page, sizes, speed, stages, travel
 from mpota_host.bench.__main__ import GROUPS, number, table
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
-from mpota_host.bench.size import chart, peers, sizes, travel
+from mpota_host.bench.size import peers
 from mpota_host.bench.size.packages import Pair, part
 from mpota_host.package.pack import WBITS, Options
 from mpota_host.sources import name_of

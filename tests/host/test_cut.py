@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from mpota_host.command import cut as command
-from mpota_host.cut import campaign, explore, hostile, report
+from mpota_host.cut import campaign, explore, faults, hostile, report
 from mpota_host.cut.drive import Memory
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Step, every
-from mpota_host.cut.medium import faults, shapes
+from mpota_host.cut.medium import shapes
 from mpota_host.cut.medium.cells import BLANK, SECTOR, CutFlash, mark
 from mpota_host.cut.oracle import Bad, Oracle
 from mpota_host.cut.rig import VERDICTS, layouts, life_of, scenario_of

@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 
 from mpota_host.command import cut as command
-from mpota_host.cut import campaign, page, report
+from mpota_host.cut import campaign, faults, page, report
 from mpota_host.cut.campaign import Settings, Worker
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from mpota_host.cut.medium import faults
 from mpota_host.cut.medium.cells import mark
 from mpota_host.cut.mutants import Verdict
 from mpota_host.cut.oracle import Bad

@@ -9,7 +9,8 @@ import pytest
 
 from mpota_host.board.repl import open_board
 from mpota_host.command import cli
-from mpota_host.package import encrypt, keys
+from mpota_host.package import keys
+from mpota_host.package.encode import encrypt
 from mpota_host.package.pack import Options, pack
 from mpota_host.sim.board import VirtualBoard, create, mpota_files
 from mpota_host.sources import CHECKOUT as ROOT

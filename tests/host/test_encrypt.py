@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host.package import encrypt, keys
+from mpota_host.package import keys
+from mpota_host.package.encode import encrypt
 from tests.core.test_decrypt import unwrap
 
 KEYS = [random.Random(i).randbytes(32) for i in range(4)]

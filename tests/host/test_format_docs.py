@@ -9,8 +9,8 @@ from mpota import stream
 from mpota.pipe import delta, package, trust, xtensa
 from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
-from mpota_host.package import encrypt
 from mpota_host.package import format as fmt
+from mpota_host.package.encode import encrypt
 from mpota_host.package.encode.delta import HEAD_SHIFT
 from mpota_host.sim import fs
 

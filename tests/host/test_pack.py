@@ -9,11 +9,12 @@ import random
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host.package import bases, choose, encrypt, keys, pack, verify
+from mpota_host.package import bases, choose, keys, pack, verify
 from mpota_host.package import format as fmt
 from mpota_host.package import read as inspect
 from mpota_host.package.choose import Content, Means, decoders
 from mpota_host.package.content import app
+from mpota_host.package.encode import encrypt
 from mpota_host.registry import prepare
 from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
 from tests.chips.esp32 import image_maker

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from mpota_boot.errors import Refused
-from mpota_host.package import encrypt, keys, output
+from mpota_host.package import keys, output
 from mpota_host.package.content import app, secret
+from mpota_host.package.encode import encrypt
 from mpota_host.sources import CHECKOUT as ROOT
 from tests.chips.pic32.host.test_pic32_pack import BOOT
 from tests.chips.pic32.host.test_pic32_pack import app as hex_application

@@ -20,10 +20,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mpota_host.bench import app_memory, erases, memory, page, push, speed, stages
+from mpota_host.bench import app_memory, erases, memory, page, push, sizes, speed, stages, travel
 from mpota_host.bench.figure import Figure
 from mpota_host.bench.material import FOLDER, Material
-from mpota_host.bench.size import sizes, travel
 from mpota_host.command import show
 from mpota_host.registry import having, part_of
 

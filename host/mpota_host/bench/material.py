@@ -17,7 +17,8 @@ from pathlib import Path
 from mpota_host.bench.size.packages import PRODUCT, WBITS, Pair, package, words
 from mpota_host.board.carried import modules
 from mpota_host.board.flash import compile_mpy, compile_source
-from mpota_host.package import encrypt, keys
+from mpota_host.package import keys
+from mpota_host.package.encode import encrypt
 from mpota_host.registry import prepare
 from mpota_host.sim.board import native_arch, real_firmware
 from mpota_host.sim.supervisor import unix_port

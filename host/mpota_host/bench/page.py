@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpota_host.bench import stages
+from mpota_host.bench import chart, stages
 from mpota_host.bench.figure import Figure
 from mpota_host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK
-from mpota_host.bench.size import chart
 from mpota_host.bench.size.packages import words
-from mpota_host.bench.size.travel import SECOND
+from mpota_host.bench.travel import SECOND
 from mpota_host.sources import root
 
 PAGE = root() / "host/README.md"

@@ -22,7 +22,7 @@ from mpota_host.board import ready
 from mpota_host.board import repl as console
 from mpota_host.board.carried import modules
 from mpota_host.board.repl import WITH_BOARD
-from mpota_host.package import encrypt
+from mpota_host.package.encode import encrypt
 from mpota_host.package.report import Table, harmless
 from mpota_host.registry import programs, wired
 from mpota_host.sources import DEVICE, PACKAGES, name_of

@@ -86,7 +86,7 @@ def keygen(path: Path, device: bool, as_json: bool) -> None:
 def keygen_device(path: Path, as_json: bool) -> None:
     """A key that one board or a fleet holds; it is told by its id alone."""
     from mpota_host.command import show
-    from mpota_host.package import encrypt
+    from mpota_host.package.encode import encrypt
 
     try:
         ident = encrypt.key_id(encrypt.generate(path)).hex()
@@ -143,8 +143,8 @@ def keygen_device(path: Path, as_json: bool) -> None:
 def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
     """Sign FIRMWARE, the application of --app, or both into a package, and a delta for each --base."""
     from mpota_host.command import pack as packing
-    from mpota_host.package import encrypt
     from mpota_host.package.choose import DECODES, decoders
+    from mpota_host.package.encode import encrypt
     from mpota_host.package.pack import Options
 
     if (key is None) != unsigned:
@@ -153,18 +153,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
         raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
     if given["bases"]:
         needs.extra("hdiffpatch", "--base")
-    if given["port"]:
-        arch, given["mpy_version"] = packing.ask_board(given["port"])
-        given["mpy"] = given["mpy"] or arch
-    inputs = packing.Inputs(
-        image or given["firmware"],
-        given["app"],
-        packing.resources(given["resources"]),
-        given["bases"],
-        given["device_keys"],
-        given["mpy"] or "",
-        given["mpy_version"],
-    )
+    inputs = packing.inputs(image or given["firmware"], given)
     options = Options(
         given["product"],
         given["version"],
@@ -214,7 +203,8 @@ def verify(
 ) -> None:
     """Check FILE as a board does: signature, every chunk, the image and the files inside."""
     from mpota_host.command import show
-    from mpota_host.package import bases, encrypt, keys
+    from mpota_host.package import bases, keys
+    from mpota_host.package.encode import encrypt
     from mpota_host.package.read import package_facts, want_package
     from mpota_host.package.verify import Held, judge
 
@@ -451,9 +441,9 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     """Put mpota on the board at PORT, compiled for it; leaves your own files, settings and keys alone."""
     from mpota_host.board import flash as flasher
     from mpota_host.board.repl import open_board
-    from mpota_host.board.status import read
     from mpota_host.command import show
-    from mpota_host.package import encrypt, keys
+    from mpota_host.package import keys
+    from mpota_host.package.encode import encrypt
 
     settings = {k: given[k] for k in ("product", "manifest") if given[k]}
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
@@ -467,27 +457,31 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
         if not as_json:
-            for line in flasher.sentence(plan).split("\n"):
-                show.say(line)
-            if plan.listed():
-                show.table(flasher.as_table(plan))
+            show.planned(flasher.sentence(plan), flasher.as_table(plan) if plan.listed() else None)
         if dry_run:
             show.note("nothing was changed: this was a dry run")
         else:
-            with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
-                flasher.apply(repl, plan, step)
-            repl.restart()
-            if given["wifi"]:
-                flasher.set_wifi(repl, given["wifi"], psk)
-            if secrets:
-                held = flasher.set_device_keys(repl, secrets, given["replace_device_keys"])
-            after = read(repl)
+            held, after = _flash(repl, plan, (given["wifi"], psk), (secrets, given["replace_device_keys"]))
     if as_json:
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
-        for ident, word in held.items():
-            show.say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
-        show.report(after, False)
+        show.flashed(held, after)
+
+
+def _flash(repl: Any, plan: Any, wifi: tuple[str | None, str], keys: tuple[list[bytes], bool]) -> tuple[Any, Any]:
+    """Write the plan, then what goes into NVS: (the device keys that the board holds, by id; its status)."""
+    from mpota_host.board import flash as flasher
+    from mpota_host.board.status import read
+    from mpota_host.command import show
+
+    with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
+        flasher.apply(repl, plan, step)
+    repl.restart()
+    name, psk = wifi
+    if name:
+        flasher.set_wifi(repl, name, psk)
+    held = flasher.set_device_keys(repl, *keys) if keys[0] else {}
+    return held, read(repl)
 
 
 @cli.command(short_help="Make folders that `mip install` takes.")

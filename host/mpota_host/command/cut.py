@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from mpota_host.command import show
-from mpota_host.cut import campaign, hostile, mutants, page, report
+from mpota_host.cut import campaign, faults, hostile, mutants, page, report
 from mpota_host.cut.explore import UNCUT
-from mpota_host.cut.medium import faults
 from mpota_host.cut.rig import Scenario, layouts, life_of, scenario_of
 from mpota_host.registry import having, part_of
 

@@ -11,9 +11,10 @@ from mpota_boot.errors import Refused
 from mpota_host.board import flash
 from mpota_host.board.repl import open_board
 from mpota_host.command import show
-from mpota_host.package import bases, encrypt, keys
+from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
 from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
 from mpota_host.package.read import chunk_note
@@ -57,6 +58,22 @@ def resource(text: str) -> tuple[str, Path]:
     if not (name and equals and path):
         raise Refused("resource", f"--resource {text!r}, wanted NAME=FILE, for example logo.bin=art/logo.bin")
     return name, Path(path)
+
+
+def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
+    """What goes in, by the options of the command; a board at --port says what it takes."""
+    if given["port"]:
+        arch, given["mpy_version"] = ask_board(given["port"])
+        given["mpy"] = given["mpy"] or arch
+    return Inputs(
+        firmware,
+        given["app"],
+        resources(given["resources"]),
+        given["bases"],
+        given["device_keys"],
+        given["mpy"] or "",
+        given["mpy_version"],
+    )
 
 
 def resources(given: Sequence[str]) -> dict[str, Path]:

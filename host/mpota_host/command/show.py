@@ -89,6 +89,21 @@ def report(given: Report, as_json: bool) -> None:
         table(one)
 
 
+def planned(sentence: str, files: Table | None) -> None:
+    """What `flash` is about to do."""
+    for line in sentence.split("\n"):
+        say(line)
+    if files:
+        table(files)
+
+
+def flashed(held: dict[str, str], after: Report) -> None:
+    """What `flash` did: the device keys that the board holds by id, and the board as it answers."""
+    for ident, word in held.items():
+        say(f"device key {ident}: the board {'holds it now' if word == 'new' else 'held it already'}")
+    report(after, False)
+
+
 class Step:
     """Moves a bar: call it with (done, total). `began` is true once it was called.
 

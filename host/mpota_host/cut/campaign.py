@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from random import Random
 
+from mpota_host.cut import faults
 from mpota_host.cut.explore import CATEGORIES, PHASES, Case, Chooser, Explorer, Failure, Tally, every, fewer, follow
-from mpota_host.cut.medium import faults
 from mpota_host.cut.medium.cells import mark
 from mpota_host.cut.medium.shapes import SHAPES
 from mpota_host.cut.rig import Scenario, life_of, scenario_of

@@ -20,6 +20,8 @@ from mpota_host.sim.reset import Abort, Reset
 
 # Power-ons that a life may take: three trials with the loader's and the shim's own resets, two updates, and slack.
 MOST = 40
+# What health() of an application does that is not well.
+HEALTH = {"unhealthy": lambda: False, "dies": lambda: 1 // 0}
 # Steps of an agent from one reset to the next; polls that may come to nothing.
 STEPS, POLLS = 200, 6
 # How often somebody switches a device with a fault off and on.
@@ -221,12 +223,15 @@ class Life:
         if phase != "first boot":
             self.recovering = False
 
-    def _steps(self, board: Any, i: int, verdict: str) -> str | None:
-        health = {"unhealthy": lambda: False, "dies": lambda: 1 // 0}.get(verdict)
+    def _link(self, i: int, verdict: str) -> Offer:
         link = Offer(None)
         if verdict != "no-link":
             self._offer(i, link)
-        agent = Agent(board, [link], board.keys(), health)
+        return link
+
+    def _steps(self, board: Any, i: int, verdict: str) -> str | None:
+        link = self._link(i, verdict)
+        agent = Agent(board, [link], board.keys(), HEALTH.get(verdict))
         polls = 0
         for _ in range(STEPS):
             on_trial = agent.trial is not None

@@ -125,7 +125,7 @@ def _cuts(layout: str, names: Sequence[str], states: int) -> str:
 
 
 def _faults(layout: str) -> str:
-    from mpota_host.cut.medium import faults
+    from mpota_host.cut import faults
     from mpota_host.cut.rig import life_of
 
     bad = faults.campaign(layout, life_of(layout).FAULTY[:2], 10, 0).bad

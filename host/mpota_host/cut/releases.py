@@ -10,7 +10,7 @@ from mpota_host.cut.rig import Scenario
 from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
 from mpota_host.package.choose import WBITS, deflated
 from mpota_host.package.encode.delta import plan
-from mpota_host.package.encrypt import records
+from mpota_host.package.encode.encrypt import records
 from mpota_host.package.format import FIRMWARE
 from mpota_host.package.pack import version_bytes
 

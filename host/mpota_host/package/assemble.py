@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mpota_boot.errors import Refused
-from mpota_host.package import encrypt, keys
 from mpota_host.package import format as fmt
+from mpota_host.package import keys
+from mpota_host.package.encode import encrypt
 
 CODES = {name: code for code, name in fmt.STAGES.items()}
 HEADER = 4096  # the board's buffer

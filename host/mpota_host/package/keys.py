@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from mpota.pipe import trust
 from mpota_boot.errors import Refused
-from mpota_host.package import encrypt
+from mpota_host.package.encode import encrypt
 
 EXPONENT = 65537
 

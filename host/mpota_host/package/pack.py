@@ -23,7 +23,7 @@ from mpota_host.package.bases import Base
 from mpota_host.package.choose import COMPRESSIONS, DECODES, Content, Means, Try, based, smallest, whole
 from mpota_host.package.choose import WBITS as WBITS
 from mpota_host.package.content import app
-from mpota_host.package.encrypt import key_id
+from mpota_host.package.encode.encrypt import key_id
 from mpota_host.registry import alone, layouts, prepare
 
 KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
@@ -166,10 +166,13 @@ def seal(
         "components": [component(part) for part in parts],
         "tried": [one.__dict__ for one in tried],
     }
-    notes = [] if base else list(given.notes)
-    if base is None and any("lzma" in part.stages for part in parts):
-        notes.append("LZMA: for boards that carry its decoder (`flash --lzma`); the others refuse it")
-    return Packed(data, notes, facts, ids, base, tried)
+    return Packed(data, [] if base else notes(given, parts), facts, ids, base, tried)
+
+
+def notes(given: Goods, parts: list[Part]) -> list[str]:
+    """What a person should know of a full package."""
+    lzma = "LZMA: for boards that carry its decoder (`flash --lzma`); the others refuse it"
+    return given.notes + [lzma] * any("lzma" in part.stages for part in parts)
 
 
 def component(part: Part) -> dict[str, object]:

@@ -14,10 +14,9 @@ from mpota.pipe import lzma, trust
 from mpota.pipe.package import Chunks, Component, Package
 from mpota.version import text
 from mpota_boot.errors import Corrupt, LinkError, OtaError, Refused
-from mpota_host.package import encrypt
 from mpota_host.package import format as fmt
 from mpota_host.package.content import app
-from mpota_host.package.encode import lzma_chunk
+from mpota_host.package.encode import encrypt, lzma_chunk
 from mpota_host.package.report import Report, Table
 from mpota_host.registry import having, part_of
 
@@ -168,6 +167,22 @@ def _explain_package(data: bytes) -> Report:
     if package.recipients:
         lines.append(("encrypted for", ", ".join(recipients(data, package))))
     lines.append(("bytes", f"{len(data):,} with a header of {facts['header']}"))
+    delta = any(part.base_size for part in package.components)
+    kind = "a delta, an mpota package" if delta else "an mpota package"
+    what = f"{kind}: {facts['product']} {facts['version']} for {facts['layout']}"
+    missing = start_of(package, len(package.components)) - len(data)
+    if missing > 0:
+        what += f", and its last {missing:,} bytes are missing"
+    tables = [Table("package", ("what", "value"), lines), _components_table(package)]
+    found = [] if missing > 0 else listed(package, data)
+    if found:
+        facts["files"] = [row.__dict__ for row in found]
+        tables.append(files_table(found))
+    return Report("package", what, facts, tables, missing <= 0)
+
+
+def _components_table(package: Package) -> Table:
+    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins", "stands on")
     parts = [
         (
             part.name,
@@ -181,19 +196,7 @@ def _explain_package(data: bytes) -> Report:
         )
         for part in package.components
     ]
-    columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins", "stands on")
-    delta = any(part.base_size for part in package.components)
-    kind = "a delta, an mpota package" if delta else "an mpota package"
-    what = f"{kind}: {facts['product']} {facts['version']} for {facts['layout']}"
-    missing = start_of(package, len(package.components)) - len(data)
-    if missing > 0:
-        what += f", and its last {missing:,} bytes are missing"
-    tables = [Table("package", ("what", "value"), lines), Table("", columns, parts)]
-    found = [] if missing > 0 else listed(package, data)
-    if found:
-        facts["files"] = [row.__dict__ for row in found]
-        tables.append(files_table(found))
-    return Report("package", what, facts, tables, missing <= 0)
+    return Table("", columns, parts)
 
 
 def listed(package: Package, data: bytes) -> list[app.Row]:

@@ -224,45 +224,52 @@ class Network:
         return self.air and self.began is not None and time.ticks_diff(time.ticks_ms(), self.began) >= JOIN_MS
 
 
+class _Wlan:
+    """A station of one network."""
+
+    _net = None
+    IF_STA, IF_AP = 0, 1
+
+    def __init__(self, interface_id=0):
+        self._station = interface_id == 0
+
+    def active(self, on=None):
+        if on is not None:
+            self._net.on = bool(on)
+            self._net.began = self._net.began if on else None
+        return self._net.on
+
+    def connect(self, ssid=None, key=None, bssid=None):
+        if not self._net.on:
+            raise OSError("Wifi Not Started")
+        self._net.began = time.ticks_ms()
+
+    def disconnect(self):
+        self._net.began = None
+
+    def isconnected(self):
+        return self._station and self._net.joined()
+
+    def status(self, what=None):
+        if what == "rssi":
+            return -50
+        if self._net.joined():
+            return self._net.STAT_GOT_IP
+        if self._net.began is None:
+            return self._net.STAT_IDLE
+        return self._net.STAT_CONNECTING if self._net.air else self._net.STAT_NO_AP_FOUND
+
+    def ifconfig(self):
+        address = "127.0.0.1" if self._net.joined() else "0.0.0.0"
+        return (address, "255.0.0.0", address, address)
+
+    def config(self, *names, **_):
+        return {"mac": b"\x02mpota", "ssid": "any"}.get(names[0]) if names else None
+
+
 def _wlan_class(net):
-    class WLAN:
-        IF_STA, IF_AP = 0, 1
-
-        def __init__(self, interface_id=0):
-            self._station = interface_id == 0
-
-        def active(self, on=None):
-            if on is not None:
-                net.on = bool(on)
-                net.began = net.began if on else None
-            return net.on
-
-        def connect(self, ssid=None, key=None, bssid=None):
-            if not net.on:
-                raise OSError("Wifi Not Started")
-            net.began = time.ticks_ms()
-
-        def disconnect(self):
-            net.began = None
-
-        def isconnected(self):
-            return self._station and net.joined()
-
-        def status(self, what=None):
-            if what == "rssi":
-                return -50
-            if net.joined():
-                return net.STAT_GOT_IP
-            if net.began is None:
-                return net.STAT_IDLE
-            return net.STAT_CONNECTING if net.air else net.STAT_NO_AP_FOUND
-
-        def ifconfig(self):
-            address = "127.0.0.1" if net.joined() else "0.0.0.0"
-            return (address, "255.0.0.0", address, address)
-
-        def config(self, *names, **_):
-            return {"mac": b"\x02mpota", "ssid": "any"}.get(names[0]) if names else None
+    class WLAN(_Wlan):
+        _net = net
 
     return WLAN
 

@@ -345,6 +345,19 @@ class Uart:
         self.far.close()
 
 
+def _started(command: list[str], stdin: int, out: int, kept: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """In a session of its own no Ctrl-C of a terminal reaches it; it ends when `control` does."""
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=out,
+        stderr=out,
+        env=port_environment(),
+        start_new_session=True,
+        pass_fds=kept,
+    )
+
+
 class Chip:
     """One run of the unix port, from a start to an exit or a kill."""
 
@@ -367,16 +380,7 @@ class Chip:
         command = [sys.executable, "-I", "-S", interpreter.__file__, str(control.fileno()), str(int(raw))]
         command += [lib or unix_port(), *port_arguments(heap, "start", json.dumps({**config, "mark": mark.hex()}))]
         try:
-            # In a session of its own no Ctrl-C of a terminal reaches it; it ends when `control` does.
-            self.process = subprocess.Popen(
-                command,
-                stdin=uart.far.fileno(),
-                stdout=out,
-                stderr=out,
-                env=port_environment(),
-                start_new_session=True,
-                pass_fds=(lock_fd, control.fileno()),
-            )
+            self.process = _started(command, uart.far.fileno(), out, (lock_fd, control.fileno()))
         finally:
             os.close(out)
             control.close()

@@ -86,40 +86,45 @@ def package(folder: Path, size: int) -> tuple[bytes, bytes]:
     return files["ctrl_packet.bin"], files["outres.bin"]
 
 
+class _Seen:
+    """When the packets began and ended; of `loss` of them the middle one is spoiled."""
+
+    def __init__(self, loss: int) -> None:
+        self.loss = loss
+        self.began = self.ended = 0.0
+        self.lost = self.packets = 0
+
+    def spoil(self, value: bytes) -> bool:
+        if value[AT : AT + 2] != bytes((m.PACKET, 0)):
+            return False
+        self.began = self.began or time.perf_counter()
+        self.packets += 1
+        gone = self.loss > 0 and self.packets % self.loss == self.loss // 2
+        self.lost += gone
+        return gone
+
+    def step(self, done: int, total: int) -> None:
+        if done == total and not self.ended:
+            self.ended = time.perf_counter()
+
+
 def push(folder: Path, baud: int = BAUD, loss: int = 0, size: int = BYTES) -> Figures:
     """One upgrade; of `loss` packets the middle one arrives damaged."""
     flash, _ = board(folder)
     packet, wire = package(folder, size)
-    began = ended = 0.0
-    lost = packets = 0
-
-    def spoil(value: bytes) -> bool:
-        nonlocal began, lost, packets
-        if value[AT : AT + 2] != bytes((m.PACKET, 0)):
-            return False
-        began = began or time.perf_counter()
-        packets += 1
-        gone = loss > 0 and packets % loss == loss // 2
-        lost += gone
-        return gone
-
-    def step(done: int, total: int) -> None:
-        nonlocal ended
-        if done == total and not ended:
-            ended = time.perf_counter()
-
+    seen = _Seen(loss)
     # A board that was measured before has this very package: a restart brings it again.
     choice = Choice(ahead=2, pause_ms=0, resume=False)
     phone = Phone(packet, [split(3, wire, 512)], lambda: int(time.monotonic() * 1000), choice)
     with VirtualBoard(flash) as running:
         running.wait("reset", image="user")
-        drive = carry.Drive(phone, lambda: PacedWire(running.port, baud), baud, step=step)
-        drive.spoil = spoil
+        drive = carry.Drive(phone, lambda: PacedWire(running.port, baud), baud, step=seen.step)
+        drive.spoil = seen.spoil
         drive.run()
     assert phone.done and drive.link
-    seconds, sent = ended - began, drive.link.sent
+    seconds, sent = seen.ended - seen.began, drive.link.sent
     line = seconds * baud / 10
-    return Figures(seconds, sent, sent / line, size / line, lost)
+    return Figures(seconds, sent, sent / line, size / line, seen.lost)
 
 
 def _share(what: str, share: float, bar: int, note: str) -> Figure:

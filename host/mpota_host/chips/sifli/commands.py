@@ -56,22 +56,13 @@ def root_key(path: Path) -> bytes:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Path, as_json: bool, **given: Any) -> None:
     """Make the control packet and the image files; FLAGS: 1 encrypted, 16 compressed, 17 both."""
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     from mpota_host.chips.sifli import packer
     from mpota_host.chips.sifli.inspector import explain
     from mpota_host.command import show
 
     if len(images) % 3 or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3):
         raise click.UsageError("images come as FILE FLAGS ID, three words each")
-    try:
-        private = load_pem_private_key(sigkey.read_bytes(), None)
-    except (ValueError, TypeError) as e:
-        raise click.UsageError(f"{sigkey} is no private key in PEM without a password") from e
-    if not isinstance(private, rsa.RSAPrivateKey):
-        raise click.UsageError(f"{sigkey} is no RSA key")
-    public, sign = packer.signer(private)
+    public, sign = packer.signer(_private(sigkey))
     for name in ("sdk_ver", "fw_ver"):
         given[name] = packer.version(given[name])
     given["align"] = bool(given["align"])
@@ -88,6 +79,19 @@ def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Pat
         return show.facts({"files": {str(out / name): len(data) for name, data in files.items()}})
     for name, data in files.items():
         show.say(f"{out / name}  {len(data):,} bytes")
+
+
+def _private(path: Path) -> Any:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        private = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as e:
+        raise click.UsageError(f"{path} is no private key in PEM without a password") from e
+    if not isinstance(private, rsa.RSAPrivateKey):
+        raise click.UsageError(f"{path} is no RSA key")
+    return private
 
 
 def _read(path: str) -> bytes:

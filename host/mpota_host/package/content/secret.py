@@ -11,7 +11,7 @@ import warnings
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from mpota_host.package import encrypt
+from mpota_host.package.encode import encrypt
 
 # RFC 7468, RFC 4716 (four dashes and spaces) and RFC 4880 (... KEY BLOCK); the label's first words say which kind.
 BEGIN = re.compile(rb"-{4,5} ?BEGIN ([A-Z0-9 ]{0,40}?)PRIVATE KEY( BLOCK)? ?-{4,5}")

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from mpota_host.chips.files.cut import bugs, life
+from mpota_host.chips.files.cut import apps, bugs, life
 from mpota_host.chips.files.cut import campaign as files
 from mpota_host.chips.files.cut.campaign import FILES
 from mpota_host.chips.files.cut.oracle import FilesOracle, journal
@@ -97,9 +97,9 @@ def test_files_of_another_application_than_the_firmwares_are_mixed():
     oracle = explorer.oracle
     explorer.rig.power_on("power")
     for path in list(explorer.rig.disk.files):
-        if path.startswith("/ota/1/") and path not in oracle.strangers and path[7:] not in life.OWN:
+        if path.startswith("/ota/1/") and path not in oracle.strangers and path[7:] not in apps.OWN:
             del explorer.rig.disk.files[path]
-    explorer.rig.disk.files.update({f"/ota/1/{name}": data for name, data in life.app(1, True).items()})
+    explorer.rig.disk.files.update({f"/ota/1/{name}": data for name, data in apps.app(1, True).items()})
     with pytest.raises(Bad, match="mixed"):
         oracle.started("/ota/1", 0)
 

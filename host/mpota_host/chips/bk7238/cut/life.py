@@ -116,50 +116,64 @@ def quicken() -> None:
     """
     if hasattr(coded, "quick"):
         return
-    gather, spread, fnv = coded.gather, coded.spread, rbl._fnv
     coded.quick = True
     loader.collect = copier.collect = int
-    mix = scramble.scramble
+    coded.gather, coded.spread = _remembered_gather(coded.gather), _remembered_spread(coded.spread)
+    rbl._fnv, scramble.scramble = _remembered_fnv(rbl._fnv), _remembered_mix(scramble.scramble)
 
-    @lru_cache(maxsize=65536)
-    def mixed(data: bytes, addr: int, coefficients: tuple[int, ...]) -> bytes:
-        out = bytearray(data)
-        mix(out, addr, coefficients)
-        return bytes(out)
 
+def _remembered_gather(gather: Any) -> Any:
     @lru_cache(maxsize=65536)
     def gathered(data: bytes, blocks: int) -> tuple[bytes, int]:
         out = bytearray(blocks * 32)
         bad = gather(coded.TABLE, data, out, blocks)
         return bytes(out), bad
 
+    def quick(_: Any, data: Any, plain: Any, blocks: int) -> int:
+        out, bad = gathered(bytes(data[: blocks * 34]), blocks)
+        plain[: len(out)] = out
+        return bad
+
+    return quick
+
+
+def _remembered_spread(spread: Any) -> Any:
     @lru_cache(maxsize=65536)
     def spread_out(data: bytes, blocks: int) -> bytes:
         out = bytearray(blocks * 34)
         spread(coded.TABLE, data, out, blocks)
         return bytes(out)
 
+    def quick(_: Any, plain: Any, data: Any, blocks: int) -> None:
+        data[: blocks * 34] = spread_out(bytes(plain[: blocks * 32]), blocks)
+
+    return quick
+
+
+def _remembered_fnv(fnv: Any) -> Any:
     @lru_cache(maxsize=65536)
     def hashed(low: int, high: int, data: bytes) -> tuple[int, int]:
         half = type(rbl.Fnv().half)("H", (low, high))
         fnv(half, data, len(data))
         return half[0], half[1]
 
-    def quick_gather(_: Any, data: Any, plain: Any, blocks: int) -> int:
-        out, bad = gathered(bytes(data[: blocks * 34]), blocks)
-        plain[: len(out)] = out
-        return bad
-
-    def quick_spread(_: Any, plain: Any, data: Any, blocks: int) -> None:
-        data[: blocks * 34] = spread_out(bytes(plain[: blocks * 32]), blocks)
-
-    def quick_fnv(half: Any, buf: Any, n: int) -> None:
+    def quick(half: Any, buf: Any, n: int) -> None:
         half[0], half[1] = hashed(half[0], half[1], bytes(buf[:n]))
 
-    def quick_mix(buf: Any, addr: int, coefficients: Any) -> None:
+    return quick
+
+
+def _remembered_mix(mix: Any) -> Any:
+    @lru_cache(maxsize=65536)
+    def mixed(data: bytes, addr: int, coefficients: tuple[int, ...]) -> bytes:
+        out = bytearray(data)
+        mix(out, addr, coefficients)
+        return bytes(out)
+
+    def quick(buf: Any, addr: int, coefficients: Any) -> None:
         buf[:] = mixed(bytes(buf), addr, tuple(coefficients))
 
-    coded.gather, coded.spread, rbl._fnv, scramble.scramble = quick_gather, quick_spread, quick_fnv, quick_mix
+    return quick
 
 
 class Rig(Releases):

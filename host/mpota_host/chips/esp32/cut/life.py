@@ -74,8 +74,8 @@ class Esp32(Scenario):
 RELATED = (image(4999, 1), image(6007, 1), image(5003, 1))
 
 
-def _scenarios() -> dict[str, Esp32]:
-    found = [
+def _scenarios() -> list[Esp32]:
+    return [
         Esp32("update"),
         Esp32("update-unprotected", bootloader=False),
         Esp32("update-undefined", application=False),
@@ -104,10 +104,9 @@ def _scenarios() -> dict[str, Esp32]:
         Esp32("unit-256", sizes=(5003, 8111, 6007), prog_size=256),
         Esp32("erase-64k", sizes=(5003, 70001, 66001), slot_size=0x20000, erase_size=0x10000, chunk=16384),
     ]
-    return {s.name: s for s in found}
 
 
-SCENARIOS: dict[str, Esp32] = _scenarios()
+SCENARIOS: dict[str, Esp32] = {s.name: s for s in _scenarios()}
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
 EXHAUSTIVE = ("update",)
 # What `make test` and the search for seeded bugs go through.

@@ -489,51 +489,64 @@ def mount(flash):
         return Store(flash)
 
 
-def bind(flash):
-    """MicroPython's class `NVS` over the partition `flash`, which is mounted at its first use."""
-    mounted = []
-    broken = []
+class _Mounted:
+    """A partition that is mounted at its first use, and refuses everything once the flash failed under it."""
 
-    def call(method, *args):
-        if broken:
+    def __init__(self, flash):
+        self.flash = flash
+        self.store = None
+        self.broken = False
+
+    def call(self, method, *args):
+        if self.broken:
             raise OSError(-INVALID_STATE, NAMES[INVALID_STATE])
-        if not mounted:
-            mounted.append(mount(flash))
+        if not self.store:
+            self.store = mount(self.flash)
         try:
-            return getattr(mounted[0], method)(*args)
+            return getattr(self.store, method)(*args)
         except NvsError as e:
             raise OSError(-e.code, NAMES[e.code])
         except OSError:
-            # The flash failed under it: ESP-IDF marks the page invalid and refuses everything until the next start.
-            broken.append(True)
+            # ESP-IDF marks the page invalid and refuses everything until the next start.
+            self.broken = True
             raise
 
-    class NVS:
-        """esp32.NVS as ports/esp32/esp32_nvs.c behaves: every set is in flash when it returns."""
 
-        def __init__(self, namespace):
-            self._ns = call("namespace", namespace)
+class _Nvs:
+    """esp32.NVS as ports/esp32/esp32_nvs.c behaves: every set is in flash when it returns."""
 
-        def set_i32(self, key, value):
-            # The C code keeps 32 bits of it.
-            value &= 0xFFFFFFFF
-            call("put", self._ns, key, I32, value - (value >> 31 << 32))
+    _on = None
 
-        def get_i32(self, key):
-            return call("get", self._ns, key, I32)
+    def __init__(self, namespace):
+        self._ns = self._on.call("namespace", namespace)
 
-        def set_blob(self, key, value):
-            call("put_blob", self._ns, key, value.encode() if isinstance(value, str) else bytes(value))
+    def set_i32(self, key, value):
+        # The C code keeps 32 bits of it.
+        value &= 0xFFFFFFFF
+        self._on.call("put", self._ns, key, I32, value - (value >> 31 << 32))
 
-        def get_blob(self, key, buf):
-            value = call("get_blob", self._ns, key, len(buf))
-            memoryview(buf)[: len(value)] = value
-            return len(value)
+    def get_i32(self, key):
+        return self._on.call("get", self._ns, key, I32)
 
-        def erase_key(self, key):
-            call("erase", self._ns, key)
+    def set_blob(self, key, value):
+        self._on.call("put_blob", self._ns, key, value.encode() if isinstance(value, str) else bytes(value))
 
-        def commit(self):
-            pass
+    def get_blob(self, key, buf):
+        value = self._on.call("get_blob", self._ns, key, len(buf))
+        memoryview(buf)[: len(value)] = value
+        return len(value)
+
+    def erase_key(self, key):
+        self._on.call("erase", self._ns, key)
+
+    def commit(self):
+        pass
+
+
+def bind(flash):
+    """MicroPython's class `NVS` over the partition `flash`, which is mounted at its first use."""
+
+    class NVS(_Nvs):
+        _on = _Mounted(flash)
 
     return NVS

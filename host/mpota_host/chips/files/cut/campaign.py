@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from mpota_host.chips.files.cut import life
+from mpota_host.chips.files.cut import apps, life
 from mpota_host.chips.files.cut.drive import FilesLife
 from mpota_host.chips.files.cut.oracle import FilesOracle
 from mpota_host.cut.campaign import Result, pool
@@ -255,10 +255,10 @@ def shorten(bad: Failure, seed: int) -> Failure:
 def files_map(explorer: FilesExplorer, when: str = "when the power returned") -> list[str]:
     """What the file system holds: each file, its length, and whose bytes these are."""
     out = [f"The file system {when}:"]
-    apps = [life.app(i, explorer.rig.scenario.resource) for i in range(len(life.APPS))]
+    wanted = [apps.app(i, explorer.rig.scenario.resource) for i in range(len(apps.APPS))]
     for path, data in sorted(explorer.rig.disk.files.items()):
-        name = path.split("/", 3)[-1] if path.startswith(life.ROOT + "/") else path[1:]
-        whose = [str(i) for i, app in enumerate(apps) if app.get(name) == data]
+        name = path.split("/", 3)[-1] if path.startswith(apps.ROOT + "/") else path[1:]
+        whose = [str(i) for i, app in enumerate(wanted) if app.get(name) == data]
         note = f"as in application {' and '.join(whose)}" if whose else ""
         out.append(f"  {path:28} {len(data):6} bytes  {note or data[:24]!r}")
     return out

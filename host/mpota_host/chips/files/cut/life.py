@@ -14,6 +14,7 @@ from typing import Any
 
 from mpota.agent import Agent
 from mpota_boot import shim
+from mpota_host.chips.files.cut.apps import APPS, FONT, OWN, PROTECTED, ROOT, STRANGERS, app
 from mpota_host.chips.files.cut.world import World
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
@@ -30,53 +31,6 @@ CHIP = part_of("esp32", "cut.life")
 PRODUCT = "campaign"
 TRIALS = 3
 CHUNK = 4096
-# Where the trees are, and how a list of files and a stale one begin; mpota/store/FORMAT.md.
-ROOT, LIST = "/ota", ".mpota"
-PROTECTED = ("config.json", "cert")
-OWN = {"config.json": b'{"name": "mine"}', "cert/ca.pem": b"-----BEGIN CERTIFICATE-----\n" * 20}
-# Nobody's business but the owner's, whatever tree it lies in.
-STRANGERS = {
-    "/boot.py": b"boot\n",
-    "/main.py": b"main\n",
-    "/mpota.json": b"{}",
-    "/keys/release.pub": b"\x81" * 384,
-    "/data/log.csv": b"1;2;3\n" * 50,
-    ROOT + "/1/own.txt": b"kept by hand\n",
-    ROOT + "/1/lib/own.txt": b"in a folder of the application\n",
-    ROOT + "/2/notes.txt": b"kept by hand too\n",
-}
-
-
-def _bytes(n: int, seed: int) -> bytes:
-    return bytes((i * i * seed >> 3) % 251 for i in range(n))
-
-
-# Five files each; one changes, one comes, one goes, one is empty, one lies in a folder, one is longer than a chunk.
-APPS: tuple[dict[str, bytes], ...] = (
-    {
-        "app.py": b"VERSION = 0\n",
-        "gone.py": b"pass\n" * 120,
-        "lib/net.py": _bytes(700, 1),
-        "lib/empty.txt": b"",
-        "table.bin": _bytes(4500, 2),
-    },
-    {
-        "app.py": b"VERSION = 1  # longer\n",
-        "lib/net.py": _bytes(900, 3),
-        "lib/deep/new.py": b"import os\n" * 60,
-        "none.txt": b"",
-        "table.bin": _bytes(4700, 4),
-    },
-    {
-        "app.py": b"V = 2\n",
-        "back.py": b"pass\n" * 10,
-        "lib/net.py": _bytes(520, 5),
-        "lib/empty.txt": b"",
-        "table.bin": _bytes(4300, 6),
-    },
-)
-FONT = "font.bin"
-FONTS = (_bytes(600, 7), _bytes(4200, 8), _bytes(300, 9))
 
 
 @dataclass(frozen=True)
@@ -125,12 +79,6 @@ EDGES = ("both",)
 # One deeper than asked for.
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
-
-
-def app(n: int, resource: bool) -> dict[str, bytes]:
-    """What application `n` consists of; `n` counts on behind the last one, which comes again."""
-    n = min(n, len(APPS) - 1)
-    return {**APPS[n], FONT: FONTS[n]} if resource else dict(APPS[n])
 
 
 def archive(files: Mapping[str, bytes], apart: tuple[str, ...] = ()) -> bytes:

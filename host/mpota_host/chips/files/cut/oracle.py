@@ -1,4 +1,4 @@
-"""Judges a board by the files that lie in its file system; shares no code with device/store, layout or installer.
+"""Judges a board by the files that lie in its file system; shares no code with mpota's store, layout or installer.
 
 The rules, each with a name that a report quotes: the folder that boot.py names holds one accepted application, every
 byte and nothing else but the board's own and strangers' files; with firmware, it is the one that came with it; what was
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
-from mpota_host.chips.files.cut import life
+from mpota_host.chips.files.cut import apps
 from mpota_host.cut.oracle import Bad, Oracle
 
 
@@ -28,7 +29,7 @@ class FilesOracle:
 
     soft = patient = False
 
-    def __init__(self, rig: life.Rig) -> None:
+    def __init__(self, rig: Any) -> None:
         self.rig = rig
         # May a cut take bytes of a file that were there before?
         self.tears = rig.disk.IN_PLACE
@@ -53,20 +54,20 @@ class FilesOracle:
 
     def _application(self, folder: str) -> int:
         s = self.rig.scenario
-        if folder not in ("", life.ROOT + "/1", life.ROOT + "/2") or (s.begins == "tree" and not folder):
+        if folder not in ("", apps.ROOT + "/1", apps.ROOT + "/2") or (s.begins == "tree" and not folder):
             raise Bad("folder", f"boot.py names the folder {folder!r}")
         if not folder:
             return 0
         seen = {
             path[len(folder) + 1 :]: data for path, data in self.rig.disk.files.items() if path.startswith(folder + "/")
         }
-        seen.pop(life.LIST, None)
+        seen.pop(apps.LIST, None)
         for path in self.strangers:
             if path.startswith(folder + "/"):
                 del seen[path[len(folder) + 1 :]]
         nearest = ""
-        for i in range(len(life.APPS)):
-            wanted = {**life.app(i, s.resource), **life.OWN}
+        for i in range(len(apps.APPS)):
+            wanted = {**apps.app(i, s.resource), **apps.OWN}
             if seen == wanted:
                 return i
             differ = sorted(n for n in seen.keys() | wanted.keys() if seen.get(n) != wanted.get(n))
@@ -81,7 +82,7 @@ class FilesOracle:
             if files.get(path) != data:
                 raise Bad("strangers", f"{path}, which no package owns, {'changed' if path in files else 'is gone'}")
         if not self.flash:
-            pair = [files.get(life.ROOT + "/mpota" + name) for name in "ab"]
+            pair = [files.get(apps.ROOT + "/mpota" + name) for name in "ab"]
             # The very first record of a board may be cut: then there is no second file yet.
             begun = self.rig.scenario.begins == "tree" or None not in pair
             if begun and not any(journal(data or b"") for data in pair):
@@ -103,8 +104,8 @@ class FilesOracle:
             if cut:
                 # A chip does not go on freeing where a cut stopped it; its next update does.
                 return
-        other = f"{life.ROOT}/{2 if folder.endswith('1') else 1}"
-        own = {f"{other}/{name}" for name in life.OWN}
+        other = f"{apps.ROOT}/{2 if folder.endswith('1') else 1}"
+        own = {f"{other}/{name}" for name in apps.OWN}
         left = [
             p for p in self.rig.disk.files if p.startswith(other + "/") and p not in self.strangers and p not in own
         ]
