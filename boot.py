@@ -1,9 +1,8 @@
 # Settle the last update before the application starts. A boot.py that raises would keep main.py from running.
 try:
     __import__("sys").path.insert(0, __import__("os").getcwd())  # mpota is found wherever the application goes
-    from wiring import Board
-
     from mpota_boot import shim
+    from wiring import Board
 
     shim.boot(Board)
 except Exception as e:

@@ -1,9 +1,8 @@
 # What this board does: its links, its keys, and the application's turn. Yours to change; updates need runner.turn().
-from wiring import Board
-
 from mpota.agent import Agent
 from mpota.link.http import Http
 from mpota.runner import Runner, application
+from wiring import Board
 
 board = Board()
 links = []

@@ -29,8 +29,20 @@ PORT_MODULES = frozenset(
     "array binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select socket ssl"
     " struct sys time vfs".split()
 )
-# The one module that main.py takes from the board's owner.
-APPLICATION = "app"
+# Modules that are no port's and no part of mpota, and who may name them: the owner's application and wiring, and what
+# the port of a chip gives its wiring.
+OWNERS = {
+    "app": ("runner.py", "programs/"),
+    "wiring": ("boot.py", "main.py", "programs/"),
+    "chip": ("wiring.py", "programs/"),
+}
+
+
+def owners(path: str, module: str) -> bool:
+    """May this file name this module of the board's owner?"""
+    return any(path.endswith(one) or (one.endswith("/") and f"/{one}" in path) for one in OWNERS.get(module, ()))
+
+
 # Methods and names that CPython has and the port has not.
 PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix removesuffix isidentifier".split())
 
@@ -54,7 +66,7 @@ def foreign_modules(path: str, text: str) -> list[str]:
                     found.append(f"{path}:{line}: only board.py and port.py name hardware, and this imports {name}")
                 elif id(node) not in inside and path != "boot.py":
                     found.append(f"{path}:{line}: {name} is imported outside a function, so importing touches hardware")
-            elif first not in PORT_MODULES | set(PROJECT) and (path, first) != ("main.py", APPLICATION):
+            elif first not in PORT_MODULES | set(PROJECT) and not owners(path, first):
                 found.append(f"{path}:{line}: MicroPython has no module {name}")
     return found
 
@@ -76,6 +88,9 @@ def dialect(path: str, text: str) -> list[str]:
 def device_style(path: str, text: str) -> list[str]:
     """No print, no bare except, no import that may fail quietly."""
     found = []
+    if path.endswith("/wiring.py") or "/programs/" in path:
+        # What is its owner's to change may talk to its owner.
+        return found
     for node in ast.walk(ast.parse(text)):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Name) and node.id == "print" and path != TALKS:
@@ -83,8 +98,10 @@ def device_style(path: str, text: str) -> list[str]:
         elif isinstance(node, ast.ExceptHandler) and node.type is None:
             found.append(f"{path}:{line}: a bare except")
         elif isinstance(node, ast.Try) and any(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body):
-            # The port tells by an import whether it has NVS, and nothing else is told that way.
-            port = path == "device/mpota_boot/board.py" and any(n.names[0].name == "NVS" for n in node.body)
+            # An import tells whether the port has NVS, or the owner an application; nothing else is told that way.
+            told = {"device/mpota_boot/board.py": "NVS", "device/mpota/runner.py": "app"}.get(path)
+            names = [n.names[0].name for n in node.body if isinstance(n, ast.Import | ast.ImportFrom)]
+            port = told in names
             if any("ImportError" in ast.dump(h) for h in node.handlers) and not port:
                 found.append(f"{path}:{line}: try/except ImportError; stand-ins live in host/")
     return found

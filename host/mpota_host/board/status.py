@@ -85,11 +85,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         lines["given up"] = f"{_named(facts['failed']['version'])}: {facts['failed']['reason']}"
     if not facts.get("retreats", True):
         lines["goes back"] = "never: an image that is not healthy stays until another one is installed"
-    if facts.get("rescue"):
-        lines["rescue"] = f"the next start runs no application: {facts['rescue']}"
-    elif facts.get("failed_starts"):
-        n = facts["failed_starts"]["number"]
-        lines["failed starts"] = f"{n}, the last one of {facts['failed_starts']['reason']}"
+    lines |= _rescue(facts)
     if facts["updates"]:
         lines["no update"] = facts["updates"]
     if facts.get("boot_error"):
@@ -97,6 +93,13 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     # What a layout has looked at besides, as "what: how it is".
     lines |= {what: how for what, _, how in (line.partition(": ") for line in facts.get("findings", ()))}
     return lines
+
+
+def _rescue(facts: dict[str, Any]) -> dict[str, str]:
+    if facts.get("rescue"):
+        return {"rescue": f"the next start runs no application: {facts['rescue']}"}
+    failed = facts.get("failed_starts")
+    return {"failed starts": f"{failed['number']}, the last one of {failed['reason']}"} if failed else {}
 
 
 def _slots(facts: dict[str, Any]) -> dict[str, str]:

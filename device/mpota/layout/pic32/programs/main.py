@@ -3,13 +3,12 @@
 Yours to change; updates need service.step(). Packages of mpota come over the console, by `push`.
 """
 
-from wiring import Board
-
 from mpota.layout.pic32 import events
 from mpota.layout.pic32.service import Service
 from mpota.layout.pic32.settings import configure, trigger
 from mpota.layout.pic32.words import WORDS
 from mpota.link.http import Http
+from wiring import Board
 
 board = Board()
 settings = board.settings

@@ -1,9 +1,8 @@
 """The user program: the application's turn, updates, and phones that want to begin an upgrade."""
 
-from wiring import Board, desk
-
 from mpota.agent import Agent
 from mpota.runner import Runner, application
+from wiring import Board, desk
 
 board = Board()
 

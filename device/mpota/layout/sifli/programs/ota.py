@@ -1,9 +1,9 @@
 """The OTA manager, which the chip starts at every reset: it installs what waits, starts the user program, or stays."""
 
 import chip
-from wiring import Board, desk
 
 from mpota.layout.sifli import loader
+from wiring import Board, desk
 
 board = Board()
 why = loader.manage(board.port())
