@@ -138,7 +138,7 @@ class Layout:
             raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
 
     def on_trial(self):
-        """The Record of the image that runs, while it is on trial."""
+        """The Record of the image that runs, while it is on trial; else None. Reads the journal, writes nothing."""
         record = trial(self.journal)
         return record if record and record.slot == self.port.running else None
 
@@ -183,7 +183,7 @@ class Layout:
         return repr(data[8:])[2:-1] if data and data[:8] == key else None
 
     def failure(self):
-        """(Record, reason) of the update that was given up last, or None."""
+        """(Record, reason as text) of the update that was given up last, or None."""
         record = self.record("failed")
         return (record, self.reason(record.id) or "unknown") if record else None
 
@@ -270,7 +270,7 @@ class Layout:
         return facts(self, running, check)
 
     def forget(self):
-        """Let a package that was given up be tried again."""
+        """Let a package that was given up be tried again. NotNow while a trial is open."""
         self.idle()
         for tag in ("armed", "failed", "reason"):
             self.journal.put(tag, b"")
