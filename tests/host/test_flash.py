@@ -19,6 +19,7 @@ from mpota_host.board import flash, repl, status
 from mpota_host.board.flash import Facts, Plan, Wishes
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
+from mpota_host.sources import name_of
 from tests.chips.esp32 import image_maker
 
 KEY = bytes(range(256)) + bytes(128)
@@ -83,7 +84,7 @@ def test_a_bare_board_gets_everything_and_says_its_status(tmp_path, image, tool)
         assert said["status"]["product"] == "lamp"
         assert said["status"]["running"] == "ota_0"
         there = on_board(board)
-    expected = {"/" + p.relative_to(ROOT).with_suffix(".mpy").as_posix() for p in flash.modules("esp32")}
+    expected = {flash.on_board(p) for p in flash.modules("esp32")}
     assert len(expected) >= 15
     assert expected <= set(there)
     assert there["/boot.py"] == sha((ROOT / "boot.py").read_bytes())
@@ -218,19 +219,25 @@ def test_a_board_without_room_is_refused_before_a_byte_is_written(tmp_path):
 
 
 def names(layout, lzma=False):
-    return {path.relative_to(ROOT / "device").as_posix() for path in flash.modules(layout, lzma)}
+    return {name_of(path) for path in flash.modules(layout, lzma)}
 
 
 def test_a_board_gets_what_its_layout_needs_and_lzma_only_if_asked_for():
     esp32, files = names("esp32"), names("files")
-    assert {"port.py", "layout/esp32/settle.py", "store/tree.py", "pipe/delta.py"} <= esp32
-    assert {"store/pair.py", "layout/files/__init__.py", "store/tree.py", "pipe/delta.py"} <= files
-    assert "store/pair.py" not in esp32 and "port.py" not in files
+    assert {
+        "mpota/" + n for n in ("layout/esp32/port.py", "layout/esp32/settle.py", "store/tree.py", "pipe/delta.py")
+    } <= esp32
+    assert {
+        "mpota/" + n for n in ("store/pair.py", "layout/files/__init__.py", "store/tree.py", "pipe/delta.py")
+    } <= files
+    assert "mpota/store/pair.py" not in esp32
     assert not [name for name in files if "esp32" in name] and not [name for name in esp32 if "layout/files" in name]
-    with_log = [layout for layout in ("esp32", "files", "pic32", "bk7238", "sifli") if "store/log.py" in names(layout)]
+    with_log = [
+        layout for layout in ("esp32", "files", "pic32", "bk7238", "sifli") if "mpota/store/log.py" in names(layout)
+    ]
     assert with_log == ["bk7238", "sifli"]
     for layout in ("esp32", "files"):
-        assert names(layout, True) - names(layout) == {"pipe/lzma.py"}
+        assert names(layout, True) - names(layout) == {"mpota/pipe/lzma.py"}
 
 
 def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
@@ -265,7 +272,7 @@ class Folder:
 
     def run(self, code):
         # What was said before stands, as in a REPL. The application has gone to a folder of its own.
-        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen']\n"
+        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen', {str(self.home / 'lib')!r}]\n"
         if code.startswith(("f=", "w(", "f.close")):
             self.lines += code + "\n"
             if not code.startswith("f.close"):
