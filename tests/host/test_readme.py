@@ -14,7 +14,7 @@ import click
 import pytest
 
 from mpota_host import registry
-from mpota_host.bench.size import sizes
+from mpota_host.bench import sizes
 from mpota_host.command import cli
 from mpota_host.package import keys
 from mpota_host.registry import prepare
