@@ -325,7 +325,7 @@ def test_exit_statuses_are_stable_and_every_class_has_one():
 def test_a_boards_report_has_the_status_of_the_class_that_the_device_raises():
     found = {}
     for path in (ROOT / "device").rglob("*.py"):
-        if path.stem in LEFT_OFF:
+        if path.stem in LEFT_OFF or "loader" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             call = node.exc if isinstance(node, ast.Raise) else None
