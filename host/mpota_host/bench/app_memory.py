@@ -38,7 +38,7 @@ def package(material: Material) -> Path:
 
 def completes(material: Material, make: str, name: str, heap: int) -> bool:
     """Does the update end on `heap` KiB, with every file in its tree? RuntimeError where it fails of anything else."""
-    tree = material.folder / "app" / "mpota"
+    tree = material.folder / "app" / "ota"
     shutil.rmtree(tree, ignore_errors=True)
     done = material.port(f"import app_board; app_board.run(app_board.{make}, {name!r}, {CHUNK})", f"{heap}k")
     if done.returncode == 0 and done.stdout.endswith("armed\n"):
