@@ -271,7 +271,7 @@ class Folder:
 
     def run(self, code):
         # What was said before stands, as in a REPL. The application has gone to a folder of its own.
-        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen']\n"
+        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen', {str(self.home / 'lib')!r}]\n"
         if code.startswith(("f=", "w(", "f.close")):
             self.lines += code + "\n"
             if not code.startswith("f.close"):
@@ -346,6 +346,7 @@ def test_no_board_at_the_port_is_one_sentence():
 
 def test_wifi_goes_to_nvs_and_an_impossible_one_nowhere(tmp_path, image):
     with fresh(tmp_path, image) as board:
+        assert run(board, "--product", "lamp").returncode == 0
         with repl.open_board(board.port) as line:
             flash.set_wifi(line, "workshop", "it's secret")
             for ssid, psk in (("", "12345678"), ("x" * 33, ""), ("workshop", "short")):

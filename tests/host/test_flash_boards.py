@@ -115,16 +115,14 @@ def test_a_boot_file_without_the_wiring_is_refused_with_what_the_board_needs(tmp
         refused_untouched(board, words, "--layout", "bk7238", "--product", "plug")
 
 
-def test_a_boot_file_of_the_owner_that_brings_the_board_up_another_way_stays(tmp_path):
+def test_a_boot_file_of_the_owner_that_imports_no_wiring_is_refused_before_a_byte(tmp_path):
     files = mpota_files({"product": "plug", "layout": "bk7238"}, layout="bk7238")
     files["/mine.py"] = files.pop("/wiring.py")
     for name in ("/boot.py", "/main.py"):
         files[name] = files[name].replace(b"from wiring", b"from mine")
     path = create_for("bk7238", tmp_path / "board.bin", machine_of("bk7238").firmware(None), files)
     with VirtualBoard(path) as board:
-        done = run(board, "--lzma")
-        assert done.returncode == 0, done.stderr
-        assert on_board(board)["/boot.py"] == sha(files["/boot.py"])
+        refused_untouched(board, ("/boot.py", "from wiring import Board"), "--lzma")
 
 
 def test_the_layout_of_the_boards_settings_is_kept(tmp_path):
@@ -214,10 +212,8 @@ def test_what_a_wiring_asks_of_its_board_is_read_out_of_it():
     )
 
 
-def test_an_esp32_with_a_wiring_of_its_own_may_be_forced(tmp_path):
+def test_a_wiring_of_the_owners_without_a_board_is_refused_before_a_byte(tmp_path):
     own = {"/boot.py": b"import wiring\n", "/wiring.py": b"x = 1\n"}
     path = create(tmp_path / "board.bin", image_maker.image(), files=own)
     with VirtualBoard(path) as board:
-        done = run(board, "--product", "x", "--force")
-        assert done.returncode == 0, done.stderr
-        assert on_board(board)["/wiring.py"] == sha(own["/wiring.py"])
+        refused_untouched(board, ("/wiring.py", "defines no Board"), "--product", "x", "--force")

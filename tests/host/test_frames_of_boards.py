@@ -84,7 +84,7 @@ def test_no_frame_of_a_board_is_a_surprise():
 
 CONSOLE = """
 from mpota.link import frame, serial
-def push():
+def push(board):
     link = serial.console(4096, 2)
     link.start()
     link.tx.write(frame.encode(%d, 1, 0, b"\\1"))

@@ -204,14 +204,14 @@ from mpota_boot.errors import Refused
 from mpota.link import serial
 EVIL = %a
 ONE_LINE = %a
-def status():
+def status(board):
     return {"product": EVIL, "running": EVIL, "version": EVIL, "trial": None, "updates": EVIL, "floor": EVIL,
         "failed": {"version": EVIL, "reason": EVIL}, "state": EVIL, "boots": EVIL, "stages": [EVIL], "tree": EVIL,
         "slots": [{"label": EVIL, "size": 1}], "boot_error": EVIL, "findings": [EVIL + ": " + EVIL], "rescue": EVIL}
-def confirm():
+def confirm(board):
     raise Refused("x", ONE_LINE)
 rollback = forget = confirm
-def push():
+def push(board):
     link = serial.console(4096, 2)
     link.open(0)
     link.progress(5, 10)

@@ -13,6 +13,7 @@ from mpota_host.sources import DEVICE, modules, name_of, program
 # Methods and functions whose argument is a tag: of a journal, of a layout, and of SiFli's manager.
 CALLS = {"last": 0, "put": 0, "keep": 0, "record": 0, "_keep": 1}
 STORE = "mpota/store/FORMAT.md"
+WIFI = ("ssid", "psk")
 
 
 def constants(node: ast.expr) -> set[str]:
@@ -44,6 +45,12 @@ def tags(text: str) -> set[str]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         at = CALLS.get(name)
+        # The name of a Wi-Fi lies in a namespace of its own, `wifi`, which is no journal of updates.
+        if (
+            isinstance(tag := node.args[at] if at is not None and len(node.args) > at else None, ast.Constant)
+            and tag.value in WIFI
+        ):
+            continue
         # put() of store/writer.py is a function, and its first argument a Flash.
         if at is None or len(node.args) <= at:
             continue

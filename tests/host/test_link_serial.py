@@ -234,7 +234,7 @@ def test_board_that_waits_for_the_rest_of_a_killed_hosts_frame_is_freed():
         os.set_inheritable(board.master, True)
         argv = [sys.executable, "-c", KILLED, str(board.master)]
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, pass_fds=[board.master], cwd=bench.ROOT) as child:
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, pass_fds=[board.master]) as child:
             assert child.stdout.readline() == b"half\n"
             child.send_signal(signal.SIGKILL)
         free(FdWire(board.master))

@@ -5,7 +5,7 @@ raises NotImplementedError here, and may refine the rest. The core (installer, a
 these names and no others, in this order:
 
     NAME ready version failure floor target running admit check arm     an update
-    settle on_trial                                                     a boot with a trial open
+    settle woke on_trial keep                                           a boot with a trial open
     heal confirm retreat                                                the agent
     status confirm rollback forget                                      a person
 

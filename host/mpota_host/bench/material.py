@@ -31,8 +31,9 @@ __all__ = ["PRODUCT", "WBITS", "Material", "Offer"]
 
 
 def shipped() -> list[Path]:
-    """The modules of an ESP32 that has every stage, and of a board that has files alone."""
-    return sorted({*modules("esp32"), *modules("files"), DEVICE / "mpota/pipe/lzma.py"})
+    """The modules of an ESP32 that has every stage, of a board that has files alone, and the link of the bench."""
+    more = ("mpota/pipe/lzma.py", "mpota/link/file.py")
+    return sorted({*modules("esp32"), *modules("files"), *(DEVICE / name for name in more)})
 
 
 @dataclass

@@ -343,10 +343,9 @@ def _named(data: bytes, held: Any) -> str:
 def _want_wiring(repl: console.Repl, layout: str, plan: Plan, there: dict[str, list[Any]]) -> None:
     """Refused where the layout needs a wiring and the board would have none that boot.py imports."""
     actions = {change.path: change.action for change in plan.changes}
-    own = ""
-    if wired(layout) and actions[ready.BOOT] == "keep":
-        own = str(console.ask(repl, READ.format(path=ready.BOOT)))
-    ready.wiring(repl, layout, actions, own, there)
+    kept = [path if actions[path] == "keep" else "" for path in (ready.BOOT, ready.WIRING)]
+    boot, wiring = (str(console.ask(repl, READ.format(path=path))) if path else "" for path in kept)
+    ready.wiring(repl, layout, actions, (boot, wiring), there)
 
 
 def _ours(repl: console.Repl, there: dict[str, list[Any]]) -> dict[str, list[str]]:

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from serial import SerialException
-
 from mpota.link import frame, serial
 from mpota_host.board import raw
 from mpota_host.board.errors import PushError
@@ -239,7 +237,7 @@ class SerialWire:
             raise PushError("port", f"the port does not write: {e}") from e
 
 
-class TooLong(SerialException):
+class TooLong(OSError):
     """The time for what was done at the port is over."""
 
 

@@ -62,11 +62,19 @@ def layout(name: str, esp32: bool, named: str) -> None:
         )
 
 
-def wiring(repl: console.Repl, name: str, actions: Mapping[str, str], own: str, files: Mapping[str, Any]) -> None:
+def wiring(
+    repl: console.Repl, name: str, actions: Mapping[str, str], texts: tuple[str, str], files: Mapping[str, Any]
+) -> None:
     """Refused where no Board of the layout `name` would come of this.
 
-    `actions` says by path what is to happen, `own` is the text of a boot.py that stays, `files` are on the board now.
+    `actions` says by path what is to happen, `texts` are those of a boot.py and of a wiring.py that stay, `files` are on
+    the board now.
     """
+    own, own_wiring = texts
+    if actions[WIRING] == "keep" and not defines_board(own_wiring):
+        raise Refused(
+            "wiring", f"{WIRING} on the board is your own and defines no Board, which boot.py imports from it"
+        )
     if not wired(name) or _answers(repl, name):
         return
     needs = NEEDS.format(IMPORT)
@@ -89,6 +97,20 @@ def _answers(repl: console.Repl, name: str) -> bool:
         return bool(console.ask(repl, ASK_LAYOUT) == name)
     except OtaError:
         return False
+
+
+def defines_board(text: str) -> bool:
+    """Does a wiring give the name Board?"""
+    try:
+        names = {node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    except SyntaxError:
+        return False
+    return "Board" in names
 
 
 def imports_wiring(text: str) -> bool:

@@ -297,10 +297,11 @@ with a manifest it decides by itself; without one, `confirm` keeps it, else it i
 # The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: (
-        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "OSError", "MemoryError"),
+        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "slow", "url", "late"),
+        *("OSError", "MemoryError"),
     ),
     Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store"),
+    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store", "page"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }
@@ -506,7 +507,7 @@ def mip(folder: Path, arches: tuple[str, ...], as_json: bool, **given: Any) -> N
     if as_json:
         return show.facts([{**vars(one), "folder": str(one.folder)} for one in made])
     for one in made:
-        show.out.print(f"{one.folder}  {one.files} files, {one.size:,} bytes")
+        show.say(f"{one.folder}  {one.files} files, {one.size:,} bytes")
     show.note(maker.NEXT.format(folder=folder, arch=maker.example(made)))
 
 

@@ -18,9 +18,15 @@ from mpota_host.sources import DEVICE
 # KiB on which each has to install.
 BARS = {"lzma": 160, "gzip": 96, "none": 56}
 SIZE = 0x200000
-NEEDED = ("errors", "stream", "pipe/lzma", "store/*", "layout/bk7238/*", "version")
+NEEDED = (
+    "mpota_boot/errors",
+    "mpota_boot/journal",
+    *(f"mpota/{name}" for name in ("stream", "version", "pipe/lzma", "store/*")),
+)
+NEEDED += tuple(f"mpota/layout/bk7238/{name}" for name in ("*", "pipe/*", "store/*", "loader/*"))
 HARNESS = """
-from mpota.layout.bk7238 import loader, table
+from mpota.layout.bk7238 import loader
+from mpota.layout.bk7238.store import table
 from mpota.layout.bk7238.store.coded import Coded
 from mpota.store.flash import Region
 

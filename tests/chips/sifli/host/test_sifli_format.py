@@ -20,7 +20,7 @@ def test_the_constants_of_the_format_page_are_those_of_the_code():
 
 
 def test_every_rule_that_is_stricter_is_on_the_page_and_can_be_told_apart():
-    rules = re.findall(r"^\| `([a-z-]+)` \|", TEXT, re.M)
+    rules = re.findall(r"^\| `([a-z-]+)` \|", TEXT.split("## Stricter than the vendor, by name")[1], re.M)
     assert sorted(rules) == sorted(replay_sifli.SAFER)
     case = {"stage": "INIT", "base": "x", "ctrl_xor": [{"offset": 7, "xor": 1}]}
     assert not replay_sifli.in_rule(case, "whole-hash")

@@ -21,6 +21,9 @@ MODULES = [
     "device/mpota/stream.py",
     "device/mpota/version.py",
     "device/mpota/store/*.py",
+    "device/mpota/layout/*.py",
+    "device/mpota/pipe/__init__.py",
+    "device/mpota/pipe/trust.py",
     "device/mpota/layout/sifli/**/*.py",
 ]
 RUN = """
