@@ -12,6 +12,7 @@ import serial
 
 from mpota_host.board.repl import open_board
 from mpota_host.chips.esp32.sim.tables import TABLES
+from mpota_host.command.cli import PUSH
 from mpota_host.sim import supervisor
 from mpota_host.sim.board import BoardError, Options, VirtualBoard, create, mpota_files, write_files
 from mpota_host.sim.supervisor import HARD, PWRON, SOFT, WDT, Cook, Mode, Tap
@@ -437,9 +438,7 @@ def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None
         listen(board.port, b">>> ", b"\x03")
         listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\x03\r\x01")
         # The board asks for a package, and a host that has begun to answer says no more.
-        listen(
-            board.port, b"\xf5\x4d", b"from wiring import Board; from mpota import console; console.push(Board())\x04"
-        )
+        listen(board.port, b"\xf5\x4d", PUSH.encode() + b"\x04")
         listen(board.port, b"", b"\xf5")
         board.wait("reset", cause=WDT)
         with open_board(board.port) as line:

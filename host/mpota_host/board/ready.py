@@ -67,7 +67,7 @@ def wiring(
 ) -> None:
     """Refused where no Board of the layout `name` would come of this.
 
-    `actions` says by path what is to happen, `texts` are those of a boot.py and of a wiring.py that stay, `files` are on
+    `actions` says by path what is to happen. `texts` are those of a boot.py and a wiring.py that stay. `files` are on
     the board now.
     """
     own, own_wiring = texts

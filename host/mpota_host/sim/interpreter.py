@@ -22,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# A request of the supervisor, and the answers: it interrupted, or the program reads Ctrl-C as a character.
+# A request of the supervisor, and the answers: the program was interrupted, or it reads Ctrl-C as a character. The
+# first comes when the exception was raised: on a chip's line what stands behind a Ctrl-C comes later than that.
 ASK, TAKEN, READ = b"?", b"1", b"0"
 # What the interpreter shares with the thread: whether interrupts are held back, those asked for, those taken.
 HOLD, ASKED, TOOK = 0, 1, 2
@@ -57,8 +58,8 @@ class Inside:
         ctypes.c_int.in_dll(self.lib, "pyexec_mode_kind").value = raw
         # The program has begun: before it did, a signal would run Python inside of Python.
         self.began = False
-        # What the handler shall do, beside the return of a system call that sleeps.
-        self.asked = False
+        # What the handler shall do, beside the return of a system call that sleeps; and who waits for the exception.
+        self.asked = self.awaited = False
         self.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._handle)
         self.libc.signal(SIGUSR2, self.handler)
         self.libc.siginterrupt(SIGUSR2, 1)
@@ -99,9 +100,9 @@ class Inside:
         if not self.began and self.shared[HOLD]:
             self._owe()
             if self.shared[HOLD]:
-                os.write(self.control, TAKEN)
+                self.awaited = True
                 return
-        self.asked = self.began = True
+        self.asked = self.began = self.awaited = True
         self._signal()
 
     def _owe(self) -> None:
@@ -116,23 +117,29 @@ class Inside:
         """The interrupt. The interpreter stands still meanwhile, so what is seen here stays so."""
         if not self.asked:
             return
-        self.asked = False
         if not self.runs_code():
             # At a prompt the exception would end the process.
+            self.awaited = False
             os.write(self.control, READ)
-            return
-        if self.shared[HOLD]:
+        elif self.shared[HOLD]:
             self._owe()
         else:
             self.lib.mp_sched_keyboard_interrupt()
-        os.write(self.control, TAKEN)
+        # Last: until then the thread leaves the rest alone.
+        self.asked = False
 
     def wake(self) -> bool:
         """Whether the exception was not raised yet; a system call that sleeps returns then."""
-        if self.asked or not self.pending.value or not self.runs_code():
-            return False
-        self._signal()
-        return True
+        if not self.awaited or self.asked:
+            return self.awaited
+        owed = self.shared[HOLD] or self.shared[ASKED] != self.shared[TOOK]
+        if (owed or self.pending.value) and self.runs_code():
+            if self.pending.value:
+                self._signal()
+            return True
+        self.awaited = False
+        os.write(self.control, TAKEN)
+        return False
 
 
 class Beside:
