@@ -1,12 +1,15 @@
 """`flash` on boards that are no plain ESP32: it works, or it refuses before a byte is written."""
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
 
 from mpota_boot.errors import Refused
 from mpota_host.board import flash, ready
+from mpota_host.package import keys
 from mpota_host.registry import programs, wired
 from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
 from mpota_host.sim.machine import machine_of
@@ -217,3 +220,33 @@ def test_a_wiring_of_the_owners_without_a_board_is_refused_before_a_byte(tmp_pat
     path = create(tmp_path / "board.bin", image_maker.image(), files=own)
     with VirtualBoard(path) as board:
         refused_untouched(board, ("/wiring.py", "defines no Board"), "--product", "x", "--force")
+
+
+@contextmanager
+def command_board(path, layout):
+    """`mpota board --blank`, and the port that it prints."""
+    argv = [sys.executable, "-u", "-m", "mpota_host", "board", "--layout", layout, "--flash", str(path), "--blank"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=path.parent) as host:
+        try:
+            words = host.stdout.readline().split()
+            assert words[:4] == ["The", "board", "is", "at"], words
+            yield words[4].rstrip(".")
+        finally:
+            host.terminate()
+            host.wait(20)
+
+
+@pytest.mark.parametrize("layout", ["bk7238", "esp32", "files", "pic32", "sifli"])
+def test_a_blank_board_of_any_layout_is_ready_after_one_flash(tmp_path, layout):
+    keys.generate(tmp_path / "release.pem")
+    with command_board(tmp_path / "board.bin", layout) as port:
+        argv = ["flash", "--port", port, "--layout", layout, "--product", "lamp", "--key", "release.pub"]
+        for command in (argv, ["status", "--port", port]):
+            done = subprocess.run(
+                [sys.executable, "-m", "mpota_host", *command], cwd=tmp_path, capture_output=True, text=True, timeout=90
+            )
+            assert done.returncode == 0, done.stderr
+        assert "ready" in done.stdout, done.stdout
+    again = [sys.executable, "-m", "mpota_host", "board", "--flash", "board.bin", "--layout", layout, "--blank"]
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3, "a board that is there is never made blank"

@@ -358,7 +358,8 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--firmware", type=FILE, help="The image of a new board; the real one of the demo by default.")
 @click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
-def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str) -> None:
+@click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
+def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
     from mpota_host.package.read import explain
@@ -372,7 +373,8 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
     if not known:
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
-        run_board(flash, layout, firmware, Options(rollback=rollback, app_rollback=rollback, idf=idf))
+        options = Options(rollback=rollback, app_rollback=rollback, idf=idf)
+        run_board(flash, layout, firmware, options, blank=blank)
     except BoardError as e:
         raise Refused("board", str(e)) from e
 

@@ -165,20 +165,29 @@ def run_board(
     firmware: Path | str | None = None,
     options: Options | None = None,
     on_event: Callable[[Event], None] | None = None,
+    blank: bool = False,
 ) -> None:
-    """Run a board in this process until Ctrl-C or SIGTERM; a flash file that is not there becomes a new board first."""
+    """Run a board in this process until Ctrl-C or SIGTERM; a flash file that is not there becomes a new board first.
+
+    `blank`: the new board has MicroPython alone, and what its workshop or its owner has to put there.
+    """
     if layout not in layouts():
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
         settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
         image = machine_of(layout).firmware(Path(firmware) if firmware else None)
-        if layout == "esp32":
+        if blank:
+            owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
+            create_for(layout, flash, image, owners)
+        elif layout == "esp32":
             create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
         else:
             create_for(layout, flash, image, mpota_files(settings, layout=layout))
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
+    elif blank:
+        raise BoardError(f"{flash} is a board already: leave --blank off, or remove the file for a new board")
     serve(flash, options or Options(), on_event or print_event)
 
 
