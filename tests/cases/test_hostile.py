@@ -1,6 +1,5 @@
 """Attacks without a key, bad lines and single faults. Each test states what is right."""
 
-import gc
 import json
 
 import pytest
@@ -55,10 +54,6 @@ def rows(values, failing, reason):
 @pytest.fixture(autouse=True)
 def _one_board_at_a_time(monkeypatch):
     rig.restored(monkeypatch)
-    # Device code calls gc.collect() often. Without pytest's objects that is fast.
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 # --- a server that drips --------------------------------------------------------------------------------------------

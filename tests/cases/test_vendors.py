@@ -1,6 +1,5 @@
 """BK7238, PIC32MZW1 and SiFli: the files and command lines that their users have. Each test states what is right."""
 
-import gc
 import gzip
 import io
 import json
@@ -60,10 +59,6 @@ def vector(name):
 @pytest.fixture(autouse=True)
 def _one_board_at_a_time(monkeypatch):
     rig.restored(monkeypatch)
-    # Device code calls gc.collect() often. Without pytest's objects that is fast.
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
