@@ -128,7 +128,7 @@ def write_files(
 def native_arch() -> str:
     """The architecture for which this machine's unix port loads native code, in mpy-cross's words."""
     command = [unix_port(), "-c", "import sys; print(sys.implementation._mpy >> 10 & 15)"]
-    return ARCHES.get(int(subprocess.run(command, capture_output=True, check=True).stdout), "")
+    return ARCHES.get(int(subprocess.run(command, capture_output=True, check=True, timeout=END_S).stdout), "")
 
 
 def mpota_files(
