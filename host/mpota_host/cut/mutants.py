@@ -1,14 +1,15 @@
 """Seeded bugs: the campaign has to find every one, or it proves nothing.
 
-A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A text that
-is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a cut,
-a hostile release or a fault; and what none of them can show, by one test, which is named.
+A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A place
+that is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a
+cut, a hostile release or a fault; and what none of them can show, by one test, which is named.
 
     python -m mpota_host.cut.mutants NAME LAYOUT    prints what found one mutant, as JSON
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mpota_host.cut import bugs
+from mpota_host.cut import bugs, patch
 from mpota_host.cut.bugs import CONTROL, Mutant
+from mpota_host.cut.patch import NotApplied
 from mpota_host.registry import having, part_of
 from mpota_host.sources import DEVICE, PACKAGES, root
 
@@ -39,8 +41,12 @@ def bugs_of(layout: str) -> Any:
     return part_of(layout, "cut.bugs") if layout in having("cut.bugs") else bugs
 
 
-class NotApplied(Exception):
-    """The text of a mutant is not in its module, or more than once: rewrite the mutant."""
+def patched(mutant: Mutant, source: bytes | str) -> ast.Module:
+    """The tree of a module's source with the bug in it; NotApplied where its place is not there exactly once."""
+    try:
+        return patch.apply(ast.parse(source), mutant.function, mutant.old, mutant.new)
+    except NotApplied as e:
+        raise NotApplied(f"the bug {mutant.name!r} of {mutant.module}: {e}") from None
 
 
 class _Loader(SourceFileLoader):
@@ -49,11 +55,7 @@ class _Loader(SourceFileLoader):
         self.mutant = mutant
 
     def get_code(self, fullname: str) -> CodeType:
-        m = self.mutant
-        text = Path(self.path).read_text()
-        if text.count(m.old) != 1:
-            raise NotApplied(f"{m.name!r}: its text is {text.count(m.old)} times in {m.module}, wanted once")
-        return compile(text.replace(m.old, m.new), self.path, "exec", dont_inherit=True)
+        return compile(patched(self.mutant, Path(self.path).read_bytes()), self.path, "exec", dont_inherit=True)
 
 
 class Seeder(MetaPathFinder):
