@@ -5,6 +5,7 @@ from importlib import import_module
 import pytest
 
 from mpota_host.cut import bugs, mutants
+from mpota_host.cut.rig import layouts
 from mpota_host.registry import having
 from tests.host import hunts
 
@@ -19,7 +20,7 @@ HUNTED = (
 )
 
 
-@pytest.mark.parametrize("layout", ["esp32", *having("cut.bugs")])
+@pytest.mark.parametrize("layout", sorted({*layouts(), *having("cut.bugs")}))
 def test_every_seeded_bug_of_a_layout_has_its_place_and_the_test_that_it_names(layout):
     found = mutants.bugs_of(layout).MUTANTS
     assert len(found) >= 25 and len({m.name for m in found}) == len(found)

@@ -7,6 +7,7 @@ ROOMY       the one with place for 12 KiB
 VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
 SHARE       each part of an update has one state in so many, at least
 image(size, seed)                            one that its loader takes
+foreign(image)                               the same for another chip: its first bytes say so
 own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials

@@ -104,6 +104,11 @@ FAULTY = ("update", "unhealthy", "smallest", "smallest-unhealthy", "dies", "jour
 STATES = 30000
 
 
+def foreign(image: bytes) -> bytes:
+    """Its header, whose CRC-32 is wrong then, names another partition."""
+    return image[:12] + b"\x09" + image[13:]
+
+
 def own(firmware: bytes, table_file: bytes | None) -> Bk7238:
     """There is none: a whole application of this family does not fit the campaign's flash."""
     raise Refused("image", "a BK7238 campaign has no place for an image of your own")

@@ -131,6 +131,11 @@ SHARE = 8
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
+def foreign(image: bytes) -> bytes:
+    """Its header names a chip of another id."""
+    return image[:12] + b"\x09" + image[13:]
+
+
 def own(firmware: bytes, table_file: bytes | None) -> Esp32:
     """A scenario with somebody's own firmware (bare or merged) and partition table (binary; default 4MiB-ota)."""
     update = prepare(firmware)[0]

@@ -100,6 +100,11 @@ HUNT = ("row", "row-unhealthy", "row-hang")
 FAULTY = ("golden", "both", "golden-unhealthy", "golden-hang", "both-hang")
 
 
+def foreign(image: bytes) -> bytes:
+    """Its page names another boot address."""
+    return image[:12] + b"\x09" + image[13:]
+
+
 def own(firmware: bytes, table_file: bytes | None) -> Pic32:
     """A scenario with somebody's own .bin or HEX, in the slot that this chip has."""
     if table_file is not None:

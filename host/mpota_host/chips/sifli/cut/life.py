@@ -105,6 +105,11 @@ SHARE = 8
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
+def foreign(image: bytes) -> bytes:
+    """As it is: a package for this chip has the compressed form."""
+    return image
+
+
 def own(firmware: bytes, table_file: bytes | None) -> Sifli:
     """There is none: a whole program of this family does not fit the campaign's flash."""
     raise Refused("image", "a SiFli campaign has no place for an image of your own")
