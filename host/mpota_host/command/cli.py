@@ -362,15 +362,10 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
-    from mpota_host.package.read import explain
-    from mpota_host.sim.board import run_board
+    from mpota_host.sim.board import is_board, run_board
     from mpota_host.sim.supervisor import BoardError, Options
 
-    try:
-        known = not flash.exists() or explain(flash.read_bytes()).kind == "flash dump"
-    except Refused:
-        known = False
-    if not known:
+    if flash.exists() and not is_board(flash):
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf)
