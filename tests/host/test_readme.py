@@ -298,10 +298,12 @@ def test_the_steps_to_a_chip_name_what_the_registry_asks_for():
     assert all(f"`{name.replace('.', '/')}.py`" in text for name in named)
 
 
-def test_every_chip_has_its_guide_and_a_row_in_the_readme():
+def test_every_chip_has_its_guide_and_every_row_of_the_readme_its_chip():
+    """A chip may come without a row: it is three folders and nothing else."""
     chips = sorted(path.parent.name for path in ROOT.glob("device/mpota/layout/*/__init__.py"))
     assert chips == [page.parent.name for page in GUIDES] and len(chips) >= 5
-    assert sorted(re.findall(r"\[(\w+)\]\(device/mpota/layout/", MAIN.read_text())) == chips
+    rows = re.findall(r"\[(\w+)\]\(device/mpota/layout/", MAIN.read_text())
+    assert 5 <= len(set(rows)) == len(rows) and set(rows) <= set(chips)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
