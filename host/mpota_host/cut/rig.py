@@ -16,6 +16,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
+                                             (releases.py has this one and package, spare; a chip wired())
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone

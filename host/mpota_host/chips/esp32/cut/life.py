@@ -13,7 +13,6 @@ from typing import Any
 
 from mpota.layout.esp32 import loader, table
 from mpota.store.flash import Region
-from mpota_boot.board import Board
 from mpota_host.chips.esp32.prepare import prepare
 from mpota_host.chips.esp32.sim import nvs, soc
 from mpota_host.chips.esp32.sim.tables import TABLES
@@ -244,20 +243,12 @@ class Rig(Releases):
         self.flash.mute = False
         return self.chip.started.name is not None
 
-    def board(self) -> Any:
-        """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = Board._dog
-        board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self._first()
-        if self.runs:
-            Board._dog = dog
-        self.runs = True
+    def wired(self) -> Any:
+        """The shipped Board; the first one of a run finds this run's modules."""
+        board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self.chip.run(self.cause)
         if self.scenario.erase_size != SECTOR:
             _coarse(board, self.flash, self.scenario.erase_size)
         return board
-
-    def _first(self) -> Any:
-        Board._dog = None
-        return self.chip.run(self.cause)
 
     def started(self) -> int:
         """The flash offset that the loader started."""
