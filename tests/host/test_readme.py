@@ -232,6 +232,18 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
             assert anchor in anchors(target.read_text()), f"{ids(page)}: {link}: no such heading"
 
 
+@pytest.mark.parametrize("page", [*TYPED, *FORMATS], ids=ids)
+def test_every_file_that_a_page_names_by_its_path_is_there(page):
+    """Below the root, the page's folder or a source root; a file of the chip `toy` below the template of one."""
+    named = [word for one in inline(page.read_text()) for word in re.findall(r"(?<![\w/.])[\w/]+/\w+\.(?:py|md)\b", one)]
+    for name in named:
+        own = {"device/mpota/layout/toy": "device", "host/mpota_host/chips/toy": "host", "tests/chips/toy": "tests"}
+        for place, folder in own.items():
+            name = name.replace(place, f"tests/host/toy/{folder}")
+        folders = (".", page.parent, "device", "device/mpota", "tests/host/toy/host")
+        assert any((ROOT / folder / name).exists() for folder in folders), f"{ids(page)}: there is no {name}"
+
+
 def test_every_test_that_a_page_promises_is_there():
     there = {
         name
