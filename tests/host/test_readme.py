@@ -235,7 +235,9 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 @pytest.mark.parametrize("page", [*TYPED, *FORMATS], ids=ids)
 def test_every_file_that_a_page_names_by_its_path_is_there(page):
     """Below the root, the page's folder or a source root; a file of the chip `toy` below the template of one."""
-    named = [word for one in inline(page.read_text()) for word in re.findall(r"(?<![\w/.])[\w/]+/\w+\.(?:py|md)\b", one)]
+    named = [
+        word for one in inline(page.read_text()) for word in re.findall(r"(?<![\w/.])[\w/]+/\w+\.(?:py|md)\b", one)
+    ]
     for name in named:
         own = {"device/mpota/layout/toy": "device", "host/mpota_host/chips/toy": "host", "tests/chips/toy": "tests"}
         for place, folder in own.items():

@@ -22,7 +22,7 @@ COPIED = (
     "device host tests .github .ci .gitignore boot.py main.py pyproject.toml Makefile LICENSE README.md CHANGELOG.md"
 )
 # Vectors are large, and of other chips.
-LEFT = shutil.ignore_patterns("vectors", "toy", "__pycache__")
+LEFT = shutil.ignore_patterns("vectors", "__pycache__")
 # A new board's flash (device/FORMAT.md of the toy): two sectors, then two slots of 128 KiB.
 SECTOR, SLOT_1 = 4096, 0x22000
 # What of the house is held against a chip. Each finds chips by listing, so the toy is among them.
@@ -31,6 +31,7 @@ tests/host/test_imports.py
 tests/host/test_rules.py
 tests/host/test_contract.py
 tests/host/test_journal_tags.py
+tests/host/test_cli.py::test_a_boards_report_has_the_status_of_the_class_that_the_device_raises
 tests/host/test_mutants.py::test_every_seeded_bug_of_a_layout_has_its_place_and_the_test_that_it_names
 tests/host/test_cut.py::test_every_layout_of_the_device_is_in_the_campaign
 tests/host/test_readme.py::test_every_command_that_a_page_names_has_its_options
