@@ -31,6 +31,7 @@ tests/host/test_imports.py
 tests/host/test_rules.py
 tests/host/test_contract.py
 tests/host/test_journal_tags.py
+tests/host/test_format_docs.py
 tests/host/test_cli.py::test_a_boards_report_has_the_status_of_the_class_that_the_device_raises
 tests/host/test_mutants.py::test_every_seeded_bug_of_a_layout_has_its_place_and_the_test_that_it_names
 tests/host/test_cut.py::test_every_layout_of_the_device_is_in_the_campaign
