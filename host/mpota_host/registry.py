@@ -3,6 +3,7 @@
 A chip brings the parts that it has, each a module of its folder:
 
 prepare          what goes into the target, out of a file; ALONE: its boards take a whole firmware and nothing else
+codes            CODES: what a board's report calls errors that only this chip has, by their class
 inspector        explain(data): what a file of this chip is
 commands         COMMANDS, takes(name, args): a command that the vendor has in another form
 demo, bench      its own `make demo LAYOUT=...`, its own figures

@@ -8,6 +8,7 @@ import pytest
 
 from mpota_host.cut import bugs, mutants, patch
 from mpota_host.cut.patch.names import FIELDS, Names
+from mpota_host.cut.rig import layouts
 from mpota_host.registry import having
 from tests.host import hunts, renamed
 
@@ -22,7 +23,7 @@ HUNTED = (
 )
 
 
-LAYOUTS = ["esp32", *having("cut.bugs")]
+LAYOUTS = sorted({*layouts(), *having("cut.bugs")})
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -37,7 +37,7 @@ DEEPER = 600
 
 
 def bugs_of(layout: str) -> Any:
-    """The module with the seeded bugs of a layout, MUTANTS: its own in its folder, or those of bugs.py."""
+    """The module with the seeded bugs of a layout, MUTANTS: its own, or those of the core where it has none."""
     return part_of(layout, "cut.bugs") if layout in having("cut.bugs") else bugs
 
 

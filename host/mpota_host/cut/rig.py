@@ -7,6 +7,7 @@ ROOMY       the one with place for 12 KiB
 VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
 SHARE       each part of an update has one state in so many, at least
 image(size, seed)                            one that its loader takes
+foreign(image)                               the same for another chip: its first bytes say so
 own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
@@ -15,6 +16,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
+                                             (releases.py has this one and package, spare; a chip wired())
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone

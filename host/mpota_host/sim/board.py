@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mpota_boot.errors import Refused
+from mpota_host.package.read import explain
 from mpota_host.package.report import harmless
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import layouts, machine_of
@@ -157,6 +159,16 @@ def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
     side = load_side(Path(flash))
     side.images[sha] = behaviour
     save_side(Path(flash), side)
+
+
+def is_board(flash: Path) -> bool:
+    """Is this file the flash of a board? The JSON file beside it says so, or an inspector knows what is in it."""
+    try:
+        if side_path(flash).exists():
+            return load_side(flash).size == flash.stat().st_size
+        return explain(flash.read_bytes()).kind == "flash dump"
+    except (Refused, ValueError, TypeError):
+        return False
 
 
 def run_board(
