@@ -11,7 +11,7 @@ from mpota_host.command import cut as command
 from mpota_host.cut import campaign, faults, page, report
 from mpota_host.cut.campaign import Settings, Worker
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from mpota_host.cut.medium.cells import mark
+from mpota_host.cut.medium.medium import mark
 from mpota_host.cut.mutants import Verdict
 from mpota_host.cut.oracle import Bad
 from mpota_host.cut.rig import scenario_of

@@ -6,6 +6,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from mpota_host.cut.medium.cells import CutFlash
+from mpota_host.cut.medium.medium import Medium
 from mpota_host.cut.rig import Scenario
 from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
 from mpota_host.package.choose import WBITS, deflated
@@ -29,11 +31,17 @@ class Releases:
     retreats = True
     scenario: Any
     images: list[bytes]
+    flash: CutFlash
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.key: Any = None
         self.made: dict[tuple[int, bool], bytes] = {}
+
+    @property
+    def medium(self) -> Medium:
+        """What the power goes out on."""
+        return self.flash
 
     def installed(self, n: int) -> bytes:
         """What release `n` installs: images[n], or the last one again, in the form in which a package brings it."""

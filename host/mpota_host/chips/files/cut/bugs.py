@@ -1,8 +1,8 @@
-"""The seeded bugs of application files, and the hunt for them. `test` is the story that shows the bug soonest."""
+"""The seeded bugs of application files. `test` is the story that shows the bug soonest, in cuts in cuts too."""
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, SPENT, Mutant
+from mpota_host.cut.bugs import ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, SPENT, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 ENTRIES = "            for name, _, _ in self.entries():\n"
@@ -48,7 +48,7 @@ MUTANTS = [
         "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'
     ),
     # What goes when.
-    Mutant("free before the confirm", CONTRACT, KEPT, "        self.place().free()\n" + KEPT),
+    Mutant("free before the confirm", CONTRACT, KEPT, "        self.place().free()\n" + KEPT, "update"),
     Mutant("free what runs", TREES, "        self.new.free()\n", "        self.old.free()\n"),
     Mutant("free nothing", CONTRACT, "if record.tree & 15 != record.tree >> 4:", "if not record.tree:"),
     Mutant("remove the list first", TREE, ENTRIES,
@@ -74,24 +74,3 @@ MUTANTS = [
     Mutant("keep the new files after a retreat", JOURNAL, "(armed == failed or not on_trial())", "not armed"),
     Mutant("arm the firmware alone", CONTRACT, "record.tree = self.place().next | record.tree & 0xF0", "pass"),
 ]  # fmt: skip
-
-
-def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
-    """What finds the bug that is in, "" if nothing does; its story is asked first, then what is quick."""
-    from dataclasses import replace
-
-    from mpota_host.chips.files.cut import campaign as files
-    from mpota_host.chips.files.cut import life
-
-    if mutant == CONTROL:
-        # The campaign that this hunt belongs to has gone through all of it.
-        return ""
-    alone = [name for name, s in life.SCENARIOS.items() if not s.chip]
-    chips = [name for name, s in life.SCENARIOS.items() if s.chip]
-    first = files.Settings((), 1, first=True)
-    searches = [((mutant.test,), 1)] if mutant.test else []
-    for names, depth in (*searches, (alone, 1), (life.DEEP, 3), (chips, 1), (alone, 2)):
-        bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
-        if bad:
-            return f"{bad[0].ident} {bad[0].text}"
-    return ""
