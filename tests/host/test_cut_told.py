@@ -119,6 +119,16 @@ def test_the_page_shows_every_first_cut_the_bad_ones_and_the_seeded_bugs():
     assert "nan" not in text and "<no>" not in text
 
 
+def test_the_page_has_a_row_for_each_cut_of_a_file_and_none_for_those_of_a_flash():
+    told = report.Report("files", campaign.run(Settings("files", ("update-fat",), (), 0, 1, workers=1)))
+    text = page.page(told)
+    rows = {}
+    for y, shape in re.findall(r'y="(\d+)"[^>]*><title>update-fat:\d+\.(\w+), sector in', text):
+        rows.setdefault(shape, set()).add(y)
+    assert set(rows) == {"after", "half", "back", "blank"} and len(set.union(*rows.values())) == 4
+    assert "sector: after, half, back, blank" in text and "erase" not in text
+
+
 def test_the_lines_name_what_was_found_and_what_was_not():
     text = "\n".join(report.lines(made()))
     assert "1 of 2 bugs found" in text and re.search(r"another +NOT FOUND", text)

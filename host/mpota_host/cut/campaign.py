@@ -85,19 +85,18 @@ def full(layout: str, depth: int, seed: int) -> Settings:
 def quick(layout: str, states: int = 3000) -> Settings:
     """A campaign of seconds: every single cut of some scenarios; with `states`, cuts in cuts at random up to these.
 
-    Of scenarios that are SMALL, every cut in the life after a cut in place of those.
+    Of a layout that is THOROUGH, every cut in the life after a cut in place of those.
     """
     life = life_of(layout)
     names = tuple(life.QUICK)
-    exhaustive = names if states and getattr(life, "SMALL", False) else ()
+    exhaustive = names if states and getattr(life, "THOROUGH", False) else ()
     return Settings(layout, names, exhaustive, states, workers=1, lives=8)
 
 
 def one(layout: str, name: str, states: int) -> Settings:
-    """What hunts a bug in one scenario: a quick campaign to the first bad state; where it is SMALL, a deep one."""
-    life = life_of(layout)
+    """What hunts a bug in one scenario: quick(), to the first bad state; without gaps it goes as deep as full()."""
     found = replace(quick(layout, states), scenarios=(name,), first=True)
-    return replace(found, exhaustive=(name,), deep=tuple(life.DEEP)) if found.exhaustive else found
+    return replace(found, exhaustive=(name,), deep=full(layout, 2, 0).deep) if found.exhaustive else found
 
 
 class Worker:

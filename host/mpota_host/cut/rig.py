@@ -6,7 +6,7 @@ DEEP        of EXHAUSTIVE, those that go one cut deeper       EDGES   not of EXH
             operations in the life after every such cut is tried. Optional, both.
 FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
 ROOMY       the one with place for 12 KiB, to which forged releases are offered; "" for none
-SMALL       optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out in QUICK
+THOROUGH    optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out
 BY_STORY    optional: True where the same bytes in another story are another state
 Life, Oracle   optional: subclasses of those in drive.py and oracle.py
 VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
@@ -16,7 +16,7 @@ own(firmware, table) -> Scenario             with an image of the user's own; Re
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
     .medium                                  what the power goes out on (medium/medium.py): the flash, or more
-    .trust(public, private)                  the device trusts these keys, releases are signed by this one
+    .trust(public, private)                  asked for with ROOMY: the device trusts these keys, releases are signed by this one
     .package(n)                              release n, the first is 1: brings images[n], or the last one again
     .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
@@ -24,7 +24,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
-    .waver(on)                               cells may read differently each time: a model that keeps what it read stops
+    .waver(on)                               asked for with FAULTY: cells may read differently each time: a model that keeps what it read stops
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class FileChange:
         self.kind = kind
         self.where = path
         self.changes = changes
+        self.sectors = world.flash.shot()
 
     @property
     def shapes(self) -> Sequence[str]:
@@ -55,21 +56,21 @@ class FileChange:
 
     def left(self, shape: str, draw: Draw) -> Shot:
         """A torn sector of a file has one form for each shape, so nothing is drawn."""
-        return encode(self.world.disk.left(self.changes[shape])) + self.world.flash.shot()
+        return encode(self.world.disk.left(self.changes[shape])) + self.sectors
 
 
 class Beside:
     """An operation of the flash, with the files beside it."""
 
     def __init__(self, world: World, change: Change) -> None:
-        self.world = world
+        self.files = encode(world.disk.state())
         self.change = change
         self.kind = change.kind
         self.where = change.where
         self.shapes = change.shapes
 
     def left(self, shape: str, draw: Draw) -> Shot:
-        return encode(self.world.disk.state()) + self.change.left(shape, draw)
+        return self.files + self.change.left(shape, draw)
 
 
 class World:
@@ -131,6 +132,8 @@ class World:
         self.stand.end()
 
     def _of_disk(self, op: str, path: str, shapes: Any) -> None:
+        if not (self.cut or self.watch):
+            return
         change = FileChange(self, op, path, dict(shapes))
         if self.cut and self.ops + 1 == self.cut[0]:
             self.disk.cut, self.disk.cut_at = self.disk.ops + 1, known(self.cut[1], f"{op} {path}", change.shapes)

@@ -91,7 +91,7 @@ UNITS, ERASES = (1,), (4096,)
 # Distinct states that a full campaign tries; cuts in cuts that are not left out make 31,000 of them.
 STATES = 35200
 SHARE = 8
-SMALL = True
+THOROUGH = True
 # What a board is offered next belongs to its story, and so to its state.
 BY_STORY = True
 # Who drives such a board, and who judges it.
