@@ -2,8 +2,8 @@
 
 SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
 EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
-DEEP        of EXHAUSTIVE, those that go one cut deeper       EDGES   not of EXHAUSTIVE: every cut between two
-            operations in the life after every such cut is tried. Optional, both.
+DEEP        optional: those of EXHAUSTIVE that go one cut deeper
+EDGES       optional: others, in which every cut between two operations is tried in the life after every such cut
 FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
 ROOMY       the one with place for 12 KiB, to which forged releases are offered; "" for none
 THOROUGH    optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out
@@ -16,7 +16,8 @@ own(firmware, table) -> Scenario             with an image of the user's own; Re
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
     .medium                                  what the power goes out on (medium/medium.py): the flash, or more
-    .trust(public, private)                  asked for with ROOMY: the device trusts these keys, releases are signed by this one
+    .trust(public, private)                  the device trusts these keys, releases are signed by this one
+                                             (only where ROOMY names a scenario)
     .package(n)                              release n, the first is 1: brings images[n], or the last one again
     .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
@@ -24,7 +25,8 @@ Rig(scenario)                                a device as it leaves the workshop,
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
-    .waver(on)                               asked for with FAULTY: cells may read differently each time: a model that keeps what it read stops
+    .waver(on)                               cells may read differently each time: a model that keeps what it read stops
+                                             (only where FAULTY names scenarios)
 """
 
 from __future__ import annotations
