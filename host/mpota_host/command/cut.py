@@ -39,7 +39,8 @@ def run(layout: str, depth: int, seed: int) -> report.Report:
     show.note(f"Cutting the power in {len(settings.scenarios)} stories; this takes {how_long}.")
     made = report.Report(layout, campaign.run(settings), options=f" --seed {seed}" if seed else "")
     shorten(made, seed)
-    show.note("Offering forged releases.")
+    if life_of(layout).ROOMY:
+        show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
     show.note(f"Looking for {len(mutants.bugs_of(layout).MUTANTS)} seeded bugs; this takes another minute or two.")
     made.verdicts = mutants.hunt_all(layout, settings.workers)
