@@ -64,7 +64,7 @@ GROUND = ("mpota_host", "mpota_host.chips", "mpota_host.sources", "mpota_host.re
 # Modules beside the rooms.
 BESIDE = {"mpota_host.__main__": "command"}
 # The room that a part of a chip's folder belongs to; every other part is left of `command`.
-PARTS = {"sim": "sim", "cut": "cut", "commands": "command", "cutting": "command", "bench": "bench", "demo": "demo"}
+PARTS = {"sim": "sim", "cut": "cut", "commands": "command", "bench": "bench", "demo": "demo"}
 OTHER = "rehearse"
 
 

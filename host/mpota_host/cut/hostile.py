@@ -151,9 +151,11 @@ def repacked(options: Options, image: bytes, key: rsa.RSAPrivateKey) -> bytes:
 
 
 def attack(layout: str, pair: Keys, only: str = "") -> Hostile:
-    """Offer every hostile release to a board of its own, or the one with the name `only`."""
+    """Offer every hostile release to a board of its own, or the one with the name `only`; no layout without ROOMY."""
     life = life_of(layout)
     result = Hostile()
+    if not life.ROOMY:
+        return result
     rig = life.Rig(scenario_of(layout, life.ROOMY))
     rig.trust([keys.public_bytes(pair.trusted)], pair.trusted)
     start = rig.flash.shot()

@@ -92,13 +92,14 @@ def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
     """What finds the bug, "" if nothing does; what is quick is asked first."""
     from mpota_host.cut.rig import life_of
 
-    quick = life_of(layout).QUICK
+    life = life_of(layout)
+    quick = life.QUICK
     searches: list[Callable[[], str]] = [
         lambda: _cuts(layout, quick[:1], 0),
-        lambda: _by_test(mutant.test),
+        lambda: _cuts(layout, [mutant.test], DEEPER) if mutant.test in life.SCENARIOS else _by_test(mutant.test),
         lambda: _hostile(layout, pems),
         lambda: _cuts(layout, quick[1:], 0),
-        lambda: _cuts(layout, life_of(layout).HUNT, 0),
+        lambda: _cuts(layout, life.HUNT, 0),
         lambda: _faults(layout),
         lambda: _cuts(layout, quick, DEEPER),
     ]
@@ -114,14 +115,11 @@ def _hostile(layout: str, pems: list[str]) -> str:
 
 
 def _cuts(layout: str, names: Sequence[str], states: int) -> str:
-    """Every single cut in one story after the other, then cuts in cuts at random until so many states were tried."""
-    from dataclasses import replace
-
+    """Every single cut in one story after the other, then cuts in cuts until so many states were tried."""
     from mpota_host.cut import campaign
 
     for name in names:
-        settings = replace(campaign.quick(layout, states), scenarios=(name,), first=True)
-        for bad in campaign.work(settings, 0).bad:
+        for bad in campaign.work(campaign.one(layout, name, states), 0).bad:
             return f"{bad.ident} {bad.text}"
     return ""
 
@@ -186,11 +184,10 @@ def hunt_all(layout: str, workers: int) -> list[Verdict]:
 
 
 def main(name: str, layout: str) -> None:
-    """Seed one bug and hunt it, with the layout's own hunt where its module has one."""
-    found = bugs_of(layout)
-    mutant = next(m for m in [CONTROL, *found.MUTANTS] if m.name == name)
+    """Seed one bug and hunt it."""
+    mutant = next(m for m in [CONTROL, *bugs_of(layout).MUTANTS] if m.name == name)
     seed(mutant)
-    print(json.dumps({"name": name, "found": getattr(found, "hunt", hunt)(mutant, layout, json.load(sys.stdin))}))
+    print(json.dumps({"name": name, "found": hunt(mutant, layout, json.load(sys.stdin))}))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from mpota_boot.board import Board
+from mpota_host.cut.medium.cells import CutFlash
+from mpota_host.cut.medium.medium import Medium
 from mpota_host.cut.rig import Scenario
 from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
 from mpota_host.package.choose import WBITS, deflated
@@ -32,6 +34,7 @@ class Releases:
     images: list[bytes]
     # Was a Board made since the power came? power_on() says no.
     runs = False
+    flash: CutFlash
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -49,6 +52,11 @@ class Releases:
         Board._dog = dog
         self.runs = True
         return board
+
+    @property
+    def medium(self) -> Medium:
+        """What the power goes out on."""
+        return self.flash
 
     def installed(self, n: int) -> bytes:
         """What release `n` installs: images[n], or the last one again, in the form in which a package brings it."""

@@ -1,8 +1,8 @@
-"""The seeded bugs of application files, and the hunt for them. `test` is the story that shows the bug soonest."""
+"""The seeded bugs of application files. `test` is the story that shows the bug soonest, in cuts in cuts too."""
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
+from mpota_host.cut.bugs import ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 # From the read-back to the switch.
@@ -37,7 +37,7 @@ MUTANTS = [
     Mutant("note a chunk before it is written", INSTALLER, "decode(board, package)",
            LOAD, f'{LOAD}\nboard.journal.put("progress", {NOTE})'),
     # What goes when.
-    Mutant("free before the confirm", CONTRACT, "kept", KEPT, "self.place().free()\n" + KEPT),
+    Mutant("free before the confirm", CONTRACT, "kept", KEPT, "self.place().free()\n" + KEPT, "update"),
     Mutant("free what runs", TREES, "free", "self.new.free()", "self.old.free()"),
     Mutant("free nothing", CONTRACT, "kept", "record.tree & 15 != record.tree >> 4", "not record.tree"),
     Mutant("remove the list first", TREE, "Tree.free",
@@ -62,24 +62,3 @@ MUTANTS = [
     Mutant("arm the firmware alone", CONTRACT, "fresh",
            "record.tree = self.place().next | record.tree & 0xF0", "pass"),
 ]  # fmt: skip
-
-
-def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
-    """What finds the bug that is in, "" if nothing does; its story is asked first, then what is quick."""
-    from dataclasses import replace
-
-    from mpota_host.chips.files.cut import campaign as files
-    from mpota_host.chips.files.cut import life
-
-    if mutant == CONTROL:
-        # The campaign that this hunt belongs to has gone through all of it.
-        return ""
-    alone = [name for name, s in life.SCENARIOS.items() if not s.chip]
-    chips = [name for name, s in life.SCENARIOS.items() if s.chip]
-    first = files.Settings((), 1, first=True)
-    searches = [((mutant.test,), 1)] if mutant.test else []
-    for names, depth in (*searches, (alone, 1), (life.DEEP, 3), (chips, 1), (alone, 2)):
-        bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
-        if bad:
-            return f"{bad[0].ident} {bad[0].text}"
-    return ""
