@@ -249,8 +249,12 @@ class Life:
                 self.recovering = False
                 continue
             polls += 1
+            release = self.memory.release
             if self._rests(agent, i, link):
                 return None
+            if self.memory.release != release:
+                # One that was given up; the next one has its own polls.
+                polls = 0
             if polls > POLLS and self._forgives and isinstance(agent.error, OtaError | OSError):
                 return self._patience()
             if polls > POLLS:
