@@ -3,8 +3,6 @@
 from wiring import Board; from mpota import console; print(console.status(Board()))
 """
 
-import sys
-
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.errors import UpToDate
@@ -82,13 +80,18 @@ def device_keys(board, keys, replace):
     return words
 
 
+def _line(pair):
+    """The setting `console`, or () for the port's own line where there is none, or nonsense."""
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 0x4000 for n in pair):
+        return pair
+    return ()
+
+
 def push(board):
     """Install what the host offers over this very line; resets the board when it is armed."""
     from mpota.link.serial import console
 
-    # An ESP32's UART console buffers 260 bytes and has no flow control; a pty and USB have it.
-    small = (192, 1) if sys.platform == "esp32" else (4096, 2)
-    link = console(*board.settings.get("console", small))
+    link = console(*_line(board.settings.get("console")))
     link.feed = board.feed
     agent = Agent(board, [link], board.keys())
     agent.trial = None

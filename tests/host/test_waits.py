@@ -167,7 +167,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Repeats]:
     return wire
 
 
-PULL = bytes(frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04\x01"))
+PULL = bytes(frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04\xf2\x00"))
 
 
 @pytest.mark.parametrize("data", [b"radio: beacon\r\n", PULL])
@@ -178,7 +178,9 @@ def test_neither_text_nor_a_question_repeated_is_progress(data: bytes, clock: Ca
     assert 60 <= wire.now < 65
 
 
-@pytest.mark.parametrize("data, seconds", [(b"radio: beacon\r\n", push.LISTEN_S), (PULL, 6 * push.LISTEN_S)])
+@pytest.mark.parametrize(
+    "data, seconds", [(b"radio: beacon\r\n", push.LISTEN_S), (PULL, (1 + len(push.FILL)) * push.LISTEN_S)]
+)
 def test_a_board_that_never_pauses_is_freed_in_bounded_time(
     data: bytes, seconds: float, clock: Callable[[bytes], Repeats]
 ) -> None:
@@ -190,7 +192,7 @@ def test_a_board_that_never_pauses_is_freed_in_bounded_time(
 @pytest.mark.parametrize(
     "made, words",
     [
-        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "2 bytes in a PULL frame, wanted 3"),
+        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "2 bytes in a PULL frame, wanted 4"),
         (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "1 bytes in a PROGRESS frame, wanted 4"),
     ],
 )

@@ -26,10 +26,15 @@ def decode_progress(data):
     return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
 
 
-def put(flash, off, buf, n):
-    """Write the first `n` bytes of the bytearray `buf` at `off`, at most a sector; the last unit is filled up."""
+def put(flash, off, buf, n, between=None):
+    """Write the first `n` bytes of the bytearray `buf` at `off`, at most a sector; the last unit is filled up.
+
+    `between` is called between erase and program, each of which stops all else.
+    """
     if off % flash.erase_size == 0:
         flash.erase(off, flash.erase_size)
+        if between:
+            between()
     while n % flash.prog_size:
         buf[n] = flash.erased
         n += 1
