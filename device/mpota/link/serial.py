@@ -34,17 +34,13 @@ _HEARD = const(10)  # answer to REPORT with its off
 _BYE = const(11)  # from both; after the host's answer it sends nothing more
 
 
-# Longest payload, and bytes of frames that may be under way while nobody reads. The console of an ESP32 and of most
-# other ports is a ring of 260 bytes (ports/esp32/mphalport.c, stdin_ringbuf_array); the UARTs have no flow control.
-UART = (2048, 242)
-# The RP2's console is USB, and a pty is a pipe: what nobody reads waits at the host.
-FLOW = (4096, 4112)
+# A frame of 4096 bytes, and another one ahead of it: for a line with flow control.
+_SIZE = const(4096)
+_AHEAD = const(4112)
 
 
-def console(size=0, ahead=0):
+def console(size=_SIZE, ahead=_AHEAD):
     """The link over the console; Ctrl-C is data from the first word until bye()."""
-    if not size:
-        size, ahead = FLOW if sys.platform in ("linux", "darwin", "rp2") else UART
     link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, ahead)
     link.kbd_intr = kbd_intr
     return link
@@ -53,6 +49,8 @@ def console(size=0, ahead=0):
 class Serial:
     """A Link and its Source, over streams with readinto and write that select.poll can wait for.
 
+    `size`: the longest payload of a frame; one is kept in RAM. `ahead`: bytes of frames that may be under way while the
+    caller is at work. The longer `size` is beside `ahead`, the more of them are taken in between its works.
     The port's own errors pass.
     """
 
@@ -64,7 +62,7 @@ class Serial:
     feed = None  # called while waiting, for the watchdog
     time_left = None  # gives the milliseconds that a wait may still take; the agent's
 
-    def __init__(self, rx, tx=None, size=FLOW[0], ahead=FLOW[1]):
+    def __init__(self, rx, tx=None, size=_SIZE, ahead=_AHEAD):
         self.rx, self.tx = rx, tx or rx
         self.portion = pack("<HH", size, ahead)
         self.ahead = ahead

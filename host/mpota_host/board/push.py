@@ -96,6 +96,11 @@ class Sender:
         """Bytes were sent that the board has not acknowledged."""
         return self._acked < self._next
 
+    @property
+    def under_way(self) -> int:
+        """Bytes of the package that were sent and not acknowledged."""
+        return self._next - self._acked
+
     def feed(self, data: bytes) -> None:
         while data:
             room = self._frames.room()
@@ -319,8 +324,13 @@ class Timed:
         setattr(self._port, name, value)
 
 
-def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0) -> Report | None:
-    """Serve until the board says goodbye; return its last report. No progress for `patience_s` is an error."""
+def speak(
+    wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0, baud: int = 115200
+) -> Report | None:
+    """Serve until the board says goodbye; return its last report. No progress for `patience_s` is an error.
+
+    Bytes that are under way take their time at `baud`: a board that is silent so long is not asked.
+    """
     moved, moves, heard = time.monotonic(), sender.moves, False
     # A board may print all the time and wait for a frame all the same: only a frame is an answer.
     quiet, frames = moved, sender.frames_seen
@@ -337,7 +347,7 @@ def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float =
         heard = heard or bool(data)
         if sender.frames_seen != frames:
             quiet, frames = time.monotonic(), sender.frames_seen
-        elif time.monotonic() - quiet >= probe_s:
+        elif time.monotonic() - quiet >= probe_s + sender.under_way * 10 / baud:
             text, ended, _ = sender.text.rpartition("\x04>")
             if ended:
                 raise PushError("board", f"the board's program ended: {_last_line(text)}")
@@ -374,7 +384,7 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
         board.serial.allow(START_S)
         _start(board, snippet)
         try:
-            report = speak(wire, sender)
+            report = speak(wire, sender, baud=baud)
         except KeyboardInterrupt:
             stop(wire, sender)
             _leave(board)
