@@ -1,7 +1,8 @@
 """Writes an image to its target, front to back, and reads it back; and the record of how far a package has come.
 
 A sector is erased right before its first byte is written: never all at once, which would starve the radio and the
-watchdog for seconds, and never twice.
+watchdog for seconds, and never twice. One that reads blank is erased too: so does one whose erase was cut, and its bits
+may turn later. The journal does not tell the two apart.
 """
 
 from hashlib import sha256

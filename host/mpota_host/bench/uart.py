@@ -41,7 +41,7 @@ def chip(old: bytes, product: str, keys: list[bytes] | None, slot: int) -> Any:
     """An ESP32 that runs `old` and has slots of so many bytes, each in use."""
     rows = soc.rows(slot)
     nvs = table.find(rows, table.DATA, table.NVS)
-    flash = uart.SlowFlash(max(row.offset + row.size for row in rows), overwrite=[(nvs.offset, nvs.size)])
+    flash = uart.Flash(max(row.offset + row.size for row in rows), overwrite=[(nvs.offset, nvs.size)])
     made = soc.Soc(rows, {"product": product, "chunk": 65536}, keys, flash)
     made.write(made.row("ota_0").offset, old)
     made.write(made.row("ota_1").offset, bytes(slot))

@@ -4,9 +4,8 @@
 `Sender`) to it. Bytes arrive at `baud` while the board computes, erases or waits. A UART's receive buffer takes `ring`
 of them and loses what comes then; with `flow` the host keeps what the board has no room for, as USB does.
 
-Times of a chip, typical ones. Erase and program of a sector: Winbond W25Q32JV, AC characteristics: tSE 45 ms; tPP 0.4
-ms for each of 16 pages, and the transfer to them. A call of the interpreter: a poll and a read took 310 us on the unix
-port on a busy PC; no ESP32 was measured. SHA-256 of a sector and what the interpreter does with it: 1 ms, a guess.
+The flash's times are those of mpota_host/sim/flash.py. A call of the interpreter: a poll and a read took 310 us on the
+unix port on a busy PC; no ESP32 was measured. SHA-256 of a sector and what the interpreter does with it: 1 ms, a guess.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import Any, Protocol
 
 from mpota.link.frame import Frames
 from mpota.link.serial import Serial
-from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.flash import SlowFlash
 
-ERASE_MS, PROGRAM_MS, PAGE_MS, HASH_MS, CALL_MS = 45.0, 7.0, 0.4, 1.0, 0.31
+HASH_MS, CALL_MS = 1.0, 0.31
 # From the last byte of a frame to the first byte of the answer: a USB bridge that is asked each millisecond.
 TURN_MS = 1.0
 # A ring of 260 bytes keeps one free to tell full from empty.
@@ -200,18 +199,8 @@ class Board(Serial):
         return n
 
 
-class SlowFlash(SimFlash):
-    """A flash whose operations take a chip's time: `work(ms)` lets it pass, once there is a clock."""
-
-    work: Callable[[float], None] = staticmethod(lambda ms: None)
-
-    def erase(self, off: int, n: int) -> None:
-        self.work(ERASE_MS * n / SECTOR)
-        super().erase(off, n)
-
-    def prog(self, off: int, buf: Any) -> None:
-        self.work(max(PAGE_MS, PROGRAM_MS * len(buf) / SECTOR))
-        super().prog(off, buf)
+class Flash(SlowFlash):
+    """One whose reads take time too, for what is read is hashed."""
 
     def read(self, off: int, buf: Any) -> None:
         self.work(HASH_MS * len(buf) / SECTOR)
