@@ -20,7 +20,7 @@ from mpota.link import frame, serial
 from mpota_host.board import raw
 from mpota_host.board.errors import PushError
 
-SNIPPET = "from mpota.agent import serve_console; serve_console()"
+SNIPPET = "from wiring import Board; from mpota import console; console.push(Board())"
 # Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
 TELL = "try:\n from wiring import Board\n from mpota import console\n console.soft(Board())\nexcept Exception:\n pass"
 
