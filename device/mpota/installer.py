@@ -128,18 +128,20 @@ def decode(board, package, chunks):
     """Decode one component into its target; note each chunk that ends on a sector as the place to go on."""
     part = chunks.part
     target = board.layout.target(part)
+    between = getattr(chunks.src, "between", board.feed)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
         left = chunks.load()
         while left:
             board.feed()
+            between()
             n = pull(chunks, chunks.buf)
             if not done:
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
                     board.journal.put("progress", b"")
-            put(target, done, chunks.buf, n)
+            put(target, done, chunks.buf, n, between)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:

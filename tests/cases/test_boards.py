@@ -458,7 +458,6 @@ def esp32_console(folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.boards
-@fails("frames of 192 bytes, one at a time: the line waits for each acknowledgement")
 def test_push_fills_the_line_with_the_settings_of_an_esp32(tmp_path: Path, release_key: Path) -> None:
     """boards/serial_rate.py. Right: 90 % of 115200 baud with the frames that an ESP32 really asks for."""
     store = Bare(tmp_path / "board")

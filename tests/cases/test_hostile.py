@@ -954,7 +954,6 @@ def test_a_file_of_an_application_stands_before_no_module_of_the_board(tmp_path,
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("readinto() never returns")
 def test_frames_that_bring_nothing_come_to_an_end(monkeypatch):
     """hostile/r23_serial. Right: if a host keeps sending empty frames, the board gives up after a while."""
     world = rig.World(monkeypatch, 10 * MINUTE_MS)

@@ -365,7 +365,10 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
-def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool) -> None:
+@click.option("--line", type=click.Choice(["uart", "usb"]), help="Its line and its flash take a chip's time.")
+def board(
+    layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool, line: str | None
+) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
     from mpota_host.sim.board import is_board, run_board
@@ -374,7 +377,7 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
     if flash.exists() and not is_board(flash):
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
-        options = Options(rollback=rollback, app_rollback=rollback, idf=idf)
+        options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")
         run_board(flash, layout, firmware, options, blank=blank)
     except BoardError as e:
         raise Refused("board", str(e)) from e

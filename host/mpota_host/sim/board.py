@@ -187,7 +187,12 @@ def run_board(
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
-        settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
+        settings: dict[str, object] = {"product": "virtual"}
+        if layout != "esp32":
+            settings["layout"] = layout
+        if options and options.line == "uart":
+            # As an ESP32 has it by itself; the unix port takes its console for a pipe.
+            settings["console"] = [2048, 242]
         image = machine_of(layout).firmware(Path(firmware) if firmware else None)
         if blank:
             owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
@@ -222,6 +227,7 @@ def print_event(event: Event) -> None:
         "soft": "soft reset",
         "abort": "the running image aborted",
         "crash": "the unix port ended with status {status}",
+        "lost": "the UART had no room for {bytes} bytes",
     }
     if event["event"] in lines:
         print(harmless(lines[event["event"]].format(**event)), flush=True)

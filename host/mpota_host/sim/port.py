@@ -13,11 +13,18 @@ import time
 import vfs
 
 from mpota_host.sim import inside
-from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.flash import SimFlash, SlowFlash
+
+
+def pause(ms):
+    time.sleep_us(int(1000 * ms))
 
 
 def open_flash(config):
-    flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
+    if config.get("slow"):
+        flash = SlowFlash(config["size"], pause, path=config["flash"], overwrite=config["overwrite"])
+    else:
+        flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
     flash.trace = None
     return flash
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from mpota_host.sim import interpreter
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.line import Pace
 from mpota_host.sim.machine import Started, machine_of
 from mpota_host.sources import HOST, port_environment
 
@@ -52,6 +53,10 @@ RETRY_S = 0.3
 # A board that was killed is gone by then.
 LOCK_S = 1.0
 CTRL_C = b"\x03"
+# Bits a second of the lines. USB at full speed carries about a megabyte a second.
+BAUDS = {"uart": 115200, "usb": 10_000_000}
+# An ESP32's stdin has 260 bytes and keeps one free (ports/esp32/mphalport.c, stdin_ringbuf_array).
+RING = 259
 # How often the board looks whether a Ctrl-C that went in as a character was read.
 LOOSE_S = 0.002
 
@@ -62,12 +67,17 @@ class BoardError(Exception):
 
 @dataclass
 class Options:
-    """How the board is built. `rollback` is the bootloader's, `app_rollback` that of the running build."""
+    """How the board is built. `rollback` is the bootloader's, `app_rollback` that of the running build.
+
+    `line` is "uart", which loses what a receive buffer of RING bytes has no room for, or "usb", which does not; both
+    take their time, and so does the flash. "" is a pipe and a flash that take none.
+    """
 
     rollback: bool = True
     app_rollback: bool = True
     idf: str = "5.5.2"
     heap: str = "2M"
+    line: str = ""
 
 
 @dataclass
@@ -296,6 +306,10 @@ class Uart:
         self.behind: int | None = None
         self.look_at = 0.0
 
+    def room(self) -> int:
+        """How much more a receive buffer of RING bytes takes."""
+        return max(0, RING - len(self.input) - self._waiting())
+
     def clear(self) -> None:
         """A reset: nothing of it is left."""
         self._take()
@@ -457,6 +471,9 @@ class Supervisor:
         self.dog: Dog | None = None
         self.chip: Chip | None = None
         self.uart = Uart()
+        # What is on the wire, and how fast it comes.
+        self.wire = b""
+        self.pace = Pace(BAUDS[options.line]) if options.line else None
         self.machine = machine_of(load_side(flash).layout)
         self.boot: Started | None = None
         # Why the loader ran last.
@@ -494,6 +511,7 @@ class Supervisor:
         self._end_chip()
         self.cause = cause
         self.uart.clear()
+        self.wire = b""
         self.dog = None
         self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
@@ -554,6 +572,7 @@ class Supervisor:
             "cause": cause,
             "behaviour": self.behaviour,
             "main": main,
+            "slow": bool(self.options.line),
         }
         self.chip = Chip(config, self.options.heap, self.lock_fd, self.uart, self.mode.raw)
 
@@ -562,7 +581,7 @@ class Supervisor:
     def turn(self) -> None:
         """Wait for something and do it."""
         chip = self.chip
-        reads: list[Any] = [self.cable.master] if chip and len(self.uart.input) < PENDING else []
+        reads: list[Any] = [self.cable.master] if chip and len(self.uart.input + self.wire) < PENDING else []
         if chip and chip.asked:
             reads.append(chip.control)
         if chip and len(self.cable.out) < PENDING:
@@ -587,14 +606,32 @@ class Supervisor:
 
     def _input(self, chip: Chip, readable: list[Any]) -> None:
         if self.cable.master in readable:
-            self.uart.input += os.read(self.cable.master, PENDING)
+            self._came(os.read(self.cable.master, PENDING))
+        if self.pace:
+            self._came(b"")
         if chip.control in readable:
             chip.answered()
         chip.pump()
 
+    def _came(self, data: bytes) -> None:
+        """Bytes of the client, at the speed of the line, as far as there is room for them."""
+        if not self.pace:
+            self.uart.input += data
+            return
+        # The line idled until now.
+        n = self.pace.due(len(self.wire), time.monotonic())
+        self.wire += data
+        room = self.uart.room()
+        if self.options.line == "usb":
+            n = min(n, room)
+        elif n > room:
+            self.emit("lost", bytes=n - room)
+        self.uart.input += self.wire[: min(n, room)]
+        self.wire = self.wire[n:]
+
     def _patience(self) -> float:
         # The port writes a mark at once, so the rest of a divided one is never late.
-        waits = [0.002 if self.chip and self.chip.tap.rest else 0.2]
+        waits = [0.002 if self.wire or (self.chip and self.chip.tap.rest) else 0.2]
         if self.dog:
             waits.append(self.dog.deadline - time.monotonic())
         if self.chip and self.uart.behind is not None and not self.chip.asked:
