@@ -70,6 +70,9 @@ class Agent:
         if self.job is None:
             if not self.links or self.board.since(self.due) < self.wait_ms:
                 return "idle"
+            why = self._later()
+            if why:
+                raise NotNow("later", str(why))
             self.job = install(self.board, self.links[self.turn], self.keys)
         try:
             self.progress = next(self.job)
@@ -81,6 +84,13 @@ class Agent:
             return "idle"
         self._report("armed", "version %s waits for the reset" % text(package.version))
         return "reset"
+
+    def _later(self):
+        """A sentence of the owner's Board.later() that says why no update may begin now. One that raises says none."""
+        try:
+            return getattr(self.board, "later", bool)()
+        except Exception as e:
+            self.error = e
 
     def _judge(self):
         try:

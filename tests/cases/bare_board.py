@@ -442,8 +442,68 @@ class Poll:
     ipoll = poll
 
 
+class Asyncio:
+    """Module `_asyncio`, which is C on every port, reads the real clock and so cannot wait in virtual time.
+
+    A Task's `state`: True is running and awaited by nobody, a TaskQueue holds who awaits it, else it is over.
+    """
+
+    def __init__(self, world):
+        clock = Time(world)
+
+        def core():
+            return sys.modules["asyncio.core"]
+
+        class TaskQueue:
+            def __init__(self, *_):
+                self.tasks = []
+
+            def peek(self):
+                return self.tasks[0] if self.tasks else None
+
+            def push(self, task, key=None):
+                task.data = None
+                task.ph_key = clock.ticks_ms() if key is None else key
+                i = len(self.tasks)
+                while i and time.ticks_diff(self.tasks[i - 1].ph_key, task.ph_key) > 0:
+                    i -= 1
+                self.tasks.insert(i, task)
+
+            def pop(self):
+                return self.tasks.pop(0)
+
+            def remove(self, task):
+                self.tasks.remove(task)
+
+        class Task:
+            def __init__(self, coro, _=None):
+                self.coro = coro
+                self.data = None
+                self.state = True
+                self.ph_key = 0
+
+            def __iter__(self):
+                if not self.state:
+                    self.state = False
+                elif self.state is True:
+                    self.state = TaskQueue()
+                return self
+
+            def __next__(self):
+                if not self.state:
+                    raise self.data
+                self.state.push(core().cur_task)
+                core().cur_task.data = self
+
+            def done(self):
+                return not self.state
+
+        self.TaskQueue, self.Task = TaskQueue, Task
+
+
 def stand_ins(world, cause):
     found = {"sys": Sys(world), "os": Os(world), "time": Time(world), "machine": Machine(world, cause)}
+    found["_asyncio"] = Asyncio(world)
     if world.life["radio"] != "absent":
         found["network"] = Network(world)
         if world.life["server"] != "real":

@@ -309,3 +309,28 @@ def test_a_switch_that_fails_once_is_tried_again_at_the_next_poll():
     board.ms += POLL_MS
     assert steps(agent) == "reset"
     assert boot(c) and c.started.name == "ota_1"
+
+
+def test_an_update_waits_while_the_owners_board_says_later():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    link = Ram(Maker(NEW).bytes())
+    agent = Agent(board, [link], None)
+    board.later = lambda: "the battery has 3400 mV"
+    assert agent.step() == "idle"
+    assert (agent.error.code, str(agent.error)) == ("later", "the battery has 3400 mV")
+    assert not link.opened and link.reports == [("later", "the battery has 3400 mV")]
+    board.ms += POLL_MS
+    board.later = lambda: None
+    assert agent.step() == "busy"
+    # What has begun goes on.
+    board.later = lambda: "too late"
+    assert steps(agent) == "reset"
+
+
+def test_a_later_that_raises_keeps_no_update_away():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    board.later = lambda: 1 // 0
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert steps(agent) == "reset"

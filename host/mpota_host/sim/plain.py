@@ -13,8 +13,9 @@ from mpota_host.sim.reset import Dog, Reset
 
 def leave() -> None:
     """Only this process remembers the path of a boot.py; a board starts with a new one."""
-    while shim.folder and shim.folder in sys.path:
-        sys.path.remove(shim.folder)
+    for path in (shim.folder, shim.folder + "/lib"):
+        while shim.folder and path in sys.path:
+            sys.path.remove(path)
     shim.folder = ""
 
 
