@@ -82,7 +82,7 @@ def test_a_url_is_taken_apart():
     for text, wanted in (
         ("http://h", (False, "h", 80, "/", "")),
         ("https://h", (True, "h", 443, "/", "")),
-        ("HTTPS://Host.Example/A", (True, "Host.Example", 443, "/A", "")),
+        ("HTTPS://Host.Example/A", (True, "host.example", 443, "/A", "")),
         ("http://h?dev=1", (False, "h", 80, "/?dev=1", "")),
         ("http://h/?", (False, "h", 80, "/?", "")),
         ("http://h:/x", (False, "h", 80, "/x", "")),
@@ -107,7 +107,7 @@ WRONG += [
     "http://::1/x",
     "http://h:99999999999999/",
 ]
-WRONG += ["http://[::1]:x/", "mailto:a@b", "u:secret@h/x"]
+WRONG += ["http://[::1]:x/", "mailto:a@b", "u:secret@h/x", "http://l%C3%A4mp/x"]
 
 
 def test_what_is_no_url_of_a_web_server_is_refused():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from itertools import product
 
 import pytest
 
@@ -160,7 +161,7 @@ def test_body_that_stalls_is_a_link_error_and_feeds_the_watchdog(run):
     out = offer(run, [head("200 OK", length=SIZE) + PACKAGE[:7000], 3.0], timeout_ms=600)[0][0]
     failed(out, "link", "600 ms")
     assert out["got"] == 7000
-    assert run.fed > 10
+    assert run.fed >= 5
 
 
 def test_slow_body_is_waited_for(run):
@@ -192,18 +193,18 @@ def test_redirect_is_followed(run, status):
         assert run(server.url("/m.json"), (0, 500)) == [WHOLE, rest(500)]
 
 
-def test_redirects_are_relative_to_where_they_stand(run):
+def test_redirects_are_relative_to_where_they_stand_and_names_to_the_url_of_the_settings(run):
     body = manifest(entry(file="package"))
     with Rogue({"/there/p": ranged, "/a/package": head("302 Go", "Location: ../there/p", length=0)}) as far:
-        # A path with .. is for the server to resolve.
-        far.rules["/a/../there/p"] = ranged
         rules = {
-            "/m.json": head("302 Go", f"Location: //localhost:{far.port}/a/m2.json?q=/x", length=0),
+            "/x/m.json": head("302 Go", f"Location: //localhost:{far.port}/a/m2.json?q=/x", length=0),
+            "/x/package": head("302 Go", f"Location: //localhost:{far.port}/a/package", length=0),
         }
         far.rules["/a/m2.json?q=/x"] = head("200 OK", length=len(body)) + body
         with Rogue(rules) as near:
-            assert run(near.url("/m.json")) == [WHOLE]
-        assert [path for path, _ in far.asked] == ["/a/m2.json?q=/x", "/a/package", "/a/../there/p"]
+            assert run(near.url("/x/m.json")) == [WHOLE]
+            assert [path for path, _ in near.asked] == ["/x/m.json", "/x/package"]
+        assert [path for path, _ in far.asked] == ["/a/m2.json?q=/x", "/a/package", "/there/p"]
 
 
 def test_five_redirects_are_followed_and_the_sixth_is_not(run):
@@ -221,7 +222,7 @@ def test_five_redirects_are_followed_and_the_sixth_is_not(run):
 def test_redirect_to_no_url_is_refused(run, goto):
     rule = b"HTTP/1.1 302 Go\r\nLocation: " + goto + b"\r\n\r\n"
     out = offer(run, rule)[0][0]
-    assert out["code"] in ("http", "link"), out
+    failed(out, "url")
 
 
 def test_redirect_without_location_is_refused(run):
@@ -241,7 +242,7 @@ def test_long_header_line_is_dropped_and_endless_lines_and_headers_are_refused(r
     long = head("200 OK", "X-Long: " + "y" * 100_000, length=SIZE) + PACKAGE
     failed(offer(run, long)[0][0], "http", "8192 bytes")
     failed(offer(run, head("200 OK", *["X-L: " + "y" * 900] * 10, length=SIZE) + PACKAGE)[0][0], "http", "8192 bytes")
-    failed(offer(run, head("200 OK", *["X: 1"] * 2000, length=SIZE) + PACKAGE)[0][0], "http", "200")
+    failed(offer(run, head("200 OK", *["X: 1"] * 2000, length=SIZE) + PACKAGE)[0][0], "http", "8192 bytes")
 
 
 def test_endless_line_between_two_chunks_is_refused(run):
@@ -255,19 +256,21 @@ INJECTED = " HTTP/1.1\r\nHost: lock.lan\r\n\r\nPOST /unlock HTTP/1.1\r\nHost: lo
 def test_a_name_with_a_line_end_sends_no_second_request(run):
     with Rogue({}) as lock:
         out = listed(run, manifest(entry(file=lock.url("/x" + INJECTED))))
-        failed(out, "url", "0x20")
+        failed(out, "url", "0x0d")
         assert lock.asked == [] and lock.posts == []
 
 
-@pytest.mark.parametrize(
-    "bad", ["\r\nX: 1", "\n", " ", "\t", "\x00", "\x1b[2J", "\x7f", "\u00fc", "\u20ac", "\u010d\u010a"]
-)
-@pytest.mark.parametrize("where", ["/pack{}age", "?q={}", "/x{}", "//local{}host/x", "http://local{}host/x", "{}"])
+CONTROLS = ["\r\nX: 1", "\n", "\t", "\x00", "\x1b[2J", "\x7f"]
+PLACES = ["/pack{}age", "?q={}", "/x{}", "//local{}host/x", "http://local{}host/x", "{}"]
+HOSTS = [place for place in PLACES if "host" in place]
+
+
+@pytest.mark.parametrize("bad, where", [*product(CONTROLS, PLACES), *product([" ", "\u00fc", "\u010d\u010a"], HOSTS)])
 def test_a_byte_that_is_none_of_a_url_is_refused_before_a_connection(run, bad, where):
     name = where.format(bad)
     with Rogue({"/m.json": head() + manifest(entry(file=name))}) as server:
         out = run(server.url("/m.json"))[0]
-        failed(out, "url", "0x%02x at" % ord(bad[0]))
+        failed(out, "url", "0x%02x at" % ord(bad[0]) if bad in CONTROLS else "no URL")
         assert [path for path, _ in server.asked] == ["/m.json"]
         assert "\r" not in out["text"] and "\n" not in out["text"] and "\x1b" not in out["text"]
 
@@ -392,10 +395,11 @@ def test_manifest_without_this_board_has_nothing_on_offer(run):
     assert listed(run, manifest()) is None
 
 
-@pytest.mark.parametrize("file", ["sub/package", "/other/p", "./package?"])
+@pytest.mark.parametrize("file", ["sub/package", "/other/p", "./package?", "a?b#c", "a:b", "../y/p?q=1"])
 def test_file_is_relative_to_the_manifest(run, file):
     with Rogue({"/x/m.json": head() + manifest(entry(file=file))}) as server:
-        server.rules.update({"/x/sub/package": ranged, "/other/p": ranged, "/x/./package?": ranged})
+        names = ("/x/sub/package", "/other/p", "/x/package?", "/x/a%3Fb%23c", "/x/a:b", "/y/p?q=1")
+        server.rules.update(dict.fromkeys(names, ranged))
         assert run(server.url("/x/m.json")) == [WHOLE]
 
 
@@ -473,7 +477,7 @@ def test_https_with_a_certificate_of_the_ca(run, certificates, form):
 def test_https_with_a_wrong_certificate_is_refused(run, certificates, made):
     days = made.get("days", (-1, 30))
     context = certificates.context(**{**made, "days": days})
-    failed(secured(run, context, certificates.pem)[0], "tls", "localhost", "clock (20")
+    failed(secured(run, context, certificates.pem)[0], "tls", "localhost", "not in date on 20")
 
 
 def test_https_without_a_ca_is_refused(run, certificates):
@@ -512,7 +516,9 @@ def test_https_to_a_server_without_tls_is_refused(run, certificates):
 def test_http_may_lead_to_https_but_not_back(run, certificates):
     with Rogue({"/m.json": GOOD, "/package": ranged}, certificates.context()) as safe:
         with Rogue({"/m.json": head("302 Go", "Location: " + safe.url("/m.json"), length=0)}) as near:
+            near.rules["/package"] = head("302 Go", "Location: " + safe.url("/package"), length=0)
             assert run(near.url("/m.json"), ca=str(certificates.pem)) == [WHOLE]
+            near.asked.clear()
             near.rules["/package"] = ranged
             safe.rules["/package"] = head("302 Go", "Location: " + near.url("/package"), length=0)
             failed(run(safe.url("/m.json"), ca=str(certificates.pem))[0], "tls", near.url("/package"))

@@ -114,10 +114,10 @@ def parse(url):
         port = port[1:]
     else:
         host, _, port = place.partition(":")
-        good = host
+        good = host and "%" not in host
     if scheme not in ("http", "https") or not good:
         raise LinkError("url", "%r is no URL of a web server: http://host/path" % shown(url))
     n = (int(port) if port.isdigit() else 0) if port else 443 if scheme == "https" else 80
     if not 0 < n < 65536:
         raise LinkError("url", "%r has the port %r, a port is 1 to 65535" % (shown(url), port))
-    return scheme == "https", host, n, (path or "/") + ("" if query is None else "?" + query), login
+    return scheme == "https", host.lower(), n, (path or "/") + ("" if query is None else "?" + query), login

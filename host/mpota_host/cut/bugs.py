@@ -33,7 +33,7 @@ CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield don
 
 PROVE = "        for part in package.components:\n            prove(board, part, buf)\n"
 ARM = "    board.layout.arm(package)\n"
-LOAD = "        left = chunks.load()\n"
+LOAD = "        left = yield from chunks.loading()\n"
 IDLE = "        if on_trial or trial(self.journal):\n            raise NotNow"
 NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
@@ -52,7 +52,7 @@ MUTANTS = [
     Mutant("compare most of a chunk's digest", PACKAGE, "h.digest() != self.sha", "h.digest()[:31] != self.sha[:31]"),
     Mutant("compare no chunk's digest", PACKAGE, "h.digest() != self.sha", "self.sha is None"),
     Mutant("take unsigned packages", PACKAGE, "if keys is not None:", "if keys is not None and algorithm:"),
-    Mutant("believe every signature", TRUST, "if verify(public, sig, digest):", "if sig:"),
+    Mutant("believe every signature", TRUST, "if (yield from verifying(public, sig, digest)):", "if sig:"),
     Mutant("trust every key", TRUST, 'raise Refused("key"', 'return Refused("key"'),
     Mutant("take another product's package", INSTALLER, '_same("product", package.product, board.product)', "pass"),
     Mutant("take another chip's image", LAYOUT, "image.judge(head, image.chip_of(mine), part.size)", "pass"),
@@ -66,7 +66,7 @@ MUTANTS = [
     Mutant("write to the slot that runs", LAYOUT, "(port.running + 1) % n", "port.running % n"),
     # Resume.
     Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
-    Mutant("resume from the package's beginning", INSTALLER, "src = link.open(at)", "src = link.open(0)"),
+    Mutant("resume from the package's beginning", INSTALLER, "opened(link, at)", "opened(link, 0)"),
     Mutant("resume another package", INSTALLER, "where and where[0] == package.id:", "where:"),
     Mutant("resume inside a sector", INSTALLER, "if done % target.erase_size == 0 or done == part.size:", "if True:"),
     Mutant(
