@@ -1,5 +1,7 @@
 """The HTTP link against real servers, good and bad, on CPython and on the unix port: one list of scenarios for both."""
 
+import base64
+import gzip
 import hashlib
 import http.server
 import json
@@ -16,7 +18,7 @@ import pytest
 from mpota_host.bench.serial import micropython
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
-from tests.host.servers import PACKAGE, SIZE, Certificates, Rogue, chunked, entry, head, manifest, ranged
+from tests.host.servers import PACKAGE, SIZE, Certificates, NameServer, Rogue, chunked, entry, head, manifest, ranged
 
 CLIENT = "tests/host/http_client.py"
 WHOLE = [SIZE, hashlib.sha256(PACKAGE).hexdigest()]
@@ -42,6 +44,7 @@ def run(request):
         call.fed = answer["fed"]
         return answer["out"]
 
+    call.name = request.param
     return call
 
 
@@ -320,6 +323,111 @@ def test_silent_server_is_a_link_error(run):
         failed(run(server.url("/m.json"), timeout_ms=500)[0], "link", "500 ms")
 
 
+# --- names, logins, proxies -----------------------------------------------------------------------------------------
+
+
+def test_a_name_is_looked_up_at_the_name_server(run):
+    with Rogue({"/m.json": GOOD, "/package": ranged}) as server, NameServer() as names:
+        out = run(server.url("/m.json", "updates.example"), dns=names.address)
+    # The second question, for the package, was lost and asked again.
+    assert out == [WHOLE] and names.asked == [b"\x07updates\x07example\0"] * 3
+
+
+def test_a_server_that_is_a_number_or_localhost_is_looked_up_nowhere(run):
+    with Rogue({"/m.json": GOOD, "/package": ranged}) as server, NameServer() as names:
+        for host in ("127.0.0.1", "localhost"):
+            assert run(server.url("/m.json", host), dns=names.address) == [WHOLE]
+        assert names.asked == []
+
+
+def test_user_and_password_are_sent_to_their_server_alone(run):
+    with Rogue({"/package": ranged}) as far, Rogue({"/m.json": GOOD}) as near:
+        near.rules["/package"] = head("302 Go", "Location: " + far.url("/package"), length=0)
+        assert run(near.url("/m.json", "u%3Aser:p%40ss@localhost")) == [WHOLE]
+        wanted = "Basic " + base64.b64encode(b"u:ser:p@ss").decode()
+        assert [fields.get("authorization") for fields in near.heads] == [wanted] * 2
+        assert far.heads and "authorization" not in far.heads[0]
+
+
+def test_a_redirect_on_the_same_server_takes_the_login_along(run):
+    with Rogue({"/m.json": GOOD, "/there": ranged}) as server:
+        server.rules["/package"] = head("302 Go", "Location: " + server.url("/there"), length=0)
+        assert run(server.url("/m.json", "u:p@localhost")) == [WHOLE]
+        assert [fields.get("authorization") for fields in server.heads] == ["Basic dTpw"] * 3
+
+
+def test_headers_of_the_settings_are_sent_to_the_server_of_the_manifest_alone(run):
+    headers = {"Authorization": "Bearer secret", "Accept": "application/octet-stream"}
+    with Rogue({"/package": ranged}) as far, Rogue({"/m.json": GOOD}) as near:
+        near.rules["/package"] = head("302 Go", "Location: " + far.url("/package"), length=0)
+        reports = {"report_url": far.url("/report")}
+        assert run(near.url("/m.json"), headers=headers, **reports) == [WHOLE]
+        for fields in near.heads:
+            assert (fields["authorization"], fields["accept"]) == ("Bearer secret", "application/octet-stream")
+            assert fields["user-agent"] == "mpota" and fields["accept-encoding"] == "identity"
+        assert len(near.heads) == 2 and len(far.heads) == 2 and "Bearer secret" not in str(far.heads)
+
+
+def test_headers_that_would_be_two_are_refused(run):
+    with Rogue({"/m.json": GOOD, "/package": ranged}) as server:
+        out = run(server.url("/m.json"), headers={"X": "a\r\nY: b"})[0]
+        failed(out, "headers", "X")
+        assert server.asked == []
+
+
+def test_errors_show_no_password_and_no_query(run):
+    out = run("http://user:secret@localhost:1/m.json?token=secret")[0]
+    failed(out, "link", "localhost:1/m.json?...")
+    assert "secret" not in str(out)
+
+
+def test_a_manifest_that_has_nothing_new_is_not_sent_again(run):
+    def give(at):
+        return head("304 Not Modified") if "if-none-match" in server.heads[-1] else told
+
+    body = manifest()
+    told = head("200 OK", 'ETag: "v1"', length=len(body)) + body
+    with Rogue({"/m.json": give}) as server:
+        assert run(server.url("/m.json"), (0, 0, 0)) == [None, None, None]
+        assert [fields.get("if-none-match") for fields in server.heads] == [None, '"v1"', '"v1"']
+
+
+def test_a_manifest_with_an_offer_is_asked_for_anew(run):
+    answer = head("200 OK", 'ETag: "v1"', length=len(OFFER)) + OFFER
+    with Rogue({"/m.json": answer, "/package": ranged}) as server:
+        assert run(server.url("/m.json"), (0, 0)) == [WHOLE, WHOLE]
+        assert not [fields for fields in server.heads if "if-none-match" in fields]
+
+
+def test_not_modified_that_was_not_asked_for_is_an_error(run):
+    failed(offer(run, head("304 Not Modified"))[0][0], "http", "304")
+
+
+@pytest.mark.parametrize("fields", [["Content-Encoding: gzip"], ["Content-Encoding: br"], ["Transfer-Encoding: gzip"]])
+def test_a_package_that_is_compressed_on_its_way_is_named(run, fields):
+    failed(offer(run, head("200 OK", *fields, length=SIZE) + PACKAGE)[0][0], "http", "compression")
+
+
+def test_a_manifest_in_another_encoding_is_named_and_a_broken_one_refused(run):
+    failed(listed(run, OFFER, ["Content-Encoding: br"]), "http", "br", "compression")
+    for body in (OFFER, gzip.compress(OFFER)[:-30], gzip.compress(OFFER + b" " * 4096), b""):
+        failed(listed(run, body, ["Content-Encoding: gzip"]), "manifest")
+
+
+def test_a_web_page_that_begins_with_empty_lines_is_a_portal(run):
+    failed(listed(run, b"\xef\xbb\xbf \r\n\n" + PAGE), "portal")
+    failed(listed(run, b"log in", ["Content-Type: text/html"]), "portal")
+
+
+@pytest.mark.parametrize("n", [2048, 2049, 3000])
+def test_a_location_has_2048_bytes_at_most_and_is_never_cut(run, n):
+    path = "/" + "x" * (n - 1)
+    out, server = offer(run, head("302 Go", "Location:    " + path + "   ", length=0))
+    if n > 2048:
+        failed(out[0], "http", "location of more than 2048 bytes")
+    assert [len(path) for path, _ in server.asked] == [7, 8, 2048][: 2 + (n == 2048)]
+
+
 # --- captive portals ------------------------------------------------------------------------------------------------
 
 
@@ -460,6 +568,31 @@ def test_manifest_of_more_than_4096_bytes_is_refused(run):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("others"), "another CA")
+
+
+def test_of_a_bundle_of_cas_each_is_trusted(run, certificates, others, tmp_path):
+    for order in ((certificates, others), (others, certificates)):
+        bundle = tmp_path / "bundle.pem"
+        bundle.write_bytes(b"# two\n" + b"\n".join(one.pem.read_bytes() for one in order))
+        for one in order:
+            assert secured(run, one.context(), bundle) == [WHOLE]
+    failed(secured(run, certificates.context(), others.pem)[0], "tls")
+
+
+def test_a_server_that_wants_a_certificate_of_the_board_gets_it(run, certificates):
+    if run.name == "cpython":
+        pytest.skip("MicroPython's ssl takes a certificate as bytes, CPython's as a file")
+    context = certificates.context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificates.pem)
+    assert secured(run, context, certificates.pem, cert=certificates.pair()) == [WHOLE]
+    assert secured(run, context, certificates.pem)[0]["code"] in ("tls", "link", "short")
+    failed(secured(run, context, certificates.pem, cert=["none.crt", "none.key"])[0], "tls")
 
 
 def secured(run, context, ca, **more):

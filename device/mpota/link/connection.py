@@ -160,7 +160,7 @@ class Connection:
         except (OSError, ValueError) as e:
             # A bad certificate is a ValueError.
             self._fail(e)
-        if n is None or 0 < n < len(data):
+        if n is None:
             self.count(n)
         elif n:
             self.quiet = 0

@@ -8,13 +8,16 @@ MOST_S = 86400  # a server that says more is asked again after a day
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
-def wait_ms(after, date):
-    """Milliseconds that an answer asks for, by its fields Retry-After and Date (None: it has none); 0 for nonsense."""
+def wait_ms(after, date, now=None):
+    """Milliseconds that an answer asks for, by its fields Retry-After and Date (None: it has none); 0 for nonsense.
+
+    `now` stands for the board's clock.
+    """
     try:
         if after.isdigit():
             s = int(after)
         else:
-            now = time.gmtime()
+            now = now or time.gmtime()
             if not date and now[0] < YEAR:
                 return 0
             s = _seconds(after.decode()) - (_seconds(date.decode()) if date else _since_1970(*now[:6]))

@@ -42,12 +42,15 @@ def _ders(data):
     return ders or [data]
 
 
-def refused(url, e):
-    """The error to raise for what the TLS library says; of a certificate it names no reason on a board."""
+def refused(url, e, now=None):
+    """The error to raise for what the TLS library says; of a certificate it names no reason on a board.
+
+    `now` stands for the board's clock.
+    """
     from time import localtime
 
-    now = localtime()[:3]
-    day = "%d-%02d-%02d" % now
+    now = now or localtime()
+    day = "%d-%02d-%02d" % now[:3]
     # mbedTLS puts line ends around its words.
     words = "%s: %s; " % (url, str(e).strip())
     if now[0] < YEAR:

@@ -110,6 +110,9 @@ class Web(Connection):
             n = self.io(self.sock.readinto, memoryview(buf)[:n])
         if n is None:
             return None
+        if n < len(buf):
+            # All that there was: it was the server that took its time.
+            self.count(n)
         # Its type alone says nothing: servers call packages what they like.
         if n and not self.pos and bytes(buf[: min(n, 16)]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
             raise LinkError("portal", shown(self.url) + " is a web page, maybe a login")
