@@ -127,9 +127,7 @@ def test_an_application_that_dies_leaves_the_agent_at_work():
         assert app.turns == 2 and "sensor" in run.why and len(seen) == 1
         link.data = files(TWO).bytes()
         run.board.ms += 10000000
-        for _ in range(2):
-            run.turn()
-        raises(Reset, None, run.turn)
+        raises(Reset, None, lambda: [run.turn() for _ in range(100)])
         plain.power_on("reset")
         assert runs(plain) == TWO
 

@@ -42,7 +42,8 @@ BOARD = {
         *(ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version"),
         *("mpota.pipe.package", "mpota.pipe.decrypt", "mpota.store.writer"),
     ),
-    "mpota.agent": (ERRORS, "mpota.installer", "mpota.version"),
+    "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.version"),
+    "mpota.pace": (),
     "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.version"),
     "mpota.console": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.version", "mpota.link.", "mpota.pipe."),
 }

@@ -8,7 +8,7 @@ import pytest
 from mpota.store.listing import HEAD_SIZE, LIST
 from mpota.store.tree import Tree
 from mpota_boot.errors import Refused
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board import flash
 from mpota_host.package.content import app
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from mpota_host.bench import serial as wire
 from mpota_host.bench import uart
 from mpota_host.bench.figure import AT_LEAST, Figure, spread
+from mpota_host.bench.line import serial as wire
 from mpota_host.bench.material import Material
 
 BYTES = 300_000

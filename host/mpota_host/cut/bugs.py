@@ -43,7 +43,7 @@ CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
 
 PROVE = "for part in package.components: prove(board, part, buf)"
 ARM = "board.layout.arm(package)"
-LOAD = "left = chunks.load()"
+LOAD = "left = yield from chunks.loading()"
 NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 SIGNED = "\n    if not algorithm: ...\n    ..."
 TELLS = '"watchdog" if Board.bitten else "unknown"'
@@ -61,15 +61,15 @@ MUTANTS = [
         "seen != part.sha", "seen[:31] != part.sha[:31]",
     ),
     Mutant(
-        "compare most of a chunk's digest", PACKAGE, "load",
+        "compare most of a chunk's digest", PACKAGE, "loading",
         "h.digest() != self.sha", "h.digest()[:31] != self.sha[:31]",
     ),
-    Mutant("compare no chunk's digest", PACKAGE, "load", "h.digest() != self.sha", "self.sha is None"),
+    Mutant("compare no chunk's digest", PACKAGE, "loading", "h.digest() != self.sha", "self.sha is None"),
     Mutant(
-        "take unsigned packages", PACKAGE, "Package.read",
+        "take unsigned packages", PACKAGE, "reading",
         "if keys is not None:" + SIGNED, "if keys is not None and algorithm:" + SIGNED,
     ),
-    Mutant("believe every signature", TRUST, "check", "verify(public, sig, digest)", "sig"),
+    Mutant("believe every signature", TRUST, "check", "(yield from verifying(public, sig, digest))", "sig"),
     Mutant("trust every key", TRUST, "check", 'raise Refused("key", ...)', 'return Refused("key", ...)'),
     Mutant(
         "take another product's package", INSTALLER, "admit",
@@ -95,7 +95,7 @@ MUTANTS = [
         "resume one chunk too far", INSTALLER, "decode",
         "chunks.index * chunks.chunk", "(chunks.index + bool(chunks.index)) * chunks.chunk",
     ),
-    Mutant("resume from the package's beginning", INSTALLER, "_reopen", "link.open(at)", "link.open(0)"),
+    Mutant("resume from the package's beginning", INSTALLER, "_reopen", "opened(link, at)", "opened(link, 0)"),
     Mutant("resume another package", INSTALLER, "resume", "where and where[0] == package.id", "where"),
     Mutant(
         "note a chunk before it is written", INSTALLER, "decode(board, package)",

@@ -171,6 +171,18 @@ def is_board(flash: Path) -> bool:
         return False
 
 
+def _with_mpota(layout: str, flash: Path, image: bytes, options: Options | None) -> None:
+    """A new board with mpota on it."""
+    settings: dict[str, object] = {"product": "virtual"}
+    if options and options.line == "uart":
+        # As an ESP32 has it by itself; the unix port takes its console for a pipe.
+        settings["console"] = [2048, 242]
+    if layout == "esp32":
+        create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
+    else:
+        create_for(layout, flash, image, mpota_files({**settings, "layout": layout}, layout=layout))
+
+
 def run_board(
     flash: Path | str,
     layout: str = "esp32",
@@ -187,20 +199,12 @@ def run_board(
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
-        settings: dict[str, object] = {"product": "virtual"}
-        if layout != "esp32":
-            settings["layout"] = layout
-        if options and options.line == "uart":
-            # As an ESP32 has it by itself; the unix port takes its console for a pipe.
-            settings["console"] = [2048, 242]
         image = machine_of(layout).firmware(Path(firmware) if firmware else None)
         if blank:
             owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
             create_for(layout, flash, image, owners)
-        elif layout == "esp32":
-            create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
         else:
-            create_for(layout, flash, image, mpota_files(settings, layout=layout))
+            _with_mpota(layout, flash, image, options)
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
     elif blank:

@@ -10,7 +10,8 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
-from mpota.link.http import Http
+from mpota.link.url import quote
+from mpota.link.web import Web
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota.store.raw import Raw
@@ -52,14 +53,15 @@ class Board(board.Board):
         return joined, wlan.status("rssi") if joined else None
 
 
-class Url(Http):
-    """A Link to one file at a URL."""
+class Url(Web):
+    """A Link to one file at a URL. It waits: a person at the console does so too."""
 
     def __init__(self, url):
-        super().__init__(url, "", "", None)
+        super().__init__()
+        self.place = quote(url)
 
     def open(self, at=0):
-        return self.fetch(self.manifest, at)
+        return self.fetch(self.place, at)
 
 
 def http_ota(url):
