@@ -83,7 +83,7 @@ EXHAUSTIVE = tuple(name for name, s in SCENARIOS.items() if not s.chip)
 EDGES = ("both",)
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
-HUNT = tuple(name for name in SCENARIOS if name not in QUICK)
+HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhealthy", "both-hang-fat")
 # Forged releases, faults and other geometries are tried on chips: nothing here is of a file system alone.
 ROOMY = ""
 FAULTY = ()
