@@ -15,6 +15,8 @@ _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
 # Packages of one version that are tried after another: a manifest of 4096 bytes has no more.
 _OFFERS = const(32)
+# A trial's time is kept in tenths, over all its starts: ten writes at most, and none outside a trial.
+_PARTS = const(10)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
 
@@ -39,6 +41,7 @@ class Agent:
         self.job = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        self.spent = self.kept = self._kept() if self.trial else 0
         for link in links:
             link.time_left = self.left
         if board.cause() not in ("", "wake"):
@@ -47,7 +50,7 @@ class Agent:
     def left(self):
         """Milliseconds that a link may still hold up this step."""
         if self.trial:
-            return self._trial_ms() - self.board.since(self.began)
+            return (_PARTS - self.spent) * self._part_ms() - self.board.since(self.began)
         return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
 
     def step(self):
@@ -103,11 +106,19 @@ class Agent:
         return "reset"
 
     def _late(self):
-        """Is the time over in which a trial has to come to an end?"""
-        return self.board.since(self.began) >= self._trial_ms()
+        """Is the time over in which a trial has to come to an end? That of its starts before this one counts."""
+        spent = self.spent + self.board.since(self.began) // self._part_ms()
+        if self.trial and self.kept < spent < _PARTS:
+            self.kept = spent
+            self.board.layout.keep("wakes", (self.board.journal.last("wakes") or b"\0")[:1] + bytes((spent,)))
+        return spent >= _PARTS
 
-    def _trial_ms(self):
-        return self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
+    def _kept(self):
+        """Tenths of a trial's time that its starts before this one have used."""
+        return ((self.board.journal.last("wakes") or b"") + b"\0\0")[1]
+
+    def _part_ms(self):
+        return max(self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS) // _PARTS, 1)
 
     def _next(self, wait_ms=0):
         """The job is over: the next link's turn, in `wait_ms` or as often as the settings say."""

@@ -20,7 +20,7 @@ class Mutant:
     test: str = ""
 
 
-AGENT, SHIM, BOARD = "mpota.agent", "mpota_boot.shim", "mpota_boot.board"
+AGENT, SHIM = "mpota.agent", "mpota_boot.shim"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
 CONTRACT = "mpota.layout.contract"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
@@ -39,7 +39,8 @@ NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks
 PUT_ARMED = '        self.journal.put("armed", record.encode())\n'
 SET_BOOT = "            self.port.set_boot(record.slot)\n"
 AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
-TELLS = 'word = "watchdog" if Board.bitten else "unknown"'
+OTHER = "mpota_boot.ports.other"
+TELLS = 'return word if word in ("power", "wake") else "unknown"'
 SPENT = 'return self.keep("armed", record.encode())'
 MARK = "        port.mark_valid()\n    slot, entry"
 
@@ -89,7 +90,7 @@ MUTANTS = [
         LAYS + "pitfall_2_no_update_while_pending",
     ),
     # Trials.
-    Mutant("forget the journal's order", JOURNAL, 'for key in "abc":', 'for key in "":'),
+    Mutant("forget the journal's order", "mpota_boot.nvs", 'for key in "abc":', 'for key in "":'),
     Mutant(
         "count a trial after it", SETTLE, AGAIN,
         '    layout.put_armed(record)\n    record.trials -= 1\n    layout.keep("armed", record.encode())\n',
@@ -121,7 +122,7 @@ MUTANTS = [
         LAYS + "a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials",
     ),
     Mutant(
-        "count no wakes", "mpota.layout.contract", 'if n < most and self.keep("wakes", bytes((n,))):', "if n:",
+        "count no wakes", CONTRACT, 'if n < most and self.keep("wakes", bytes((n,)) + spent[1:]):', "if n:",
         LAYS + "a_trial_that_only_sleeps_and_wakes_comes_to_its_end",
     ),
     # The verdict.
@@ -140,15 +141,15 @@ MUTANTS = [
     Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
     Mutant("a shim that raises", SHIM, "except Exception as e:", "except ValueError as e:"),
     Mutant(
-        "a soft reset counts as a boot", BOARD, '"SOFT": ""', '"SOFT": "soft"',
+        "a soft reset counts as a boot", OTHER, '"SOFT": ""', '"SOFT": "soft"',
         LAYS + "a_soft_reset_counts_nothing",
     ),
     Mutant(
-        "a reset that no port can tell counts nothing", BOARD, TELLS, 'word = ""',
+        "a reset that no port can tell counts nothing", OTHER, TELLS, TELLS.replace("unknown", ""),
         "tests.core.test_ports:test_a_trial_ends_by_resets_on_every_port",
     ),
     Mutant(
-        "what cannot be told is the watchdog", BOARD, TELLS, 'word = "watchdog"',
+        "what cannot be told is the watchdog", OTHER, TELLS, 'return word if word == "power" else "watchdog"',
         "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
     ),
 ]  # fmt: skip

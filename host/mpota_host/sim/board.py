@@ -132,7 +132,10 @@ def native_arch() -> str:
 
 
 def mpota_files(
-    settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None, layout: str = "esp32"
+    settings: Mapping[str, object] | None = None,
+    keys: Mapping[str, bytes] | None = None,
+    layout: str = "esp32",
+    platform: str = sys.platform,
 ) -> dict[str, bytes]:
     """What `mpota flash` puts on a board: its modules as .mpy, its programs, settings and trusted keys."""
     from mpota_host.board.carried import modules
@@ -140,7 +143,7 @@ def mpota_files(
     from mpota_host.registry import programs
 
     arch = native_arch()
-    files = {on_board(path): compile_mpy(path, arch) for path in modules(layout)}
+    files = {on_board(path): compile_mpy(path, arch) for path in modules(layout, platform=platform)}
     files |= programs(layout)
     if settings is not None:
         files["/mpota.json"] = json.dumps({**getattr(machine_of(layout), "SETTINGS", {}), **settings}).encode()

@@ -41,8 +41,8 @@ class SocBoard(Board):
     """The shipped Board with its settings and keys given, and a clock that `ms` moves."""
 
     def __init__(self, settings, keys):
+        Board._dog = Board._why = Board._feeder = Board.fault = None
         super().__init__()
-        Board._dog = None
         self._settings = settings
         self.trusted = keys
         self.ms = 0
@@ -99,6 +99,12 @@ class Soc:
         if self.started.name is None:
             return None
         return self.run(cause)
+
+    def wake(self, fast_memory=True):
+        """Wake from deep sleep. `fast_memory`: has the chip RTC fast memory? An ESP32-C2 has none."""
+        if not fast_memory:
+            self.started = loader.wake_by_otadata(self.flash, self.bootloader)
+        return self.run(DEEPSLEEP)
 
     def run(self, cause):
         """A fresh interpreter on the image that was started last: what a soft reset gives."""
