@@ -17,13 +17,15 @@ class Row:
     """A port. `numbers`: reset_cause() after each start; of SOFT None where it stays what it was.
 
     `most`: the longest time of its watchdog, 0 for any; `clamps`: a longer one is cut, and else refused. `register`: an
-    address that tells more, and what it holds after each start. `place`: where boot.py lies, without a card and with.
+    address that tells more, and what it holds after each start. `free`: a register that nothing uses, and the bits that
+    it has. `place`: where boot.py lies, without a card and with.
     """
 
     clamps = False
     # The only time that its watchdog knows.
     only = 0
     register = None
+    free = None
     place = ("", "")
     # Does every later reset read as a wake, until the power goes?
     sticks = False
@@ -53,31 +55,43 @@ class Row:
 
 _STM = "pyboard", "PYBv1.1 with STM32F405RG", dict(_ALL, SOFT=0)
 _PICO = {"PWRON": 1, "WDT": 3}
+# INTERP1_BASE2 of the SIO, all of it.
+_INTERP = (0xD00000D0, 0xFFFFFFFF)
+# The priority of interrupt 0: WWDG of an STM32, PM of a SAMD51; the Cortex-M0's has the fewest bits.
+_IPR0 = (0xE000E400, 0xC0)
+# Interrupt 17 is the cross trigger's.
+_RT = {"free": (0xE000E410, 0xF000), "clamps": True, "sticks": True, "place": ("/flash", "/sdcard")}
 ROWS = {
     "esp32": Row("esp32", "Generic ESP32 module with ESP32", _ALL, (1, 2, 4, 3, 5), (1 << 32) // 4 - 1, 2000),
     "rp2": Row(
         "rp2", "Raspberry Pi Pico W with RP2040", _PICO, (1, 3, 3, 3, None), 8388, 2021,
-        register=(0x40058008, _REASON), forgets=True,
+        register=(0x40058008, _REASON), free=_INTERP, forgets=True,
     ),
     "rp2350": Row(
         "rp2", "Raspberry Pi Pico 2 W with RP2350", _PICO, (1, 3, 3, 3, None), 16777, 2021,
-        register=(0x400D8008, _REASON), forgets=True,
+        register=(0x400D8008, _REASON), free=_INTERP, forgets=True,
     ),
-    "stm32": Row(*_STM, (1, 2, 4, 3, 0), 32767, 2015, place=("/flash", "/sd")),
+    "stm32": Row(*_STM, (1, 2, 4, 3, 0), 32767, 2015, free=_IPR0, place=("/flash", "/sd")),
     # The chip does not pull its own NRST.
-    "stm32-pin": Row(*_STM, (1, 0, 4, 3, 0), 32767, 2015, place=("/flash", "/sd")),
+    "stm32-pin": Row(*_STM, (1, 0, 4, 3, 0), 32767, 2015, free=_IPR0, place=("/flash", "/sd")),
     "mimxrt": Row(
         "mimxrt", "Teensy 4.1 with MIMXRT1062DVJ6A",
         {"PWRON": 1, "WDT": 3, "SOFT": 5}, (1, 5, 4, 3, None), 128000, 2013,
-        register=(0x400B8004, _WRSR), clamps=True, sticks=True, place=("/flash", "/sdcard"),
+        register=(0x400B8004, _WRSR), **_RT,
+    ),
+    # Its WDOG1 lies elsewhere.
+    "mimxrt1170": Row(
+        "mimxrt", "i.MX RT1170 EVK with MIMXRT1176DVMAA",
+        {"PWRON": 1, "WDT": 3, "SOFT": 5}, (1, 5, 4, 3, None), 128000, 2013, **_RT,
     ),
     "samd": Row(
         "samd", "SparkFun SAMD51 Thing Plus with SAMD51J20A",
         {"PWRON": 1, "HARD": 0x10, "WDT": 0x20, "SOFT": 0x40, "DEEPSLEEP": 0x80}, (1, 0x40, 0x40, 0x20, None),
-        16384, 2000, clamps=True,
+        16384, 2000, free=_IPR0, clamps=True,
     ),
     # Ports without a table of their own on a board.
     "alif": Row("alif", "Alif Ensemble", _ALL, (1, 2, 4, 3, 5), 0, 2000),
+    "renesas-ra": Row("renesas-ra", "EK-RA6M2 with RA6M2", dict(_ALL, SOFT=0), (1, 2, 4, 3, 0), 0, 2000),
     "esp8266": Row(
         "esp8266", "ESP module with ESP8266", {"PWRON": 0, "HARD": 6, "WDT": 1, "SOFT": 4, "DEEPSLEEP": 5},
         (0, 4, 5, 1, None), 5000, 2000, only=5000,
@@ -87,20 +101,27 @@ ROWS = {
 SUPPORTED = ("esp32", "rp2", "stm32", "mimxrt", "samd")
 
 
-class Registers:
-    """`machine.mem32` and its like: 0 where nothing was written. `held`: address -> value."""
+class Fault(Exception):
+    """A program wrote where a port or its chip has something."""
 
-    def __init__(self, held, wrote=None):
+
+class Registers:
+    """`machine.mem32` and its like: 0 where nothing was written. `held`: address -> value; `free`: see Row."""
+
+    def __init__(self, held, free, wrote=None):
         self.held = held
+        self.free = free
         self.wrote = wrote
 
     def __getitem__(self, at):
         return self.held.get(at, 0)
 
     def __setitem__(self, at, value):
-        self.held[at] = value
+        if not self.free or at != self.free[0]:
+            raise Fault("a write to 0x%x" % at)
+        self.held[at] = value & self.free[1]
         if self.wrote:
-            self.wrote(at, value)
+            self.wrote(at, self.held[at])
 
 
 def started(row, number, kind):
@@ -125,7 +146,7 @@ class Chip:
         self.number = 0
         self.now = 0
         self.held = {}
-        self.mem32 = self.mem16 = Registers(self.held)
+        self.mem32 = self.mem16 = Registers(self.held, self.row.free)
         self.dog_at = None
         self.timers = []
         self.WDT = _wdt(self)
