@@ -20,6 +20,7 @@ from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command import needs
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
+from mpota_host.sim.ports import SUPPORTED
 from mpota_host.sources import DEVICE
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -359,7 +360,8 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
-def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool) -> None:
+@click.option("--like", type=click.Choice(SUPPORTED), default="", help="The port whose answers a new board gives.")
+def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool, like: str) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
     from mpota_host.package.read import explain
@@ -374,7 +376,10 @@ def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: 
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf)
-        run_board(flash, layout, firmware, options, blank=blank)
+        if like not in ("", "esp32") and layout == "esp32":
+            # No other port has an ESP32's partitions.
+            layout = "files"
+        run_board(flash, layout, firmware, options, blank=blank, like=like)
     except BoardError as e:
         raise Refused("board", str(e)) from e
 
