@@ -171,6 +171,21 @@ def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
     save_side(Path(flash), side)
 
 
+def _new_board(flash: Path, layout: str, firmware: Path | None, blank: bool, like: str) -> None:
+    """As `run_board` makes it."""
+    image = machine_of(layout).firmware(firmware)
+    if blank:
+        owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
+        create_for(layout, flash, image, owners, like=like)
+        return
+    settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
+    files = mpota_files(settings, layout=layout, platform=ROWS[like].platform if like else sys.platform)
+    if layout == "esp32":
+        create(flash, image, files=files, nvs={"wifi": {"ssid": "any"}}, like=like)
+    else:
+        create_for(layout, flash, image, files, like=like)
+
+
 def run_board(
     flash: Path | str,
     layout: str = "esp32",
@@ -187,22 +202,11 @@ def run_board(
     """
     if layout not in layouts():
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
+    flash = Path(flash)
     if like and layout not in ("files", "esp32")[: 1 + (like == "esp32")]:
         raise BoardError(f"a board like {like} has layout {'esp32 or files' if like == 'esp32' else 'files'}")
-    flash = Path(flash)
     if not flash.exists():
-        settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
-        image = machine_of(layout).firmware(Path(firmware) if firmware else None)
-        platform = ROWS[like].platform if like else sys.platform
-        if blank:
-            owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
-            create_for(layout, flash, image, owners, like=like)
-        elif layout == "esp32":
-            files = mpota_files(settings, platform=platform)
-            create(flash, image, files=files, nvs={"wifi": {"ssid": "any"}}, like=like)
-        else:
-            files = mpota_files(settings, layout=layout, platform=platform)
-            create_for(layout, flash, image, files, like=like)
+        _new_board(flash, layout, Path(firmware) if firmware else None, blank, like)
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
     elif blank:

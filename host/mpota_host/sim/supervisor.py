@@ -288,6 +288,13 @@ class Silicon:
         """It shows so many seconds since 1970 now."""
         self.ahead = seconds - time.monotonic()
 
+    def word(self, verb: str, args: tuple[str, ...]) -> None:
+        """What the program wrote: a register, or the clock."""
+        if verb == "register":
+            self.held[args[0]] = int(args[1])
+        else:
+            self.set_clock(int(args[0]))
+
     def config(self) -> dict[str, Any]:
         """What the port inside has to know of it."""
         now = int(self.ahead + time.monotonic())
@@ -702,18 +709,10 @@ class Supervisor:
 
     def _word(self, chip: Chip, verb: str, *args: str) -> None:
         """One word of the wire."""
-        if verb == "wdt":
-            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
-            self.dog.feed()
-        elif verb == "feed" and self.dog:
-            self.dog.feed()
-        elif verb == "timer" and self.dog:
-            self.dog.fed_by_timer = args[0] == "1"
-            self.dog.feed()
-        elif verb == "register":
-            self.silicon.held[args[0]] = int(args[1])
-        elif verb == "clock":
-            self.silicon.set_clock(int(args[0]))
+        if verb in ("wdt", "feed", "timer"):
+            self._dog_word(verb, args)
+        elif verb in ("register", "clock"):
+            self.silicon.word(verb, args)
         elif verb == "binary":
             chip.binary = args[0] == "1"
         elif verb == "repl":
@@ -731,6 +730,14 @@ class Supervisor:
             self._end_chip()
             self.dog = None
             self.start_at = (time.monotonic() + int(args[0]) / 1000, DEEPSLEEP)
+
+    def _dog_word(self, verb: str, args: tuple[str, ...]) -> None:
+        if verb == "wdt":
+            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
+        if self.dog:
+            if verb == "timer":
+                self.dog.fed_by_timer = args[0] == "1"
+            self.dog.feed()
 
 
 def serve(flash: Path, options: Options, on_event: Callable[[dict[str, Any]], None], leash: int | None = None) -> None:
