@@ -41,7 +41,7 @@ class Agent:
         self.job = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
-        self.spent = self.kept = self._kept() if self.trial else 0
+        self.spent = self.kept = self._told()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
         if board.cause() not in ("", "wake"):
@@ -110,12 +110,12 @@ class Agent:
         spent = self.spent + self.board.since(self.began) // self._part_ms()
         if self.trial and self.kept < spent < _PARTS:
             self.kept = spent
-            self.board.layout.keep("wakes", (self.board.journal.last("wakes") or b"\0")[:1] + bytes((spent,)))
+            self.board.layout.keep("wakes", bytes((self._told()[0], spent)))
         return spent >= _PARTS
 
-    def _kept(self):
-        """Tenths of a trial's time that its starts before this one have used."""
-        return ((self.board.journal.last("wakes") or b"") + b"\0\0")[1]
+    def _told(self):
+        """Wakes of the trial, and tenths of its time that its starts have used."""
+        return (self.board.journal.last("wakes") or b"") + b"\0\0"
 
     def _part_ms(self):
         return max(self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS) // _PARTS, 1)

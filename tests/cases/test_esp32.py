@@ -750,7 +750,6 @@ def revisions(image: bytes, low: int, high: int) -> bytes:
 
 
 @pytest.mark.esp32
-@fails("the whole slot is erased and written, and it is armed")
 def test_an_image_for_other_chip_revisions_is_refused_before_an_erase() -> None:
     """esp32/08-chip-revision. Right: ranges that do not meet are refused in the first chunk."""
     c = chip(soc.rows(SLOT), SETTINGS, "ota_0", revisions(big_image(30000, 1), 0, 199))

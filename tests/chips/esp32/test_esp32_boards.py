@@ -1,15 +1,18 @@
 """What some boards with an ESP32 are: a C2 wakes through the loader, a loader has no rollback, an NVS is shut."""
 
 import sys
+from hashlib import sha256
 
 from mpota import console
 from mpota.agent import Agent
 from mpota_boot import shim
 from mpota_boot.board import Board
-from mpota_boot.errors import FlashError
+from mpota_boot.errors import FlashError, Refused
 from mpota_host.chips.esp32.sim import soc
-from tests.core.test_layout import armed, boot, chip, update
+from tests.core.test_layout import SETTINGS, armed, boot, chip, update
 from tests.expect import raises
+from tests.firmware import image
+from tests.packages import Maker
 
 NO_ROLLBACK = "bootloader: without rollback"
 
@@ -123,3 +126,81 @@ def test_a_board_whose_nvs_does_not_open_starts_and_says_so():
     raises(FlashError, "journal", board.journal.put, "armed", b"1")
     raises(FlashError, "journal", update, board)
     assert boot(c) == "ota_0", "nothing was armed"
+
+
+def made(size=41232, seed=2, low=0, high=0xFFFF, secure=0, idf=b""):
+    """An image for these chip revisions, with this secure_version, made with this ESP-IDF."""
+    data = bytearray(image(size, seed)[:-32])
+    data[15:19] = bytes((low & 255, low >> 8, high & 255, high >> 8))
+    data[0x24:0x28] = secure.to_bytes(4, "little")
+    data[0x90:0xB0] = idf + bytes(32 - len(idf))
+    # The checksum is over the bytes of the segments.
+    check = 0xEF
+    for c in data[32:-1][: size_of(data)]:
+        check ^= c
+    data[-1] = check
+    return bytes(data) + sha256(data).digest()
+
+
+def size_of(data):
+    return int.from_bytes(data[28:32], "little")
+
+
+def on(old, new):
+    """A chip that runs `old` takes `new`: None, or the code of the refusal, before any erase."""
+    c = soc.Soc(soc.rows(0x10000), SETTINGS, None)
+    c.write(c.row("ota_0").offset, old)
+    boot(c, soc.PWRON)
+    c.flash.trace = []
+    try:
+        update(c.board, Maker(new))
+    except Refused as e:
+        assert not [one for one in c.flash.trace if one[0] == "erase" and one[1] >= soc.SLOTS_AT]
+        return e.code
+    assert boot(c) == "ota_1"
+
+
+def test_an_image_for_other_revisions_of_the_chip_is_refused():
+    for runs, new, code in (
+        ((0, 199), (300, 399), "revision"),
+        ((300, 399), (0, 199), "revision"),
+        ((0, 399), (300, 399), None),
+        # Before ESP-IDF 5 the highest was not there.
+        ((0, 0), (300, 399), None),
+        ((300, 399), (0, 0), None),
+        ((0, 199), (0, 0xFFFF), None),
+    ):
+        assert on(made(30000, 1, *runs), made(41232, 2, *new)) == code, (runs, new)
+
+
+def test_an_image_that_the_efuse_keeps_out_is_refused():
+    for runs, new, code in ((2, 1, "secure"), (2, 2, None), (2, 3, None), (0, 0, None), (1, 0, "secure")):
+        assert on(made(30000, 1, secure=runs), made(41232, 2, secure=new)) == code, (runs, new)
+
+
+def test_an_interpreter_that_cannot_run_this_mpota_is_refused():
+    for runs, new, code in (
+        (b"v5.5.1", b"v4.4.4", "idf"),
+        (b"v5.0.4", b"v4.0.2-dirty", "idf"),
+        (b"v6.0", b"v3.3", "idf"),
+        (b"v6.0", b"v5.0.4", None),
+        (b"v5.5.1", b"v5.2.2", None),
+        # What is on the board runs no mpota either: a payload.
+        (b"v4.0.2", b"v4.2", None),
+        (b"v5.5.1", b"", None),
+        (b"v5.5.1", b"release-4", None),
+        (b"", b"v4.2", None),
+    ):
+        assert on(made(30000, 1, idf=runs), made(41232, 2, idf=new)) == code, (runs, new)
+
+
+def test_a_chip_that_encrypts_its_flash_is_refused_before_an_erase():
+    c = chip()
+    boot(c, soc.PWRON)
+    sys.modules["esp"].encrypts = True
+    c.flash.trace = []
+    raises(Refused, "encrypted", update, c.board)
+    assert not [one for one in c.flash.trace if one[0] == "erase" and one[1] >= soc.SLOTS_AT]
+    sys.modules["esp"].encrypts = False
+    update(c.board)
+    assert boot(c) == "ota_1"

@@ -37,6 +37,21 @@ class _Esp32:
         self.NVS = idf.NVS
 
 
+class _Esp:
+    """Module `esp`: the raw flash. `encrypts`: does the chip hold other bytes there than its partitions give?"""
+
+    encrypts = False
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def flash_read(self, off, buf):
+        self.flash.read(off, buf)
+        if self.encrypts:
+            for i in range(len(buf)):
+                buf[i] ^= 0xA5
+
+
 class SocBoard(Board):
     """The shipped Board with its settings and keys given, and a clock that `ms` moves."""
 
@@ -110,5 +125,6 @@ class Soc:
         """A fresh interpreter on the image that was started last: what a soft reset gives."""
         idf = esp_idf.Idf(self.flash, self.started.row, self.idf, self.application)
         sys.modules["esp32"] = _Esp32(idf)
+        sys.modules["esp"] = _Esp(self.flash)
         sys.modules["machine"] = Machine(cause)
         return SocBoard(self.settings, self.keys)
