@@ -18,6 +18,8 @@ _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
 # Packages of one version that are tried after another: a manifest of 4096 bytes has no more.
 _OFFERS = const(32)
+# A trial's time is kept in tenths, over all its starts: ten writes at most, and none outside a trial.
+_PARTS = const(10)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
@@ -44,6 +46,7 @@ class Agent:
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        self.spent = self.kept = self._used()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
         cause = board.cause()
@@ -57,7 +60,7 @@ class Agent:
     def left(self):
         """Milliseconds that a link which waits may still hold up this step."""
         if self.trial:
-            return self._trial_ms() - self.board.since(self.began)
+            return (_PARTS - self.spent) * self._part_ms() - self.board.since(self.began)
         return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
 
     def step(self):
@@ -123,11 +126,19 @@ class Agent:
         return "reset"
 
     def _late(self):
-        """Is the time over in which a trial has to come to an end?"""
-        return self.board.since(self.began) >= self._trial_ms()
+        """Is the time over in which a trial has to come to an end? That of its starts before this one counts."""
+        spent = self.spent + self.board.since(self.began) // self._part_ms()
+        if self.trial and self.kept < spent < _PARTS:
+            self.kept = spent
+            self.board.layout.keep("wakes", bytes((self._used()[0], spent)))
+        return spent >= _PARTS
 
-    def _trial_ms(self):
-        return self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
+    def _used(self):
+        """Wakes of the trial, and tenths of its time that its starts have used."""
+        return (self.board.journal.last("wakes") or b"") + b"\0\0"
+
+    def _part_ms(self):
+        return max(self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS) // _PARTS, 1)
 
     def _next(self, error=None):
         """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
@@ -141,7 +152,7 @@ class Agent:
             return
         self.failures += 1
         if self.trial:
-            poll_ms = min(poll_ms, max(self._trial_ms() // 10, _TRIAL_ASK_MS))
+            poll_ms = min(poll_ms, max(self._part_ms(), _TRIAL_ASK_MS))
         wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)

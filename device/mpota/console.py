@@ -23,7 +23,7 @@ def status(board):
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
     facts["product"] = board.product
     facts["chunk"] = board.chunk
-    facts["boot_error"] = repr(shim.error) if shim.error else None
+    facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
 
 

@@ -741,7 +741,6 @@ def revisions(image: bytes, low: int, high: int) -> bytes:
 
 
 @pytest.mark.esp32
-@fails("the whole slot is erased and written, and it is armed")
 def test_an_image_for_other_chip_revisions_is_refused_before_an_erase() -> None:
     """esp32/08-chip-revision. Right: ranges that do not meet are refused in the first chunk."""
     c = chip(soc.rows(SLOT), SETTINGS, "ota_0", revisions(big_image(30000, 1), 0, 199))
@@ -1050,9 +1049,9 @@ def test_an_application_of_many_small_files_fits_where_the_file_system_has_room(
     """esp32/scripts/e3.py, many (log row 33). Right: room is counted as the file system counts it.
 
     220 files of 35 KB in all grew a LittleFS by 712,704 bytes. Of 724,992, a block for each was wanted.
-    Today's board has 692,224, enough for 200 files.
+    Today's board has less, and a block for each of 160 would still be too much.
     """
-    files = {f"data/{i // 20:02d}/file_{i:03d}.txt": f"n{i}\n" * 30 for i in range(200)}
+    files = {f"data/{i // 20:02d}/file_{i:03d}.txt": f"n{i}\n" * 30 for i in range(160)}
     source = write(tmp_path / "app", {"app.py": QUIET, **files})
     packed(tmp_path, release_key, app=source, layout="esp32")
     done = bounded(40, "push", tmp_path / "made.mpota", "--port", lamp.port)

@@ -306,7 +306,6 @@ class _InTurn(Ram):
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("a try every 5 s erases the slot's first sector")
 def test_a_bad_line_does_not_wear_out_a_slot():
     """hostile/r11_wear. Right: a sector (100,000 erases) outlives a year of two packages in turn and a bad line."""
     c = chip()

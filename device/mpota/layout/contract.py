@@ -217,15 +217,16 @@ class Layout:
         record = self.on_trial()
         if record is None:
             return False
-        n = (self.journal.last("wakes") or b"\0")[0] + 1
-        if n < most and self.keep("wakes", bytes((n,))):
+        spent = self.journal.last("wakes") or b"\0"
+        n = spent[0] + 1
+        if n < most and self.keep("wakes", bytes((n,)) + spent[1:]):
             return False
         self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
         # Where files alone were on trial, the tree before them is chosen after this.
         return record.slot != record.back or self.on_trial() is not None
 
     def _rested(self):
-        """The trial is over: the number of its wakes is forgotten, and that an import was begun."""
+        """The trial is over: its wakes, its time and a begun import are forgotten."""
         for tag in ("wakes", "import"):
             if self.journal.last(tag):
                 self.keep(tag, b"")

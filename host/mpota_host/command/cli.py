@@ -21,6 +21,7 @@ from mpota_host.command import needs
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
 from mpota_host.registry import having, part_of
+from mpota_host.sim.ports.table import SUPPORTED
 from mpota_host.sources import DEVICE
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -109,6 +110,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     "--mpy", metavar="ARCH", help="Compile Python to .mpy: xtensawin, armv6m ..., or none for bytecode alone."
 )
 @click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@click.option("--payload", is_flag=True, help="The firmware boots without mpota, as a test's may.")
 @click.option("--port", help="A board to ask for its --mpy and --mpy-version.")
 @click.option(
     "--base", "bases", type=PATH, multiple=True, help="What boards run now: firmware, folder or package; adds a delta."
@@ -367,8 +369,16 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
 @click.option("--line", type=click.Choice(["uart", "usb"]), help="Its line and its flash take a chip's time.")
+@click.option("--like", type=click.Choice(SUPPORTED), default="", help="The port whose answers a new board gives.")
 def board(
-    layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool, line: str | None
+    layout: str,
+    flash: Path,
+    firmware: Path | None,
+    rollback: bool,
+    idf: str,
+    blank: bool,
+    line: str | None,
+    like: str,
 ) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
@@ -379,7 +389,10 @@ def board(
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")
-        run_board(flash, layout, firmware, options, blank=blank)
+        if like not in ("", "esp32") and layout == "esp32":
+            # No other port has an ESP32's partitions.
+            layout = "files"
+        run_board(flash, layout, firmware, options, blank=blank, like=like)
     except BoardError as e:
         raise Refused("board", str(e)) from e
 

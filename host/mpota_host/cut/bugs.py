@@ -31,7 +31,7 @@ class Mutant:
     test: str = ""
 
 
-AGENT, SHIM, BOARD = "mpota.agent", "mpota_boot.shim", "mpota_boot.board"
+AGENT, SHIM = "mpota.agent", "mpota_boot.shim"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
 CONTRACT = "mpota.layout.contract"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
@@ -46,7 +46,8 @@ ARM = "board.layout.arm(package)"
 LOAD = "left = yield from chunks.loading()"
 NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
 SIGNED = "\n    if not algorithm: ...\n    ..."
-TELLS = '"watchdog" if Board.bitten else "unknown"'
+OTHER = "mpota_boot.ports.other"
+TELLS = 'word if word in ("power", "wake") else "unknown"'
 
 MUTANTS = [
     # The order of an update.
@@ -112,7 +113,7 @@ MUTANTS = [
     ),
     Mutant("forget to give up", CONTRACT, "give_up", 'self.journal.put("failed", record.encode())', ""),
     Mutant(
-        "count no wakes", CONTRACT, "woke", 'n < most and self.keep("wakes", bytes((n,)))', "n",
+        "count no wakes", CONTRACT, "woke", 'n < most and self.keep("wakes", bytes((n,)) + spent[1:])', "n",
         LAYS + "a_trial_that_only_sleeps_and_wakes_comes_to_its_end",
     ),
     # The verdict.
@@ -129,15 +130,15 @@ MUTANTS = [
     # Every boot.
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant(
-        "a soft reset counts as a boot", BOARD, "cause", '{...: ..., "SOFT": ""}', '{...: ..., "SOFT": "soft"}',
+        "a soft reset counts as a boot", OTHER, "cause", '{...: ..., "SOFT": ""}', '{...: ..., "SOFT": "soft"}',
         LAYS + "a_soft_reset_counts_nothing",
     ),
     Mutant(
-        "a reset that no port can tell counts nothing", BOARD, "cause", TELLS, '""',
+        "a reset that no port can tell counts nothing", OTHER, "cause", TELLS, TELLS.replace("unknown", ""),
         "tests.core.test_ports:test_a_trial_ends_by_resets_on_every_port",
     ),
     Mutant(
-        "what cannot be told is the watchdog", BOARD, "cause", TELLS, '"watchdog"',
+        "what cannot be told is the watchdog", OTHER, "cause", TELLS, 'word if word == "power" else "watchdog"',
         "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
     ),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ The flash file is all that outlives a process.
 What only a unix has is imported inside functions, so that other systems can import this module and say what is missing.
 """
 
+import calendar
 import contextlib
 import importlib.util
 import json
@@ -29,6 +30,8 @@ from mpota_host.sim import interpreter
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.line import Pace
 from mpota_host.sim.machine import Started, machine_of
+from mpota_host.sim.ports.table import DOG, POWER, RESET, ROWS, WAKE, started
+from mpota_host.sim.ports.table import SOFT as SOFT_KIND
 from mpota_host.sources import HOST, port_environment
 
 ROOT = HOST.parent
@@ -82,11 +85,15 @@ class Options:
 
 @dataclass
 class Side:
-    """What the board's JSON file beside the flash image says: how an image behaves, by its SHA-256 in hex."""
+    """What the board's JSON file beside the flash image says: how an image behaves, by its SHA-256 in hex.
+
+    `like` is a port of sim/ports.py whose answers the board gives, "" for those of an ESP32 on this computer.
+    """
 
     size: int = 4 << 20
     images: dict[str, str] = field(default_factory=dict)
     layout: str = "esp32"
+    like: str = ""
 
 
 def side_path(flash: Path) -> Path:
@@ -164,14 +171,23 @@ def lock(flash: Path) -> int:
 
 def port_config(path: Path) -> dict[str, Any]:
     """What the port has to know of a board's flash."""
-    layout = load_side(path).layout
+    side = load_side(path)
+    layout = side.layout
+    place = ROWS[side.like].place[0] if side.like else ""
     flash = SimFlash(path.stat().st_size, path=str(path))
     try:
         machine = machine_of(layout)
         windows, volume = machine.windows(flash), machine.volume(flash)
     finally:
         flash.close()
-    return {"flash": str(path), "size": flash.size, "layout": layout, "overwrite": windows, "volume": volume}
+    return {
+        "flash": str(path),
+        "size": flash.size,
+        "layout": layout,
+        "overwrite": windows,
+        "volume": volume,
+        "place": place,
+    }
 
 
 class Tap:
@@ -249,9 +265,50 @@ class Dog:
     timeout_s: float
     gap_s: float
     deadline: float = 0.0
+    # By a timer's interrupt, until it stops or a reset stops it.
+    fed_by_timer: bool = False
 
     def feed(self) -> None:
         self.deadline = time.monotonic() + self.timeout_s + self.gap_s
+
+
+class Silicon:
+    """What outlives a run inside the chip of another port: reset_cause(), registers, the clock."""
+
+    def __init__(self, like: str) -> None:
+        self.row = ROWS[like] if like else None
+        self.like = like
+        self.number = 0
+        self.held: dict[str, int] = {}
+        self.set_clock(0)
+
+    def hard(self, cause: int) -> None:
+        if self.row:
+            kind = {PWRON: POWER, HARD: RESET, DEEPSLEEP: WAKE, WDT: DOG}[cause]
+            self.number, registers = started(self.row, self.number, kind)
+            self.held = {str(at): value for at, value in registers.items()}
+            if kind == POWER or self.row.forgets:
+                self.set_clock(calendar.timegm((self.row.year, 1, 1, 0, 0, 0)))
+
+    def soft(self) -> None:
+        if self.row and self.row.numbers[SOFT_KIND] is not None:
+            self.number = self.row.numbers[SOFT_KIND]
+
+    def set_clock(self, seconds: int) -> None:
+        """It shows so many seconds since 1970 now."""
+        self.ahead = seconds - time.monotonic()
+
+    def word(self, verb: str, args: tuple[str, ...]) -> None:
+        """What the program wrote: a register, or the clock."""
+        if verb == "register":
+            self.held[args[0]] = int(args[1])
+        else:
+            self.set_clock(int(args[0]))
+
+    def config(self) -> dict[str, Any]:
+        """What the port inside has to know of it."""
+        now = int(self.ahead + time.monotonic())
+        return {"like": self.like, "number": self.number, "held": self.held, "clock": now} if self.row else {"like": ""}
 
 
 class Cable:
@@ -478,6 +535,7 @@ class Supervisor:
         self.boot: Started | None = None
         # Why the loader ran last.
         self.cause = PWRON
+        self.silicon = Silicon(load_side(flash).like)
         self.behaviour = "fine"
         self.start_at: tuple[float, int] | None = None
         self.stopping = False
@@ -510,6 +568,7 @@ class Supervisor:
         """A reset through the bootloader."""
         self._end_chip()
         self.cause = cause
+        self.silicon.hard(cause)
         self.uart.clear()
         self.wire = b""
         self.dog = None
@@ -532,6 +591,7 @@ class Supervisor:
     def soft(self) -> None:
         """A soft reset: the same image, the watchdog runs on, and main.py only in the friendly mode."""
         self._end_chip()
+        self.silicon.soft()
         self.cable.send(b"MPY: soft reboot\r\n")
         self.emit("soft")
         self._start(SOFT, main=not self.mode.raw)
@@ -560,6 +620,8 @@ class Supervisor:
             self.chip.end()
         self.chip = None
         self.start_at = None
+        if self.dog:
+            self.dog.fed_by_timer = False
 
     def _start(self, cause: int, main: bool) -> None:
         assert self.boot
@@ -573,6 +635,7 @@ class Supervisor:
             "behaviour": self.behaviour,
             "main": main,
             "slow": bool(self.options.line),
+            **self.silicon.config(),
         }
         self.chip = Chip(config, self.options.heap, self.lock_fd, self.uart, self.mode.raw)
 
@@ -632,7 +695,7 @@ class Supervisor:
     def _patience(self) -> float:
         # The port writes a mark at once, so the rest of a divided one is never late.
         waits = [0.002 if self.wire or (self.chip and self.chip.tap.rest) else 0.2]
-        if self.dog:
+        if self.dog and not self.dog.fed_by_timer:
             waits.append(self.dog.deadline - time.monotonic())
         if self.chip and self.uart.behind is not None and not self.chip.asked:
             waits.append(self.uart.look_at - time.monotonic())
@@ -644,7 +707,7 @@ class Supervisor:
         now = time.monotonic()
         if self.start_at and now >= self.start_at[0]:
             self.hard(self.start_at[1])
-        elif self.dog and now > self.dog.deadline:
+        elif self.dog and not self.dog.fed_by_timer and now > self.dog.deadline:
             self.hard(WDT)
 
     def _output(self, chip: Chip) -> None:
@@ -683,11 +746,10 @@ class Supervisor:
 
     def _word(self, chip: Chip, verb: str, *args: str) -> None:
         """One word of the wire."""
-        if verb == "wdt":
-            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
-            self.dog.feed()
-        elif verb == "feed" and self.dog:
-            self.dog.feed()
+        if verb in ("wdt", "feed", "timer"):
+            self._dog_word(verb, args)
+        elif verb in ("register", "clock"):
+            self.silicon.word(verb, args)
         elif verb == "binary":
             chip.binary = args[0] == "1"
         elif verb == "repl":
@@ -705,6 +767,14 @@ class Supervisor:
             self._end_chip()
             self.dog = None
             self.start_at = (time.monotonic() + int(args[0]) / 1000, DEEPSLEEP)
+
+    def _dog_word(self, verb: str, args: tuple[str, ...]) -> None:
+        if verb == "wdt":
+            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
+        if self.dog:
+            if verb == "timer":
+                self.dog.fed_by_timer = args[0] == "1"
+            self.dog.feed()
 
 
 def serve(flash: Path, options: Options, on_event: Callable[[dict[str, Any]], None], leash: int | None = None) -> None:

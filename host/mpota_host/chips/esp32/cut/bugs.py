@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpota_host.cut import bugs
-from mpota_host.cut.bugs import INSTALLER, JOURNAL, LAYS, SHIM, Mutant
+from mpota_host.cut.bugs import INSTALLER, LAYS, SHIM, Mutant
 
 HOME = "mpota.layout.esp32."
 LAYOUT, SETTLE, OTADATA = (HOME + name for name in ("layout", "settle", "otadata"))
@@ -37,7 +37,7 @@ MUTANTS = [
     ),
     Mutant("believe a torn otadata entry", OTADATA, "valid", "... and self.crc == seal(self.seq)", "..."),
     # Trials.
-    Mutant("forget the journal's order", JOURNAL, "NvsJournal.put", '"abc"', '""'),
+    Mutant("forget the journal's order", "mpota_boot.nvs", "NvsJournal.put", '"abc"', '""'),
     Mutant(
         "count a trial after it", SETTLE, "_again",
         COUNT + "\n" + AGAIN, f'{AGAIN}\n{COUNT}\nlayout.keep("armed", record.encode())',

@@ -38,12 +38,27 @@ class _Esp32:
         self.NVS = idf.NVS
 
 
+class _Esp:
+    """Module `esp`: the raw flash. `encrypts`: does the chip hold other bytes there than its partitions give?"""
+
+    encrypts = False
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def flash_read(self, off, buf):
+        self.flash.read(off, buf)
+        if self.encrypts:
+            for i in range(len(buf)):
+                buf[i] ^= 0xA5
+
+
 class SocBoard(GivenBoard):
     """The shipped Board on NVS."""
 
     def __init__(self, settings, keys):
+        Board._dog = Board._why = Board._feeder = Board.fault = None
         super().__init__(settings, keys)
-        Board._dog = None
 
 
 class Soc:
@@ -89,9 +104,16 @@ class Soc:
             return None
         return self.run(cause)
 
+    def wake(self, fast_memory=True):
+        """Wake from deep sleep. `fast_memory`: has the chip RTC fast memory? An ESP32-C2 has none."""
+        if not fast_memory:
+            self.started = loader.wake_by_otadata(self.flash, self.bootloader)
+        return self.run(DEEPSLEEP)
+
     def run(self, cause):
         """A fresh interpreter on the image that was started last: what a soft reset gives."""
         idf = esp_idf.Idf(self.flash, self.started.row, self.idf, self.application)
         sys.modules["esp32"] = _Esp32(idf)
+        sys.modules["esp"] = _Esp(self.flash)
         sys.modules["machine"] = Machine(cause)
         return SocBoard(self.settings, self.keys)
