@@ -159,6 +159,17 @@ def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
     save_side(Path(flash), side)
 
 
+def _settings(layout: str, options: Options | None) -> dict[str, object]:
+    """Those of a new board."""
+    settings: dict[str, object] = {"product": "virtual"}
+    if layout != "esp32":
+        settings["layout"] = layout
+    if options and options.line == "uart":
+        # As an ESP32 has it by itself; the unix port takes its console for a pipe.
+        settings["console"] = [2048, 242]
+    return settings
+
+
 def run_board(
     flash: Path | str,
     layout: str = "esp32",
@@ -175,12 +186,7 @@ def run_board(
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
-        settings: dict[str, object] = {"product": "virtual"}
-        if layout != "esp32":
-            settings["layout"] = layout
-        if options and options.line == "uart":
-            # As an ESP32 has it by itself; the unix port takes its console for a pipe.
-            settings["console"] = [2048, 242]
+        settings = _settings(layout, options)
         image = machine_of(layout).firmware(Path(firmware) if firmware else None)
         if blank:
             owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
