@@ -149,11 +149,12 @@ class _Page(Http):
         self.data = bytes(data)
         self.at = 0
 
-    def fetch(self, url, at=0, size=None, post=b""):
+    def asking(self, url, at=0, size=None, post=b""):
         assert url.startswith("http"), url
         self.url = url
         self.at = at
         return self
+        yield
 
     def readinto(self, buf):
         n = min(len(buf), len(self.data) - self.at)

@@ -1,22 +1,27 @@
 """When: look for an offer, install it, ask for the reset, then confirm or retreat, and say so.
 
 The one place that catches errors: each becomes a report and a time to try again. A success is reported after the
-confirm, with the version that booted; never before.
+confirm, with the version that booted; never before. A link that can be asked in steps never holds up a step.
 """
+
+from os import urandom
 
 from micropython import const
 
 from mpota.installer import install
+from mpota.pace import moment, pause
+from mpota.stream import opened
 from mpota.version import text
 from mpota_boot.errors import LinkError, NotNow, Refused, UpToDate
 
-_ASK_MS = const(5000)
 _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
 # Packages of one version that are tried after another: a manifest of 4096 bytes has no more.
 _OFFERS = const(32)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
+# On a trial a link is asked at least ten times, and after a failure not before this.
+_TRIAL_ASK_MS = const(5000)
 
 
 class Agent:
@@ -35,17 +40,22 @@ class Agent:
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
         self.began = self.due = self.now = board.ticks_ms()
-        self.wait_ms = self.turn = self.refusals = 0
-        self.job = self.error = self.said = None
+        self.wait_ms = self.turn = self.refusals = self.failures = 0
+        self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
         for link in links:
             link.time_left = self.left
-        if board.cause() not in ("", "wake"):
+        cause = board.cause()
+        if cause not in ("", "wake"):
             board.layout.heal()
+        spread_ms = board.setting("spread_ms", 0, _MOST_MS)
+        if spread_ms and cause == "power" and not self.trial:
+            # All boards of a house start at once when the power comes back.
+            self.wait_ms = moment(board.id(), spread_ms)
 
     def left(self):
-        """Milliseconds that a link may still hold up this step."""
+        """Milliseconds that a link which waits may still hold up this step."""
         if self.trial:
             return self._trial_ms() - self.board.since(self.began)
         return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
@@ -55,6 +65,8 @@ class Agent:
         self.board.feed()
         self.now = self.board.ticks_ms()
         try:
+            if self.telling:
+                return self._told()
             return self._judge() if self.trial else self._update()
         except Exception as e:
             return self._note(e)
@@ -70,17 +82,26 @@ class Agent:
         if self.job is None:
             if not self.links or self.board.since(self.due) < self.wait_ms:
                 return "idle"
+            why = self._later()
+            if why:
+                raise NotNow("later", str(why))
             self.job = install(self.board, self.links[self.turn], self.keys)
         try:
-            self.progress = next(self.job)
+            self.progress = next(self.job) or self.progress
             return "busy"
         except StopIteration as e:
             package = e.value
         self._next()
         if package is None:
             return "idle"
-        self._report("armed", "version %s waits for the reset" % text(package.version))
-        return "reset"
+        return self._report("armed", "version %s waits for the reset" % text(package.version), "reset")
+
+    def _later(self):
+        """A sentence of the owner's Board.later() that says why no update may begin now. One that raises says none."""
+        try:
+            return getattr(self.board, "later", bool)()
+        except Exception as e:
+            self.error = e
 
     def _judge(self):
         try:
@@ -91,10 +112,9 @@ class Agent:
         if verdict:
             layout.confirm()
             version = text(self.trial.version)
-            self.trial = None
+            self.trial = self.job = None
             self.board.relax()
-            self._report("confirmed", "version %s runs" % version)
-            return "idle"
+            return self._report("confirmed", "version %s runs" % version, "idle")
         if verdict is None:
             if not self._late():
                 return "trial"
@@ -109,13 +129,22 @@ class Agent:
     def _trial_ms(self):
         return self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
 
-    def _next(self, wait_ms=0):
-        """The job is over: the next link's turn, in `wait_ms` or as often as the settings say."""
+    def _next(self, error=None):
+        """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
         self.job = None
         self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
-        self.wait_ms = wait_ms or self.board.setting("poll_ms", _POLL_MS, _MOST_MS)
+        self.wait_ms = poll_ms = self.board.setting("poll_ms", _POLL_MS, _MOST_MS)
+        if not isinstance(error, LinkError):
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.trial:
+            poll_ms = min(poll_ms, max(self._trial_ms() // 10, _TRIAL_ASK_MS))
+        wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
+        # A server may say when to come back.
+        self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -126,38 +155,58 @@ class Agent:
             self.job = None
             self.refusals += 1
             return "busy"
-        self._next(isinstance(error, LinkError) and _ASK_MS)
+        self._next(error)
         self.error = error
-        said = code, str(error)
-        if said != self.said and not isinstance(error, (UpToDate, LinkError)):
-            self.said = said
-            self._report(*said)
         # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
         stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() not in ("reset", "unknown")
+        then = "trial" if self.trial else "idle"
         if (self.trial or stuck) and self._late():
-            return "reset"
-        return "trial" if self.trial else "idle"
+            then = "reset"
+        said = code, str(error)
+        if said == self.said or isinstance(error, (UpToDate, LinkError)):
+            return then
+        self.said = said
+        return self._report(code, said[1], then)
 
-    def _report(self, code, words):
+    def _report(self, code, words, then):
+        """Tell the links, in steps; after them step() returns `then`."""
+        self.telling = self._tell(code, words, then)
+        return self._told()
+
+    def _told(self):
         self.now = self.board.ticks_ms()
+        try:
+            next(self.telling)  # type: ignore[arg-type]
+        except StopIteration as e:
+            self.telling = None
+            return e.value
+        return "trial" if self.trial else "busy"
+
+    def _tell(self, code, words, then):
         for link in self.links:
             try:
-                link.report(code, words)
+                if hasattr(link, "reporting"):
+                    yield from link.reporting(code, words)
+                else:
+                    link.report(code, words)
             except Exception as e:
                 # Nobody heard it; what happened has happened all the same.
                 self.error = e
+        return then
 
     def _asked(self):
-        """Has a link answered? Asks one of them every few seconds; a host at the console confirms by itself."""
-        if self.links and self.board.since(self.due) >= self.wait_ms:
-            link = self.links[self.turn]
-            self._next(_ASK_MS)
+        """Has a link answered? Asks one of them at a time; a host at the console confirms by itself."""
+        if not self.job and self.links and not self._late() and self.board.since(self.due) >= self.wait_ms:
+            self.job = opened(self.links[self.turn])
+        if self.job:
             try:
-                src = link.open()
-            except Exception:
+                next(self.job)
+            except StopIteration as e:
+                self.answered = True
+                self._next()
+                if e.value:
+                    e.value.close()
+            except Exception as e:
                 # Whatever is wrong with a link says nothing about this image.
-                return None
-            self.answered = True
-            if src:
-                src.close()
+                self._next(e if isinstance(e, LinkError) else LinkError("link", repr(e)))
         return self.answered or None

@@ -8,29 +8,29 @@ yield is safe: the next call goes on at the chunk where this one stopped, over w
 
 from mpota.pipe.package import Chunks, Package
 from mpota.store.writer import decode_progress, digest, encode_progress, put
-from mpota.stream import FIRMWARE, pull
+from mpota.stream import FIRMWARE, opened, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
 
 
 def install(board, link, keys):
-    """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, each time it is safe to stop.
+    """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, None where there is nothing yet.
 
-    Returns the Package that is armed and waits for a reset, or None where nothing is on offer. Raises an OtaError
-    that says what to do next; the image that runs is untouched then.
+    It is safe to stop at each. Returns the Package that is armed and waits for a reset, or None where nothing is on
+    offer. Raises an OtaError that says what to do next; the image that runs is untouched then.
     """
     board.layout.ready()
-    src = link.open()
+    src = yield from opened(link)
     if src is None:
         return None
     try:
         buf = bytearray(4096)
-        package = Package.read(src, keys, buf)
+        package = yield from Package.reading(src, keys, buf)
         admit(board, package, buf)
         chunks = resume(board, package, src, buf)
         if package.end < chunks.at < package.size:
             src.close()
-            chunks.src = src = _reopen(link, chunks.at)
+            chunks.src = src = yield from _reopen(link, chunks.at)
         yield from write(board, package, chunks)
         chunks = None  # the read-back may have its room
         for part in package.components:
@@ -106,19 +106,19 @@ def resume(board, package, src, buf):
 
 
 def _reopen(link, at):
-    src = link.open(at)
+    src = yield from opened(link, at)
     if src is None:
         raise LinkError("gone", "the package is no longer on offer")
     return src
 
 
 def write(board, package, chunks):
-    """Write every component that is not yet there; yields (bytes done, bytes in all)."""
+    """Write every component that is not yet there; yields (bytes done, bytes in all), or None as install() does."""
     sizes = [part.size for part in package.components]
     while True:
         before = sum(sizes[: chunks.i])
         for done in decode(board, package, chunks):
-            yield before + done, sum(sizes)
+            yield done and (before + done, sum(sizes))
         if chunks.i + 1 == len(sizes):
             return
         chunks.begin(chunks.i + 1)
@@ -131,7 +131,7 @@ def decode(board, package, chunks):
     between = getattr(chunks.src, "between", board.feed)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
-        left = chunks.load()
+        left = yield from chunks.loading()
         while left:
             board.feed()
             between()

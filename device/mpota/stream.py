@@ -1,9 +1,12 @@
 """The one streaming vocabulary: bytes are pulled through fixed buffers; and the kinds of what they bring.
 
 A Source is anything with `readinto(buf) -> n` and `close()`: a file, a BytesIO, a link's open package, a decoder. `n`
-may be less than `len(buf)`; 0 is the end and stays the end. A source allocates nothing by what the wire says and
-never returns None: it waits, or raises LinkError. A second close does nothing. One that has bytes under way while its
-reader erases or programs has `between()` too, which its reader calls after each such work.
+may be less than `len(buf)`; 0 is the end and stays the end. A source allocates nothing by what the wire says. A second
+close does nothing. One that has bytes under way while its reader erases or programs has `between()` too, which its
+reader calls after each such work.
+
+A link's Source may say None: nothing has come yet. Whoever reads one does it in steps: a generator that yields there,
+and is asked to go on later. Every other source waits, or raises LinkError.
 """
 
 # Kinds of components, pipe/FORMAT.md.
@@ -22,3 +25,33 @@ def pull(src, buf):
             break
         n += got
     return n
+
+
+def fill(src, buf):
+    """pull() in steps, for the Source of a link: yields each time that it has no more for now."""
+    view = memoryview(buf)
+    n = 0
+    while n < len(buf):
+        got = src.readinto(view[n:])
+        if got == 0:
+            break
+        n += got or 0
+        if n < len(buf):
+            yield
+    return n
+
+
+def opened(link, at=0):
+    """link.open(at) in steps, where the link has them: its generator `opening(at)`. Another link waits."""
+    if hasattr(link, "opening"):
+        return (yield from link.opening(at))
+    return link.open(at)
+
+
+def finish(steps):
+    """Run a generator to its end, where nothing has to be waited for; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as e:
+            return e.value

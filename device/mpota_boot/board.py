@@ -159,6 +159,12 @@ class Board:
         if self._dog:
             self.watch(86400000)
 
+    def id(self):
+        """Bytes that no other board has."""
+        from machine import unique_id
+
+        return unique_id()
+
     def feed(self):
         if self._dog:
             self._dog.feed()

@@ -287,8 +287,8 @@ class Socket:
     def __getattr__(self, name):
         return getattr(socket, name)
 
-    def socket(self, *_):
-        return Line(self.world)
+    def socket(self, family=2, kind=1, *_):
+        return Names(self.world, self.network) if kind == socket.SOCK_DGRAM else Line(self.world, self.network)
 
     def getaddrinfo(self, name, port, *args):
         server = self.world.life["server"]
@@ -313,8 +313,9 @@ class Line:
     header in 900 ms. Or a dict: the answer by path, "*" for all others.
     """
 
-    def __init__(self, world):
+    def __init__(self, world, network):
         self.world = world
+        self.network = network
         self.timeout = None
         self.began = None
         self.asked = b""
@@ -330,7 +331,11 @@ class Line:
         pass
 
     def connect(self, address):
-        self.world.note("connect", "%s:%s" % tuple(address[:2]))
+        if not self.network.isconnected():
+            raise OSError(118)  # lwIP's EHOSTUNREACH
+        # As people write it, by RFC 5952.
+        ip = address[0].replace(":0:0:0:0:0:0:", "::")
+        self.world.note("connect", "%s:%s" % (ip, address[1]))
         self.began = self.world.now
         server = self.world.life["server"]
         if server == "drops":
@@ -390,16 +395,52 @@ class Line:
         self.answer += have
         return len(have)
 
-    def sendto(self, data, address):
-        return len(data)
-
-    def recvfrom(self, n):
-        raise OSError(11)
-
-    recv = recvfrom
-
     def close(self):
         self.began = None
+
+
+class Names:
+    """A datagram socket, and the network's name server at its other end: RFC 1035.
+
+    `hole`: it never answers. `noname`: it knows no name. six.example has an IPv6 address alone, all others 10.0.0.9.
+    """
+
+    def __init__(self, world, network):
+        self.world = world
+        self.network = network
+        self.answers = []
+
+    def setblocking(self, on):
+        pass
+
+    def sendto(self, data, address):
+        name, at = [], 12
+        while data[at]:
+            name.append(data[at + 1 : at + 1 + data[at]].decode())
+            at += data[at] + 1
+        self.world.note("look-up", "%s at %s:%d" % ((".".join(name),) + tuple(address)))
+        server = self.world.life["server"]
+        if server == "hole" or not self.network.isconnected():
+            return len(data)
+        six = ".".join(name) == "six.example"
+        found = b""
+        if server != "noname" and six == (data[-3] == 28):
+            ip = b"\xfd" + bytes(14) + b"\x09" if six else b"\x0a\0\0\x09"
+            found = b"\xc0\x0c" + data[-4:] + bytes(4) + bytes((0, len(ip))) + ip
+        head = data[:2] + b"\x81" + (b"\x83" if server == "noname" else b"\x80") + b"\0\1\0"
+        self.answers.append(head + (b"\1" if found else b"\0") + bytes(4) + data[12:] + found)
+        return len(data)
+
+    def ready(self):
+        return bool(self.answers), True
+
+    def recvfrom(self, n):
+        if not self.answers:
+            raise OSError(11)
+        return self.answers.pop(0), ("10.0.0.1", 53)
+
+    def close(self):
+        pass
 
 
 class Select:
@@ -442,8 +483,68 @@ class Poll:
     ipoll = poll
 
 
+class Asyncio:
+    """Module `_asyncio`, which is C on every port, reads the real clock and so cannot wait in virtual time.
+
+    A Task's `state`: True is running and awaited by nobody, a TaskQueue holds who awaits it, else it is over.
+    """
+
+    def __init__(self, world):
+        clock = Time(world)
+
+        def core():
+            return sys.modules["asyncio.core"]
+
+        class TaskQueue:
+            def __init__(self, *_):
+                self.tasks = []
+
+            def peek(self):
+                return self.tasks[0] if self.tasks else None
+
+            def push(self, task, key=None):
+                task.data = None
+                task.ph_key = clock.ticks_ms() if key is None else key
+                i = len(self.tasks)
+                while i and time.ticks_diff(self.tasks[i - 1].ph_key, task.ph_key) > 0:
+                    i -= 1
+                self.tasks.insert(i, task)
+
+            def pop(self):
+                return self.tasks.pop(0)
+
+            def remove(self, task):
+                self.tasks.remove(task)
+
+        class Task:
+            def __init__(self, coro, _=None):
+                self.coro = coro
+                self.data = None
+                self.state = True
+                self.ph_key = 0
+
+            def __iter__(self):
+                if not self.state:
+                    self.state = False
+                elif self.state is True:
+                    self.state = TaskQueue()
+                return self
+
+            def __next__(self):
+                if not self.state:
+                    raise self.data
+                self.state.push(core().cur_task)
+                core().cur_task.data = self
+
+            def done(self):
+                return not self.state
+
+        self.TaskQueue, self.Task = TaskQueue, Task
+
+
 def stand_ins(world, cause):
     found = {"sys": Sys(world), "os": Os(world), "time": Time(world), "machine": Machine(world, cause)}
+    found["_asyncio"] = Asyncio(world)
     if world.life["radio"] != "absent":
         found["network"] = Network(world)
         if world.life["server"] != "real":

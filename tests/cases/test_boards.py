@@ -45,6 +45,9 @@ PORTS = ("esp32", "rp2", "esp8266", "mimxrt", "samd")
 OLD = "def step():\n    print('old')\n"
 HEALTHY = "def step():\n    print('new')\ndef health():\n    return True\n"
 MANIFEST = "http://10.0.0.9/m.json"
+# What a board asks where it is the name server that fails.
+NAMED = "http://updates.example/m.json"
+URLS = {"hole": NAMED, "noname": NAMED}
 UNDECIDED = {"app.py": "def step():\n    print('new')\n"}
 EMPTY = json.dumps({"mpota": 1, "packages": []})
 # A server that has nothing for anybody.
@@ -207,35 +210,29 @@ def test_an_esp8266_is_refused_by_flash_by_name(tmp_path: Path) -> None:
 
 # --- servers, seen from a board -------------------------------------------------------------------------------------
 
-DOG = "the wait is one call that feeds nothing: the 8.3 s of an RP2040's watchdog are over, three boots give it up"
-
 
 @pytest.mark.boards
-@pytest.mark.parametrize(
-    "server", [bad(DOG, "drops"), bad(DOG, "hole"), *map(good, ("silent", "drips", "refuses", "noname"))]
-)
+@pytest.mark.parametrize("server", ["drops", "hole", "silent", "drips", "refuses", "noname"])
 def test_an_outage_is_no_verdict_on_a_release(tmp_path: Path, server: str) -> None:
     """boards/blackhole.py and feedgap.py. Right: while a server or a name server does not answer, the watchdog is fed.
 
     drops: no answer to a SYN. hole: no answer of a name server. The board is an RP2040, whose watchdog has 8.3 s.
     """
-    board = Bare(tmp_path / "board", "rp2", OLD, manifest=MANIFEST)
+    board = Bare(tmp_path / "board", "rp2", OLD, manifest=URLS.get(server, MANIFEST))
     board.release(UNDECIDED)
     life = board.live((60000, "stop"), first="reset", server=server)
     assert life.bites() == [], f"the watchdog reset the board at {life.bites()} ms"
 
 
-STALL = "connect, look-up and the wait for an answer are one step: no turn for 10 s and more"
-
-
 @pytest.mark.boards
-@pytest.mark.parametrize(
-    "server", [*(bad(STALL, one) for one in ("drops", "hole", "silent", "drips")), *map(good, ("refuses", "noname"))]
-)
+@pytest.mark.parametrize("server", ["drops", "hole", "silent", "drips", "refuses", "noname"])
 def test_a_server_takes_no_turns_from_the_application(tmp_path: Path, server: str) -> None:
     """boards/stall.py. Right: a step returns within 250 ms, and the application keeps 95 % of its turns."""
     alone = Bare(tmp_path / "alone", "esp32", OLD).live((60000, "stop")).says("old")
-    turns = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST).live((60000, "stop"), server=server).says("old")
+    board = Bare(tmp_path / "board", "esp32", OLD, manifest=URLS.get(server, MANIFEST))
+    life = board.live((60000, "stop"), server=server)
+    turns = life.says("old")
+    need(life.all("connect") if server not in URLS else life.all("look-up"), "the server was never asked")
     assert len(turns) >= 0.95 * len(alone), f"{len(turns)} turns in a minute, {len(alone)} without a server"
     gap = max(after - before for before, after in pairwise(turns))
     assert gap <= 250, f"{gap} ms without a turn"
@@ -258,7 +255,6 @@ def test_a_trial_ends_although_a_server_drips(tmp_path: Path) -> None:
 
 
 @pytest.mark.boards
-@fails("a 503 is asked again every 5 s, whatever Retry-After says")
 def test_a_server_that_says_when_to_come_back_is_not_asked_before(tmp_path: Path) -> None:
     """boards/web.py, row "503 Retry-After". Right: Retry-After is obeyed."""
     busy = {"*": "HTTP/1.1 503 Busy\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n"}
@@ -299,7 +295,6 @@ def test_an_odd_server_is_read_all_the_same(name: str) -> None:
 
 
 @pytest.mark.boards
-@fails("the package is asked for at the host that the manifest was redirected to: status 404")
 def test_a_release_on_two_hosts_is_found() -> None:
     """boards/github.py. Right: a relative name is resolved against the manifest's own URL, as GitHub Releases need it.
 
@@ -315,17 +310,16 @@ def test_a_release_on_two_hosts_is_found() -> None:
 
 # A label of a name has 63 bytes at most (RFC 1035), so no name server needs to be asked.
 NO_NAME = "x" * 64 + ".invalid"
-WRONG_WORDS = "the sentence blames CA, host name or clock"
 
 
 @pytest.mark.boards
 @pytest.mark.parametrize(
     "url",
     [
-        bad(WRONG_WORDS, f"https://{NO_NAME}/m.json", id="https, no such name"),
-        bad(WRONG_WORDS, "https://127.0.0.1:1/m.json", id="https, refused"),
-        good(f"http://{NO_NAME}/m.json", id="http, no such name"),
-        good("http://127.0.0.1:1/m.json", id="http, refused"),
+        pytest.param(f"https://{NO_NAME}/m.json", id="https, no such name"),
+        pytest.param("https://127.0.0.1:1/m.json", id="https, refused"),
+        pytest.param(f"http://{NO_NAME}/m.json", id="http, no such name"),
+        pytest.param("http://127.0.0.1:1/m.json", id="http, refused"),
     ],
 )
 def test_a_failed_look_up_or_connection_is_not_blamed_on_the_certificate(url: str) -> None:

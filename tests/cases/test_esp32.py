@@ -226,7 +226,6 @@ def on_trial(tmp_path: Path, release_key: Path, files: dict[str, bytes | str], *
 
 
 @pytest.mark.boards
-@fails("lib/ of the application is not on sys.path: ImportError, given up")
 def test_modules_in_lib_of_a_packed_application_are_found(tmp_path: Path, release_key: Path) -> None:
     """esp32/02-app-lib-folder. Right: what mip installs into `lib` is found, as it was when lib lay at the root."""
     app = (
@@ -238,7 +237,6 @@ def test_modules_in_lib_of_a_packed_application_are_found(tmp_path: Path, releas
 
 
 @pytest.mark.boards
-@fails("pack leaves it out without a word: OSError(2,), given up")
 def test_an_empty_folder_of_an_application_is_on_the_board(tmp_path: Path, release_key: Path) -> None:
     """esp32/09-empty-folder. Right: the application finds its empty folder `data`."""
     app = "open('data/log.txt', 'a').close()\ndef step():\n    print('new')\ndef health():\n    return True\n"
@@ -257,7 +255,6 @@ asyncio.run(main())
 
 
 @pytest.mark.boards
-@fails("the reason is one word, watchdog")
 def test_an_application_that_never_returns_from_its_import_is_given_up_for_that(
     tmp_path: Path, release_key: Path
 ) -> None:
@@ -281,7 +278,6 @@ asyncio.run(main())
 
 
 @pytest.mark.boards
-@fails("there is no coroutine that steps the agent")
 def test_an_asyncio_application_lives_with_the_agent(tmp_path: Path) -> None:
     """esp32/18-asyncio-app. Right: main.py of an application with an event loop runs the agent as a task of it."""
     board = Bare(tmp_path / "board", "esp32", manifest=MANIFEST, poll_ms=5000)
@@ -302,7 +298,6 @@ def test_names_of_every_language_reach_the_board(tmp_path: Path, release_key: Pa
 
 
 @pytest.mark.boards
-@fails("packed without a word; the board gives it up with ValueError('incompatible .mpy file',)")
 def test_compiled_code_of_another_version_is_refused_by_pack(tmp_path: Path, release_key: Path) -> None:
     """esp32/scripts/e9.py, mpy. Right: an .mpy that the boards cannot load is named before it is signed."""
     files: dict[str, bytes | str] = {"app.py": "import drv\n" + QUIET, "drv.mpy": b"M\x05\x02\x1f" + bytes(40)}
@@ -327,7 +322,6 @@ def told(body: bytes = b"", *fields: str) -> bytes:
     return head("200 OK", "Content-Type: application/json", *fields, length=len(body)) + body
 
 
-RAW = "the name goes into the request line as it is"
 LISTED = [one["file"] for one in json.loads((FILES / "names.json").read_text())["packages"]]
 
 
@@ -335,9 +329,15 @@ LISTED = [one["file"] for one in json.loads((FILES / "names.json").read_text())[
 @pytest.mark.parametrize(
     "name",
     [
-        *(bad(RAW, name) for name in (*LISTED, "lämp-1.0.0.mpota", "lamp 50%.mpota", "lamp#1.mpota", "a?b.mpota")),
-        good("1.0.0+b5.mpota"),
-        good("my%20lamp.mpota"),
+        *(
+            *LISTED,
+            "lämp-1.0.0.mpota",
+            "lamp 50%.mpota",
+            "lamp#1.mpota",
+            "a?b.mpota",
+            "1.0.0+b5.mpota",
+            "my%20lamp.mpota",
+        ),
     ],
 )
 def test_a_file_name_is_quoted_once_on_its_way_into_a_request(name: str) -> None:
@@ -349,7 +349,6 @@ def test_a_file_name_is_quoted_once_on_its_way_into_a_request(name: str) -> None
 
 
 @pytest.mark.boards
-@fails(RAW)
 def test_a_space_in_the_url_of_the_settings_is_quoted() -> None:
     """esp32/03-file-name-in-url, in the settings (boards/web.py, "space in URL"). Right: as in a manifest."""
     with Rogue({"/my%20shelf/m.json": told(), "/my%20shelf/package": ranged}) as server:
@@ -358,7 +357,6 @@ def test_a_space_in_the_url_of_the_settings_is_quoted() -> None:
 
 
 @pytest.mark.boards
-@fails("the server reads `GET /my lamp-1.0.0.mpota HTTP/1.1`: status 400, again and again")
 def test_a_product_with_a_space_is_packed_served_and_installed(
     tmp_path: Path, release_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,7 +402,6 @@ def release_page() -> dict[str, Any]:
 
 
 @pytest.mark.boards
-@fails("the name is resolved against the last redirect: /asset/12345/package, status 404")
 def test_a_relative_name_is_resolved_against_the_url_of_the_settings() -> None:
     """esp32/04-github-release-redirect. Right: the package is found beside the manifest that the settings name."""
     with Rogue(release_page()) as server:
@@ -412,11 +409,8 @@ def test_a_relative_name_is_resolved_against_the_url_of_the_settings() -> None:
         assert out == whole(), f"{link_text(out)}; asked for {[one[0] for one in server.asked]}"
 
 
-CUT = "cut at 1,270 bytes without a word, and the rest is asked for"
-
-
 @pytest.mark.boards
-@pytest.mark.parametrize("n", [good(1000), good(1200), good(1270), bad(CUT, 1300), bad(CUT, 1600), bad(CUT, 2048)])
+@pytest.mark.parametrize("n", [1000, 1200, 1270, 1300, 1600, 2048])
 def test_a_long_redirect_is_followed(n: int) -> None:
     """esp32/10-long-redirect. Right: a Location of up to 2,048 bytes is followed, as for signed URLs with a token."""
     path = "/blob?" + "x" * (n - 6)
@@ -444,7 +438,6 @@ def test_a_long_name_in_a_manifest_is_asked_for() -> None:
         assert ask_link(server.url("/m.json")) == whole()
 
 
-FORM = "the URL is cut at its first `:` and `/`"
 WANTED = {
     "http://[::1]:8000/manifest.json": ("::1:8000", "/manifest.json"),
     "http://u:p@localhost:8000/manifest.json": ("localhost:8000", "/manifest.json"),
@@ -455,7 +448,7 @@ FORMS = [line.split()[0] for line in (FILES / "urls.txt").read_text().splitlines
 
 
 @pytest.mark.boards
-@pytest.mark.parametrize("url", [bad(FORM, url) for url in FORMS])
+@pytest.mark.parametrize("url", FORMS)
 def test_a_url_of_every_form_is_understood(tmp_path: Path, url: str) -> None:
     """esp32/11-url-forms. Right: IPv6 in brackets, user and password, capitals, a query without a path."""
     life = Bare(tmp_path / "board", "esp32", OLD, manifest=url).live((3000, "stop"), server={})
@@ -468,7 +461,6 @@ def test_a_url_of_every_form_is_understood(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.boards
-@fails("a name that has an IPv6 address alone is not found: the look-up asks for IPv4")
 def test_a_server_that_has_an_ipv6_address_alone_is_reached(tmp_path: Path) -> None:
     """esp32/11-url-forms, a name in place of the number. Right: whatever family the look-up gives is connected to."""
     board = Bare(tmp_path / "board", "esp32", OLD, manifest="http://six.example/m.json")
@@ -477,11 +469,10 @@ def test_a_server_that_has_an_ipv6_address_alone_is_reached(tmp_path: Path) -> N
 
 
 MOVES = {"../package2": "/a/package2", "?v=2": "/a/b/package?v=2", "/p2#frag": "/p2"}
-JOINS = "it is put behind the last slash, or sent, as it is"
 
 
 @pytest.mark.boards
-@pytest.mark.parametrize("location", [bad(JOINS, location) for location in MOVES])
+@pytest.mark.parametrize("location", list(MOVES))
 def test_a_redirect_is_resolved_as_rfc_3986_says(location: str) -> None:
     """esp32/11-url-forms, redirects. Right: `..` goes up, a query keeps the path, a fragment stays here."""
     need(location in (FILES / "urls.txt").read_text(), location)
@@ -505,7 +496,7 @@ PROXIES: dict[str, tuple[bytes, Any]] = {
 
 
 @pytest.mark.boards
-@pytest.mark.parametrize("name", [bad("refused, or taken for something else", name) for name in PROXIES])
+@pytest.mark.parametrize("name", list(PROXIES))
 def test_what_proxies_and_editors_make_of_an_answer_is_read(name: str) -> None:
     """esp32/12 (log rows 13 and 14). Right: a BOM, unasked gzip, 1xx, "identity" and a wrong type are no errors."""
     answer, package = PROXIES[name]
@@ -886,7 +877,7 @@ def test_inspect_names_a_file_of_another_kind(tmp_path: Path, name: str) -> None
 
 # --- 16, 19 and the script e11: a network that is not there ---------------------------------------------------------
 
-LATE = "main.py waits for the radio, and the window for the link"
+LATE = "main.py waits for the radio"
 
 
 @pytest.mark.boards
@@ -894,16 +885,17 @@ LATE = "main.py waits for the radio, and the window for the link"
     "radio, server",
     [
         bad(LATE, "none", "refuses", id="no Wi-Fi"),
-        bad(LATE, "ok", "silent", id="silent server"),
-        bad(LATE, "ok", "drops", id="no answer to SYN"),
-        bad(LATE, "ok", "hole", id="no name server"),
+        good("ok", "silent", id="silent server"),
+        good("ok", "drops", id="no answer to SYN"),
+        good("ok", "hole", id="no name server"),
         good("ok", "refuses", id="refused"),
         good("ok", "noname", id="no such name"),
     ],
 )
 def test_the_application_starts_at_once_without_a_network(tmp_path: Path, radio: str, server: str) -> None:
     """esp32/16-slow-start-offline. Right: the application begins after window_ms, and the update waits."""
-    board = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST)
+    named = server in ("hole", "noname")
+    board = Bare(tmp_path / "board", "esp32", OLD, manifest="http://updates.example/m.json" if named else MANIFEST)
     life = board.live((60_000, "stop"), radio=radio, server=server)
     first = life.says("old")[0]
     assert first <= 2500, f"the first turn came {first} ms after the start, window_ms is 1000"
@@ -925,7 +917,6 @@ def test_status_names_a_link_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.boards
-@fails("two requests every 5 s, for ever")
 def test_a_link_that_fails_is_asked_less_and_less(tmp_path: Path) -> None:
     """esp32/19-silent-link-error, scripts/e12.py. Right: 5 s, doubling to poll_ms."""
     board = Bare(tmp_path / "board", "esp32", QUIET, manifest=MANIFEST, poll_ms=600_000)
@@ -1053,15 +1044,15 @@ def test_settings_that_cannot_be_read_are_named_by_status(lamp: VirtualBoard) ->
 @pytest.mark.boards
 @pytest.mark.board
 @pytest.mark.timeout(60)
-@fails("refused: each small file is counted as a block and more, a third over what the file system takes")
 def test_an_application_of_many_small_files_fits_where_the_file_system_has_room(
     lamp: VirtualBoard, tmp_path: Path, release_key: Path
 ) -> None:
     """esp32/scripts/e3.py, many (log row 33). Right: room is counted as the file system counts it.
 
-    220 files of 35 KB in all grow a LittleFS by 712,704 bytes; there are 724,992.
+    220 files of 35 KB in all grew a LittleFS by 712,704 bytes. Of 724,992, a block for each was wanted.
+    Today's board has 692,224, enough for 200 files.
     """
-    files = {f"data/{i // 20:02d}/file_{i:03d}.txt": f"n{i}\n" * 30 for i in range(220)}
+    files = {f"data/{i // 20:02d}/file_{i:03d}.txt": f"n{i}\n" * 30 for i in range(200)}
     source = write(tmp_path / "app", {"app.py": QUIET, **files})
     packed(tmp_path, release_key, app=source, layout="esp32")
     done = bounded(40, "push", tmp_path / "made.mpota", "--port", lamp.port)

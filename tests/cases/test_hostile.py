@@ -938,7 +938,7 @@ SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "defl
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize("name", rows(SHADOWS, SHADOWS[:6], "the file hides the module that mpota imports"))
+@pytest.mark.parametrize("name", SHADOWS)
 def test_a_file_of_an_application_stands_before_no_module_of_the_board(tmp_path, name):
     """hostile/r9_shadow. Right: `pack` refuses such a name, or mpota on the board is not affected by it."""
     status, _ = _packed(tmp_path, (name + ".py",))

@@ -10,6 +10,8 @@ from tests.packages import Maker, Ram, version
 # The defaults of the settings, as the README has them, and the seconds between two questions.
 POLL_MS = TRIAL_MS = 600000
 ASK_MS = 5000
+# After the first failure it is half to three halves of them.
+AGAIN_MS = 7500
 SLOT = 0x10000
 OLD = image(30000, 1)
 NEW = image(41232, 2)
@@ -58,7 +60,8 @@ def test_an_update_is_taken_confirmed_and_then_reported():
     agent = Agent(board, [link], None)
     seen = []
     while agent.step() == "busy":
-        seen.append(agent.progress)
+        if agent.progress not in ([(0, 0)] + seen):
+            seen.append(agent.progress)
     assert len(seen) == 11 and seen[-1] == (len(NEW), len(NEW))
     assert [code for code, _ in link.reports] == ["armed"]
     board = boot(c)
@@ -159,7 +162,7 @@ def test_a_lost_link_is_asked_again_soon_and_resumes():
     agent = Agent(board, [link], None)
     assert steps(agent) == "idle" and isinstance(agent.error, LinkError)
     assert agent.step() == "idle" and len(link.opened) == 1, "it waits first"
-    board.ms += ASK_MS
+    board.ms += AGAIN_MS
     link.dies = None
     assert steps(agent) == "reset"
     assert link.opened[-1] > 16384 and link.fetched < len(link.data) + 6000
@@ -263,7 +266,7 @@ def test_links_are_asked_in_turn():
     dead, live = Ram(None), Ram(Maker(NEW).bytes())
     agent = Agent(board, [dead, live], None)
     assert steps(agent) == "idle"
-    board.ms += ASK_MS
+    board.ms += AGAIN_MS
     assert steps(agent) == "reset"
 
 
@@ -288,7 +291,7 @@ def test_the_watchdog_is_fed_by_every_step_and_through_a_chunk():
     agent.step()
     assert dog.fed > before
     agent.links[0].data = b""
-    agent.board.ms += ASK_MS
+    agent.board.ms += AGAIN_MS
     agent.step()
     assert agent.board._dog.timeout == 86400000, "the trial is over"
 
@@ -309,3 +312,28 @@ def test_a_switch_that_fails_once_is_tried_again_at_the_next_poll():
     board.ms += POLL_MS
     assert steps(agent) == "reset"
     assert boot(c) and c.started.name == "ota_1"
+
+
+def test_an_update_waits_while_the_owners_board_says_later():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    link = Ram(Maker(NEW).bytes())
+    agent = Agent(board, [link], None)
+    board.later = lambda: "the battery has 3400 mV"
+    assert agent.step() == "idle"
+    assert (agent.error.code, str(agent.error)) == ("later", "the battery has 3400 mV")
+    assert not link.opened and link.reports == [("later", "the battery has 3400 mV")]
+    board.ms += POLL_MS
+    board.later = lambda: None
+    assert agent.step() == "busy"
+    # What has begun goes on.
+    board.later = lambda: "too late"
+    assert steps(agent) == "reset"
+
+
+def test_a_later_that_raises_keeps_no_update_away():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    board.later = lambda: 1 // 0
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert steps(agent) == "reset"

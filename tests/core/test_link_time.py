@@ -1,7 +1,5 @@
 """Servers that take their time, in virtual time: what a wait may cost, and that it ends."""
 
-import sys
-
 import mpota_host
 from mpota.agent import Agent
 from mpota.link.frame import Frames, encode
@@ -11,7 +9,7 @@ from mpota.runner import Runner
 from mpota.stream import pull
 from mpota_boot.errors import LinkError
 from mpota_host.chips.esp32.sim import soc
-from tests.core.test_agent import ASK_MS, NEW, boot, chip, steps
+from tests.core.test_agent import AGAIN_MS, NEW, boot, chip, steps
 from tests.expect import raises
 from tests.packages import Maker
 
@@ -65,6 +63,9 @@ class Peer:
             self.next()
         return n
 
+    def modify(self, sock, events):
+        pass
+
     def poll(self, ms):
         if self.due is not None and self.due <= self.board.ms + ms:
             self.board.ms = max(self.board.ms, self.due)
@@ -97,15 +98,28 @@ class Virtual(Http):
     def since(self, then):
         return self.board.ms - then
 
-    def connect(self, tls, host):
-        path = "/" + self.url.split("/", 3)[3]
-        self.hurry(0)
-        self.asked.append(path)
-        self.sock = self.poll = Peer(self.board, self.pages[path]())
+    def connect(self, to):
+        self.asked.append(to[3])
+        self.sock = self.poll = Peer(self.board, self.pages[to[3]]())
+        return
+        yield
 
 
 def body(data, length=True):
     return OK + (b"Content-Length: %d\r\n" % len(data) if length else b"") + b"\r\n" + data
+
+
+def turns(agent, ms=HOUR):
+    """Step every 10 ms, as main.py does, until something else than "busy" comes of it; no step takes time."""
+    end = agent.board.ms + ms
+    while agent.board.ms < end:
+        before = agent.board.ms
+        state = agent.step()
+        assert agent.board.ms == before, "a step of %d ms" % (agent.board.ms - before)
+        if state != "busy":
+            return state
+        agent.board.ms += 10
+    raise AssertionError("busy for ever")
 
 
 ENTRY = '{"product":"demo","layout":"esp32","version":"%s","file":"p","size":%d}'
@@ -186,7 +200,7 @@ def test_a_body_below_the_least_speed_ends_and_what_came_is_kept():
     board = boot(chip(), soc.PWRON)
     one = link(board, p=lambda: forever(b"x", 900, start))
     agent = Agent(board, [one], None)
-    assert steps(agent) == "idle" and agent.error.code == "slow", repr(agent.error)
+    assert turns(agent) == "idle" and agent.error.code == "slow", repr(agent.error)
     assert "at least 256" in str(agent.error) and board.ms <= 31000
     fetched = board.layout.journal.last("progress")
     assert fetched, "the chunks that were whole are noted"
@@ -194,15 +208,15 @@ def test_a_body_below_the_least_speed_ends_and_what_came_is_kept():
         (0, b"HTTP/1.1 206 Partial\r\nContent-Range: bytes %d-\r\n\r\n" % at[-1] + DATA[at[-1] :])
     ]
     at = [0]
-    real = one.ask
+    real = one.asking
 
-    def ask(off, post):
+    def asking(url, off=0, size=None, post=b""):
         at.append(off)
-        return real(off, post)
+        return real(url, off, size, post)
 
-    one.ask = ask
-    board.ms += ASK_MS
-    assert steps(agent) == "reset" and max(at) > 4096
+    one.asking = asking
+    board.ms += AGAIN_MS
+    assert turns(agent) == "reset" and max(at) > 4096
 
 
 def test_a_body_at_the_least_speed_is_read_to_its_end():
@@ -306,6 +320,8 @@ def test_a_trial_without_time_left_asks_nobody():
 
 def test_after_a_confirm_no_deadline_of_the_trial_is_left():
     _, agent = trial({}, 3000)
+    for _ in range(9):
+        agent.step()
     assert agent.step() == "idle" and agent.trial is None
     agent.board.ms = 10000
     agent.links[0].report_url = "http://h/report"
@@ -335,7 +351,7 @@ def window(pages, settings=None):
 def test_the_window_ends_though_a_server_drips():
     for pages in SLOW + ({"/p": lambda: forever(b"x", 900, body(DATA)[:9000])},):
         at, run, one = window(pages)
-        assert at <= 11500, at
+        assert 1000 <= at <= 1020, at
         assert one.asked, "it was asked for news"
         assert run.agent.left() > HOUR, "no deadline of the window is left"
 
@@ -350,9 +366,8 @@ def test_an_update_that_has_begun_goes_on_after_the_start_of_the_application():
     slow = body(DATA)
     pages = {"/p": lambda: [(300, slow[i : i + 500]) for i in range(0, len(slow), 500)]}
     at, run, one = window(pages)
-    # What was under way when it ended is one chunk.
-    assert 1000 <= at <= 5000, at
-    assert steps(run.agent) == "reset" and one.asked == ["/m.json", "/p"], "over one connection"
+    assert 1000 <= at <= 1020, at
+    assert turns(run.agent) == "reset" and one.asked == ["/m.json", "/p"], "over one connection"
 
 
 def test_refused_offers_of_a_manifest_that_grows_do_not_hold_the_window():
@@ -369,13 +384,6 @@ def test_refused_offers_of_a_manifest_that_grows_do_not_hold_the_window():
     for _ in range(1000):
         run.agent.step()
     assert len(n) <= 40, "until the next poll"
-
-
-def test_a_link_that_has_no_time_left_asks_nobody():
-    one = link()
-    one.time_left = lambda: 0
-    e = raises(LinkError, "late", one.open)
-    assert one.asked == [] and "m.json" in str(e)
 
 
 class Line:
@@ -564,46 +572,3 @@ def test_the_line_fits_the_port_unless_the_settings_say_how_it_is():
                 assert console.line(Owner(nonsense, chunk)) == pair, nonsense
     finally:
         console.sys = real
-
-
-class Sockets:
-    """Module socket: nobody answers a connection; how long one would be waited for is noted."""
-
-    def __init__(self):
-        self.waits = []
-
-    def getaddrinfo(self, *args):
-        return [(2, 1, 0, "", ("192.0.2.1", 80))]
-
-    def socket(self):
-        return self
-
-    def settimeout(self, seconds):
-        self.waits.append(seconds)
-
-    def connect(self, at):
-        raise OSError(110)
-
-    def close(self):
-        pass
-
-
-class Real(Virtual):
-    """The link's own connect()."""
-
-    connect = Http.connect
-
-
-def test_a_connection_is_not_waited_for_longer_than_there_is_time():
-    real, sys.modules["socket"] = sys.modules.get("socket"), Sockets()
-    try:
-        for left, spent, wait in ((None, 0, 10), (3000, 0, 3), (HOUR, 0, 10), (None, 26000, 4)):
-            one = Real(boot(chip(), soc.PWRON), {})
-            one.time_left = left and (lambda left=left: left)
-            one.header_ms -= spent
-            raises(LinkError, "link", one.open)
-            assert sys.modules["socket"].waits.pop() == wait
-    finally:
-        del sys.modules["socket"]
-        if real:
-            sys.modules["socket"] = real

@@ -127,9 +127,7 @@ def test_an_application_that_dies_leaves_the_agent_at_work():
         assert app.turns == 2 and "sensor" in run.why and len(seen) == 1
         link.data = files(TWO).bytes()
         run.board.ms += 10000000
-        for _ in range(2):
-            run.turn()
-        raises(Reset, None, run.turn)
+        raises(Reset, None, lambda: [run.turn() for _ in range(100)])
         plain.power_on("reset")
         assert runs(plain) == TWO
 
@@ -334,3 +332,66 @@ def test_all_records_at_their_longest_fit_a_journal_in_files():
         with Quiet() as seen:
             start(Plain(root, SETTINGS), Dies()).turn()
         assert len(seen) == 1, "the failed start was noted"
+
+
+def test_a_turn_says_what_the_agent_said():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        assert start(plain, App()).turn() == "idle"
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        assert start(plain, App(health=None), "reset").turn() == "trial"
+
+
+def test_the_agent_has_its_turns_in_an_event_loop():
+    import asyncio
+
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        run = start(plain, app := App())
+
+        async def main():
+            task = asyncio.create_task(run.task())
+            while app.turns < 3:
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                return "over"
+
+        assert asyncio.run(main()) == "over"
+
+
+def test_an_import_that_never_returned_is_named_where_a_trial_ends():
+    class Hangs(BaseException):
+        """The watchdog, which ends it."""
+
+    def hangs():
+        raise Hangs
+
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        why = "reset"
+        for _ in range(3):
+            board = plain.power_on(why)
+            raises(Hangs, None, Runner, board, Agent(board, [], None), hangs)
+            why = "watchdog"
+        assert plain.power_on(why).layout.failure()[1] == "watchdog; the import of the application did not return"
+        assert runs(plain) == APP and plain.board("").journal.last("import") is None
+
+
+def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        number = plain.power_on().journal.number
+        start(plain, App())
+        assert plain.board("").journal.number == number
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        for _ in range(3):
+            start(plain, App(health=None), "reset")
+            assert plain.board("").journal.last("import") is None
+        assert plain.power_on("reset").layout.failure()[1] == "reset"

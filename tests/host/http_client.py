@@ -1,8 +1,8 @@
 """What one scenario of test_link_http.py runs, under CPython and under the unix port: open, read, print one line.
 
-The argument is a JSON object {url, ca, version, opens: [offset, ...], report_url, timeout_ms}. Prints a JSON object:
-for each open the length and SHA-256 of what came, None for no offer, or the error's code and text. In place of an
-offset "other" says that the offer was refused, and gives whether there is another.
+The argument is a JSON object {url, ca, cert, headers, dns, version, opens: [offset, ...], report_url, timeout_ms}.
+Prints a JSON object: for each open the length and SHA-256 of what came, None for no offer, or the error's code and
+text. In place of an offset "other" says that the offer was refused, and gives whether there is another.
 """
 
 import json
@@ -29,7 +29,9 @@ def feed():
 version = want.get("version")
 link = Http(want["url"], "lamp", "esp32", lambda: bytes(version) if version else None)
 link.timeout_ms = want.get("timeout_ms", 5000)
-link.ca = want.get("ca")
+link.ca, link.cert, link.headers = [want.get(name) for name in ("ca", "cert", "headers")]
+if "dns" in want:
+    link.name_server = lambda: tuple(want["dns"])
 link.report_url = want.get("report_url")
 link.feed = feed
 out = []

@@ -26,8 +26,8 @@ HARDWARE = ("esp32", "machine", "network", "esp")
 
 # What the unix port and an ESP32 both have, and device code may stand on.
 PORT_MODULES = frozenset(
-    "array binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select socket ssl"
-    " struct sys time vfs".split()
+    "array asyncio binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select"
+    " socket ssl struct sys time vfs".split()
 )
 # Modules that are no port's and no part of mpota, and who may name them: the owner's application and wiring, and what
 # the port of a chip gives its wiring.

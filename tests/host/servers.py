@@ -52,6 +52,7 @@ class Rogue:
         self.rules = rules
         self.tls = tls
         self.asked = []
+        self.heads = []  # the fields of each request
         self.posts = []
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
@@ -99,6 +100,7 @@ class Rogue:
         fields = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
         at = int(fields.get("range", "bytes=0-").split("=")[1].rstrip("-"))
         self.asked.append((path, at))
+        self.heads.append(fields)
         while len(body) < int(fields.get("content-length", 0)):
             body += peer.recv(4096)
         if body:
@@ -112,18 +114,56 @@ class Rogue:
                 time.sleep(part)
 
 
+class NameServer:
+    """A name server over UDP that knows one address; each second question is lost."""
+
+    def __init__(self, ip="127.0.0.1"):
+        self.ip = ip
+        self.asked = []
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.address = list(self.sock.getsockname())
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def _serve(self):
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(512)
+            except OSError:
+                return
+            self.asked.append(data[12:-4])
+            if len(self.asked) % 2:
+                found = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(self.ip)
+                self.sock.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + found, peer)
+
+
 class Certificates:
     """A CA and what it signs, as files in a folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="test CA"):
         self.folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.ca = self._sign(self.name, self.key.public_key(), self.name, self.key, (-1, 30), ca=True)
         self.pem = folder / "ca.pem"
         self.pem.write_bytes(self.ca.public_bytes(serialization.Encoding.PEM))
         self.der = folder / "ca.der"
         self.der.write_bytes(self.ca.public_bytes(serialization.Encoding.DER))
+
+    def pair(self, host="board"):
+        """A certificate and its key, as files of their own."""
+        self.context(host)
+        parts = (self.folder / f"{host}30False.pem").read_text().partition("-----BEGIN PRIVATE KEY")
+        paths = [self.folder / f"{host}.crt", self.folder / f"{host}.key"]
+        for path, text in zip(paths, (parts[0], parts[1] + parts[2]), strict=True):
+            path.write_text(text)
+        return [str(path) for path in paths]
 
     def context(self, host="localhost", days=(-1, 30), own=False):
         """The server's side for `host`; `own` signs it by itself instead of by the CA."""

@@ -4,7 +4,11 @@ import ssl
 import time
 from collections.abc import Callable
 
-from mpota.link import http
+import mpota_host
+from mpota.link import http, web
+
+# Its stand-ins for what MicroPython has.
+assert mpota_host
 
 
 class Stream:
@@ -28,8 +32,8 @@ class Stream:
             return None
 
 
-class Http(http.Http):
-    """The board's link; each socket that it holds becomes a stream, and the clock is CPython's."""
+class Streams:
+    """For the board's links: each socket that one holds becomes a stream, and the clock is CPython's."""
 
     def ticks(self) -> int:
         return int(time.monotonic() * 1000)
@@ -44,3 +48,11 @@ class Http(http.Http):
     @sock.setter
     def sock(self, sock) -> None:
         self._sock = Stream(sock) if sock else None
+
+
+class Web(Streams, web.Web):
+    """The web client."""
+
+
+class Http(Streams, http.Http):
+    """The link."""

@@ -163,7 +163,8 @@ def test_a_board_whose_running_image_is_rotten_takes_the_full_package_by_itself(
     c.flash.trace = []
     with Shop(shelves / "deflate") as shop:
         one = agent(board, shop)
-        assert one.step() == "busy" and one.error is None
+        while not one.refusals:
+            assert one.step() == "busy" and one.error is None
         assert not c.flash.trace and deltas(shop.asked), "refused before the first erase, and not a word of it"
         update(board, shop)
         assert shop.asked[-1] == FULL
@@ -185,9 +186,12 @@ def test_a_delta_goes_on_where_the_power_went(shelves, pair):
     old, new = pair
     c = chip(shelves, old)
     with Shop(shelves / "deflate") as shop:
-        for steps in (5, 30):
+        for chunks in (5, 30):
             one = agent(c.power_on(), shop)
-            assert [one.step() for _ in range(steps)] == ["busy"] * steps
+            seen = set()
+            while len(seen) <= chunks:
+                assert one.step() == "busy"
+                seen.add(one.progress)
         update(c.power_on(), shop)
         assert len(shop.asked) == 5 and deltas(shop.asked) == shop.asked
         assert [" bytes=" in name for name in shop.asked] == [False, False, True, False, True]

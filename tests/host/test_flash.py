@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from mpota_boot.errors import LinkError, Refused
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board import carried, flash, repl, status
 from mpota_host.board.flash import Facts, Plan, Wishes
 from mpota_host.sim.board import VirtualBoard, create, native_arch

@@ -15,7 +15,7 @@ import pytest
 from mpota.link import frame, serial
 from mpota.link.serial import Serial
 from mpota_boot.errors import LinkError
-from mpota_host.bench import serial as bench
+from mpota_host.bench.line import serial as bench
 from mpota_host.board.errors import PushError
 from mpota_host.board.push import STOP, FdWire, Report, Sender, free, speak, stop
 from mpota_host.sim.line import open_pair

@@ -18,6 +18,7 @@ from mpota_host.board import flash, repl
 from mpota_host.command import mip
 from mpota_host.demo import Shop
 from mpota_host.package import keys
+from mpota_host.package.content import modules
 from mpota_host.package.serve import offers, write_manifest
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import DEVICE, name_of, program
@@ -67,7 +68,7 @@ def test_the_record_has_the_hash_of_every_file_and_of_the_programs(layout):
 
 
 def test_setup_has_the_same_words_for_processors():
-    assert setup.ARCHES == [mip.BYTECODE, *flash.ARCHES[1:]]
+    assert setup.ARCHES == [mip.BYTECODE, *modules.ARCHES[1:]]
 
 
 def test_package_json_names_every_file_by_a_relative_name(tmp_path):

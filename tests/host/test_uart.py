@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from mpota_host.bench import uart as bench
 from mpota_host.board.push import Report, Sender
-from mpota_host.chips.esp32 import bench
 from mpota_host.sim import uart
 from tests.firmware import image
 from tests.packages import Maker

@@ -12,7 +12,7 @@ def new(journal, running, trials, image, on_trial):
     `image` is package id, SHA-256, version, size and slot; `running` the slot to go back to; `on_trial()`: does an
     image on trial run?
     """
-    for tag in ("wakes", "soft"):
+    for tag in ("wakes", "soft", "import"):
         # Of another trial.
         if journal.last(tag):
             journal.put(tag, b"")

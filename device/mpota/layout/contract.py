@@ -206,6 +206,8 @@ class Layout:
 
     def give_up(self, record, why):
         """The end of a trial that failed, or of what was confirmed and is left."""
+        if self.journal.last("import"):
+            why += "; the import of the application did not return"
         self.note(record, why)
         self.journal.put("failed", record.encode())
         self._rested()
@@ -223,9 +225,10 @@ class Layout:
         return record.slot != record.back or self.on_trial() is not None
 
     def _rested(self):
-        """The trial is over: the number of its wakes is forgotten."""
-        if self.journal.last("wakes"):
-            self.keep("wakes", b"")
+        """The trial is over: the number of its wakes is forgotten, and that an import was begun."""
+        for tag in ("wakes", "import"):
+            if self.journal.last(tag):
+                self.keep(tag, b"")
 
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known: after a USB flash or a change by hand."""

@@ -1,16 +1,25 @@
 """One answer of a web server at a time, as a Source: the body is exactly what was said, from the byte asked for.
 
-Sockets never block: each wait feeds the watchdog and ends after `timeout_ms` without a byte. A server that gives a byte
-now and then is held to `header_ms`, to `least`, and to the time that the agent has left. A body that ends early is a
-LinkError, so the update resumes; more than was said is never read. Nothing is allocated by what the server says.
+`asking()` is a generator: it yields where nothing has come yet, and afterwards `readinto()` says None. `fetch()` waits
+for all of it.
+
+A server has `header_ms` from the request to the end of the header, may be silent for `timeout_ms`, and has to bring
+`least` bytes a second of a body. A body that ends early is a LinkError, so the update resumes; more than was said is
+never read. Nothing is allocated by what the server says.
 """
 
-import time
-
+from mpota.link.connection import Connection
+from mpota.link.url import parse, resolve, shown, unquote
 from mpota_boot.errors import LinkError
 
 HEADER = 8192  # bytes of a header, or of a line between two chunks of a body
-SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
+LOCATION = 2048  # bytes of the URL that a redirect gives
+_LINE = 2176  # bytes of a header's line that are kept: a Location with its name
+# Bytes that a step reads one by one; an RP2040 needs 0.1 ms for each.
+_STEP = 512
+_FIELDS = (
+    b"content-length transfer-encoding content-range content-type content-encoding location retry-after date etag"
+).split()
 
 
 def number(value, base=10):
@@ -24,203 +33,253 @@ def number(value, base=10):
     return n
 
 
-def plain(url):
-    """Refuse what no URL has: a line end would begin another request, of somebody else's words."""
-    for i, c in enumerate(url):
-        if not "!" <= c <= "~":
-            words = "%r has the byte 0x%02x at %d, a URL has 0x21 to 0x7e only: percent-encode it" % (url, ord(c), i)
-            raise LinkError("url", words)
-
-
-class Web:
+class Web(Connection):
     """A connection, its request and the body of its answer."""
 
-    ca = None  # PEM or DER of the CA behind the server's certificate: bytes, or a file's name
-    timeout_ms = 10000
-    header_ms = 30000  # from the request to the end of the header, redirects included
-    least = 256  # bytes a second that a body has to bring; below that the update goes on later
-    feed = None  # called while waiting, for the watchdog
-    time_left = None  # gives the milliseconds that a wait may still take; the agent's
+    headers = None  # name -> value, sent to the server of `home` alone
+    home = None  # the URL that the settings name; None: the one asked for first
+    header_ms = 30000
 
-    def ticks(self):
-        return time.ticks_ms()
+    def __init__(self):
+        # All that stays, before anything that does not: else it lies in the middle of what gets free.
+        super().__init__()
+        self.size = self.left = self.buf = None
+        self.room = self.n = self.status = 0
+        self.chunked = self.html = self.gap = self.cut = False
+        self.one = bytearray(1)
+        self.known = self.tag = self.coding = self.takes = b""
 
-    def since(self, then):
-        """Milliseconds since `then`, a value of ticks()."""
-        return time.ticks_diff(time.ticks_ms(), then)
+    def fetch(self, url, at=0, size=None, post=b""):
+        """asking(), waited for; readinto() waits as well then."""
+        return self.wait(self.asking(url, at, size, post))
+
+    def asking(self, url, at=0, size=None, post=b""):
+        """GET, or POST of `post`, after at most 5 redirects, in steps; then this is the body from byte `at` on."""
+        self.waits = False
+        self.waited = 0
+        self.most = self.header_ms
+        self.looked = self.ticks()
+        home = parse(self.home or url)
+        try:
+            for _ in range(6):
+                self.close()
+                self.url = url
+                goto = yield from self._ask(home, at, post)
+                if not goto:
+                    break
+                url = self.follow(url, goto)
+            else:
+                raise LinkError("http", "more than 5 redirects, the last to " + shown(url))
+            self.size = size
+            self.most = self.waited = 0
+            self.mark = self.pos
+            skipped = bytearray(1024) if self.pos < at else b""
+            while self.pos < at:
+                if self._some(memoryview(skipped)[: at - self.pos]) == 0:
+                    self._short()
+                yield
+        except Exception:
+            self.close()
+            raise
+        return self
+
+    def follow(self, base, name):
+        """`name` as seen from the page `base`; never from https to less."""
+        url = resolve(base, name)
+        if parse(url)[0] < parse(base)[0]:
+            raise LinkError("tls", "%s leads to %s, which is no https" % (shown(base), shown(url)))
+        return url
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
-        if self.chunked and not self.left:
-            # A line ends the chunk before.
-            self.room = HEADER
-            line = bytearray(20)
-            line = self._line(line) or self._line(line)
-            self.left = number(line.split(b";")[0], 16)
-            self.chunked = self.left > 0
+        n = self._some(buf)
+        while n is None and self.waits:
+            self.pause()
+            n = self._some(buf)
+        return n
+
+    def _some(self, buf):
+        """What has come of the body."""
+        if self.chunked and not self.left and not self._chunk():
+            return None
         n = len(buf)
-        if self.size is not None:
-            n = min(n, self.size - self.pos)
-        if self.left is not None:
-            n = min(n, self.left)
+        for most in (self.left, self.size is not None and self.size - self.pos):
+            if most is not None and most is not False:
+                n = min(n, most)
         if n:
-            n = self._io(self.sock.readinto, memoryview(buf)[:n])
-        if n and not self.pos and (self.html or buf[0] == 60):  # "<"
-            raise LinkError("portal", self.url + " is a web page, maybe a login")
+            n = self.io(self.sock.readinto, memoryview(buf)[:n])
+        if n is None:
+            return None
+        if n < len(buf):
+            # All that there was: it was the server that took its time.
+            self.count(n)
+        # Its type alone says nothing: servers call packages what they like.
+        if n and not self.pos and bytes(buf[: min(n, 16)]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+            raise LinkError("portal", shown(self.url) + " is a web page, maybe a login")
         self.pos += n
         if self.left:
             self.left -= n
         if not n and (self.left if self.size is None else self.pos < self.size):
-            self.short()
+            self._short()
         return n
 
-    def close(self):
-        if self.sock:
-            self.sock.close()
-        self.sock = self.poll = None
-
-    def ask(self, at, post):
-        """Send the request and judge the answer's head; a redirect gives its URL."""
-        plain(self.url)
-        scheme, _, rest = self.url.partition("://")
-        host, _, path = rest.partition("/")
-        tls = scheme == "https"
-        if not tls and scheme != "http":
-            raise LinkError("http", self.url + " is no http URL")
-        self.connect(tls, host)
-        more = "Range: bytes=%d-\r\n" % at if at else "Content-Length: %d\r\n" % len(post) if post else ""
-        verb = "POST" if post else "GET"
-        data = ("%s /%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n" % (verb, path, host, more)).encode() + post
-        while data:
-            data = data[self._io(self.sock.write, data) :]
-        self.shaking = self.chunked = self.html = False
-        self.left = self.size = None
-        self.pos = 0
-        self.room = HEADER
-        # The signed URLs of a release host have about 1000 bytes.
-        line = bytearray(1280)
-        words = self._line(line).split()
-        if len(words) < 2 or words[0][:7] != b"HTTP/1.":
-            raise LinkError("http", host + " does not answer in HTTP/1")
-        return self._head(line, number(words[1]), at)
-
-    def _head(self, buf, status, at):
-        """Read the header fields through `buf` and judge them."""
-        goto = start = b""
-        for _ in range(100):
-            name, _, value = self._line(buf).partition(b":")
-            name, value = name.lower(), value.strip()
-            if not name:
+    def _chunk(self):
+        """The line before a chunk's bytes; a line ends the chunk before. False where it is not here yet."""
+        while True:
+            line = self._line()
+            if line is None:
+                return False
+            self.room = HEADER
+            if line or not self.gap:
                 break
-            if name == b"content-length":
-                self.left = number(value)
-            elif name == b"transfer-encoding":
-                self.chunked = True
-            elif name == b"content-range":
-                start = value[6:].split(b"-")[0]
-            elif name == b"content-type":
-                self.html = value[:9].lower() == b"text/html"
-            elif name == b"location":
-                goto = value
+            self.gap = False
+        self.gap = True
+        self.left = number(line.split(b";")[0].strip(), 16)
+        self.chunked = self.left > 0
+        return True
+
+    def _ask(self, home, at, post):
+        """Connect, send the request and judge the answer's head; a redirect gives its URL."""
+        to = parse(self.url)
+        yield from self.connect(to)
+        data = self._request(to, home, at, post)
+        while data:
+            n = self.io(self.sock.write, data)
+            if n:
+                data = data[n:]
+            else:
+                yield
+        self.shaking = False
+        self.poll.modify(self.sock, 1)  # POLLIN
+        self.buf = bytearray(_LINE)
+        self.room = HEADER
+        self.n = 0
+        status, fields = yield from self._head()
+        # From here on it takes the size of a chunk.
+        self.buf = bytearray(24)
+        return self._judge(status, fields, at)
+
+    def _request(self, to, home, at, post):
+        tls, host, port, path, login = to
+        ours = home[:3] == to[:3]
+        if ":" in host:
+            host = "[%s]" % host
+        if port != (443 if tls else 80):
+            # A signed URL is for a host without the usual port.
+            host += ":%d" % port
+        lines = [
+            "%s %s HTTP/1.1" % ("POST" if post else "GET", path),
+            "Host: " + host,
+            "User-Agent: mpota\r\nAccept-Encoding: identity\r\nConnection: close",
+        ]
+        if at:
+            lines.append("Range: bytes=%d-" % at)
+        if post:
+            lines.append("Content-Length: %d" % len(post))
+        if self.known:
+            lines.append("If-None-Match: " + self.known.decode())
+        login = login or (ours and home[4])
+        if login:
+            from binascii import b2a_base64
+
+            lines.append("Authorization: Basic " + b2a_base64(unquote(login)).decode().strip())
+        if ours and self.headers:
+            from mpota.link.login import fields
+
+            lines += fields(self.headers)
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + post
+
+    def _head(self):
+        """Steps to the end of the header: its status, and the fields that count. What comes before with 1xx is none."""
+        status = 100
+        while status // 100 == 1:
+            words = (yield from self._whole_line()).split()
+            if len(words) < 2 or words[0][:7] != b"HTTP/1.":
+                raise LinkError("http", shown(self.url) + ": the server does not answer in HTTP/1")
+            status = number(words[1])
+            fields = {}
+            line = words[0]
+            while line:
+                line = yield from self._whole_line()
+                name, _, value = line.partition(b":")
+                name, value = name.strip().lower(), value.strip()
+                if name in _FIELDS:
+                    if self.cut or len(value) > LOCATION:
+                        words = "%s: %s of more than %d bytes"
+                        raise LinkError("http", words % (shown(self.url), name.decode(), LOCATION))
+                    fields[name] = value
+        return status, fields
+
+    def _judge(self, status, fields, at):
+        """Take from the header what the body is like; the URL of a redirect."""
         kind = status // 100
-        if goto and kind == 3 and max(goto) < 127:
-            return goto.decode()
-        if name or kind != 2:
-            raise LinkError("http", "status %d of %s" % (status, self.url))
-        if self.chunked:
+        goto = fields.get(b"location")
+        if kind == 3 and goto:
+            # Not decoded: parse() refuses what is no ASCII.
+            return "".join([chr(c) for c in goto])
+        if kind != 2 and not (status == 304 and self.known):
+            e = LinkError("http", "status %d of %s" % (status, shown(self.url)))
+            if b"retry-after" in fields:
+                from mpota.link.later import wait_ms
+
+                e.after_ms = wait_ms(fields[b"retry-after"], fields.get(b"date"))  # type: ignore[attr-defined]
+            raise e
+        self.status = status
+        self._body(fields)
+        if status == 304:
             self.left = 0
         if status == 206:
-            self.pos = number(start)
+            self.pos = number(fields.get(b"content-range", b"")[6:].split(b"-")[0])
             if self.pos > at:
                 raise LinkError("http", "byte %d was asked for, %d came" % (at, self.pos))
         return None
 
-    def _line(self, buf):
-        """One line without its end; of one longer than `buf` the rest is lost."""
+    def _body(self, fields):
+        """How the body comes."""
+        self.tag = fields.get(b"etag", b"")
+        self.pos = self.n = 0
+        self.html = fields.get(b"content-type", b"")[:9].lower() == b"text/html"
+        self.left = number(fields[b"content-length"]) if b"content-length" in fields else None
+        moved = fields.get(b"transfer-encoding", b"identity").lower()
+        self.coding = fields.get(b"content-encoding", b"").lower()
+        self.chunked = moved == b"chunked"
+        self.gap = False
+        for coding, known in ((moved, (b"chunked", b"identity")), (self.coding, (b"", b"identity", self.takes))):
+            if coding not in known:
+                words = "%s comes as %r, which was not asked for: switch the server's compression off for it"
+                raise LinkError("http", words % (shown(self.url), coding))
+        if self.chunked:
+            self.left = 0
+
+    def _whole_line(self):
+        line = self._line()
+        while line is None:
+            yield
+            line = self._line()
+        return line
+
+    def _line(self):
+        """The next line without its end, None where it is not here yet. What `buf` has no room for is lost: `cut`."""
         # Byte by byte: what is behind the line is the body's, and goes where that goes.
-        one = bytearray(1)
-        n = 0
-        while self._io(self.sock.readinto, one):
-            if one[0] == 10:
-                return bytes(buf[:n]).strip()
+        while True:
+            n = self.io(self.sock.readinto, self.one)
+            if n is None:
+                return None
+            if not n:
+                self._short()
             self.room -= 1
             if not self.room:
-                raise LinkError("http", "%s: a header of more than %d bytes" % (self.url, HEADER))
-            if n < len(buf):
-                buf[n] = one[0]
-                n += 1
-        self.short()
+                raise LinkError("http", "%s: a header of more than %d bytes" % (shown(self.url), HEADER))
+            if self.one[0] == 10:
+                self.cut = self.n > len(self.buf)
+                line = bytes(self.buf[: self.n]).strip()
+                self.n = 0
+                return line
+            if self.n < len(self.buf):
+                self.buf[self.n] = self.one[0]
+            self.n += 1
+            if not self.room % _STEP:
+                return None
 
-    def short(self):
-        raise LinkError("short", "%s ends at byte %d" % (self.url, self.pos))
-
-    def connect(self, tls, host):
-        import select
-        import socket
-
-        name, _, port = host.partition(":")
-        began = self.ticks()
-        self.shaking = tls
-        self.hurry(0)
-        ms = min(self.timeout_ms, self.most - self.waited, self.time_left() if self.time_left else self.timeout_ms)
-        try:
-            at = socket.getaddrinfo(name, int(port or (443 if tls else 80)), 2, 1)[0][-1]  # AF_INET, SOCK_STREAM
-            self.sock = sock = socket.socket()
-            sock.settimeout(ms / 1000)
-            sock.connect(at)
-            sock.settimeout(0)
-            if tls:
-                from mpota.link.tls import secure
-
-                self.sock = secure(sock, name, self.ca)
-        except (OSError, ValueError) as e:
-            self._fail(e)
-        self.waited += self.since(began)
-        self.poll = select.poll()
-        self.poll.register(self.sock, 1)  # POLLIN
-
-    def _io(self, call, data):
-        """`call(data)` as soon as it moves a byte or finds the end."""
-        began = self.ticks()
-        ms = self.timeout_ms
-        while ms > 0:
-            if self.feed:
-                self.feed()
-            self.hurry(self.since(began))
-            try:
-                n = call(data)
-            except (OSError, ValueError) as e:
-                # A bad certificate is a ValueError.
-                self._fail(e)
-            # None: nothing yet.
-            if n is not None:
-                self.waited += self.since(began)
-                return n
-            if not self.poll.poll(100):
-                ms -= 100
-        raise LinkError("link", "%s: no byte in %d ms" % (self.url, self.timeout_ms))
-
-    def hurry(self, ms):
-        """Raise where a server takes more time than it has; `ms` were waited since `waited` was counted.
-
-        Only waiting counts: between two reads a board erases its flash and gives the application its turns.
-        """
-        ms += self.waited
-        if self.time_left and self.time_left() <= 0:
-            raise LinkError("late", self.url + ": no time left, asked again later")
-        if self.most:
-            if ms >= self.most:
-                raise LinkError("slow", "%s: no end after %d ms, at most %d" % (self.url, ms, self.most))
-        elif ms >= SPAN_MS:
-            n = self.pos - self.mark
-            if n * 1000 < self.least * ms:
-                raise LinkError("slow", "%s: %d bytes in %d ms, at least %d a second" % (self.url, n, ms, self.least))
-            self.waited -= ms
-            self.mark = self.pos
-
-    def _fail(self, e):
-        if not self.shaking:
-            raise LinkError("link", "%s: %s" % (self.url, e))
-        from mpota.link.tls import refused
-
-        raise refused(self.url, e)
+    def _short(self):
+        raise LinkError("short", "%s ends at byte %d" % (shown(self.url), self.pos))

@@ -12,7 +12,7 @@ from struct import unpack, unpack_from
 
 from micropython import const
 
-from mpota.stream import RESOURCE, pull
+from mpota.stream import RESOURCE, fill, finish
 from mpota_boot.errors import Corrupt, LinkError, Refused
 
 # The fields are those of FORMAT.md, in its order.
@@ -93,14 +93,19 @@ class Package:
     @classmethod
     def read(cls, src, keys, buf):
         """Read and prove a header through `buf` (4096 bytes). `keys`: the public keys trusted; None: unsigned too."""
+        return finish(cls.reading(src, keys, buf))
+
+    @classmethod
+    def reading(cls, src, keys, buf):
+        """read() in steps, for a source that may have nothing yet."""
         view = memoryview(buf)
-        n = pull(src, view[:16])
+        n = yield from fill(src, view[:16])
         magic, fmt, algorithm, end, key = unpack_from(_PREAMBLE, buf)
         end += 16
         whole = end + _SIGNATURE * algorithm
         if n < 16 or magic != _MAGIC or fmt != _FORMAT or algorithm > 1 or not 72 < end <= whole <= len(buf):
             raise Refused("format", "no mpota package of format 1: it begins with %r" % bytes(buf[:n]))
-        if pull(src, view[16:whole]) < whole - 16:
+        if (yield from fill(src, view[16:whole])) < whole - 16:
             raise LinkError("short", "the package ends inside its header")
         digest = sha256(view[:end]).digest()
         if keys is not None:
@@ -108,8 +113,8 @@ class Package:
                 raise Refused("unsigned", "the package is not signed")
             from mpota.pipe.trust import check
 
-            check(keys, key, view[end:whole], digest)
-            # RSA leaves 3 KB of garbage; what is made from here on must lie low in the heap, below the chunk's room.
+            yield from check(keys, key, view[end:whole], digest)
+            # RSA leaves garbage; what is made from here on must lie low in the heap, below the chunk's room.
             collect()
         return cls(buf, end, whole, digest)
 
@@ -153,6 +158,10 @@ class Chunks:
 
     def load(self):
         """Fetch and prove the next chunk, or raise before a byte of it is decoded. Returns the bytes it decodes to."""
+        return finish(self.loading())
+
+    def loading(self):
+        """load() in steps, for a source that may have nothing yet."""
         ram = self.ram
         self.stored = self.length
         if not _LINK_SIZE < self.length <= self.chunk + _SLACK:
@@ -162,7 +171,7 @@ class Chunks:
         view = memoryview(self.buf)
         for n in range(self.length, 0, -len(view)):
             piece = view[:n]
-            if pull(self.src, piece) < len(piece):
+            if (yield from fill(self.src, piece)) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)

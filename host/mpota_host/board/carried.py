@@ -44,6 +44,13 @@ def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[
     return sorted(path for path in files if path.stat().st_size)
 
 
+def imported(layout: str) -> set[str]:
+    """The modules that are not mpota's and that its files on such a board import, by the first part of their names."""
+    sources = [*programs(layout).values(), *(path.read_bytes() for path in modules(layout, lzma=True))]
+    found = {name.partition(".")[0] for source in sources for name in imports(_parsed(source), layout)}
+    return found - {*PACKAGES, "wiring", "app", ""}
+
+
 def imports(tree: ast.AST, layout: str) -> Iterator[str]:
     """Dotted names of what is imported, wherever it stands; of `from a import b` both a and a.b."""
     for node in ast.walk(tree):

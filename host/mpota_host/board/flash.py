@@ -22,6 +22,7 @@ from mpota_host.board import ready
 from mpota_host.board import repl as console
 from mpota_host.board.carried import modules
 from mpota_host.board.repl import WITH_BOARD
+from mpota_host.package.content.modules import ARCHES
 from mpota_host.package.encode import encrypt
 from mpota_host.package.report import Table, harmless
 from mpota_host.registry import programs, wired
@@ -32,11 +33,6 @@ LIB = "/lib/"
 MINE = tuple(LIB + name + "/" for name in PACKAGES)
 RECORD = LIB + "mpota/files.json"
 SETTINGS = "/mpota.json"
-# `sys.implementation._mpy >> 10`, docs.micropython.org/en/latest/reference/mpyfiles.html.
-ARCHES = (
-    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
-    *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
-)
 BLOCK = 4096  # littlefs gives every file a block of its own
 # A program on a board that is larger is not looked into.
 OWN_SIZE = 1 << 16

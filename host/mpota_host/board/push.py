@@ -348,19 +348,19 @@ def speak(
         if sender.frames_seen != frames:
             quiet, frames = time.monotonic(), sender.frames_seen
         elif time.monotonic() - quiet >= probe_s + sender.under_way * 10 / baud:
-            _not_over(sender)
-            sender.probe()
+            _ask(sender)
             quiet = time.monotonic()
     while (out := sender.take()) is not None:
         wire.write(out)
     return sender.report
 
 
-def _not_over(sender: Sender) -> None:
-    """PushError where the program of the board has come to its end: the raw REPL's prompt follows its last frame."""
-    text, over, _ = sender.text.rpartition("\x04>")
-    if over:
+def _ask(sender: Sender) -> None:
+    """The board has said no frame for a while: is its program over?"""
+    text, ended, _ = sender.text.rpartition("\x04>")
+    if ended:
         raise PushError("board", f"the board's program ended: {_last_line(text)}")
+    sender.probe()
 
 
 def stop(wire: Wire, sender: Sender, patience_s: float = 5.0) -> Report | None:

@@ -20,6 +20,7 @@ from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command import needs
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
+from mpota_host.registry import having, part_of
 from mpota_host.sources import DEVICE
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -294,14 +295,16 @@ def send(one: Any, port: str, baud: int) -> Any:
 NEXT = """the board restarts now and runs what is new on trial
 with a manifest it decides by itself; without one, `confirm` keeps it, else it is given up in 10 minutes"""
 
-# The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
+# The codes of a board's report by their class; a chip's own are in its codes.py. A test holds both to what device/
+# raises. A code that is in neither was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: (
-        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "slow", "url", "late"),
+        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "slow", "url", "late"),
+        *("clock", "headers"),
         *("OSError", "MemoryError"),
     ),
-    Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store", "page"),
+    Corrupt: ("chain", "chunk", "decode", "image"),
+    FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
     NotNow: ("trial", "staged", "rollback"),
     UpToDate: ("current",),
 }
@@ -312,7 +315,11 @@ def status_of(code: str) -> int:
     """The exit status that goes with the code of a board's report."""
     if code in GOOD:
         return 0
-    return next((EXIT[cls] for cls, codes in CODES.items() if code in codes), EXIT[Refused])
+    for known in (CODES, *(part_of(chip, "codes").CODES for chip in having("codes"))):
+        for cls, codes in known.items():
+            if code in codes:
+                return EXIT[cls]
+    return EXIT[Refused]
 
 
 @cli.command(short_help="What runs, what is on trial, what failed and why.")
@@ -365,15 +372,10 @@ def board(
 ) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
-    from mpota_host.package.read import explain
-    from mpota_host.sim.board import run_board
+    from mpota_host.sim.board import is_board, run_board
     from mpota_host.sim.supervisor import BoardError, Options
 
-    try:
-        known = not flash.exists() or explain(flash.read_bytes()).kind == "flash dump"
-    except Refused:
-        known = False
-    if not known:
+    if flash.exists() and not is_board(flash):
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mpota_boot.errors import Refused
-from mpota_host.board import flash
+from mpota_host.board import carried, flash
 from mpota_host.board.repl import open_board
 from mpota_host.command import show
 from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
 from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.content.modules import ARCHES, want_loadable, want_unhidden
 from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
@@ -45,7 +46,7 @@ class Inputs:
 
     def compiler(self) -> Compiler | None:
         """What makes .mpy of Python, if anything does."""
-        known = (BYTECODE, *flash.ARCHES[1:])
+        known = (BYTECODE, *ARCHES[1:])
         if self.mpy and self.mpy not in known:
             raise Refused("mpy", f"--mpy {self.mpy!r}, known are {', '.join(known)}; --port asks a board")
         arch = "" if self.mpy == BYTECODE else self.mpy
@@ -97,6 +98,9 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
     files = tree(inputs.folder, content, compiler) if inputs.folder or content else None
+    if files:
+        want_unhidden((row.path for row in files.rows), carried.imported(options.layout))
+        want_loadable(files.files, inputs.mpy_version, "" if inputs.mpy == BYTECODE else inputs.mpy)
     if files and inputs.folder and not APPS & {row.path for row in files.rows}:
         files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
     firmware = inputs.firmware.read_bytes() if inputs.firmware else None

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mpota_boot.errors import Refused
+from mpota_host.package.read import explain
 from mpota_host.package.report import harmless
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import layouts, machine_of
@@ -159,15 +161,26 @@ def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
     save_side(Path(flash), side)
 
 
-def _settings(layout: str, options: Options | None) -> dict[str, object]:
-    """Those of a new board."""
+def is_board(flash: Path) -> bool:
+    """Is this file the flash of a board? The JSON file beside it says so, or an inspector knows what is in it."""
+    try:
+        if side_path(flash).exists():
+            return load_side(flash).size == flash.stat().st_size
+        return explain(flash.read_bytes()).kind == "flash dump"
+    except (Refused, ValueError, TypeError):
+        return False
+
+
+def _with_mpota(layout: str, flash: Path, image: bytes, options: Options | None) -> None:
+    """A new board with mpota on it."""
     settings: dict[str, object] = {"product": "virtual"}
-    if layout != "esp32":
-        settings["layout"] = layout
     if options and options.line == "uart":
         # As an ESP32 has it by itself; the unix port takes its console for a pipe.
         settings["console"] = [2048, 242]
-    return settings
+    if layout == "esp32":
+        create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
+    else:
+        create_for(layout, flash, image, mpota_files({**settings, "layout": layout}, layout=layout))
 
 
 def run_board(
@@ -186,15 +199,12 @@ def run_board(
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
     if not flash.exists():
-        settings = _settings(layout, options)
         image = machine_of(layout).firmware(Path(firmware) if firmware else None)
         if blank:
             owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
             create_for(layout, flash, image, owners)
-        elif layout == "esp32":
-            create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
         else:
-            create_for(layout, flash, image, mpota_files(settings, layout=layout))
+            _with_mpota(layout, flash, image, options)
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
     elif blank:

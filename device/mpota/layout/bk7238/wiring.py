@@ -10,11 +10,12 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
-from mpota.link.http import Http
+from mpota.link.url import quote
+from mpota.link.web import Web
 from mpota.store.flash import Region
 from mpota.store.log import Log
+from mpota.store.raw import Raw
 from mpota_boot import board
-from mpota_boot.errors import FlashError
 
 SECTOR = 4096
 # Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
@@ -22,30 +23,7 @@ SECTOR = 4096
 RADIO = table.RADIO[chip.SIZE]
 JOURNAL = RADIO + 2 * SECTOR
 
-
-class Nor:
-    """The whole flash of the chip as a Flash."""
-
-    size, erase_size, prog_size, erased = chip.SIZE, SECTOR, 1, 0xFF
-
-    def _do(self, call, *args):
-        try:
-            call(*args)
-        except OSError as e:
-            raise FlashError("flash", "the chip's flash: %r" % e)
-
-    def read(self, off, buf):
-        self._do(chip.flash_read, off, buf)
-
-    def prog(self, off, buf):
-        self._do(chip.flash_write, off, buf)
-
-    def erase(self, off, n):
-        for at in range(off, off + n, SECTOR):
-            self._do(chip.flash_erase, at)
-
-
-flash = Nor()
+flash = Raw(chip.SIZE, chip.flash_read, chip.flash_write, chip.flash_erase)
 
 
 class Board(board.Board):
@@ -75,14 +53,15 @@ class Board(board.Board):
         return joined, wlan.status("rssi") if joined else None
 
 
-class Url(Http):
-    """A Link to one file at a URL."""
+class Url(Web):
+    """A Link to one file at a URL. It waits: a person at the console does so too."""
 
     def __init__(self, url):
-        super().__init__(url, "", "", None)
+        super().__init__()
+        self.place = quote(url)
 
     def open(self, at=0):
-        return self.fetch(self.manifest, at)
+        return self.fetch(self.place, at)
 
 
 def http_ota(url):

@@ -85,6 +85,11 @@ class Download:
         n = waited = 0
         while n < len(buf):
             got = src.readinto(memoryview(buf)[n:])
+            if got is None:
+                # Nothing yet, and the source has its own deadlines.
+                yield
+                began = board.ticks_ms()
+                continue
             if not got:
                 break
             n += got
@@ -101,7 +106,7 @@ class Download:
     def _download(self, url, target):
         """From the network to the file, block by block; nothing is written for what is no image."""
         room = target.size - PAGE
-        src = self.open(url)
+        src = yield from self.open(url)
         try:
             buf = bytearray(PAGE)
             done = 0
@@ -192,7 +197,7 @@ class Download:
         self._tell(CHECK_START)
         try:
             self.layout.ready()
-            src = self.open(self.url)
+            src = yield from self.open(self.url)
             try:
                 buf = bytearray(self.most + 1)
                 n = yield from self._fill(src, buf)
@@ -226,9 +231,11 @@ class Download:
         return offer.number > self._number()
 
     def open(self, url):
-        if self.enforce_tls and url[:8] != "https://":
+        """The Source at a URL, in the steps of the link; another `fetch` gives it at once."""
+        if self.enforce_tls and url[:8].lower() != "https://":
             raise Refused("tls", "%s is not https" % url)
-        return self.fetch(url)
+        src = self.fetch(url)
+        return src if hasattr(src, "readinto") else (yield from src)
 
     def _erase(self, n):
         """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""

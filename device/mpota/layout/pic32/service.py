@@ -1,8 +1,8 @@
 """The vendor's update service: asks a manifest, brings the best image into the store, and makes the loader choose it.
 
 `step()` is one bounded step; it answers "idle", "busy", "trial", or "reset" when the board has to be reset now.
-Events and control messages have the vendor's numbers. `fetch(url)` gives a Source, the HTTP link's. What becomes of
-an image is the layout's: this is one more front door to it.
+Events and control messages have the vendor's numbers. `fetch(url)` gives a Source, or the steps to one as Web.asking
+does. What becomes of an image is the layout's: this is one more front door to it.
 """
 
 from mpota.layout.pic32.download import Download

@@ -10,9 +10,9 @@ from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.test_pic32_loader import A
 
 if sys.implementation.name != "micropython":
-    from tests.host.streams import Http
+    from tests.host.streams import Web
 else:
-    from mpota.link.http import Http
+    from mpota.link.web import Web
 
 assert mpota_host
 given = json.loads(sys.argv[1])
@@ -22,10 +22,10 @@ said = []
 
 def turn(why):
     board = chip.power_on(why)
-    link = Http(given["url"], "", "pic32", lambda: None)
+    link = Web()
     link.ca = given.get("ca")
     link.timeout_ms = 3000
-    service = Service(board, link.fetch, given["url"])
+    service = Service(board, link.asking, given["url"])
     service.key = bytes.fromhex(given["key"]) if "key" in given else None
     service.bare = "key" not in given
     service.control(events.REGISTER, said.append)

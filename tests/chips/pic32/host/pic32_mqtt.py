@@ -12,9 +12,9 @@ from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.test_pic32_loader import A
 
 if sys.implementation.name != "micropython":
-    from tests.host.streams import Http, Stream
+    from tests.host.streams import Stream, Web
 else:
-    from mpota.link.http import Http
+    from mpota.link.web import Web
 
     def Stream(sock):
         """MicroPython's sockets are streams."""
@@ -30,9 +30,9 @@ assert mpota_host
 given = json.loads(sys.argv[1])
 chip = maker.chip((("a.bin", 2, "f8", A),))
 board = chip.power_on()
-link = Http(given["url"], "", "pic32", lambda: None)
+link = Web()
 link.timeout_ms = 3000
-service = Service(board, link.fetch, given["url"])
+service = Service(board, link.asking, given["url"])
 service.period_ms = 0
 service.key = bytes.fromhex(given["key"])
 said = []

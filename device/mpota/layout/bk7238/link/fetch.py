@@ -26,5 +26,5 @@ def http_ota(board, link, install, said=None):
             if e.value:
                 board.reset()
             return
-        if said:
+        if said and done:
             said(*done)

@@ -58,7 +58,7 @@ class Manifest:
         url = _field(fields, "url", str)
         # What is no ASCII or a line's end would get into the request.
         strange = len(url) > URL or min(url or " ") <= " " or max(url) > "~"
-        if strange or (url[:7] != "http://" and url[:8] != "https://"):
+        if strange or url.partition("://")[0].lower() not in ("http", "https"):
             raise ValueError("URL is %r, wanted http or https in at most %d plain characters" % (url[:40], URL))
         text = _field(fields, "digest", str)
         try:

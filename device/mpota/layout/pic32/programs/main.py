@@ -7,14 +7,15 @@ from mpota.layout.pic32 import events
 from mpota.layout.pic32.service import Service
 from mpota.layout.pic32.settings import configure, trigger
 from mpota.layout.pic32.words import WORDS
-from mpota.link.http import Http
+from mpota.link.port import name_server
+from mpota.link.web import Web
 from wiring import Board
 
 board = Board()
 settings = board.settings
-link = Http(settings.get("service"), board.product, "pic32", board.layout.version)
-link.feed = board.feed
-link.ca = settings.get("ca")
+link = Web()
+link.name_server = name_server
+link.ca, link.cert, link.headers = map(settings.get, ("ca", "cert", "headers"))
 board.connect()
 
 try:
@@ -28,7 +29,7 @@ def told(event):
     print("ota: %d %s" % (event, WORDS[event]))
 
 
-service = Service(board, link.fetch, settings.get("service"), getattr(app, "health", None))
+service = Service(board, link.asking, settings.get("service"), getattr(app, "health", None))
 configure(service)
 service.control(events.REGISTER, told)
 broker = trigger(service)

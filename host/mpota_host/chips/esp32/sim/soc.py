@@ -11,6 +11,7 @@ from mpota.layout.esp32 import loader, table
 from mpota_boot.board import Board
 from mpota_host.chips.esp32.sim import esp_idf
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.plain import GivenBoard
 
 # Tests of an ESP32 name its causes here.
 from mpota_host.sim.reset import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Machine, Reset  # noqa: F401
@@ -37,24 +38,12 @@ class _Esp32:
         self.NVS = idf.NVS
 
 
-class SocBoard(Board):
-    """The shipped Board with its settings and keys given, and a clock that `ms` moves."""
+class SocBoard(GivenBoard):
+    """The shipped Board on NVS."""
 
     def __init__(self, settings, keys):
-        super().__init__()
+        super().__init__(settings, keys)
         Board._dog = None
-        self._settings = settings
-        self.trusted = keys
-        self.ms = 0
-
-    def keys(self):
-        return self.trusted
-
-    def ticks_ms(self):
-        return self.ms
-
-    def since(self, then):
-        return self.ms - then
 
 
 class Soc:

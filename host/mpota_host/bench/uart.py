@@ -17,11 +17,11 @@ from mpota_host.bench.figure import AT_LEAST, Figure
 from mpota_host.bench.material import PRODUCT, SLOT, Material
 from mpota_host.bench.memory import DEFAULT_CHUNK
 from mpota_host.board.push import Report, Sender
-from mpota_host.chips.esp32.sim import soc
+from mpota_host.registry import part_of
 from mpota_host.sim import uart
 from mpota_host.sim.reset import PWRON
 
-TITLE = "Push over an ESP32's UART, in virtual time"
+soc = part_of("esp32", "sim.soc")
 # Percent of the line, by baud rate.
 BARS = {115200: 90, 460800: 63}
 
@@ -76,6 +76,6 @@ def measure(material: Material) -> list[Figure]:
         done = push(chip(material.old, PRODUCT, [material.public], SLOT), sender, uart.Line(sender, baud))
         if done.lost or done.report is None or done.report.code != "armed" or not done.image.startswith(material.new):
             raise RuntimeError(f"the board reports {done.report} and lost {done.lost} bytes, wanted armed and none")
-        note = f"{done.seconds:.0f} s, every sector erased, 0 bytes lost"
-        found.append(Figure(f"payload at {baud} baud", 100 * done.share, "%", AT_LEAST, bar, note))
+        note = f"virtual time, {done.seconds:.0f} s, every sector erased, 0 bytes lost"
+        found.append(Figure(f"ESP32's UART at {baud} baud", 100 * done.share, "%", AT_LEAST, bar, note))
     return found
