@@ -90,7 +90,7 @@ def line(board):
     and a pty is a pipe: what nobody reads waits at the host. An ESP32 cannot know which of its plugs the host uses.
     """
     pair = board.settings.get("console")
-    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 0x4000 for n in pair):
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 4112 for n in pair):
         return pair
     if sys.platform in ("linux", "darwin", "rp2"):
         return 4096, 4112

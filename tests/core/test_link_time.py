@@ -556,7 +556,19 @@ def test_the_line_fits_the_port_unless_the_settings_say_how_it_is():
             console.sys = Port(platform)
             assert console.line(Owner(None, chunk)) == pair
             assert list(console.line(Owner([512, 1000], chunk))) == [512, 1000]
-            for nonsense in ([], [192], [192, 1], [0, 242], [2048, "242"], [2048, 242, 1], [99999, 242], "uart", {}, 5):
+            for nonsense in (
+                [],
+                [192],
+                [192, 1],
+                [0, 242],
+                [2048, "242"],
+                [2048, 242, 1],
+                [4113, 242],
+                [2048, 31],
+                "uart",
+                {},
+                5,
+            ):
                 assert console.line(Owner(nonsense, chunk)) == pair, nonsense
     finally:
         console.sys = real
