@@ -25,8 +25,11 @@ INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boo
 CONTRACT = "mpota.layout.contract"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 LAYOUT, SETTLE, OTADATA = "mpota.layout.esp32.layout", "mpota.layout.esp32.settle", "mpota.layout.esp32.otadata"
-# Where tests of the layout lie.
-LAYS = "tests.core.test_layout:test_"
+IMAGE = "mpota.layout.esp32.image"
+DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
+# Where tests of the layout, of ports and of what some chips are lie.
+LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
+ON_CHIP = "tests.chips.esp32.test_esp32_boards:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "        yield done\n", "        yield done\n")
@@ -42,7 +45,7 @@ AGAIN = "    record.trials -= 1\n    layout.put_armed(record)\n"
 OTHER = "mpota_boot.ports.other"
 TELLS = 'return word if word in ("power", "wake") else "unknown"'
 SPENT = 'return self.keep("armed", record.encode())'
-MARK = "        port.mark_valid()\n    slot, entry"
+VALID = "        port.mark_valid()\n    slot, entry"
 
 MUTANTS = [
     # The order of an update.
@@ -104,7 +107,7 @@ MUTANTS = [
     Mutant("forget to give up", CONTRACT, '        self.journal.put("failed", record.encode())\n', ""),
     Mutant("find an open trial and do nothing", SETTLE, "return _again(layout, record, why)", "return False"),
     Mutant(
-        "leave the old image on trial", SETTLE, MARK, MARK.replace("port.mark_valid()", "pass"),
+        "leave the old image on trial", SETTLE, VALID, VALID.replace("port.mark_valid()", "pass"),
         LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
     ),
     Mutant("retreat without the switch", SETTLE, "layout.port.set_boot(record.back)", "pass"),
@@ -151,5 +154,48 @@ MUTANTS = [
     Mutant(
         "what cannot be told is the watchdog", OTHER, TELLS, 'return word if word == "power" else "watchdog"',
         "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
+    ),
+    # Ports and their watchdogs.
+    Mutant(
+        "count a trial's time in this start alone", AGENT, "if self.trial and self.kept < spent < _PARTS:", "if 0:",
+        ROWS + "a_trial_ends_by_time_over_all_its_starts_on_every_port",
+    ),
+    Mutant(
+        "forget that a run has begun", MARK, "machine.mem32[at] = had | (run if more == 1 else dog)", "pass",
+        ROWS + "each_port_tells_what_it_can_and_no_more",
+    ),
+    Mutant(
+        "feed no watchdog that cannot be relaxed", DOG, "        dog.feed()  #", "        pass  #",
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
+    ),
+    Mutant(
+        "feed the watchdog of a trial by a timer", DOG, "        Board._feeder.deinit()\n", "",
+        ROWS + "the_watchdog_of_a_trial_ends_a_hang_also_after_a_soft_reset",
+    ),
+    Mutant(
+        "forget a watchdog at a soft reset", MARK, 'return "" if had else board.cause(), had == 3',
+        'return "" if had else board.cause(), False',
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
+    ),
+    # Firmware that this very chip cannot go on from.
+    Mutant(
+        "take an image for other revisions", IMAGE, "if low > most or high < least:", "if low > most and high < least:",
+        ON_CHIP + "an_image_for_other_revisions_of_the_chip_is_refused",
+    ),
+    Mutant(
+        "take what the eFuse keeps out", IMAGE, "if secure < burnt:", "if secure < burnt and not burnt:",
+        ON_CHIP + "an_image_that_the_efuse_keeps_out_is_refused",
+    ),
+    Mutant(
+        "take an interpreter that runs no mpota", IMAGE, "if 0 < _idf(new) < 5 <= _idf(old):", "if 0 < _idf(new) < 1:",
+        ON_CHIP + "an_interpreter_that_cannot_run_this_mpota_is_refused",
+    ),
+    Mutant(
+        "write to a flash that is encrypted", LAYOUT, "if self.port.encrypted():", "if 0:",
+        ON_CHIP + "a_chip_that_encrypts_its_flash_is_refused_before_an_erase",
+    ),
+    Mutant(
+        "believe every loader", SETTLE, 'layout.keep("loader", b"" if pending else b"0")', "pass",
+        ON_CHIP + "status_names_a_loader_without_rollback",
     ),
 ]  # fmt: skip
