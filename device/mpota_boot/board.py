@@ -139,22 +139,18 @@ class Board:
 
     def _begin(self):
         """The first Board of a run: was this start a soft reset, and does the watchdog of the run before go on?"""
-        had = 0
         if self._port.MARK:
-            from mpota_boot.ports.mark import hold
+            from mpota_boot.ports.mark import begin
 
-            had = hold(self._port.MARK, 1)
-        if had is None:
-            import machine
-
-            why = "power" if machine.reset_cause() == 1 else "unknown"
+            Board._why, runs = begin(self)
         else:
-            why = "" if had else self.cause()
-        Board._why = why
-        # An ESP32 does not say whether it runs, nor does a port whose mark cannot be read.
-        if had in (None, 3) or not (self._port.MARK or why):
-            Board._dog = 1
-            self.relax()
+            Board._why = self.cause()
+            # An ESP32 does not say whether it runs.
+            runs = not self._why
+        if runs:
+            from mpota_boot import dog
+
+            dog.resume(self)
 
     def reset(self):
         """Reset through the loader; does not return."""
