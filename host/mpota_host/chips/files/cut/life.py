@@ -88,7 +88,7 @@ HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhea
 ROOMY = ""
 FAULTY = ()
 UNITS, ERASES = (1,), (4096,)
-# Distinct states that a full campaign tries; cuts in cuts that are not left out make 31,000 of them.
+# Distinct states that a full campaign tries.
 STATES = 35200
 SHARE = 8
 THOROUGH = True
