@@ -22,6 +22,7 @@ def status(board):
     boots = board.journal.last("boots")
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
     facts["product"] = board.product
+    facts["settings_error"] = board.unread
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts

@@ -39,6 +39,8 @@ class Board:
     home = HOME
     # The slot that runs, for a layout that has none.
     running = 0
+    # Why the settings cannot be read.
+    unread = None
 
     def __init__(self):
         self._layout = self._settings = None
@@ -67,15 +69,20 @@ class Board:
 
     @property
     def settings(self):
-        """The dict of /mpota.json; {} where there is none or it cannot be read."""
+        """The dict of /mpota.json; {} where there is none, or where it cannot be read: `unread` says why."""
         if self._settings is None:
+            self._settings = {}
             try:
-                with open(SETTINGS) as f:
-                    self._settings = json.load(f)
-            except (OSError, ValueError):
-                pass
-            if not isinstance(self._settings, dict):
-                self._settings = {}
+                with open(SETTINGS, "rb") as f:
+                    data = f.read()
+                # Editors of Windows begin a file with a byte order mark.
+                found = json.loads(data[3:] if data[:3] == b"\xef\xbb\xbf" else data)
+                if not isinstance(found, dict):
+                    raise ValueError("no JSON object")
+                self._settings = found
+            except Exception as e:
+                if getattr(e, "errno", 0) != 2:  # ENOENT
+                    self.unread = repr(e)
         return self._settings
 
     def setting(self, name, default, most):

@@ -141,6 +141,19 @@ def test_a_name_is_quoted_once():
     assert url.quote("a?b#c", "?#") == "a%3Fb%23c"
 
 
+def test_a_file_of_a_manifest_is_a_name_beside_it_or_a_url():
+    for name, wanted in (
+        ("lamp 50%#1?.mpota", "http://a/b/lamp%2050%25%231%3F.mpota"),
+        ("a:b", "http://a/b/a:b"),
+        ("./p?x=1 2", "http://a/b/p?x=1%202"),
+        ("../p", "http://a/p"),
+        ("//c/p", "http://c/p"),
+        ("https://c/p q", "https://c/p%20q"),
+        ("", "http://a/b/"),
+    ):
+        assert url.beside("http://a/b/m.json?v=1", name) == wanted, (name, url.beside("http://a/b/m.json?v=1", name))
+
+
 def test_quoting_can_be_undone():
     for text, wanted in (("u:p", b"u:p"), ("u%3A:%40%c3%BC", b"u::@\xc3\xbc"), ("50%", b"50%"), ("%zz%4", b"%zz%4")):
         assert url.unquote(text) == wanted, text

@@ -17,7 +17,7 @@ import pytest
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.bench.line.serial import micropython
 from mpota_host.board import carried, flash, repl, status
-from mpota_host.board.flash import Facts, Plan, Wishes
+from mpota_host.board.flash import Facts, Plan, Wishes, first_settings
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import name_of
@@ -400,3 +400,17 @@ def test_wifi_goes_to_nvs_and_an_impossible_one_nowhere(tmp_path, image):
         read = "from esp32 import NVS; b = bytearray(64); n = NVS('wifi').get_blob({!r}, b); print(bytes(b[:n]))"
         assert board.run(read.format("ssid")).strip() == "b'workshop'"
         assert board.run(read.format("psk")).strip() == 'b"it\'s secret"'
+
+
+@pytest.mark.parametrize(
+    "url", ["my.server:8000/manifest.json", "ftp://h/m.json", "http://h:x/m.json", "http:///m", "x"]
+)
+def test_a_url_that_no_board_can_ask_for_is_refused_before_a_board_is_touched(url):
+    with pytest.raises(Refused, match=r"--manifest: .*(http://host/path|a port is 1)"):
+        first_settings("lamp", url)
+
+
+def test_a_url_of_any_form_that_boards_read_is_taken():
+    for url in ("http://my.server:8000/manifest.json", "https://u:p@[::1]/my shelf/m.json?x=1", "HTTP://h"):
+        assert first_settings("lamp", url) == {"product": "lamp", "manifest": url}
+    assert first_settings(None, None) == {}

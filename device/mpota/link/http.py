@@ -12,7 +12,7 @@ More than the manifest's size is never read.
 
 from gc import collect
 
-from mpota.link.url import quote, shown
+from mpota.link.url import beside, quote, shown
 from mpota.link.web import Web
 from mpota.stream import fill, pull
 from mpota.version import parse
@@ -55,8 +55,7 @@ class Http(Web):
                 collect()
                 if not self.offer:
                     return None
-                name = self.offer[2]
-                self.file = self.follow(self.manifest, quote(name) if "/" in name else "./" + quote(name, "?#"))
+                self.file = self.follow(self.manifest, beside(self.manifest, self.offer[2]))
             yield from self.asking(self.file, at, self.offer[1])
         except Exception:
             self.close()

@@ -79,6 +79,11 @@ def quote(text, more=""):
     return out
 
 
+def beside(base, name):
+    """The URL of a `file` of the manifest at `base`: the name of a file beside it, or with a slash a URL."""
+    return resolve(base, quote(name) if "/" in name else "./" + quote(name, "?#"))
+
+
 def unquote(text):
     """The bytes of a text with percent-encoding."""
     first, *parts = text.encode().split(b"%")

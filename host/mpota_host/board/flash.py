@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mpota.link import url
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.board import ready
 from mpota_host.board import repl as console
@@ -317,12 +318,23 @@ def _own_programs(repl: console.Repl, layout: str, there: dict[str, list[Any]]) 
     return found
 
 
+def first_settings(product: str | None, manifest: str | None) -> dict[str, Any]:
+    """The settings for a board that has none; refused where it could not ask for the URL of the manifest."""
+    try:
+        if manifest:
+            url.parse(url.quote(manifest))
+    except LinkError as e:
+        raise Refused("url", f"--manifest: {e}") from None
+    return {name: given for name, given in (("product", product), ("manifest", manifest)) if given}
+
+
 def _held(repl: console.Repl, there: dict[str, list[Any]]) -> Any:
     """The settings on the board: a dict. None where it has no such file, another value where that is no JSON object."""
     if SETTINGS not in there:
         return None
     try:
-        found = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
+        # Editors of Windows begin a file with a byte order mark.
+        found = json.loads(str(console.ask(repl, READ.format(path=SETTINGS))).removeprefix("\ufeff"))
     except (ValueError, LinkError):
         return ""
     return "" if found is None else found

@@ -466,7 +466,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from mpota_host.package import keys
     from mpota_host.package.encode import encrypt
 
-    settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    settings = flasher.first_settings(given["product"], given["manifest"])
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
     wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]

@@ -68,7 +68,7 @@ def _scenarios() -> dict[str, Files]:
             Files("first-hang" + end, "hangs", fat=fat, begins="root"),
             Files("resource" + end, fat=fat, resource=True),
             Files("tight" + end, fat=fat, blocks=39),
-            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=39 if fat else 40),
+            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=40),
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
