@@ -55,7 +55,7 @@ LAZY = {
 # These import a module whose whole name is a value.
 BY_NAME = frozenset({"mpota_boot.board", "mpota.console", "mpota.setup", "mpota_host.sim.port"})
 # A bootloader shares codecs with its layout, never these, which decide.
-DECIDES = ("", ".layout", ".settle", ".download", ".service", ".policy")
+DECIDES = ("", ".layout", ".settle", ".service", ".policy")
 # What an oracle must find out for itself.
 JUDGED = ("mpota.installer", "mpota.layout", "mpota.store", "mpota.agent")
 
