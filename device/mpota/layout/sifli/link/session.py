@@ -25,7 +25,7 @@ WAIT_MS = 30000  # the manager waits for the first image
 class Session:
     """One link's worth of messages; a link that is lost is told by `lost`."""
 
-    def __init__(self, chip, gate, clock, manager, why=""):
+    def __init__(self, chip, policy, clock, manager, why=""):
         self.chip = chip
         self.clock = clock
         self.manager = manager
@@ -37,7 +37,7 @@ class Session:
         self.answered = False
         self.asked = None
         self.state = p.IDLE
-        self.gate = gate
+        self.policy = policy
         self.found = None
         self.fresh = True
         if manager:
@@ -95,7 +95,7 @@ class Session:
         state = self.state
         if not self.manager and trial(self.chip.journal):
             state = p.UPDATING
-        result, found = judge(self.chip, self.gate.asked(id == m.FORCE_INIT), packet, state, id == m.INIT and begun)
+        result, found = judge(self.chip, self.policy.asked(id == m.FORCE_INIT), packet, state, id == m.INIT and begun)
         again = not result and begun and self.up.matches(found)
         if not result and id == m.RESUME and not again:
             result = g.PARAMETER if begun else g.GENERAL
