@@ -403,7 +403,7 @@ def test_on_trial_a_dead_link_is_asked_a_tenth_of_its_time_apart_at_most():
 class Slow(Ram):
     """A link in steps: three of them before each answer."""
 
-    def opening(self, at=0):
+    def opening(self, at=0, buf=None):
         for _ in range(3):
             yield
         return self.open(at)
@@ -437,7 +437,7 @@ def test_a_trial_with_a_link_in_steps_is_confirmed_and_that_is_reported():
 
 def test_a_trial_ends_in_the_middle_of_a_links_steps():
     class Never(Slow):
-        def opening(self, at=0):
+        def opening(self, at=0, buf=None):
             while True:
                 yield
 

@@ -1,6 +1,7 @@
 """URLs: the table of RFC 3986, what is quoted, what a request is made of, what is refused."""
 
 from mpota.link import url
+from mpota.link.login import unquote
 from mpota_boot.errors import LinkError
 from tests.expect import raises
 
@@ -156,9 +157,9 @@ def test_a_file_of_a_manifest_is_a_name_beside_it_or_a_url():
 
 def test_quoting_can_be_undone():
     for text, wanted in (("u:p", b"u:p"), ("u%3A:%40%c3%BC", b"u::@\xc3\xbc"), ("50%", b"50%"), ("%zz%4", b"%zz%4")):
-        assert url.unquote(text) == wanted, text
+        assert unquote(text) == wanted, text
     for text in ("l\u00e4mp 50% #1?.mpota", "%\u20ac"):
-        assert url.unquote(url.quote(text, "?#")).decode() == text
+        assert unquote(url.quote(text, "?#")).decode() == text
 
 
 def test_messages_show_no_secret():

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from mpota.link import url
 from mpota.link.http import MANIFEST
+from mpota.link.login import unquote
 from mpota.version import parse
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package.output import want_own
@@ -56,7 +57,7 @@ def _as_file(name: str) -> str:
 def _path(file: str) -> str:
     """The path that a board asks a server for, by the `file` of a manifest at the server's root."""
     path: str = url.split(url.beside("http://host/" + NAME, file))[2]
-    return bytes(url.unquote(path[1:])).decode(errors="replace")
+    return bytes(unquote(path[1:])).decode(errors="replace")
 
 
 def fitting(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -10,7 +10,6 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
-from mpota.link.url import quote
 from mpota.link.web import Web
 from mpota.store.flash import Region
 from mpota.store.log import Log
@@ -58,7 +57,7 @@ class Url(Web):
 
     def __init__(self, url):
         super().__init__()
-        self.place = quote(url)
+        self.place = url
 
     def open(self, at=0):
         return self.fetch(self.place, at)
