@@ -290,6 +290,8 @@ class Folder:
         # sys.path as ports/mimxrt/modules/_boot.py and ports/stm32/main.c leave it.
         late = [self.flash, self.flash / "lib"]
         self.path = {"sdcard": [*late, self.home], "sd": [self.home, self.home / "lib", *late]}.get(card, late)
+        # The application's come first, once there is one.
+        self.path = [self.home / "ota/1", self.home / "ota/1/lib", *self.path]
         self.flash.mkdir(parents=True)
         self.cwd = self.home / "app"
         self.cwd.mkdir(parents=True, exist_ok=True)

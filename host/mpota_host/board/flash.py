@@ -40,11 +40,12 @@ OWN_SIZE = 1 << 16
 
 # Where boot.py lies: the root on most ports; on an i.MX RT and an STM32 a card that is in, else /flash. The current
 # folder may be the application's. Modules lie where `mip` puts them: an i.MX RT looks for none in the lib of its card.
+# The application's own lib stands first.
 HOME = """
 import os, sys
 roots = {path.split("/")[-1]: path for path in reversed(sys.path)}
 home = ([roots[name] for name in ("sdcard", "sd", "flash") if name in roots] + [""])[0]
-lib = ([path for path in sys.path if path.endswith("/lib")] + [home + "/lib"])[0]
+lib = ([path for path in sys.path if path.endswith("/lib") and "/ota/" not in path] + [home + "/lib"])[0]
 def at(path):
     return lib + path[4:] if (path + "/").startswith("/lib/") else home + path
 """

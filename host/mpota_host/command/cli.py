@@ -307,7 +307,7 @@ CODES: dict[type[OtaError], tuple[str, ...]] = {
     ),
     Corrupt: ("chain", "chunk", "decode", "image"),
     FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
-    NotNow: ("trial", "staged", "rollback"),
+    NotNow: ("trial", "staged", "rollback", "later"),
     UpToDate: ("current",),
 }
 GOOD = ("armed", "confirmed", "none")
