@@ -337,3 +337,10 @@ def test_a_later_that_raises_keeps_no_update_away():
     board.later = lambda: 1 // 0
     agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
     assert steps(agent) == "reset"
+
+
+def test_an_application_that_starts_later_than_its_trial_lasts_has_its_link_asked_all_the_same():
+    for data, wanted in ((Maker(NEW).bytes(), "idle"), (None, "reset")):
+        agent = trial(chip(), Ram(data))
+        agent.board.ms += 2 * TRIAL_MS
+        assert agent.step() == wanted
