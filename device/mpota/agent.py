@@ -22,6 +22,8 @@ _OFFERS = const(32)
 _PARTS = const(10)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
+# What layout.awake() counts.
+_AWAKE_MS = const(360000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
 _TRIAL_ASK_MS = const(5000)
 
@@ -41,7 +43,7 @@ class Agent:
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = self.now = board.ticks_ms()
+        self.began = self.due = self.now = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
@@ -49,9 +51,14 @@ class Agent:
         self.spent = self.kept = self._used()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
+        # A start that ended while a link was asked has left a mark; a hang of this one is its own.
+        self.asking = board.journal.last("doing") == b"link"
+        self._ask(False)
         cause = board.cause()
         if cause not in ("", "wake"):
             board.layout.heal()
+        if cause and not self.trial:
+            self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
             # All boards of a house start at once when the power comes back.
@@ -81,8 +88,18 @@ class Agent:
         self.board.layout.retreat(repr(error))
         return True
 
+    def _awake(self, n):
+        self.counted = self.board.ticks_ms()
+        try:
+            self.board.layout.awake(n)
+        except Exception as e:
+            self.error = e
+
     def _update(self):
         if self.job is None:
+            n = self.board.since(self.counted) // _AWAKE_MS
+            if n:
+                self._awake(n)
             if not self.links or self.board.since(self.due) < self.wait_ms:
                 return "idle"
             why = self._later()
@@ -143,6 +160,7 @@ class Agent:
     def _next(self, error=None):
         """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
         self.job = None
+        self._ask(False)
         self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
@@ -205,10 +223,19 @@ class Agent:
                 self.error = e
         return then
 
+    def _ask(self, asking):
+        """On a trial the journal knows whether a link is being asked: a start that ends there has judged nothing."""
+        if self.trial and asking != self.asking:
+            self.asking = asking
+            self.board.layout.keep("doing", b"link" if asking else b"")
+
     def _asked(self):
         """Has a link answered? Asks one of them at a time; a host at the console confirms by itself."""
-        if not self.job and self.links and not self._late() and self.board.since(self.due) >= self.wait_ms:
+        # Once it is asked, however late: an application may have kept its agent from the first turn.
+        asks = not self.failures or not self._late()
+        if not self.job and self.links and asks and self.board.since(self.due) >= self.wait_ms:
             self.job = opened(self.links[self.turn])
+            self._ask(True)
         if self.job:
             try:
                 next(self.job)

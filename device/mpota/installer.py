@@ -56,10 +56,9 @@ def admit(board, package, buf):
         )
     if package.version == layout.version():
         raise UpToDate("current", "version %s runs already" % text(package.version))
-    failure = layout.failure()
-    # Also where another package brings it: a delta and the whole image are one release.
-    if failure and (failure[0].sha, failure[0].version) == (package.components[0].sha, package.version):
-        raise Refused("failed", "given up here (%s): pack a newer one, or `rollback --forget`" % failure[1])
+    wrong = layout.given_up(package.components[0].sha, package.version)
+    if wrong:
+        raise Refused("failed", wrong)
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))

@@ -127,10 +127,10 @@ class Runner:
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
         # An import that never returns is ended by the watchdog, which knows no more than that.
-        noted = trial and self.board.layout.keep("import", b"1")
+        noted = trial and self.board.layout.keep("doing", b"import")
         self.app = application()
         if noted:
-            self.board.layout.keep("import", b"")
+            self.board.layout.keep("doing", b"")
         self.agent.health = getattr(self.app, "health", self.agent.health)
 
     def _try(self, call):

@@ -176,7 +176,6 @@ def test_the_application_starts_though_each_manifest_offers_something_else(monke
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("a release that got no-link once is refused for ever")
 def test_a_release_that_only_missed_the_network_is_tried_again():
     """hostile/r2_given_up. Right: a trial that ended for lack of a network is repeated when the network is back."""
     c = chip()
@@ -259,14 +258,7 @@ def _fails_in_set_boot(monkeypatch, n, counted=None):
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize(
-    "n",
-    [
-        pytest.param(1),
-        pytest.param(2, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
-        pytest.param(4, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
-    ],
-)
+@pytest.mark.parametrize("n", [1, 2, 4])
 def test_what_was_given_up_stays_given_up(n):
     """hostile/r25_pingpong. Right: of `n` unhealthy releases that are offered in turn, each is installed once."""
     c = chip()

@@ -446,3 +446,10 @@ def test_a_trial_ends_in_the_middle_of_a_links_steps():
     while agent.step() == "trial":
         agent.board.ms += 1000
     assert agent.board.ms == TRIAL_MS and boot(c).layout.failure()[1] == "no-link"
+
+
+def test_an_application_that_starts_later_than_its_trial_lasts_has_its_link_asked_all_the_same():
+    for data, wanted in ((Maker(NEW).bytes(), "idle"), (None, "reset")):
+        agent = trial(chip(), Ram(data))
+        agent.board.ms += 2 * TRIAL_MS
+        assert agent.step() == wanted

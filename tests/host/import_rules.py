@@ -19,7 +19,7 @@ PAGE = "device/README.md"
 ERRORS = "mpota_boot.errors"
 LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.store.")
 # What lies beside the chips' folders.
-SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts")
+SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
 WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
 # A wiring puts a board together; a program is main.py's equal.
 WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.")

@@ -33,11 +33,12 @@ class Mutant:
 
 AGENT, SHIM = "mpota.agent", "mpota_boot.shim"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
-CONTRACT = "mpota.layout.contract"
+CONTRACT, GIVEN = "mpota.layout.contract", "mpota.layout.given"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
 # Where tests of the layout and of ports lie.
 LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
+GAVE = "tests.core.test_given:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
@@ -78,7 +79,23 @@ MUTANTS = [
         '_same("product", package.product, board.product)', "pass",
     ),
     Mutant("take an image that is too large", INSTALLER, "_room", "need > room", "not room"),
-    Mutant("take again what was given up", INSTALLER, "admit", "failure and ...", "not 1 and ..."),
+    Mutant("take again what was given up", INSTALLER, "admit", "if wrong: ...", "if not 1: ..."),
+    Mutant(
+        "remember only what was given up last", GIVEN, "known", "others[: MOST - 1]", "others[:0]",
+        GAVE + "the_last_four_are_refused_and_the_fifth_is_forgotten",
+    ),
+    Mutant(
+        "take a missing network for a verdict", GIVEN, "known", "_unjudged(journal, record.id)", "journal is None",
+        GAVE + "who_missed_only_the_network_waits_longer_each_time",
+    ),
+    Mutant(
+        "count no start", AGENT, "__init__", "if cause and not self.trial: ...", "if not cause and not self.trial: ...",
+        GAVE + "a_board_counts_its_hours_awake_and_its_starts",
+    ),
+    Mutant(
+        "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",
+        GAVE + "a_watchdog_that_ends_a_question_to_the_network_is_no_verdict_and_a_hang_later_is_one",
+    ),
     # Bytes in flash.
     Mutant(
         "drop the last partial sector", WRITER, "put",

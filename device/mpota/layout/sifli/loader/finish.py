@@ -81,7 +81,6 @@ def _arm(up, image, buf):
     new = up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
     # Nothing runs on trial here: a phone is refused then.
     record = arming.new(chip.journal, chip.running, arming.TRIALS, new, lambda: False)
-    chip.journal.put("reason", b"")
     chip.journal.put("armed", moved(record).encode())
 
 
