@@ -1,6 +1,8 @@
 """Freezes mpota into a MicroPython firmware of your own: say in your board's manifest.py
 
-    include("/path/to/mpota/device/manifest.py", layout="esp32")
+    include("/path/to/mpota/device/manifest.py", layout="esp32", platform="esp32")
+
+`platform` is what `sys.platform` says on the board; without one the tables of all ports are frozen.
 
 boot.py, main.py, wiring.py, the settings and the keys stay files of the board; freeze none of them.
 
@@ -16,7 +18,11 @@ new firmware does.
 
 import os
 
-options.defaults(layout="esp32")
+options.defaults(layout="esp32", platform="")
+PORTS = "mpota_boot/ports"
+PLATFORM = options.platform or ("esp32" if options.layout == "esp32" else "")
+# The table of this platform, else that of any other port.
+TABLE = PLATFORM if PLATFORM + ".py" in os.listdir(PORTS) else "other"
 
 
 def wanted(folder):
@@ -24,6 +30,8 @@ def wanted(folder):
     for where, _, names in sorted(os.walk(folder)):
         parts = where.replace(os.sep, "/").split("/")[1:]
         other = parts[:1] == ["layout"] and parts[1:2] not in ([], [options.layout])
+        if not other and where.replace(os.sep, "/") == PORTS and PLATFORM:
+            names = [name for name in names if name in ("__init__.py", "mark.py", TABLE + ".py")]
         if not other:
             for name in sorted(names):
                 # The default wiring is a file that its owner changes; setup writes files that no firmware has.

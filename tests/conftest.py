@@ -7,8 +7,10 @@ import pytest
 
 import mpota_host  # noqa: F401
 from mpota_host.sources import DEVICE, HOST, root
-from tests.suite import boards, covered, deadlines, leftovers, losses, reruns
+from tests.suite import boards, covered, deadlines, differ, leftovers, losses, reruns
 
+# The template of a chip: host/test_toy_chip.py lays it into a copy of the tree, where its tests run.
+collect_ignore = ["host/toy"]
 # What a test starts finds both source roots and the tests.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (DEVICE, HOST, root())))
 
@@ -20,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     watch = leftovers.watch()
     loss = losses.Losses(config)
-    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards()]
+    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards(), differ]
     if config.getoption("--coverage"):
         plugins.append(covered.Covered(config, loss.whole))
     for plugin in plugins:

@@ -4,8 +4,6 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before. A link that can be asked in steps never holds up a step.
 """
 
-from os import urandom
-
 from micropython import const
 
 from mpota.installer import install
@@ -18,8 +16,12 @@ _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
 # Packages of one version that are tried after another: a manifest of 4096 bytes has no more.
 _OFFERS = const(32)
+# A trial's time is kept in tenths, over all its starts: ten writes at most, and none outside a trial.
+_PARTS = const(10)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
+# What layout.awake() counts.
+_AWAKE_MS = const(360000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
 _TRIAL_ASK_MS = const(5000)
 
@@ -39,16 +41,22 @@ class Agent:
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = self.now = board.ticks_ms()
+        self.began = self.due = self.now = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        self.spent = self.kept = self._used()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
+        # A start that ended while a link was asked has left a mark; a hang of this one is its own.
+        self.asking = board.journal.last("doing") == b"link"
+        self._ask(False)
         cause = board.cause()
         if cause not in ("", "wake"):
             board.layout.heal()
+        if cause and not self.trial:
+            self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
             # All boards of a house start at once when the power comes back.
@@ -57,7 +65,7 @@ class Agent:
     def left(self):
         """Milliseconds that a link which waits may still hold up this step."""
         if self.trial:
-            return self._trial_ms() - self.board.since(self.began)
+            return (_PARTS - self.spent) * self._part_ms() - self.board.since(self.began)
         return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
 
     def step(self):
@@ -78,10 +86,23 @@ class Agent:
         self.board.layout.retreat(repr(error))
         return True
 
+    def _awake(self, n):
+        self.counted = self.board.ticks_ms()
+        try:
+            self.board.layout.awake(n)
+        except Exception as e:
+            self.error = e
+
     def _update(self):
         if self.job is None:
+            n = self.board.since(self.counted) // _AWAKE_MS
+            if n:
+                self._awake(n)
             if not self.links or self.board.since(self.due) < self.wait_ms:
                 return "idle"
+            why = self._later()
+            if why:
+                raise NotNow("later", str(why))
             self.job = install(self.board, self.links[self.turn], self.keys)
         try:
             self.progress = next(self.job) or self.progress
@@ -92,6 +113,13 @@ class Agent:
         if package is None:
             return "idle"
         return self._report("armed", "version %s waits for the reset" % text(package.version), "reset")
+
+    def _later(self):
+        """A sentence of the owner's Board.later() that says why no update may begin now. One that raises says none."""
+        try:
+            return getattr(self.board, "later", bool)()
+        except Exception as e:
+            self.error = e
 
     def _judge(self):
         try:
@@ -113,15 +141,24 @@ class Agent:
         return "reset"
 
     def _late(self):
-        """Is the time over in which a trial has to come to an end?"""
-        return self.board.since(self.began) >= self._trial_ms()
+        """Is the time over in which a trial has to come to an end? That of its starts before this one counts."""
+        spent = self.spent + self.board.since(self.began) // self._part_ms()
+        if self.trial and self.kept < spent < _PARTS:
+            self.kept = spent
+            self.board.layout.keep("wakes", bytes((self._used()[0], spent)))
+        return spent >= _PARTS
 
-    def _trial_ms(self):
-        return self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS)
+    def _used(self):
+        """Wakes of the trial, and tenths of its time that its starts have used."""
+        return (self.board.journal.last("wakes") or b"") + b"\0\0"
+
+    def _part_ms(self):
+        return max(self.board.setting("trial_ms", _TRIAL_MS, _MOST_MS) // _PARTS, 1)
 
     def _next(self, error=None):
         """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
         self.job = None
+        self._ask(False)
         self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
@@ -131,8 +168,9 @@ class Agent:
             return
         self.failures += 1
         if self.trial:
-            poll_ms = min(poll_ms, max(self._trial_ms() // 10, _TRIAL_ASK_MS))
-        wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
+            poll_ms = min(poll_ms, max(self._part_ms(), _TRIAL_ASK_MS))
+        # Boards that fail together come back apart: the moment to the millisecond is chance enough.
+        wait_ms = pause(self.failures, poll_ms, moment(b"%d" % self.due, 256))
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
@@ -184,10 +222,19 @@ class Agent:
                 self.error = e
         return then
 
+    def _ask(self, asking):
+        """On a trial the journal knows whether a link is being asked: a start that ends there has judged nothing."""
+        if self.trial and asking != self.asking:
+            self.asking = asking
+            self.board.layout.keep("doing", b"link" if asking else b"")
+
     def _asked(self):
         """Has a link answered? Asks one of them at a time; a host at the console confirms by itself."""
-        if not self.job and self.links and not self._late() and self.board.since(self.due) >= self.wait_ms:
+        # Once it is asked, however late: an application may have kept its agent from the first turn.
+        asks = not self.failures or not self._late()
+        if not self.job and self.links and asks and self.board.since(self.due) >= self.wait_ms:
             self.job = opened(self.links[self.turn])
+            self._ask(True)
         if self.job:
             try:
                 next(self.job)

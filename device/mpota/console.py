@@ -24,7 +24,7 @@ def status(board):
     facts["product"] = board.product
     facts["settings_error"] = board.unread
     facts["chunk"] = board.chunk
-    facts["boot_error"] = repr(shim.error) if shim.error else None
+    facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
 
 
@@ -83,13 +83,27 @@ def device_keys(board, keys, replace):
     return words
 
 
+def line(board):
+    """Longest payload, and bytes ahead: the setting `console`, or what fits the port where there is none, or nonsense.
+
+    The console of an ESP32 and of most other ports is a ring of 260 bytes (ports/esp32/mphalport.c,
+    stdin_ringbuf_array), and a UART has no flow control: 242 bytes ahead leave room for a SENT. An RP2's console is USB
+    and a pty is a pipe: what nobody reads waits at the host. An ESP32 cannot know which of its plugs the host uses.
+    """
+    pair = board.settings.get("console")
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 4112 for n in pair):
+        return pair
+    if sys.platform in ("linux", "darwin", "rp2"):
+        return 4096, 4112
+    # Long chunks keep the flash busy for longer, and a board that takes them has the RAM.
+    return (4096 if board.chunk > 16384 else 2048), 242
+
+
 def push(board):
     """Install what the host offers over this very line; resets the board when it is armed."""
     from mpota.link.serial import console
 
-    # An ESP32's UART console buffers 260 bytes and has no flow control; a pty and USB have it.
-    small = (192, 1) if sys.platform == "esp32" else (4096, 2)
-    link = console(*board.settings.get("console", small))
+    link = console(*line(board))
     link.feed = board.feed
     agent = Agent(board, [link], board.keys())
     agent.trial = None

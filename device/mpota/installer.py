@@ -56,10 +56,9 @@ def admit(board, package, buf):
         )
     if package.version == layout.version():
         raise UpToDate("current", "version %s runs already" % text(package.version))
-    failure = layout.failure()
-    # Also where another package brings it: a delta and the whole image are one release.
-    if failure and (failure[0].sha, failure[0].version) == (package.components[0].sha, package.version):
-        raise Refused("failed", "given up here (%s): pack a newer one, or `rollback --forget`" % failure[1])
+    wrong = layout.given_up(package.components[0].sha, package.version)
+    if wrong:
+        raise Refused("failed", wrong)
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
@@ -128,18 +127,20 @@ def decode(board, package, chunks):
     """Decode one component into its target; note each chunk that ends on a sector as the place to go on."""
     part = chunks.part
     target = board.layout.target(part)
+    between = getattr(chunks.src, "between", board.feed)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
         left = yield from chunks.loading()
         while left:
             board.feed()
+            between()
             n = pull(chunks, chunks.buf)
             if not done:
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
                     board.journal.put("progress", b"")
-            put(target, done, chunks.buf, n)
+            put(target, done, chunks.buf, n, between)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:

@@ -84,13 +84,22 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each."""
-        self._step()
+        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep."""
+        state = self._step()
         if self.app:
             self._try(self.app.step)
         if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
             self.began = None
             self._count(None)
+        return state
+
+    async def task(self):
+        """turn() as a task of an application that has an event loop: asyncio.create_task(runner.task())."""
+        from asyncio import sleep
+
+        while True:
+            self.turn()
+            await sleep(0.01)
 
     def _step(self):
         state = self.agent.step()
@@ -117,7 +126,11 @@ class Runner:
         trial = self.agent.trial
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
+        # An import that never returns is ended by the watchdog, which knows no more than that.
+        noted = trial and self.board.layout.keep("doing", b"import")
         self.app = application()
+        if noted:
+            self.board.layout.keep("doing", b"")
         self.agent.health = getattr(self.app, "health", self.agent.health)
 
     def _try(self, call):

@@ -173,12 +173,19 @@ def copy(source, target):
     os.rename(target + ".new", target)
 
 
+def boot_folder(lib, path):
+    """The folder that boot.py runs in, by the one that this module's package lies in and `sys.path`."""
+    for card in path:
+        # An i.MX RT starts from its card, and looks for no module in the card's lib.
+        if card.endswith("/sdcard"):
+            return card
+    return lib[: -len("/lib")] if lib.endswith("/lib") else os.getcwd().rstrip("/")
+
+
 def run():
     """Do it on this board, by where this module lies: in lib/mpota below boot.py's folder."""
     own = __file__.rpartition("/")[0]
-    lib = own.rpartition("/")[0]
-    home = lib[: -len("/lib")] if lib.endswith("/lib") else os.getcwd().rstrip("/")
-    for sentence in Setup(own, home).look():
+    for sentence in Setup(own, boot_folder(own.rpartition("/")[0], sys.path)).look():
         print(sentence)
 
 

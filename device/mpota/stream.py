@@ -2,7 +2,8 @@
 
 A Source is anything with `readinto(buf) -> n` and `close()`: a file, a BytesIO, a link's open package, a decoder. `n`
 may be less than `len(buf)`; 0 is the end and stays the end. A source allocates nothing by what the wire says. A second
-close does nothing.
+close does nothing. One that has bytes under way while its reader erases or programs has `between()` too, which its
+reader calls after each such work.
 
 A link's Source may say None: nothing has come yet. Whoever reads one does it in steps: a generator that yields there,
 and is asked to go on later. Every other source waits, or raises LinkError.

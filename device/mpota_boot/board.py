@@ -9,21 +9,29 @@ import os
 import sys
 import time
 
-from mpota_boot.journal import NvsJournal
-
-# Where boot.py started: the root on most ports, /flash on some.
+# Where boot.py started: the root on most ports, /flash or a card on some.
 HOME = os.getcwd().rstrip("/")
 SETTINGS = HOME + "/mpota.json"
 KEYS = HOME + "/keys"
+try:
+    # The table of this platform.
+    port = __import__("mpota_boot.ports." + sys.platform, None, None, ("x",))
+except ImportError:
+    from mpota_boot.ports import other as port
 
 
 class Board:
     """This board: its settings, its journal, its layout, its watchdog and its clock."""
 
     # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
-    _dog = None
-    # Did an RP2's watchdog end the run before? Asked by the first Board of a run.
-    bitten = None
+    _dog = None  # type: ignore[var-annotated]
+    # What feeds a watchdog that nobody waits for and nobody can stop.
+    _feeder = None  # type: ignore[var-annotated]
+    # Why this run began, where the port needs a mark to tell.
+    _why = None
+    _port = port
+    # What is wrong with the NVS, None if nothing is.
+    fault = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
@@ -35,10 +43,10 @@ class Board:
     unread = None
 
     def __init__(self):
-        self.journal = self.memory("mpota")
         self._layout = self._settings = None
-        if sys.platform == "rp2" and Board.bitten is None:
-            Board.bitten = self._bitten()
+        if self._why is None and self._port.DOG_MS:
+            self._begin()
+        self.journal = self.memory("mpota")
 
     def memory(self, name):
         """The blobs of an NVS namespace, or of two files, which no package reaches."""
@@ -50,7 +58,14 @@ class Board:
             if name not in self._memories:
                 self._memories[name] = FileJournal(self.root + "/" + name)
             return self._memories[name]
-        return NvsJournal(NVS(name))
+        from mpota_boot.nvs import NvsJournal
+
+        try:
+            nvs = NVS(name)
+        except OSError as e:
+            nvs = None
+            Board.fault = "NVS: %r" % e
+        return NvsJournal(nvs)
 
     @property
     def settings(self):
@@ -123,27 +138,26 @@ class Board:
 
         "unknown" where the port cannot tell: it counts towards the end of a trial, and never towards a rescue.
         """
-        import machine as m
+        if self._why is not None:
+            return self._why
+        import machine
 
-        words = {"PWRON": "power", "WDT": "watchdog", "DEEPSLEEP": "wake", "SOFT": ""}
-        # Not every port has every one of them.
-        names = {getattr(m, key + "_RESET", key): words[key] for key in words}
-        word = names.get(m.reset_cause(), "reset")
-        if getattr(m, "HARD_RESET", 0) != 2:
-            # rp2, mimxrt, samd, esp8266: machine.reset() has no number of its own, and a soft reset leaves the old one.
-            if word not in ("power", "wake"):
-                word = "watchdog" if Board.bitten else "unknown"
-        elif not (word or m.SOFT_RESET):
-            # stm32: what does not set PINRSTF reads like a soft reset.
-            word = "unknown"
-        return word
+        return self._port.cause(machine.reset_cause())
 
-    def _bitten(self):
-        # WATCHDOG.REASON, bit 0: TIMER (pico-sdk, hardware/regs/watchdog.h). A soft reset leaves it as it is, and the
-        # clock too, which begins at 0 after every other reset.
-        from machine import mem32
+    def _begin(self):
+        """The first Board of a run: was this start a soft reset, and does the watchdog of the run before go on?"""
+        if self._port.MARK:
+            from mpota_boot.ports.mark import begin
 
-        return self.ticks_ms() < 1500 and mem32[0x400D8008 if "RP2350" in os.uname()[4] else 0x40058008] & 1
+            Board._why, runs = begin(self)
+        else:
+            Board._why = self.cause()
+            # An ESP32 does not say whether it runs.
+            runs = not self._why
+        if runs:
+            from mpota_boot import dog
+
+            dog.resume(self)
 
     def reset(self):
         """Reset through the loader; does not return."""
@@ -153,18 +167,16 @@ class Board:
 
     def watch(self, ms=0):
         """Start the watchdog, or change its time. It cannot be stopped again and outlives a soft reset."""
-        from machine import WDT
+        from mpota_boot import dog
 
-        try:
-            Board._dog = WDT(timeout=ms or self.setting("wdt_ms", 60000, 3600000))
-        except ValueError:
-            # An RP2040 counts to 8.3 s.
-            Board._dog = WDT(timeout=8300)
+        dog.watch(self, ms)
 
     def relax(self):
-        """The trial is over: a watchdog that runs gets a day, so that a person at the REPL is not reset."""
+        """The trial is over: whoever sits at the REPL is not reset by a watchdog that runs."""
         if self._dog:
-            self.watch(86400000)
+            from mpota_boot import dog
+
+            dog.relax(self)
 
     def id(self):
         """Bytes that no other board has."""

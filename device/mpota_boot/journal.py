@@ -5,53 +5,12 @@
 
 Tags: `progress` of a download; `armed`, the image that was made bootable last; `running`, the image that was
 confirmed last; `failed`, the one given up last, and its `reason`; `floor`, the lowest version accepted; in a trial
-`wakes`, how often it woke from deep sleep, and `soft`, a soft reset that a host has announced.
+`wakes`, how often it woke from deep sleep and how many tenths of its time are over, and `soft`, a soft reset that a
+host has announced.
 A trial is open while `armed` is neither confirmed nor given up.
 """
 
 from struct import pack, unpack
-
-from mpota_boot.errors import FlashError
-
-
-class NvsJournal:
-    """A journal in a namespace of the ESP32's NVS, which writes the new value before it drops the old one."""
-
-    def __init__(self, nvs):
-        self.nvs = nvs
-        self.fresh = True
-
-    def last(self, tag):
-        buf = bytearray(128)
-        try:
-            n = self.nvs.get_blob(tag, buf)
-        except OSError:
-            return None
-        return bytes(buf[:n]) or None
-
-    def put(self, tag, data):
-        nvs = self.nvs
-        data = data[:128]
-        try:
-            if self.fresh:
-                # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word
-                # only. A record reaches three entries far: three numbers that nobody misses take those cells.
-                for key in "abc":
-                    try:
-                        n = nvs.get_i32(key)
-                    except OSError:
-                        n = 0
-                    nvs.set_i32(key, n ^ 1)
-                self.fresh = False
-            if data:
-                nvs.set_blob(tag, data)
-            elif self.last(tag):
-                nvs.erase_key(tag)
-            nvs.commit()
-            if self.last(tag) != (data or None):
-                raise OSError(5)
-        except OSError as e:
-            raise FlashError("journal", "NVS did not keep %s: %r" % (tag, e))
 
 
 class Record:

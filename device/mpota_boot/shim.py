@@ -61,4 +61,5 @@ def _enter(board):
             # A tree that is freed says so; then what the board's owner put there runs.
             if f.read(4) == b"MPFL":
                 folder = path
+                sys.path.insert(0, path + "/lib")
                 sys.path.insert(0, path)

@@ -8,6 +8,7 @@ draws what lies in the flash. What the board does, it does by the files that `ma
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 import sys
 import tempfile
@@ -49,6 +50,21 @@ def health():
     return esp32.raw_temperature() < 200
 """
 out = Console(highlight=False, soft_wrap=True)
+
+
+def typed(*args: str, status: int = 0) -> None:
+    """Show `mpota ARGS`, as a person types it, and run it in this process. Raises where its exit status is another."""
+    from mpota_host.command import cli
+
+    line = shlex.join(args)
+    out.print(f"\n[dim]$[/] mpota {line}")
+    found = 0
+    try:
+        cli.main(list(args))
+    except SystemExit as e:
+        found = int(e.code or 0)
+    if found != status:
+        raise AssertionError(f"`mpota {line}` ended with exit status {found}, wanted {status}")
 
 
 @dataclass

@@ -20,21 +20,31 @@ import machine
 
 # What `machine` has on each port, and reset_cause() after power-on, machine.reset(), a watchdog, deep sleep.
 # ports/esp32/modmachine.c, ports/rp2/modmachine.c, ports/esp8266/modmachine.c, ports/mimxrt/modmachine.c,
-# ports/samd/modmachine.c. A soft reset changes the answer on the ESP32 alone.
+# ports/samd/modmachine.c, ports/stm32/modmachine.c. A soft reset changes the answer on the ESP32 and the STM32 alone.
 PORTS = {
     "esp32": ({"PWRON": 1, "HARD": 2, "WDT": 3, "DEEPSLEEP": 4, "SOFT": 5}, (1, 2, 3, 4)),
     "rp2": ({"PWRON": 1, "WDT": 3}, (1, 3, 3, 3)),
     "esp8266": ({"PWRON": 0, "HARD": 6, "DEEPSLEEP": 5, "WDT": 1, "SOFT": 4}, (0, 4, 1, 5)),
     "mimxrt": ({"PWRON": 1, "WDT": 3, "SOFT": 5}, (1, 5, 3, 4)),
-    "samd": ({"PWRON": 1, "HARD": 0x10, "WDT": 0x20, "SOFT": 0x40, "DEEPSLEEP": 0x80}, (1, 0x40, 0x20, 0x80)),
+    # A deep sleep ends with NVIC_SystemReset().
+    "samd": ({"PWRON": 1, "HARD": 0x10, "WDT": 0x20, "SOFT": 0x40, "DEEPSLEEP": 0x80}, (1, 0x40, 0x20, 0x40)),
+    "stm32": ({"PWRON": 1, "HARD": 2, "WDT": 3, "DEEPSLEEP": 4, "SOFT": 0}, (1, 2, 3, 4)),
 }
+# What `sys.platform` says, where that is another word.
+PLATFORMS = {"stm32": "pyboard"}
+# The longest time of a watchdog; True: a longer one is refused, else it is cut.
+DOGS = {"rp2": (8388, True), "stm32": (32767, True), "samd": (16384, False), "mimxrt": (128000, False)}
 KINDS = ("power", "reset", "watchdog", "sleep")
 # An RP2040's WATCHDOG.REASON: bit 0 TIMER, bit 1 FORCE, which machine.reset() and the end of a deep sleep set
 # (pico-sdk, hardware/regs/watchdog.h).
 REASON = 0x40058008
 REASONS = {"power": 0, "reset": 2, "watchdog": 1, "sleep": 2}
+# WDOG1.WRSR of an i.MX RT10xx: SFTW 1, TOUT 2, POR 16 (fsl_wdog.h).
+WRSR = 0x400B8004
+WRSRS = {"power": 16, "reset": 1, "watchdog": 2, "sleep": 16}
+MACHINES = {"mimxrt": "Teensy 4.1 with MIMXRT1062DVJ6A", "rp2": "Raspberry Pi Pico W with RP2040"}
 # The year that the clock shows after power-on, as seconds since 1970.
-YEARS = {"rp2": 1609459200}
+YEARS = {"rp2": 1609459200, "stm32": 1420070400, "mimxrt": 1381780391}
 Y2000 = 946684800
 
 NEVER = 1 << 60
@@ -68,6 +78,8 @@ class World:
         self.dog_ms = 0
         self.timers = []
         self.events = []
+        # Registers, as the last hardware reset left them; a soft reset touches none.
+        self.registers = Registers()
 
     def note(self, kind, text=""):
         self.events.append((self.now, kind, text))
@@ -86,6 +98,18 @@ class World:
                 timer.due()
             if self.now >= until:
                 return
+
+
+class Registers(dict):
+    """machine.mem32 and mem16: 0 where nothing was written."""
+
+    def __getitem__(self, at):
+        return self.get(at, 0)
+
+    def reset(self, kind):
+        self.clear()
+        self[REASON] = REASONS[kind]
+        self[WRSR] = WRSRS[kind]
 
 
 class Time:
@@ -123,7 +147,8 @@ class Sys:
     """`sys` of the port."""
 
     def __init__(self, world):
-        self.platform = world.life["port"]
+        port = world.life["port"]
+        self.platform = PLATFORMS.get(port, port)
         self.world = world
 
     def __getattr__(self, name):
@@ -137,7 +162,8 @@ class Os:
     """`os` of the port."""
 
     def __init__(self, world):
-        self._names = (world.life["port"], world.life["port"], "1.28.0", "", "Raspberry Pi Pico W with RP2040")
+        port = world.life["port"]
+        self._names = (port, port, "1.28.0", "", MACHINES.get(port, port))
 
     def __getattr__(self, name):
         return getattr(os, name)
@@ -154,7 +180,7 @@ class Machine:
         self._port = port
         for name, n in PORTS[port][0].items():
             setattr(self, name + "_RESET", n)
-        self.mem32 = {REASON: REASONS[world.kind]}
+        self.mem32 = self.mem16 = world.registers
         self.WDT = wdt(world, port)
         self.Timer = timer(world)
 
@@ -179,12 +205,13 @@ class Machine:
 
 def wdt(world, port):
     class WDT:
-        """machine_wdt.c: an RP2040 counts to 8388 ms, an ESP8266 knows one time, SAMD and i.MX RT clamp."""
+        """machine_wdt.c: RP2040 and STM32 refuse what is too long, SAMD and i.MX RT cut it, an ESP8266 knows one."""
 
         def __init__(self, id=0, timeout=5000):
-            if (port == "rp2" and timeout > 8388) or (port == "esp8266" and timeout != 5000):
+            most, refuses = DOGS.get(port, (timeout, False))
+            if (refuses and timeout > most) or (port == "esp8266" and timeout != 5000):
                 raise ValueError("timeout")
-            world.dog_ms = min(timeout, {"samd": 16000, "mimxrt": 128000}.get(port, timeout))
+            world.dog_ms = min(timeout, most)
             self.feed()
 
         def feed(self):
@@ -483,8 +510,68 @@ class Poll:
     ipoll = poll
 
 
+class Asyncio:
+    """Module `_asyncio`, which is C on every port, reads the real clock and so cannot wait in virtual time.
+
+    A Task's `state`: True is running and awaited by nobody, a TaskQueue holds who awaits it, else it is over.
+    """
+
+    def __init__(self, world):
+        clock = Time(world)
+
+        def core():
+            return sys.modules["asyncio.core"]
+
+        class TaskQueue:
+            def __init__(self, *_):
+                self.tasks = []
+
+            def peek(self):
+                return self.tasks[0] if self.tasks else None
+
+            def push(self, task, key=None):
+                task.data = None
+                task.ph_key = clock.ticks_ms() if key is None else key
+                i = len(self.tasks)
+                while i and time.ticks_diff(self.tasks[i - 1].ph_key, task.ph_key) > 0:
+                    i -= 1
+                self.tasks.insert(i, task)
+
+            def pop(self):
+                return self.tasks.pop(0)
+
+            def remove(self, task):
+                self.tasks.remove(task)
+
+        class Task:
+            def __init__(self, coro, _=None):
+                self.coro = coro
+                self.data = None
+                self.state = True
+                self.ph_key = 0
+
+            def __iter__(self):
+                if not self.state:
+                    self.state = False
+                elif self.state is True:
+                    self.state = TaskQueue()
+                return self
+
+            def __next__(self):
+                if not self.state:
+                    raise self.data
+                self.state.push(core().cur_task)
+                core().cur_task.data = self
+
+            def done(self):
+                return not self.state
+
+        self.TaskQueue, self.Task = TaskQueue, Task
+
+
 def stand_ins(world, cause):
     found = {"sys": Sys(world), "os": Os(world), "time": Time(world), "machine": Machine(world, cause)}
+    found["_asyncio"] = Asyncio(world)
     if world.life["radio"] != "absent":
         found["network"] = Network(world)
         if world.life["server"] != "real":
@@ -541,6 +628,7 @@ class Life:
         numbers = dict(zip(KINDS, PORTS[world.life["port"]][1]))
         kind = world.life["first"]
         cause = numbers[kind]
+        world.registers.reset(kind)
         for _ in range(world.life["boots"]):
             world.note("boot", kind)
             kind, slept = self.boot(cause, plan[0][0])
@@ -552,11 +640,13 @@ class Life:
                 if not plan:
                     return
             if kind == "soft":
-                cause = PORTS["esp32"][0]["SOFT"] if world.life["port"] == "esp32" else cause
+                port = world.life["port"]
+                cause = PORTS[port][0]["SOFT"] if port in ("esp32", "stm32") else cause
                 continue
             world.dog_at = NEVER
             world.now += slept
             world.kind, world.began = kind, world.now
+            world.registers.reset(kind)
             cause = numbers[kind]
 
     def prompt(self, ms):

@@ -29,7 +29,7 @@ from mpota.layout.esp32 import table
 from mpota.store.pair import encode as encode_pair
 from mpota_boot import shim
 from mpota_boot.errors import LinkError, OtaError
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board.push import FdWire, Sender, speak
 from mpota_host.board.status import STATUS, as_report
 from mpota_host.chips.esp32.cut.life import image as big_image

@@ -315,6 +315,31 @@ def test_a_switch_that_fails_once_is_tried_again_at_the_next_poll():
     assert boot(c) and c.started.name == "ota_1"
 
 
+def test_an_update_waits_while_the_owners_board_says_later():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    link = Ram(Maker(NEW).bytes())
+    agent = Agent(board, [link], None)
+    board.later = lambda: "the battery has 3400 mV"
+    assert agent.step() == "idle"
+    assert (agent.error.code, str(agent.error)) == ("later", "the battery has 3400 mV")
+    assert not link.opened and link.reports == [("later", "the battery has 3400 mV")]
+    board.ms += POLL_MS
+    board.later = lambda: None
+    assert agent.step() == "busy"
+    # What has begun goes on.
+    board.later = lambda: "too late"
+    assert steps(agent) == "reset"
+
+
+def test_a_later_that_raises_keeps_no_update_away():
+    c = chip()
+    board = boot(c, soc.PWRON)
+    board.later = lambda: 1 // 0
+    agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
+    assert steps(agent) == "reset"
+
+
 def test_a_house_whose_power_comes_back_asks_at_moments_of_its_own():
     for cause, spread_ms, waits in ((soc.PWRON, 600000, True), (soc.PWRON, 0, False), (soc.HARD, 600000, False)):
         c = chip()
@@ -421,3 +446,10 @@ def test_a_trial_ends_in_the_middle_of_a_links_steps():
     while agent.step() == "trial":
         agent.board.ms += 1000
     assert agent.board.ms == TRIAL_MS and boot(c).layout.failure()[1] == "no-link"
+
+
+def test_an_application_that_starts_later_than_its_trial_lasts_has_its_link_asked_all_the_same():
+    for data, wanted in ((Maker(NEW).bytes(), "idle"), (None, "reset")):
+        agent = trial(chip(), Ram(data))
+        agent.board.ms += 2 * TRIAL_MS
+        assert agent.step() == wanted

@@ -125,6 +125,45 @@ def test_need_never_reaches_beyond_the_frame():
     assert got == [(DATA, 3, 0x1000, b"abc")]
 
 
+def test_until_a_frame_begins_one_byte_is_asked_for():
+    frames = Frames(bytearray(64))
+    for c in b"noise, and no frame":
+        assert frames.need == 1
+        feed(frames, bytes((c,)))
+        assert frames.take() is None
+    feed(frames, GOLDEN[:1])
+    assert frames.take() is None and frames.need == 11
+
+
+def test_kept_payloads_are_read_in_order_whatever_comes_between():
+    frames = Frames(bytearray(80))
+    for i in range(3):
+        feed(frames, encode(DATA, 1, i, b"%d23456789" % i) + GOLDEN[:i])
+        frames.keep(frames.take()[3])
+        assert frames.take() is None and frames.kept() == 9 * (i + 1)
+        # What was begun behind it is still there.
+        feed(frames, GOLDEN[i:])
+        assert drain(frames) == [(DATA, 3, 0x1000, b"abc")]
+    buf = bytearray(20)
+    assert frames.read(buf) == 20 and buf == b"02345678912345678922"
+    assert frames.kept() == 7
+    assert frames.read(buf) == 7 and buf[:7] == b"3456789" and frames.kept() == 0
+    assert len(frames.room()) == 80, "all of the buffer is free again"
+
+
+def test_a_frame_that_does_not_fit_behind_what_is_kept_is_noise():
+    frames = Frames(bytearray(64))
+    feed(frames, encode(DATA, 1, 0, bytes(30)))
+    frames.keep(frames.take()[3])
+    feed(frames, encode(DATA, 1, 30, bytes(18)))
+    assert len(frames.take()[3]) == 18
+    feed(frames, encode(DATA, 1, 30, bytes(19))[:20])
+    assert frames.take() is None and frames.need <= 11
+    frames.forget()
+    feed(frames, encode(DATA, 1, 30, bytes(19)))
+    assert len(drain(frames)) == 1
+
+
 def test_room_is_filled_in_place():
     frames = Frames(bytearray(64))
     frames.room()[: len(GOLDEN)] = GOLDEN

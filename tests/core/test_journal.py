@@ -2,7 +2,8 @@
 
 from mpota.layout.contract import Layout
 from mpota_boot.errors import FlashError
-from mpota_boot.journal import NvsJournal, Record, trial
+from mpota_boot.journal import Record, trial
+from mpota_boot.nvs import NvsJournal
 from mpota_host.chips.esp32.sim import nvs
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises

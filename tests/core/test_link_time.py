@@ -423,3 +423,152 @@ def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
     src = agent.links[0].open()
     raises(LinkError, "late", src.readinto, bytearray(100))
     assert 3000 <= board.ms <= 3300
+
+
+class Says(Line):
+    """A line whose host says the next frame of these again and again; each read takes 1 ms."""
+
+    def __init__(self, board, *says):
+        super().__init__(board)
+        self.says = says
+        self.heard = []
+
+    def write(self, data):
+        self.heard.append(data[2])
+        return len(data)
+
+    def readinto(self, buf):
+        self.board.ms += 1
+        if self.board.ms > HOUR:
+            raise AssertionError("this waits for ever")
+        if not self.said:
+            kind, off, data = self.says[0]
+            self.says = self.says[1:] + self.says[:1]
+            self.said = encode(kind, self.link.run, off, data)
+        n = min(len(buf), len(self.said))
+        buf[:n] = self.said[:n]
+        self.said = self.said[n:]
+        return n
+
+
+SIZE = (1000).to_bytes(4, "little")
+# No data, data from elsewhere, an offer that was not asked for, an answer to nothing, a question, an unknown kind.
+USELESS = (
+    (7, 0, b""),
+    (7, 500, b"x" * 9),
+    (7, 5, b"x"),
+    (5, 0, SIZE),
+    (10, 9, b""),
+    (8, 0, b""),
+    (8, 9, b""),
+    (99, 0, b""),
+)
+
+
+def useless(*says):
+    """A board's end, and what it hears from such a host."""
+    rx = Says(boot(chip(), soc.PWRON), *says)
+    return Chatty(rx, size=2048, ahead=242), rx
+
+
+def test_frames_that_bring_nothing_end_a_wait_whatever_they_are():
+    for says in USELESS:
+        for more in ((), USELESS):
+            link, rx = useless(says, *more)
+            link.start()
+            link.at, link.size = 100, 1000
+            e = raises(LinkError, "link", link.readinto, bytearray(10))
+            assert "no frame from the host with byte 100, asked 10 times" in str(e), e
+            assert rx.board.ms < HOUR // 6 and rx.heard.count(1) >= 9
+
+
+def test_a_question_is_not_answered_by_frames_that_bring_nothing():
+    for says in USELESS:
+        if says[0] != 5:
+            link, rx = useless(says)
+            raises(LinkError, "link", link.open)
+        link, rx = useless(says)
+        link.report("code", "words")
+        link.bye()
+        assert rx.heard.count(3) == 3 and rx.heard.count(11) == 3 and link.frames is None
+
+
+def test_data_that_comes_among_useless_frames_is_taken():
+    link = useless(*(USELESS * 9 + ((7, 100, b"abcdef"),)))[0]
+    link.start()
+    link.at, link.size = 100, 1000
+    buf = bytearray(4)
+    assert link.readinto(buf) == 4 and buf == b"abcd"
+    assert link.readinto(buf) == 2 and buf[:2] == b"ef", "kept"
+    assert link.at == 106
+
+
+def test_between_its_works_a_board_takes_what_came_and_asks_for_no_more_than_fits():
+    link, rx = useless((5, 0, SIZE))
+    link.open()
+    heard = len(rx.heard)
+    link.asked = False
+    for i in range(3):
+        rx.said = encode(7, link.run, 100 * i, b"%d" % i * 100)
+        link.between()
+        assert link.at == 100 * (i + 1) and rx.heard[heard:] == [2] * (i + 1)
+    assert link.frames.kept() == 300
+    link.room = 500
+    rx.said = encode(7, link.run, 300, b"x" * 100)
+    link.between()
+    assert link.at == 300, "a frame of 242 bytes may come, 200 are free"
+    link.room = 2064
+    rx.said = encode(9, link.run, 0)
+    raises(LinkError, "aborted", link.between)
+    rx.poll = lambda ms: []
+    link.between()
+    buf = bytearray(300)
+    assert link.readinto(buf) == 300 and buf[99:101] == b"01"
+
+
+class Owner:
+    """A Board as far as its line goes."""
+
+    def __init__(self, console, chunk=16384):
+        self.settings = {} if console is None else {"console": console}
+        self.chunk = chunk
+
+
+class Port:
+    """Module sys of another port."""
+
+    def __init__(self, platform):
+        self.platform = platform
+
+
+def test_the_line_fits_the_port_unless_the_settings_say_how_it_is():
+    from mpota import console
+
+    real = console.sys
+    try:
+        for platform, chunk, pair in (
+            ("esp32", 16384, (2048, 242)),
+            ("esp32", 32768, (4096, 242)),
+            ("pyboard", 8192, (2048, 242)),
+            ("rp2", 16384, (4096, 4112)),
+            ("linux", 65536, (4096, 4112)),
+        ):
+            console.sys = Port(platform)
+            assert console.line(Owner(None, chunk)) == pair
+            assert list(console.line(Owner([512, 1000], chunk))) == [512, 1000]
+            for nonsense in (
+                [],
+                [192],
+                [192, 1],
+                [0, 242],
+                [2048, "242"],
+                [2048, 242, 1],
+                [4113, 242],
+                [2048, 31],
+                "uart",
+                {},
+                5,
+            ):
+                assert console.line(Owner(nonsense, chunk)) == pair, nonsense
+    finally:
+        console.sys = real

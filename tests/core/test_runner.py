@@ -321,8 +321,8 @@ def test_words_cut_inside_a_character_do_not_end_the_rescue():
 def test_all_records_at_their_longest_fit_a_journal_in_files():
     with Scratch() as root, Quiet():
         journal = Plain(root, SETTINGS).power_on().journal
-        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 128), ("floor", 8))
-        for tag, n in sizes + (("wakes", 1), ("soft", 1)):
+        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 72), ("floor", 8))
+        for tag, n in sizes + (("wakes", 2), ("soft", 1), ("doing", 6), ("given", 38)):
             journal.put(tag, b"x" * n)
 
         class Dies(App):
@@ -332,3 +332,66 @@ def test_all_records_at_their_longest_fit_a_journal_in_files():
         with Quiet() as seen:
             start(Plain(root, SETTINGS), Dies()).turn()
         assert len(seen) == 1, "the failed start was noted"
+
+
+def test_a_turn_says_what_the_agent_said():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        assert start(plain, App()).turn() == "idle"
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        assert start(plain, App(health=None), "reset").turn() == "trial"
+
+
+def test_the_agent_has_its_turns_in_an_event_loop():
+    import asyncio
+
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        run = start(plain, app := App())
+
+        async def main():
+            task = asyncio.create_task(run.task())
+            while app.turns < 3:
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                return "over"
+
+        assert asyncio.run(main()) == "over"
+
+
+def test_an_import_that_never_returned_is_named_where_a_trial_ends():
+    class Hangs(BaseException):
+        """The watchdog, which ends it."""
+
+    def hangs():
+        raise Hangs
+
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        why = "reset"
+        for _ in range(3):
+            board = plain.power_on(why)
+            raises(Hangs, None, Runner, board, Agent(board, [], None), hangs)
+            why = "watchdog"
+        assert plain.power_on(why).layout.failure()[1] == "watchdog; the import of the application did not return"
+        assert runs(plain) == APP and plain.board("").journal.last("doing") is None
+
+
+def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made():
+    with Scratch() as root:
+        plain = Plain(root, SETTINGS)
+        confirmed(plain, files(APP).bytes())
+        number = plain.power_on().journal.number
+        start(plain, App())
+        assert plain.board("").journal.number == number
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        for _ in range(3):
+            start(plain, App(health=None), "reset")
+            assert plain.board("").journal.last("doing") is None
+        assert plain.power_on("reset").layout.failure()[1] == "reset"

@@ -221,6 +221,13 @@ def test_a_file_that_cannot_be_written_is_told():
         assert "main.py could not be written" in said[1] and "was written" in said[2]
 
 
+def test_an_i_mx_rt_with_a_card_starts_from_the_card():
+    path = ["", ".frozen", "/flash", "/flash/lib"]
+    assert setup.boot_folder("/flash/lib", path) == "/flash"
+    assert setup.boot_folder("/flash/lib", path + ["/sdcard"]) == "/sdcard"
+    assert setup.boot_folder("/sd/lib", ["", "/sd", "/sd/lib"] + path) == "/sd"
+
+
 def test_it_finds_the_folder_of_boot_py_from_where_it_lies():
     with Scratch() as home:
         installed(home)

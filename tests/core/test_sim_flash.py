@@ -2,6 +2,7 @@
 
 import os
 
+from mpota.store.raw import Raw
 from mpota_boot.errors import FlashError
 from mpota_host.sim.flash import PowerCut, SimFlash, Violation
 from tests.expect import raises
@@ -217,3 +218,48 @@ def test_file_and_ram_have_the_same_digest_after_the_same_operations():
         both[1].close()
     finally:
         os.remove(PATH)
+
+
+def raw(flash):
+    """What a wiring makes of the functions of its port."""
+    return Raw(flash.size, flash.read, flash.prog, lambda off: flash.erase(off, 4096), flash.prog_size)
+
+
+def test_a_flash_out_of_a_ports_functions_does_what_they_do():
+    flash = SimFlash(4 * 4096)
+    it = raw(flash)
+    assert (it.size, it.erase_size, it.prog_size, it.erased) == (4 * 4096, 4096, 4, 0xFF)
+    it.prog(8188, b"12345678")
+    buf = bytearray(8)
+    it.read(8188, buf)
+    assert buf == b"12345678"
+    it.erase(4096, 8192)
+    assert flash.trace == [("prog", 8188, 8), ("erase", 4096, 4096), ("erase", 8192, 4096)]
+    it.read(8188, buf)
+    assert buf == b"\xff" * 8
+
+
+def test_a_flash_out_of_a_ports_functions_refuses_before_it_calls_one():
+    flash = SimFlash(4 * 4096)
+    it = raw(flash)
+    for code, call, args in (
+        ("bounds", it.read, (-1, bytearray(1))),
+        ("bounds", it.read, (4 * 4096 - 3, bytearray(4))),
+        ("bounds", it.prog, (4 * 4096, bytes(4))),
+        ("bounds", it.erase, (3 * 4096, 8192)),
+        ("align", it.prog, (2, bytes(4))),
+        ("align", it.prog, (0, bytes(3))),
+        ("align", it.erase, (100, 4096)),
+        ("align", it.erase, (0, 4000)),
+    ):
+        raises(FlashError, code, call, *args)
+    assert flash.ops == 0
+
+
+def test_what_a_port_cannot_do_is_a_flash_error():
+    def broken(off, buf=None):
+        raise OSError(5)
+
+    it = Raw(4096, broken, broken, broken)
+    for call, what in ((it.read, bytearray(1)), (it.prog, b"1"), (it.erase, 4096)):
+        assert "5" in str(raises(FlashError, "flash", call, 0, what))

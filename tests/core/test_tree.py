@@ -77,10 +77,12 @@ def test_a_byte_behind_the_last_file_is_an_error():
 
 def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
     long = "x" * 65
-    outside = ["", "/etc", "..", "../a", "a/../b", "a//b", "a/", "./a", "a/."]
+    outside = ["", "/", "/etc", "..", "../a", "../", "a/../b", "a//b", "a//", "./a", "a/.", "a/./"]
     unknown = ["a\\b", "c:x", "a\nb", "a*", "a.", "a ", long]
     hiding = [
         "mpota/x.py",
+        "mpota/",
+        "main.x/",
         "mpota.py",
         "Mpota.mpy",
         "mpota_boot/x.py",
@@ -92,7 +94,17 @@ def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
     ]
     for path in outside + unknown + hiding:
         raises(Refused, "path", judge, path, "")
-    for path in ("app.py", "lib/main.py", "a.b.c", "mpotas.py", "x" * 64, "lib/other/x.py", "\u00e9.txt"):
+    for path in (
+        "app.py",
+        "data/",
+        "a/b/",
+        "lib/main.py",
+        "a.b.c",
+        "mpotas.py",
+        "x" * 64,
+        "lib/other/x.py",
+        "\u00e9.txt",
+    ):
         judge(path, "")
 
 
@@ -119,8 +131,7 @@ def test_an_empty_file_in_place_of_the_boards_own_is_refused():
         data = archive({"app.py": b"x", "config.json": b""})
         t = Tree(root + "/1", ("config.json",))
         t.begin(data)
-        fill(t, data)
-        raises(Refused, "protected", t.check)
+        raises(Refused, "protected", fill, t, data)
 
 
 def test_a_file_where_the_boards_own_has_its_folder_is_refused():
@@ -182,7 +193,7 @@ def test_more_than_there_is_room_for_is_refused_before_the_first_write():
         real = tree.room_of
         tree.room_of = lambda path: (4096, 20000)
         try:
-            for size, fits in ((3000, True), (7687, True), (7688, False), (20000, False)):
+            for size, fits in ((3000, True), (19975, True), (19976, False), (20000, False)):
                 head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, size)
                 if fits:
                     Tree(root + "/1").begin(head)
@@ -193,6 +204,109 @@ def test_more_than_there_is_room_for_is_refused_before_the_first_write():
         assert files_of(root) == {}
 
 
+def blocks(root, files, ignores_case=False):
+    """The room in blocks of 4 KiB that the list of these files asks for, by the largest that is refused."""
+    data = archive(files)
+    end = listing.HEAD_SIZE + sum([6 + len(name) for name in files])
+    real, case = tree.room_of, tree.exists
+    tree.exists = lambda path: ignores_case
+    room = [1 << 30]
+
+    def asked(n):
+        room[0] = n * 4096
+        t = Tree(root + "/1")
+        room[0] = 1 << 30
+        t.begin(data)
+        room[0] = n * 4096
+        try:
+            t.prog(0, data[:end])
+        except Refused as e:
+            assert e.code == "size"
+            assert files_of(root) == {}
+            return False
+        t.free()
+        return True
+
+    try:
+        tree.room_of = lambda path: (4096, room[0])
+        return next(n for n in range(999) if asked(n))
+    finally:
+        tree.room_of, tree.exists = real, case
+
+
+def test_room_is_counted_as_the_file_system_counts_it():
+    with Scratch() as root:
+        # littlefs keeps a small file in its folder; FAT gives it a block.
+        assert blocks(root, {"a": b"x" * 128}) == 0
+        assert blocks(root, {"a": b"x" * 129}) == 1
+        assert blocks(root, {"a": b"x"}, True) == 1
+        assert blocks(root, {"a": b"", "b/": b""}, True) == 2
+        assert blocks(root, {"a": bytes(4087)}) == 1
+        assert blocks(root, {"a": bytes(4088)}) == 2
+        assert blocks(root, {"a": bytes(40960)}) == 11
+        # A folder is a pair of blocks, however many files it has.
+        assert blocks(root, {"f/g/a": bytes(200), "f/g/b": bytes(200), "f/h": bytes(200), "f.x": bytes(200)}) == 4 + 4
+        # More entries than half a block holds take another pair.
+        small = {"data/%03d" % i: bytes(100) for i in range(40)}
+        assert blocks(root, small) == 2 + 4
+        assert blocks(root, small, True) == 40 + 2
+
+
+def test_a_file_system_that_is_full_gets_its_room_back():
+    with Scratch() as root:
+        data = archive({"a": bytes(100), "b": bytes(9000)})
+        t = Tree(root + "/1")
+        t.begin(data)
+        real = open
+
+        class Full:
+            def __init__(self, *args):
+                self.f = real(*args)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *args):
+                self.f.close()
+
+            def seek(self, at):
+                self.f.seek(at)
+
+            def write(self, data):
+                raise OSError(28)
+
+        tree.open = lambda path, mode="r": Full(path, mode) if path[-2:] == "/b" and mode != "rb" else real(path, mode)
+        try:
+            raises(FlashError, "tree", fill, t, data)
+        finally:
+            del tree.open
+        assert files_of(root) == {}
+
+
+def test_empty_folders_come_and_go_with_their_tree():
+    with Scratch() as root:
+        data = archive({"app.py": b"x", "data/": b"", "a/b/c/": b"", "a/d.txt": b"y"})
+        t = filled(root, data)
+        for name in ("data", "a/b/c"):
+            assert os.stat(root + "/1/" + name)[0] & 0x4000, name
+        assert set(files_of(root + "/1")) == {".mpota", "app.py", "a/d.txt"}
+        t.check()
+        os.rmdir(root + "/1/data")
+        write(root + "/1/data", b"")
+        raises(FlashError, "tree", t.check)
+        t.free()
+        assert os.listdir(root + "/1") == ["data"]
+
+
+def test_a_folder_of_a_list_that_has_bytes_is_refused():
+    with Scratch() as root:
+        for size, apart in ((1, False), (0, True)):
+            data = archive(None, [entry("app.py", 1), entry("data/", size, apart)], b"xy")
+            t = Tree(root + "/1")
+            t.begin(data)
+            raises(Refused, "files", fill, t, data)
+
+
 def test_room_for_the_boards_own_is_asked_for_before_the_first_write():
     with Scratch() as root:
         write(root + "/config.json", bytes(5000))
@@ -200,8 +314,8 @@ def test_room_for_the_boards_own_is_asked_for_before_the_first_write():
         write(root + "/cert/ca.pem", bytes(3000))
         head = listing.pack(listing.HEAD, listing.MAGIC, 1, 25, 1000)
         trees = Trees(0, ("config.json", "cert", "none"), root + "/ota")
-        # The file, the list and three blocks; then the blocks of each copy.
-        need = 1000 + 25 + 3 * 4096 + 2 * 4096 + 4096
+        # The file and the list; then the blocks of each copy.
+        need = 1000 + 25 + 2 * 4096 + 4096
         real = tree.room_of
         try:
             for copied, room in ((False, need), (False, need - 1), (True, need - 8192), (True, need - 8193)):

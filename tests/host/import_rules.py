@@ -13,11 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ("mpota_boot", "mpota", "mpota_host", "tests", "boot", "main")
 CHIPS = "mpota_host.chips."
 WINGS = "mpota.layout."
+PAGE = "device/README.md"
 
 # Module, or package with a final dot, to what it may import; of several keys that fit, the longest decides.
 ERRORS = "mpota_boot.errors"
 LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.store.")
-WING = (*LAYOUT, "mpota.link.frame", "mpota.pipe.")
+# What lies beside the chips' folders.
+SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
+WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
+# A wiring puts a board together; a program is main.py's equal.
+WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.")
+PROGRAM = ("mpota_boot.", "mpota.")
 BOARD = {
     "boot": ("mpota_boot.",),
     "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link."),
@@ -30,7 +36,7 @@ BOARD = {
     "mpota.pipe.xtensa": (ERRORS, "mpota.stream", "mpota.pipe.delta"),
     "mpota.pipe.package": (ERRORS, "mpota.stream", "mpota.pipe.trust"),
     "mpota.store.": (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.store."),
-    "mpota.layout.": LAYOUT,
+    "mpota.layout.": (*LAYOUT, *SHARED),
     "mpota.setup": ("mpota_boot.",),
     "mpota.installer": (
         *(ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version"),
@@ -49,7 +55,7 @@ LAZY = {
 # These import a module whose whole name is a value.
 BY_NAME = frozenset({"mpota_boot.board", "mpota.console", "mpota.setup", "mpota_host.sim.port"})
 # A bootloader shares codecs with its layout, never these, which decide.
-DECIDES = ("", ".layout", ".settle", ".download", ".service", ".policy")
+DECIDES = ("", ".layout", ".settle", ".service", ".policy")
 # What an oracle must find out for itself.
 JUDGED = ("mpota.installer", "mpota.layout", "mpota.store", "mpota.agent")
 
@@ -59,7 +65,7 @@ GROUND = ("mpota_host", "mpota_host.chips", "mpota_host.sources", "mpota_host.re
 # Modules beside the rooms.
 BESIDE = {"mpota_host.__main__": "command"}
 # The room that a part of a chip's folder belongs to; every other part is left of `command`.
-PARTS = {"sim": "sim", "cut": "cut", "commands": "command", "cutting": "command", "bench": "bench", "demo": "demo"}
+PARTS = {"sim": "sim", "cut": "cut", "commands": "command", "bench": "bench", "demo": "demo"}
 OTHER = "rehearse"
 
 
@@ -132,18 +138,37 @@ def allowed(module: str) -> tuple[str, ...] | None:
     """What a board's module may import; None where no rule covers it."""
     parts = module.split(".")
     if not module.startswith(WINGS) or not _package(".".join(parts[:3])):
-        shared = [f"{WINGS}{one}" for one in ("contract", "arming", "facts")]
-        more = shared if module.startswith(WINGS) else []
-        may = rule_of(BOARD, module)
-        return None if may is None else (*may, *more)
+        return rule_of(BOARD, module)
     own = ".".join(parts[:3]) + "."
     part = parts[3] if len(parts) > 3 else ""
     if part == "programs":
-        return ("mpota_boot.", "mpota.")
-    more = [f"{WINGS}{path.stem}" for path in (ROOT / "device/mpota/layout").glob("*.py")]
-    # A wiring puts a board together.
-    wired = ("mpota_boot.board", "mpota.installer", "mpota.link.") if part == "wiring" else ()
-    return (*WING, *more, *wired, own)
+        return PROGRAM
+    return (*WING, *(WIRED if part == "wiring" else ()), own)
+
+
+def page() -> list[str]:
+    """The rows of the table in PAGE: module, what it may import, what it may import inside functions besides."""
+    chip = f"{WINGS}<chip>."
+    rows = [(_short(key), _listed(BOARD[key]), _listed(LAZY.get(key, ()), "")) for key in BOARD]
+    rows.append((_short(chip), f"{_listed((*WING, chip))}; never `pipe/package`", ""))
+    rows.append((_short(f"{chip}wiring"), f"the same, {_listed(WIRED)}", ""))
+    rows.append((_short(f"{chip}programs."), _listed(PROGRAM), ""))
+    decides = [_short(f"{chip}{one.lstrip('.')}" if one else chip.rstrip(".")) for one in DECIDES]
+    decides.append(_short(f"{WINGS}contract"))
+    rows.append((_short(f"{chip}loader."), f"what its chip may, never {', '.join(decides)}", ""))
+    rooms = ", ".join(f"`{room}`" for room in ROOMS)
+    rows.append(("`mpota_host/*`", f"all of these, and no room to the right of its own: {rooms}", ""))
+    return [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+
+
+def _listed(names: Iterable[str], nothing: str = "nothing") -> str:
+    return ", ".join(map(_short, names)) or nothing
+
+
+def _short(name: str) -> str:
+    """A module as the page calls it: `link/http` for mpota.link.http, `link/*` for all below mpota.link."""
+    text = name.rstrip(".").removeprefix("mpota.").replace(".", "/")
+    return f"`{text}/*`" if name.endswith(".") else f"`{text}`"
 
 
 def wrong_on_board(path: str, text: str) -> list[str]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 MAX_FUNCTION = 30
 # A smell, no law: the function limit is what keeps code short.
-MAX_FILE = 400
+MAX_FILE = 500
 # A viper function that decodes bits cannot be split: a call costs more than a bit. It counts by itself.
 MAX_VIPER = 260
 MAX_PARAMETERS = 5
@@ -26,8 +26,8 @@ HARDWARE = ("esp32", "machine", "network", "esp")
 
 # What the unix port and an ESP32 both have, and device code may stand on.
 PORT_MODULES = frozenset(
-    "array binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select socket ssl"
-    " struct sys time vfs".split()
+    "array asyncio binascii collections cryptolib deflate errno gc hashlib io json micropython os random re select"
+    " socket ssl struct sys time vfs".split()
 )
 # Modules that are no port's and no part of mpota, and who may name them: the owner's application and wiring, and what
 # the port of a chip gives its wiring.
@@ -47,8 +47,11 @@ def owners(path: str, module: str) -> bool:
 PORT_LACKS = frozenset("hexdigest ljust rjust zfill BufferedReader removeprefix removesuffix isidentifier".split())
 
 
+HARDWARE_FILES = ("board.py", "dog.py", "port.py", "wiring.py", "boot.py")
+
+
 def foreign_modules(path: str, text: str) -> list[str]:
-    """Modules that the port does not have, or hardware outside board.py's functions."""
+    """Modules that the port does not have, or hardware outside the functions of HARDWARE_FILES."""
     found = []
     tree = ast.parse(text)
     inside = set()
@@ -62,8 +65,9 @@ def foreign_modules(path: str, text: str) -> list[str]:
             line, name = one.line, one.name
             first = name.split(".")[0]
             if first in HARDWARE:
-                if Path(path).name not in ("board.py", "port.py", "wiring.py", "boot.py"):
-                    found.append(f"{path}:{line}: only board.py and port.py name hardware, and this imports {name}")
+                if Path(path).name not in HARDWARE_FILES and "mpota_boot/ports/" not in path:
+                    words = ", ".join(HARDWARE_FILES)
+                    found.append(f"{path}:{line}: only {words} and mpota_boot/ports name hardware, this: {name}")
                 elif id(node) not in inside and path != "boot.py":
                     found.append(f"{path}:{line}: {name} is imported outside a function, so importing touches hardware")
             elif first not in PORT_MODULES | set(PROJECT) and not owners(path, first):

@@ -8,7 +8,7 @@ import pytest
 from mpota.store.listing import HEAD_SIZE, LIST
 from mpota.store.tree import Tree
 from mpota_boot.errors import Refused
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board import flash
 from mpota_host.package.content import app
 
@@ -201,3 +201,26 @@ def test_a_list_that_is_wrong_is_refused(tmp_path):
         with pytest.raises(Refused) as e:
             app.rows(bad)
         assert e.value.code == "files"
+
+
+def test_empty_folders_travel_and_folders_of_leftovers_count_as_empty(tmp_path):
+    folder = put(tmp_path / "in")
+    (folder / "data/logs").mkdir(parents=True)
+    put(folder, {"cache/.gitkeep": b""})
+    tree = app.tree(folder, {})
+    assert [row.path for row in tree.rows if row.path.endswith("/")] == ["cache/", "data/logs/"]
+    on_a_board(tree, tmp_path / "out", {})
+    assert (tmp_path / "out/data/logs").is_dir() and (tmp_path / "out/cache").is_dir()
+    assert app.rows(tree.data) == tree.rows
+
+
+def test_a_folder_with_folders_alone_is_no_application(tmp_path):
+    (tmp_path / "in/data").mkdir(parents=True)
+    refused("files", "there is no file in", tmp_path / "in")
+
+
+def test_an_empty_folder_and_a_file_of_one_name_are_told_apart(tmp_path):
+    folder = put(tmp_path / "in", {"a/Data": b"1", "app.py": b""})
+    (folder / "a/data").mkdir()
+    refused("path", "'a/Data' is a file, and the folder of 'a/data/'", folder)
+    refused("path", "as FAT: rename one", put(tmp_path / "other", {"app.py": b""}), {"a": b"1", "A": b"2"})

@@ -437,9 +437,9 @@ def test_a_push_whose_host_died_is_ended_by_the_watchdog(tmp_path: Path) -> None
     with VirtualBoard(new_board(tmp_path, files=files)) as board:
         listen(board.port, b">>> ", b"\x03")
         listen(board.port, b"raw REPL; CTRL-B to exit\r\n>", b"\r\x03\x03\r\x01")
-        # The board asks for a package, and a host that has begun to answer says no more.
+        # The board asks for a package, and a host that has begun a frame says no more.
         listen(board.port, b"\xf5\x4d", PUSH.encode() + b"\x04")
-        listen(board.port, b"", b"\xf5")
+        listen(board.port, b"", b"\xf5\x4d\x07")
         board.wait("reset", cause=WDT)
         with open_board(board.port) as line:
             assert line.run("print(6 * 7)") == b"42\r\n"

@@ -73,8 +73,9 @@ def test_what_a_layout_shares_is_overridden_under_the_same_parameters():
 def test_a_campaign_expects_a_chip_to_go_back_where_its_layout_can(layout):
     life = rig.life_of(layout)
     device = life.Rig(life.SCENARIOS[life.QUICK[0]])
-    assert device.power_on("power")
-    assert device.board().layout.CAN_RETREAT == device.retreats
+    with device.medium:
+        assert device.power_on("power")
+        assert device.board().layout.CAN_RETREAT == device.retreats
 
 
 def test_status_of_a_chip_that_cannot_go_back_says_so():

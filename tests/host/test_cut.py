@@ -10,7 +10,8 @@ from mpota_host.cut import campaign, explore, faults, hostile, report
 from mpota_host.cut.drive import Memory
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Step, every
 from mpota_host.cut.medium import shapes
-from mpota_host.cut.medium.cells import BLANK, SECTOR, CutFlash, mark
+from mpota_host.cut.medium.cells import BLANK, SECTOR, CutFlash
+from mpota_host.cut.medium.medium import mark
 from mpota_host.cut.oracle import Bad, Oracle
 from mpota_host.cut.rig import VERDICTS, layouts, life_of, scenario_of
 from mpota_host.sim.flash import PowerCut
@@ -21,8 +22,9 @@ STATES = 3000
 
 @pytest.fixture(scope="module")
 def quick():
-    """The quick campaign of every layout."""
-    return {name: campaign.run(campaign.quick(name, STATES)) for name in layouts()}
+    """The quick campaign of every layout where cuts in cuts are drawn at random."""
+    found = [campaign.quick(name, STATES) for name in layouts()]
+    return {settings.layout: campaign.run(settings) for settings in found if not settings.exhaustive}
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def explorer():
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_no_cut_leaves_a_device_dead(quick):
-    assert quick
+    assert set(layouts()) - set(quick) == {"files"}, "it has a test of its own"
     for layout, result in quick.items():
         tally = result.tally
         assert tally.bad == [], [f"{b.ident} {b.text}" for b in tally.bad]
@@ -57,7 +59,7 @@ def test_no_fault_of_the_flash_leaves_a_device_dead(quick):
 
 
 def test_no_forged_release_is_started():
-    for name in layouts():
+    for name in (name for name in layouts() if life_of(name).ROOMY):
         result = hostile.attack(name, hostile.make_keys())
         assert result.bad == [], [f"{b.ident} {b.text}" for b in result.bad]
         assert sum(result.offered.values()) >= 20
@@ -67,9 +69,9 @@ def test_every_layout_of_the_device_is_in_the_campaign():
     assert "esp32" in layouts()
     for name in layouts():
         life = life_of(name)
-        assert set(life.QUICK) | set(life.EXHAUSTIVE) | set(life.HUNT) | set(life.FAULTY) | {life.ROOMY} <= set(
-            life.SCENARIOS
-        )
+        named = {*life.QUICK, *life.EXHAUSTIVE, *life.HUNT, *life.FAULTY, life.ROOMY or life.QUICK[0]}
+        assert named <= set(life.SCENARIOS)
+        assert bool(life.FAULTY) == life.Rig(life.SCENARIOS[life.QUICK[0]]).medium.faults
         stories = life.SCENARIOS.values()
         assert {s.verdict for s in stories} == set(life.VERDICTS) <= set(VERDICTS)
         assert {s.erase_size for s in stories} >= set(life.ERASES)
@@ -77,8 +79,10 @@ def test_every_layout_of_the_device_is_in_the_campaign():
     assert life_of("esp32").VERDICTS == VERDICTS, "nothing is left out where everything can happen"
 
 
-def test_what_is_shown_of_a_cut_is_what_a_cut_leaves(explorer):
-    """The states are made while a life runs; a flash that really dies in the same place holds the same bytes."""
+@pytest.mark.parametrize(("layout", "name"), [("esp32", "update"), ("files", "update-fat"), ("files", "both")])
+def test_what_is_shown_of_a_cut_is_what_a_cut_leaves(layout, name):
+    """The states are made while a life runs; a medium that really dies in the same place holds the same."""
+    explorer = Explorer(layout, scenario_of(layout, name))
     cases = explorer.run(explorer.start, every)
     for case in Random(1).sample(cases, 25):
         again = explorer.cut(explorer.start, case.path[0])
@@ -87,6 +91,9 @@ def test_what_is_shown_of_a_cut_is_what_a_cut_leaves(explorer):
     deeper = explorer.run(cases[40], every)
     for case in Random(2).sample(deeper, 10):
         assert explorer.cut(cases[40], case.path[1]).shot == case.shot
+    assert explorer.cut(explorer.start, Step(1, "before")).shot == explorer.start.shot
+    with pytest.raises(LookupError, match="no operation 9999"):
+        explorer.cut(explorer.start, Step(9999, "after"))
 
 
 def test_a_cut_before_an_operation_is_a_cut_after_the_one_before_it(explorer):
@@ -100,7 +107,7 @@ def test_a_cut_before_an_operation_is_a_cut_after_the_one_before_it(explorer):
 
 
 def test_nothing_survives_a_cut_but_the_flash(explorer):
-    flash = explorer.flash
+    flash = explorer.rig.flash
     flash.cut, flash.cut_at = 1, "before"
     with pytest.raises(PowerCut):
         flash.erase(0, SECTOR)
@@ -132,7 +139,9 @@ def test_a_state_that_was_found_can_be_played_again(capsys):
     out = capsys.readouterr().out
     assert "ota_0" in out or "app0" in out, "a map of the flash"
     assert "update:20.suffix: good, resumed" in out
-    for ident in ("hang:failing=20", "update:spoiled=20.suffix.9001.3", "deflate:hostile=unsigned"):
+    # In the last one a worn cell makes the board give up one release after the other; each has polls of its own.
+    worn = "journal-full:stuck=501f.2"
+    for ident in ("hang:failing=20", "update:spoiled=20.suffix.9001.3", "deflate:hostile=unsigned", worn):
         assert call("cut", "--replay", ident) == 0
         assert f"{ident}: good" in capsys.readouterr().out
 
@@ -214,8 +223,8 @@ def test_a_failure_is_brought_down_to_the_cuts_that_it_needs(monkeypatch):
 def broken(change):
     """The rule that is broken by a life in which `change(rig, flash)` happened before the first power-on."""
     explorer = Explorer("esp32", scenario_of("esp32", "update"))
-    change(explorer.rig, explorer.flash)
-    explorer.run(explore.Case(explorer.flash.shot(), Memory()))
+    change(explorer.rig, explorer.rig.flash)
+    explorer.run(explore.Case(explorer.medium.shot(), Memory()))
     return [bad.rule for bad in explorer.tally.bad]
 
 
@@ -245,7 +254,7 @@ def test_lost_credentials_are_bad():
 
 def test_wear_going_back_and_forbidden_programs_are_bad(explorer):
     oracle = Oracle(explorer.rig)
-    wear = [0] * (explorer.flash.size // SECTOR)
+    wear = [0] * (explorer.rig.flash.size // SECTOR)
     oracle.wear(wear)
     wear[slot(explorer.rig).off // SECTOR] = 9
     with pytest.raises(Bad, match="wear"):
@@ -254,7 +263,7 @@ def test_wear_going_back_and_forbidden_programs_are_bad(explorer):
     assert oracle.started(0) == 0
     with pytest.raises(Bad, match="kept"):
         oracle.started(1)
-    explorer.flash.violations.append("0 over 0")
+    explorer.rig.flash.violations.append("0 over 0")
     with pytest.raises(Bad, match="nor"):
         oracle.after()
 

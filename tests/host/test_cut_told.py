@@ -11,7 +11,7 @@ from mpota_host.command import cut as command
 from mpota_host.cut import campaign, faults, page, report
 from mpota_host.cut.campaign import Settings, Worker
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally, every
-from mpota_host.cut.medium.cells import mark
+from mpota_host.cut.medium.medium import mark
 from mpota_host.cut.mutants import Verdict
 from mpota_host.cut.oracle import Bad
 from mpota_host.cut.rig import scenario_of
@@ -117,6 +117,16 @@ def test_the_page_shows_every_first_cut_the_bad_ones_and_the_seeded_bugs():
     ):
         assert words in text
     assert "nan" not in text and "<no>" not in text
+
+
+def test_the_page_has_a_row_for_each_cut_of_a_file_and_none_for_those_of_a_flash():
+    told = report.Report("files", campaign.run(Settings("files", ("update-fat",), (), 0, 1, workers=1)))
+    text = page.page(told)
+    rows = {}
+    for y, shape in re.findall(r'y="(\d+)"[^>]*><title>update-fat:\d+\.(\w+), sector in', text):
+        rows.setdefault(shape, set()).add(y)
+    assert {"half", "back", "blank"} <= set(rows) and len(set.union(*rows.values())) == len(rows)
+    assert "sector: after, half, back, blank" in text and "erase" not in text
 
 
 def test_the_lines_name_what_was_found_and_what_was_not():

@@ -57,7 +57,7 @@ def shelves(home):
     old, new = (real_firmware(name) for name in ("0608", "0831"))
     for name, more in (("deflate", ()), ("lzma", ("--decodes", "+lzma"))):
         (path / name).mkdir()
-        pack(path / name, new, "--base", old, "--version", "1.1.0", *more)
+        pack(path / name, new, "--payload", "--base", old, "--version", "1.1.0", *more)
     # Full for every board, a delta for those that have LZMA.
     (path / "mixed").mkdir()
     (path / "mixed" / FULL).write_bytes((path / "deflate" / FULL).read_bytes())

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.package.content import app, fat
 
 # Prints, for each pair of names, whether the second one is found where only the first one is.

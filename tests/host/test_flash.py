@@ -10,11 +10,12 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from mpota_boot.errors import LinkError, Refused
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board import carried, flash, repl, status
 from mpota_host.board.flash import Facts, Plan, Wishes, first_settings
 from mpota_host.sim.board import VirtualBoard, create, native_arch
@@ -84,7 +85,8 @@ def test_a_bare_board_gets_everything_and_says_its_status(tmp_path, image, tool)
         assert said["status"]["product"] == "lamp"
         assert said["status"]["running"] == "ota_0"
         there = on_board(board)
-    expected = {flash.on_board(p) for p in carried.modules("esp32")}
+    expected = {flash.on_board(p) for p in carried.modules("esp32", platform=sys.platform)}
+    assert not [p for p in there if "/ports/" in p and not p.endswith(("/other.mpy", "/ports/__init__.mpy"))]
     assert len(expected) >= 15
     assert expected <= set(there)
     assert there["/boot.py"] == sha((ROOT / "boot.py").read_bytes())
@@ -231,12 +233,33 @@ def test_a_board_gets_what_its_layout_needs_and_lzma_only_if_asked_for():
         "mpota/" + n for n in ("store/pair.py", "layout/files/__init__.py", "store/tree.py", "pipe/delta.py")
     } <= files
     assert "mpota/store/pair.py" not in esp32
-    assert not [name for name in files if "esp32" in name] and not [name for name in esp32 if "layout/files" in name]
+    assert not [name for name in files if "layout/esp32" in name] and not [
+        name for name in esp32 if "layout/files" in name
+    ]
     layouts = ("esp32", "files", "pic32", "bk7238", "sifli")
     for name in ("mpota/store/log.py", "mpota/store/claim.py"):
         assert [layout for layout in layouts if name in names(layout)] == ["bk7238", "sifli"]
     for layout in ("esp32", "files"):
         assert names(layout, True) - names(layout) == {"mpota/pipe/lzma.py"}
+
+
+def tables(layout, platform):
+    """Which tables of ports, and what else only some ports need."""
+    found = {name_of(path) for path in carried.modules(layout, platform=platform)}
+    return {Path(name).stem for name in found if "/ports/" in name or name == "mpota_boot/nvs.py"}
+
+
+def test_a_board_carries_the_table_of_its_own_port():
+    for platform in ("rp2", "pyboard", "mimxrt", "samd"):
+        assert tables("files", platform) == {platform, "mark"}
+    for layout in ("esp32", "files"):
+        assert tables(layout, "esp32") == {"esp32", "nvs"}
+        assert tables(layout, "nrf") == tables(layout, "linux") == {"other", "nvs"}
+        # Neither is the name of a port.
+        assert tables(layout, "mark") == tables(layout, "__init__") == {"other", "nvs"}
+    # `mip` does not know the port.
+    assert tables("files", "") == {"esp32", "rp2", "pyboard", "mimxrt", "samd", "other", "mark", "nvs"}
+    assert tables("esp32", "") == {"esp32", "other", "nvs"}
 
 
 def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
@@ -260,10 +283,18 @@ class Folder:
 
     PIECE = 1024
 
-    def __init__(self, path):
-        self.home = path / "flash"
+    def __init__(self, path, card=""):
+        """`card`: the folder of a card that is in: /sdcard of an i.MX RT, /sd of an STM32."""
+        self.flash = path / "flash"
+        self.home = path / card if card else self.flash
+        # sys.path as ports/mimxrt/modules/_boot.py and ports/stm32/main.c leave it.
+        late = [self.flash, self.flash / "lib"]
+        self.path = {"sdcard": [*late, self.home], "sd": [self.home, self.home / "lib", *late]}.get(card, late)
+        # The application's come first, once there is one.
+        self.path = [self.home / "ota/1", self.home / "ota/1/lib", *self.path]
+        self.flash.mkdir(parents=True)
         self.cwd = self.home / "app"
-        self.cwd.mkdir(parents=True)
+        self.cwd.mkdir(parents=True, exist_ok=True)
         self.lines = ""
 
     def restart(self):
@@ -271,7 +302,7 @@ class Folder:
 
     def run(self, code):
         # What was said before stands, as in a REPL. The application has gone to a folder of its own.
-        before = f"import sys\nsys.path[:] = [{str(self.home)!r}, '.frozen', {str(self.home / 'lib')!r}]\n"
+        before = f"import sys\nsys.path[:] = {['', '.frozen', *map(str, self.path)]!r}\n"
         if code.startswith(("f=", "w(", "f.close")):
             self.lines += code + "\n"
             if not code.startswith("f.close"):
@@ -300,6 +331,22 @@ def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(
     flash.set_wifi(board, "workshop", "it's secret")
     read = "from wiring import Board\nprint([Board().memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
     assert eval(board.run(read)) == [b"workshop", b"it's secret"]
+
+
+@pytest.mark.parametrize("card", ["sdcard", "sd"])
+def test_a_board_with_a_card_starts_from_it_and_finds_its_modules(tmp_path, card):
+    board = Folder(tmp_path, card)
+    wishes = Wishes({"product": "lamp", "layout": "files"}, {"release": KEY}, "files")
+    flash.apply(board, flash.make_plan(board, wishes))
+    assert not flash.make_plan(board, wishes).todo()
+    assert {"boot.py", "main.py", "wiring.py", "mpota.json"} <= {path.name for path in board.home.iterdir()}
+    lib = board.home / "lib" if card == "sd" else board.flash / "lib"
+    assert (lib / "mpota_boot/shim.mpy").is_file()
+    other = board.flash if card == "sd" else board.home
+    assert not (other / "lib").exists() and not list(board.flash.glob("*.py"))
+    board.restart()
+    facts = repl.ask(board, status.STATUS)
+    assert facts["product"] == "lamp" and facts["boot_error"] is None
 
 
 def test_status_says_what_a_board_decodes_runs_and_is_saved_from():

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mpota import stream
+from mpota.layout import given
 from mpota.pipe import delta, package, trust, xtensa
 from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
@@ -61,6 +62,9 @@ def test_the_store_page_has_the_sizes_of_the_code() -> None:
     text = (ROOT / page).read_text()
     assert struct.calcsize(writer._PROGRESS) == writer._PROGRESS_SIZE
     assert f"| `progress` | {writer._PROGRESS_SIZE} |" in text
+    rows = fields(page, "`given` is a count u16, then at most four releases, the latest first:")
+    assert total(rows) == struct.calcsize(given.ROW) == given.ROW_SIZE
+    assert "waits for %d counts, two for %d, more for %d" % given.WAITS in " ".join(text.split())
     for tag in ("armed", "running", "failed"):
         assert f"| `{tag}` | {Record.SIZE} |" in text
 
@@ -113,5 +117,7 @@ def test_the_section_of_the_journal_in_two_sectors_has_the_numbers_of_the_code()
         len(log.encode(tag, bytes(log.MOST), 1)) == log.LONGEST and f"{len(tag)} of tag, {log.LONGEST} in all" in text
     )
     assert log.decode(log.encode(tag, b"", 1), 0, 1) and not log.decode(log.encode(tag + "t", b"", 1), 0, 1)
-    for layout in ("bk7238", "sifli"):
-        assert "store/log.py" in (ROOT / f"device/mpota/layout/{layout}/FORMAT.md").read_text()
+    wings = {path.parent for path in (ROOT / "device/mpota/layout").glob("*/__init__.py")}
+    logged = [wing for wing in wings if any("mpota.store.log" in path.read_text() for path in wing.rglob("*.py"))]
+    assert len(logged) >= 2
+    assert all("store/log.py" in (wing / "FORMAT.md").read_text() for wing in logged)

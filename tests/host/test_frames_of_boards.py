@@ -39,7 +39,9 @@ def fed(*frames, package=bytes(100000)):
     return sender, out
 
 
-@pytest.mark.parametrize("kind,name,size", [(serial._PULL, "PULL", 3), (serial._PROGRESS, "PROGRESS", 4)])
+@pytest.mark.parametrize(
+    "kind,name,size", [(serial._PULL, "PULL", 4), (serial._ACK, "ACK", 2), (serial._PROGRESS, "PROGRESS", 4)]
+)
 def test_a_frame_of_a_wrong_length_is_one_sentence(kind, name, size):
     for n in LENGTHS:
         if n != size:
@@ -48,10 +50,10 @@ def test_a_frame_of_a_wrong_length_is_one_sentence(kind, name, size):
             assert e.value.code == "frame"
 
 
-@pytest.mark.parametrize("size,window", [(0, 1), (100, 0), (0, 0)])
-def test_a_pull_of_nothing_is_one_sentence_and_not_a_wait_without_end(size, window):
-    with pytest.raises(PushError, match="wanted 1 or more"):
-        fed(frame.encode(serial._PULL, 1, 0, struct.pack("<HB", size, window)))
+@pytest.mark.parametrize("size,ahead", [(0, 242), (100, 0), (100, 16), (0, 0)])
+def test_a_pull_of_nothing_is_one_sentence_and_not_a_wait_without_end(size, ahead):
+    with pytest.raises(PushError, match=f"asks for {size} bytes a frame and {ahead} bytes ahead, wanted 1 and 17"):
+        fed(frame.encode(serial._PULL, 1, 0, struct.pack("<HH", size, ahead)))
 
 
 def test_a_host_that_offers_nothing_ends_any_session():
@@ -74,7 +76,7 @@ def test_no_frame_of_a_board_is_a_surprise():
             for _ in range(chance.randrange(1, 6))
         ]
         try:
-            sender, _ = fed(frame.encode(serial._PULL, 1, 0, b"\xc0\0\1"), *frames)
+            sender, _ = fed(frame.encode(serial._PULL, 1, 0, b"\xc0\0\xf2\0"), *frames)
             assert isinstance(sender.report, Report | None)
         except PushError as e:
             assert e.code == "frame" and "\n" not in str(e)
@@ -85,7 +87,7 @@ def test_no_frame_of_a_board_is_a_surprise():
 CONSOLE = """
 from mpota.link import frame, serial
 def push(board):
-    link = serial.console(4096, 2)
+    link = serial.console()
     link.start()
     link.tx.write(frame.encode(%d, 1, 0, b"\\1"))
     link.bye()

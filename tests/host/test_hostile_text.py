@@ -212,7 +212,7 @@ def confirm(board):
     raise Refused("x", ONE_LINE)
 rollback = forget = confirm
 def push(board):
-    link = serial.console(4096, 2)
+    link = serial.console()
     link.open(0)
     link.progress(5, 10)
     link.report(EVIL, EVIL)

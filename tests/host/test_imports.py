@@ -60,6 +60,39 @@ def test_no_packages_import_each_other():
     assert rules.cycles(edges) == []
 
 
+def on_page() -> list[str]:
+    """The rows of the page's table of imports."""
+    text = (ROOT / rules.PAGE).read_text().split("## Who may import whom\n", 1)[1].split("\n## ", 1)[0]
+    return [line for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def test_the_table_of_imports_on_the_page_is_the_one_that_is_held():
+    assert len(on_page()) >= 20 and on_page() == rules.page()
+
+
+@pytest.mark.parametrize(
+    "name,changed",
+    [
+        ("BOARD", {**rules.BOARD, "mpota.agent": (*rules.BOARD["mpota.agent"], "mpota.store.")}),
+        ("BOARD", {key: may for key, may in rules.BOARD.items() if key != "mpota.pipe.xtensa"}),
+        ("LAZY", {**rules.LAZY, "mpota.link.": ("mpota.pipe.",)}),
+        ("WING", (*rules.WING, "mpota.agent")),
+        ("WIRED", rules.WIRED[1:]),
+        ("PROGRAM", rules.PROGRAM[:1]),
+        ("DECIDES", rules.DECIDES[:-1]),
+        ("ROOMS", rules.ROOMS[::-1]),
+    ],
+)
+def test_a_rule_that_changes_is_missed_on_the_page(monkeypatch, name, changed):
+    monkeypatch.setattr(rules, name, changed)
+    assert on_page() != rules.page()
+
+
+def test_the_modules_beside_the_chips_are_the_ones_that_chips_share():
+    beside = {path.stem for path in (ROOT / "device/mpota/layout").glob("*.py")} - {"__init__"}
+    assert {f"{rules.WINGS}{stem}" for stem in beside} == set(rules.SHARED)
+
+
 B, H = "device/mpota", "host/mpota_host"
 BREACHES = [
     (rules.wrong_on_board, "device/mpota_boot/errors.py", "import mpota.stream"),

@@ -15,7 +15,7 @@ from itertools import product
 
 import pytest
 
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
 from tests.host.servers import PACKAGE, SIZE, Certificates, NameServer, Rogue, chunked, entry, head, manifest, ranged

@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from mpota.link import frame, serial
 from mpota.link.serial import Serial
 from mpota_boot.errors import LinkError
-from mpota_host.bench import serial as bench
+from mpota_host.bench.line import serial as bench
 from mpota_host.board.errors import PushError
 from mpota_host.board.push import STOP, FdWire, Report, Sender, free, speak, stop
 from mpota_host.sim.line import open_pair
@@ -79,8 +80,8 @@ def test_nothing_on_offer_is_none():
     assert pushed(lambda n, f: [f], None)[0].code == "none"
 
 
-@pytest.mark.parametrize("size, window", [(192, 1), (100, 3), (1024, 2), (4096, 4)])
-def test_small_buffers_are_respected(size, window):
+@pytest.mark.parametrize("size, ahead", [(192, 208), (100, 40), (2048, 242), (4096, 8000)])
+def test_small_buffers_are_respected(size, ahead):
     biggest = 0
 
     def fault(n, f):
@@ -88,29 +89,81 @@ def test_small_buffers_are_respected(size, window):
         biggest = max(biggest, len(f))
         return [f]
 
-    assert pushed(fault, PACKAGE[:20_000], size=size, window=window)[0] == done(PACKAGE[:20_000])
+    assert pushed(fault, PACKAGE[:20_000], size=size, ahead=ahead)[0] == done(PACKAGE[:20_000])
     assert biggest == size + frame.EXTRA
 
 
-def test_no_more_is_under_way_than_the_window():
-    sender = Sender(PACKAGE)
-    sender.feed(frame.encode(serial._PULL, 1, 0, b"\x00\x04\x03"))
-    kinds = []
+def pull(run, off, size, ahead):
+    return frame.encode(serial._PULL, run, off, struct.pack("<HH", size, ahead))
+
+
+def ack(run, off, wanted):
+    return frame.encode(serial._ACK, run, off, struct.pack("<H", wanted))
+
+
+def sent(sender):
+    """(first byte, bytes) of the DATA frames that a host sends now."""
+    found = []
     while (out := sender.take()) is not None:
-        kinds.append(out[2])
-    assert kinds == [serial._OFFER] + [serial._DATA] * 3
-    sender.feed(frame.encode(serial._ACK, 1, 1024))
-    assert sender.take()[2] == serial._DATA
-    assert sender.take() is None
+        if out[2] == serial._DATA:
+            found.append((int.from_bytes(out[4:8], "little"), len(out) - frame.EXTRA))
+    return found
+
+
+def test_what_the_board_waits_for_is_sent_and_ahead_of_it_what_a_ring_holds():
+    sender = Sender(PACKAGE)
+    sender.feed(pull(1, 0, 1024, 242))
+    assert sent(sender) == [(0, 226)]
+    sender.feed(ack(1, 0, 4000))
+    assert sent(sender) == [(226, 1024), (1250, 1024), (2274, 1024), (3298, 702), (4000, 226)]
+    # The caller has its bytes and goes away; then it has taken one frame in between.
+    sender.feed(ack(1, 4000, 0))
+    assert sent(sender) == []
+    sender.feed(ack(1, 4226, 0))
+    assert sent(sender) == [(4226, 226)]
+    sender.feed(ack(1, 4226, 100))
+    assert sent(sender) == [(4452, 226)], "it waits for the one before, which is longer than it needs"
+
+
+def test_frames_ahead_of_small_waits_fit_a_ring_with_their_own_bytes():
+    rng = random.Random(3)
+    for _ in range(300):
+        sender = Sender(PACKAGE)
+        sender.feed(pull(1, 0, 2048, 242))
+        flight, at = sent(sender), 0
+        for _ in range(60):
+            wanted = rng.choice((0, 1, 16, 66, 300))
+            sender.feed(ack(1, at, wanted))
+            flight += sent(sender)
+            # The board reads frames until it has what it waits for, and leaves.
+            while flight and flight[0][0] < at + wanted:
+                wanted -= flight[0][1]
+                at += flight.pop(0)[1]
+            assert wanted <= 0 and sum(n + frame.EXTRA for _, n in flight) <= 242
 
 
 def test_an_acknowledgement_of_an_older_run_moves_nothing():
     sender = Sender(PACKAGE)
-    sender.feed(frame.encode(serial._PULL, 2, 0, b"\x00\x04\x01"))
-    while sender.take() is not None:
-        pass
-    sender.feed(frame.encode(serial._ACK, 1, 1024))
+    sender.feed(pull(2, 0, 1024, 242))
+    sent(sender)
+    sender.feed(ack(1, 226, 1024))
     assert sender.take() is None
+
+
+def test_a_host_that_hears_nothing_asks_and_then_fills_the_frame_up():
+    sender = Sender(PACKAGE)
+    sender.feed(pull(1, 0, 1024, 242))
+    sent(sender)
+    kinds = []
+    for _ in range(4):
+        sender.probe()
+        kinds.append((sender.take(), sender.take()))
+    ask = frame.encode(serial._SENT, 1, 226)
+    assert kinds == [(ask, None), (bytes(1024 + frame.EXTRA), None)] * 2
+    sender.probe()
+    sender.probe()
+    sender.feed(pull(1, 0, 1024, 242))
+    assert [out[2] for out in iter(sender.take, None)] == [serial._SENT, serial._OFFER, serial._DATA]
 
 
 def test_flipped_bits_are_asked_for_again():

@@ -18,6 +18,7 @@ from mpota_host.board import flash, repl
 from mpota_host.command import mip
 from mpota_host.demo import Shop
 from mpota_host.package import keys
+from mpota_host.package.content import modules
 from mpota_host.package.serve import offers, write_manifest
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import DEVICE, name_of, program
@@ -67,7 +68,7 @@ def test_the_record_has_the_hash_of_every_file_and_of_the_programs(layout):
 
 
 def test_setup_has_the_same_words_for_processors():
-    assert setup.ARCHES == [mip.BYTECODE, *flash.ARCHES[1:]]
+    assert setup.ARCHES == [mip.BYTECODE, *modules.ARCHES[1:]]
 
 
 def test_package_json_names_every_file_by_a_relative_name(tmp_path):
@@ -128,10 +129,24 @@ def frozen(**options):
 def test_the_manifest_freezes_what_a_board_of_the_layout_needs(layout):
     names = frozen(layout=layout)
     assert all((DEVICE / name).is_file() for name in names)
-    assert {name_of(path) for path in flash.modules(layout, lzma=True)} <= names
+    platform = "esp32" if layout == "esp32" else ""
+    assert {name_of(path) for path in flash.modules(layout, lzma=True, platform=platform)} <= names
     assert {name.split("/")[2] for name in names if name.count("/") > 2 and "/layout/" in name} == {layout}
     assert not names & {"mpota/setup.py", "boot.py", "main.py"} and not [n for n in names if n.endswith("wiring.py")]
     assert {"mpota_boot/__init__.py", "mpota/__init__.py"} <= names
+
+
+@pytest.mark.parametrize(
+    ("given", "tables"),
+    [
+        ({"layout": "files"}, {"esp32", "mark", "mimxrt", "other", "pyboard", "rp2", "samd"}),
+        ({"layout": "files", "platform": "rp2"}, {"mark", "rp2"}),
+        ({"layout": "files", "platform": "nrf"}, {"mark", "other"}),
+        ({}, {"mark", "esp32"}),
+    ],
+)
+def test_a_frozen_mpota_has_the_table_of_its_platform(given, tables):
+    assert {name.split("/")[2][:-3] for name in frozen(**given) if "/ports/" in name} == tables | {"__init__"}
 
 
 def test_the_manifest_is_for_an_esp32_unless_it_is_told_otherwise():
@@ -210,5 +225,6 @@ def test_mip_and_setup_make_a_blank_board_one_that_updates_itself(tmp_path):
     assert not plan.todo() or [c.path for c in plan.todo()] == [flash.RECORD]
     gone = {c.path for c in plan.stale()}
     assert {"/lib/mpota/setup.mpy", "/lib/mpota/shipped/boot.py", "/lib/mpota/shipped/main.py"} <= gone
-    assert all(path.startswith(("/lib/mpota/setup", "/lib/mpota/shipped/")) for path in gone)
+    # `mip` does not know the board's port.
+    assert all(path.startswith(("/lib/mpota/setup", "/lib/mpota/shipped/", "/lib/mpota_boot/ports/")) for path in gone)
     assert not [c for c in plan.changes if c.action == "keep" and c.path != flash.SETTINGS], plan.changes

@@ -1,4 +1,4 @@
-"""The suite guards itself: lost tests, reruns, processes left behind, hanging tests, boards without a mark, plans."""
+"""The suite guards itself: large values that differ, lost tests, reruns, hanging tests, what tests leave, plans."""
 
 import ast
 import gc
@@ -16,7 +16,9 @@ from tests import run_unix
 from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = sorted((ROOT / "tests").rglob("test_*.py"))
+# The template of a chip is collected in a copy of the tree only.
+TEMPLATE = ROOT / "tests/host/toy"
+SUITES = sorted(path for path in (ROOT / "tests").rglob("test_*.py") if not path.is_relative_to(TEMPLATE))
 SHARED = run_unix.shared()
 
 
@@ -48,6 +50,37 @@ def run(folder, text, plugin, *options):
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
+
+
+# Words for what is not the same.
+
+LARGE = """
+import random
+noise = random.Random(1)
+one, other = noise.randbytes(80000), noise.randbytes(80000)
+other = one[:70000] + other[70000:]
+def test_images(): assert one == other
+def test_a_map_of_images(): assert {"same": 1, "slot": [one, one]} == {"same": 1, "slot": [one, other]}
+def test_lengths(): assert bytearray(one) == memoryview(one[:-9])
+def test_a_key(): assert {"a": one} == {"b": one}
+def test_texts(): assert "x" * 90000 == "y" * 90000
+"""
+
+
+def test_large_values_that_differ_are_told_at_once_by_the_first_place(tmp_path):
+    status, said = run(tmp_path, LARGE, "deadlines.Deadlines(lambda: [])", "-p", "tests.suite.differ")
+    assert status == 1 and "5 failed" in said and "Timeout" not in said
+    for line in (
+        "80000 and 80000 bytes; the first that differs is at 70000 (0x11170):",
+        "at 'slot', of 1 that differ:",
+        "at 1, of 1 that differ:",
+        "80000 and 79991 bytes; the first that differs is at 79991",
+        "the end",
+        "'a' is only in the left one",
+        "'xxxx",
+    ):
+        assert line in said, line
+    assert len(said) < 40000
 
 
 # The numbers of the census.

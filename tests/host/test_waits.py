@@ -167,7 +167,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Repeats]:
     return wire
 
 
-PULL = bytes(frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04\x01"))
+PULL = bytes(frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04\xf2\x00"))
 
 
 @pytest.mark.parametrize("data", [b"radio: beacon\r\n", PULL])
@@ -178,7 +178,46 @@ def test_neither_text_nor_a_question_repeated_is_progress(data: bytes, clock: Ca
     assert 60 <= wire.now < 65
 
 
-@pytest.mark.parametrize("data, seconds", [(b"radio: beacon\r\n", push.LISTEN_S), (PULL, 6 * push.LISTEN_S)])
+class Began(Repeats):
+    """A board that pulls once, and then only its thread prints."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(PULL + data)
+        self.text = data
+        self.written: list[bytes] = []
+
+    def read(self, timeout_s: float) -> bytes:
+        data = super().read(timeout_s)
+        self.data = self.text
+        return data
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def test_a_board_that_prints_and_waits_for_the_rest_of_a_frame_is_helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Began(b"radio: beacon\r\n")
+    monkeypatch.setattr(push, "time", wire)
+    with pytest.raises(PushError, match="came no further"):
+        push.speak(wire, push.Sender(bytes(100_000)))
+    offer, data, *rest = wire.written
+    asks = bytes(frame.encode(wire_frames._SENT, 1, 226))
+    assert (offer[2], data[2]) == (wire_frames._OFFER, wire_frames._DATA)
+    assert rest[:4] == [asks, bytes(1024 + frame.EXTRA)] * 2 and len(rest) > 50
+
+
+def test_a_program_that_ended_is_named_though_the_board_prints_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Began(b"radio: beacon\r\n")
+    wire.data += b"\x04Traceback (most recent call last):\r\nOSError: 5\r\n\x04>"
+    monkeypatch.setattr(push, "time", wire)
+    with pytest.raises(PushError, match=r"the board's program ended: OSError: 5$"):
+        push.speak(wire, push.Sender(bytes(100_000)))
+    assert wire.now < 3
+
+
+@pytest.mark.parametrize(
+    "data, seconds", [(b"radio: beacon\r\n", push.LISTEN_S), (PULL, (1 + len(push.FILL)) * push.LISTEN_S)]
+)
 def test_a_board_that_never_pauses_is_freed_in_bounded_time(
     data: bytes, seconds: float, clock: Callable[[bytes], Repeats]
 ) -> None:
@@ -190,7 +229,7 @@ def test_a_board_that_never_pauses_is_freed_in_bounded_time(
 @pytest.mark.parametrize(
     "made, words",
     [
-        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "2 bytes in a PULL frame, wanted 3"),
+        (frame.encode(wire_frames._PULL, 1, 0, b"\x00\x04"), "2 bytes in a PULL frame, wanted 4"),
         (frame.encode(wire_frames._PROGRESS, 1, 0, b"\x00"), "1 bytes in a PROGRESS frame, wanted 4"),
     ],
 )

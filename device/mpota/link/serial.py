@@ -1,11 +1,15 @@
 """The serial link: the board pulls a package out of a host over a UART or its own console.
 
-The board leads: PULL says from which byte, in which portions and how many may be under way; DATA comes back and is
-acknowledged as it arrives. A gap, a damaged frame or a silence makes the board PULL again from the byte it wants, so
-there is one way to recover and the host only follows. A UART's receive buffer must hold `window * (size + 16)` bytes.
+The board leads: PULL says from which byte, ACK says for how many bytes its caller waits. The host sends that many, for
+the board reads them as they come, and `ahead` bytes of frames behind them, which a receive buffer without flow control
+holds while the board erases or hashes. So the line is busy then too, and no byte is lost. A gap, a damaged frame or a
+silence makes the board PULL again from the byte it wants: there is one way to recover, and the host only follows.
+A UART's receive buffer must hold `ahead + 16` bytes, the last 16 for one SENT.
 
 A console blocks until it has all the bytes it was asked for, so never more is asked for than the frame under way lacks.
-A host that died in the middle of a frame leaves a wait that the next host ends: mpota_host/board/push.py, `free`.
+Where bytes were lost, or a host died in the middle of a frame, a host ends the wait: mpota_host/board/push.py, `probe`
+and `free`. PULL and ACK have 20 bytes at most: MicroPython lets no other thread print between those (py/mpconfig.h,
+MICROPY_PY_STRING_TX_GIL_THRESHOLD).
 """
 
 import select
@@ -17,8 +21,8 @@ from micropython import const, kbd_intr
 from mpota.link.frame import EXTRA, Frames, encode
 from mpota_boot.errors import LinkError
 
-_PULL = const(1)  # send from off; payload: u16 payload size, u8 frames under way at once
-_ACK = const(2)  # all bytes before off are here
+_PULL = const(1)  # send from off; payload: u16 longest payload of a frame, u16 ahead
+_ACK = const(2)  # all bytes before off are here; payload: u16 bytes from off that the board waits for
 _REPORT = const(3)  # payload: code, newline, text; off numbers it
 _PROGRESS = const(4)  # off bytes are done; payload: u32 total
 _OFFER = const(5)  # from here on the host's; answer to PULL; payload: u32 package size
@@ -30,47 +34,55 @@ _HEARD = const(10)  # answer to REPORT with its off
 _BYE = const(11)  # from both; after the host's answer it sends nothing more
 
 
-def console(size=4096, window=2):
+# A frame of 4096 bytes, and another one ahead of it: for a line with flow control.
+_SIZE = const(4096)
+_AHEAD = const(4112)
+
+
+def console(size=_SIZE, ahead=_AHEAD):
     """The link over the console; Ctrl-C is data from the first word until bye()."""
-    link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, window)
+    link = Serial(sys.stdin.buffer, sys.stdout.buffer, size, ahead)
     link.kbd_intr = kbd_intr
-    if window == 1:
-        link.grain = 1  # a UART console may lose bytes in the middle of a frame
     return link
 
 
 class Serial:
     """A Link and its Source, over streams with readinto and write that select.poll can wait for.
 
+    `size`: the longest payload of a frame; one is kept in RAM. `ahead`: bytes of frames that may be under way while the
+    caller is at work. The longer `size` is beside `ahead`, the more of them are taken in between its works.
     The port's own errors pass.
     """
 
     timeout_ms = 1000  # of silence before the board asks again
-    tries = 10  # silences in a row before it gives up
-    grain = 8192  # bytes asked of `rx` at once, at most
+    tries = 10  # times in a row that it asks in vain before it gives up
     asked = True  # for what is missing now; nothing is before the first open()
-    frames = kbd_intr = None
-    rest = b""
+    frames: Frames = None  # type: ignore[assignment]  # from start() to bye()
+    kbd_intr = None
     feed = None  # called while waiting, for the watchdog
     time_left = None  # gives the milliseconds that a wait may still take; the agent's
 
-    def __init__(self, rx, tx=None, size=4096, window=2):
+    def __init__(self, rx, tx=None, size=_SIZE, ahead=_AHEAD):
         self.rx, self.tx = rx, tx or rx
-        self.portion = pack("<HB", size, window)
+        self.portion = pack("<HH", size, ahead)
+        self.ahead = ahead
         self.room = size + EXTRA
-        self.run = self.at = self.count = 0
+        self.run = self.at = self.count = self.wanted = 0
+        self._fresh()
 
     def open(self, at=0):
         """The package from byte `at` on, or None when the host has nothing to offer."""
         self.start()
-        self.run, self.at = self.run + 1 & 0xFF, at
+        self.frames.forget()
+        self.run, self.at, self.wanted = self.run + 1 & 0xFF, at, 0
         self._pull()
         kind = None
         while kind != _OFFER:
             kind, _, data = self.next()
             if kind == _NONE:
                 return None
-        self.size = int.from_bytes(data, "little")
+        self.size = int.from_bytes(data[:4], "little")
+        self._fresh()
         return self
 
     def other(self):
@@ -89,14 +101,27 @@ class Serial:
             self.send(_PROGRESS, at, size.to_bytes(4, "little"))
 
     def readinto(self, buf):
-        if not self.rest:
+        frames = self.frames
+        if not frames.kept():
             if self.at >= self.size:
                 return 0
-            self.rest = self.data()
-        n = min(len(buf), len(self.rest))
-        buf[:n] = self.rest[:n]
-        self.rest = self.rest[n:]
-        return n
+            self.wanted = min(len(buf), self.size - self.at, 0xFFFF)
+            self._ack()
+            while not self._use(*self.next()):
+                pass
+            self.wanted = 0
+        return frames.read(buf)
+
+    def between(self):
+        """Between two long works of the caller: take in the frame that came meanwhile, so that the next one can come.
+
+        Nothing is done where the buffer may have no room, or where something is amiss: readinto() sees to it.
+        """
+        room = self.room - self.frames.end >= self.ahead
+        if room and self.at < self.size and not self.asked and self.poll.poll(0):
+            f = self._listen()
+            if f and self._use(*f):
+                self._ack()
 
     def close(self):
         """The package is no longer wanted; the host is told by bye()."""
@@ -111,24 +136,24 @@ class Serial:
                 if self.kbd_intr:
                     self.kbd_intr(3)
 
-    def data(self):
-        """The payload that starts at `self.at`; what came before is dropped, what is missing is asked for."""
-        while True:
-            kind, off, data = self.next()
-            if kind == _DATA and off == self.at and data:
-                self.asked = False
-                self.at += len(data)
-                self.send(_ACK, self.at)
-                return data
-            if off > self.at and (kind == _SENT or not self.asked):
-                self._pull()
-            elif kind == _SENT:
-                self.send(_ACK, self.at)
+    def _use(self, kind, off, data):
+        """Keep the payload that starts at `self.at`: True. What came before is dropped, what lacks is asked for."""
+        if kind == _DATA and off == self.at and data:
+            self.asked = False
+            self.at += len(data)
+            self.frames.keep(data)
+            self._fresh()
+            if self.at >= self.size:
+                self._ack()
+            return True
+        if off > self.at and (kind == _SENT or not self.asked):
+            self._pull()
+        elif kind == _SENT:
+            self._ack()
+        return False
 
     def start(self):
-        # Listening overwrites a payload that was not read to its end: it is asked for once more.
-        self.at -= len(self.rest)
-        self.rest = b""
+        self._fresh()
         if self.frames:
             return
         if self.kbd_intr:
@@ -140,25 +165,38 @@ class Serial:
     def send(self, kind, off, data=b""):
         self.tx.write(encode(kind, self.run, off, data))
 
+    def _fresh(self):
+        """The host has brought what was asked for."""
+        self.vain = 0
+        self.noise = 4 * self.room
+
     def _pull(self):
         self.asked = True
         self.send(_PULL, self.at, self.portion)
+        if self.wanted:
+            self._ack()
+
+    def _ack(self):
+        self.send(_ACK, self.at, pack("<H", self.wanted))
 
     def next(self):
-        """The next frame; asks again after each silence."""
-        for _ in range(self.tries):
+        """The next frame; asks again after each silence, and where what comes is of no use."""
+        while True:
             f = self._listen()
             if f:
-                if f[0] == _ABORT:
-                    raise LinkError("aborted", "stopped by the host")
                 return f
+            self.vain += 1
+            if self.vain >= self.tries:
+                text = "no frame from the host with byte %d, asked %d times in %d ms"
+                raise LinkError("link", text % (self.at, self.tries, self.tries * self.timeout_ms))
+            self.noise = 4 * self.room
             self._pull()
-        raise LinkError("link", "no frame from the host in %d ms" % (self.tries * self.timeout_ms))
 
     def _ask(self, kind, off, data, answer):
         """Send until the host answers, at most three times, with a silence after each."""
         try:
             for _ in range(3):
+                self._fresh()
                 self.send(kind, off, data)
                 f = self._listen()
                 while f and f[:2] != (answer, off):
@@ -169,14 +207,15 @@ class Serial:
             return
 
     def _listen(self):
-        """The next frame of this run as (kind, off, payload), or None after a silence or noise worth four frames."""
+        """The next frame of this run as (kind, off, payload), or None after a silence or too much that is of no use."""
         frames, ms = self.frames, self.timeout_ms
-        noise = 4 * self.room
-        while ms > 0 and noise > 0:
+        while ms > 0 and self.noise > 0:
             f = frames.take()
             if f:
                 # A host that has just come cannot know the run when it stops what an earlier one began.
-                if f[1] == self.run or f[0] == _ABORT:
+                if f[0] == _ABORT:
+                    raise LinkError("aborted", "stopped by the host")
+                if f[1] == self.run:
                     return f[0], f[2], f[3]
                 continue
             if frames.bad and not self.asked:
@@ -186,13 +225,13 @@ class Serial:
                 self.feed()
             if self.time_left and self.time_left() <= 0:
                 raise LinkError("late", "no time left for the host, asked again later")
-            n = self.poll.poll(50) and self.rx.readinto(frames.room()[: min(frames.need, self.grain)])
+            n = self.poll.poll(50) and self.rx.readinto(frames.room()[: frames.need])
             # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
             if n == 0:
                 raise LinkError("link", "the port was closed")
             if n:
                 frames.hi += n
-                noise -= n
+                self.noise -= n
             else:
                 ms -= 50
         return None

@@ -3,7 +3,8 @@
     0 magic "MPFL"   4 files u16   6 bytes of the list with this head u32   10 bytes of all files u32
     14 entries: bytes of the file u32, 1 where a component of its own brings it u8, bytes of the path u8, path
 
-Then the files, but for those that come apart, back to back. The list is sorted by path without regard to case.
+A path that ends with "/" is a folder, which has 0 bytes; the list has those in which no file lies. Then the files, but
+for those that come apart, back to back. The list is sorted by path without regard to case.
 """
 
 from struct import pack
@@ -35,6 +36,8 @@ def judge(path, before, protected=()):
     """
     low = path.lower()
     parts = low.split("/")
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()  # a folder
     top = parts[0] if len(parts) > 1 or parts[0] == LIST else parts[0].split(".")[0]
     bad = [p for p in parts if not p or p[-1] in ". " or len(p) > 64] or [c for c in low if c in '\\:*?"<>|' or c < " "]
     if bad or top in RESERVED or low <= before:

@@ -11,6 +11,10 @@ from struct import unpack
 from mpota.store.listing import ENTRY, ENTRY_SIZE, HEAD, HEAD_SIZE, LIST, MAGIC, judge
 from mpota_boot.errors import FlashError, Refused
 
+# littlefs, as MicroPython sets it up: bytes of a file that lies in its folder at most, bytes of an entry beside its
+# name (tags of name, structure and time), blocks of a folder (a pair).
+SMALL, ROW, FOLDER = 128, 28, 2
+
 
 def folders(path):
     """Make the folders above the file `path`."""
@@ -35,6 +39,14 @@ def room_of(path):
             path = path.rpartition("/")[0]
 
 
+def exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
 def _remove(path):
     try:
         os.remove(path)
@@ -47,12 +59,13 @@ class Tree:
 
     erase_size = prog_size = 1
     erased = 0xFF
+    beside = int  # gives the bytes that other files will need; here 0
 
     def __init__(self, path, protected=()):
         self.path = path
         self.protected = protected
         self.begun = False
-        self.rows = None
+        self.rows = self.end = None
         self.lo = self.hi = self.size = 0
 
     def erase(self, off, n):
@@ -62,6 +75,15 @@ class Tree:
         self._move(off, buf, "rb")
 
     def prog(self, off, buf):
+        if self.end is None:
+            self.end = self.head()[2]
+        n = self.end - off
+        if 0 < n <= len(buf):
+            # The list is there, and nothing of the files.
+            self._move(off, buf[:n], "r+b")
+            self._want(self._need(), room_of(self.path)[1])
+            off += n
+            buf = buf[n:]
         self._move(off, buf, "r+b")
 
     def _move(self, off, buf, mode):
@@ -85,6 +107,9 @@ class Tree:
             # It was taken when it came.
             raise FlashError("tree", "the list in %s is not what was written" % self.path)
         except OSError as e:
+            if e.args[0] == 28:  # ENOSPC
+                # What runs needs room too.
+                self.free()
             raise FlashError("tree", "%s, byte %d: %r" % (self.path, off, e))
 
     def find(self, off):
@@ -101,7 +126,7 @@ class Tree:
                     self.hi += size
                     break
             else:
-                raise OSError(28)  # ENOSPC: more than the list has room for
+                raise OSError(22)  # EINVAL: more than the list has room for
         return self.path + "/" + self.name, off - self.lo, min(self.hi - off, 1 << 30)
 
     def there(self):
@@ -141,27 +166,52 @@ class Tree:
                 except UnicodeError:
                     path = ""
                 before = judge(path, before, protected)
+                if path[-1:] == "/" and (size or apart):
+                    raise Refused("files", "%r is a folder, and has %d bytes" % (path, size))
                 yield path, size, apart
             if f.tell() != end:
                 raise Refused("files", "the list of %d files does not end at byte %d" % (files, f.tell()))
 
-    def begin(self, head, more=0):
-        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room.
-
-        `more`: bytes that are needed beside the files.
-        """
+    def begin(self, head):
+        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room."""
         if len(head) < HEAD_SIZE or bytes(head[:4]) != MAGIC:
             raise Refused("files", "a list of files begins with %r, this with %r" % (MAGIC, bytes(head[:4])))
-        _, files, end, need = unpack(HEAD, head[:HEAD_SIZE])
+        end, need = unpack(HEAD, head[:HEAD_SIZE])[2:]
         self.free()
         self.begun = True
-        block, room = room_of(self.path)
-        # A file system rounds each file up, and keeps something of its own.
-        need += end + (files + 2) * block + more
-        if need > room:
-            raise Refused("size", "the files need %d bytes, there is room for %d" % (need, room))
+        self.end = end
+        # What the file system makes of it is counted when the list is there.
+        self._want(end + need + self.beside(), room_of(self.path)[1])
         self.lo, self.hi, self.name = 0, end, LIST
         self.rows = self.entries(self.protected)
+
+    def _need(self):
+        """Bytes that the file system takes for what the list names, and for what comes beside it; a little less."""
+        block = room_of(self.path)[0]
+        # FAT, which tells no case, has a block for each file; littlefs keeps a small one in its folder.
+        small = 0 if exists(self.path + "/" + LIST.upper()) else SMALL
+        # The root of a tree is there.
+        blocks, rows, before = 0, 0, ""
+        for name, size, _ in self.entries(self.protected):
+            rows += ROW + len(name)
+            if size > small:
+                # A block of littlefs points to those before it: two words, on the average.
+                blocks += size // (block - 8) + 1
+            else:
+                rows += size
+            at = name.find("/") + 1
+            while at:
+                # Sorted, so what has one beginning stands together.
+                blocks += 0 if before.startswith(name[:at]) else FOLDER
+                at = name.find("/", at) + 1
+            before = name
+        # Blocks of a folder are half full.
+        return (blocks + FOLDER * (2 * rows // block)) * block + self.beside()
+
+    def _want(self, need, room):
+        if need > room:
+            self.free()
+            raise Refused("size", "the files need %d bytes, there is room for %d" % (need, room))
 
     def free(self):
         """Remove every file that the list names, then the list; what others put there stays."""
@@ -187,13 +237,17 @@ class Tree:
                 return
 
     def check(self):
-        """Make the empty files, and hold the sizes of the others to the list."""
+        """Make the empty files and folders, and hold the sizes of the others to the list."""
         for name, size, apart in self.entries(self.protected):
             path = self.path + "/" + name
+            folder = name[-1:] == "/"
             if not size and not apart:
                 folders(path)
-                with open(path, "wb"):
-                    pass
-            seen = os.stat(path)[6]
-            if seen != size:
-                raise FlashError("tree", "%s has %d bytes, wanted %d" % (path, seen, size))
+                if not folder:
+                    with open(path, "wb"):
+                        pass
+            facts = os.stat(path[:-1] if folder else path)
+            if folder and not facts[0] & 0x4000:
+                raise FlashError("tree", "%s is no folder" % path)
+            if not folder and facts[6] != size:
+                raise FlashError("tree", "%s has %d bytes, wanted %d" % (path, facts[6], size))

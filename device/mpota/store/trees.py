@@ -34,6 +34,7 @@ class Trees:
         self.protected = protected
         self.old = Tree(path_of(now, root))
         self.new = Tree(path_of(self.next, root), protected)
+        self.new.beside = self._own
 
     def target(self, part):
         """What a component is written to; its `size` is the room for all of them together."""
@@ -62,16 +63,17 @@ class Trees:
     def admit(self, part, head):
         """The first bytes of a component: make room for a list, and take a resource only if the list has it."""
         if part.kind == FILES:
-            more = 0
-            block = room_of(self.new.path)[0]
-            for own in self.protected:
-                # What an earlier update took along goes before.
-                more += _bytes(self.old.path + "/" + own, block) - _bytes(self.new.path + "/" + own, block)
-            return self.new.begin(head, more)
+            return self.new.begin(head)
         for path, size, apart in self.new.entries(self.protected) if self.new.head()[2] else ():
             if apart and (path, size) == (part.name, part.size):
                 return None
         raise Refused("files", "the list of files has no %r of %d bytes" % (part.name, part.size))
+
+    def _own(self):
+        """Bytes that the board's own need in the new tree beside what an earlier update took along, which goes."""
+        block = room_of(self.new.path)[0]
+        old, new = self.old.path + "/", self.new.path + "/"
+        return sum([_bytes(old + own, block) - _bytes(new + own, block) for own in self.protected])
 
     def check(self, part):
         """Every file is there; the board's own are taken along."""

@@ -1,7 +1,8 @@
 """Writes an image to its target, front to back, and reads it back; and the record of how far a package has come.
 
 A sector is erased right before its first byte is written: never all at once, which would starve the radio and the
-watchdog for seconds, and never twice.
+watchdog for seconds, and never twice. One that reads blank is erased too: so does one whose erase was cut, and its bits
+may turn later. The journal does not tell the two apart.
 """
 
 from hashlib import sha256
@@ -26,10 +27,15 @@ def decode_progress(data):
     return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
 
 
-def put(flash, off, buf, n):
-    """Write the first `n` bytes of the bytearray `buf` at `off`, at most a sector; the last unit is filled up."""
+def put(flash, off, buf, n, between=None):
+    """Write the first `n` bytes of the bytearray `buf` at `off`, at most a sector; the last unit is filled up.
+
+    `between` is called between erase and program, each of which stops all else.
+    """
     if off % flash.erase_size == 0:
         flash.erase(off, flash.erase_size)
+        if between:
+            between()
     while n % flash.prog_size:
         buf[n] = flash.erased
         n += 1

@@ -1,11 +1,15 @@
-"""The serial link: 300 KB over a pty beside `mpremote fs cp` of the same bytes, and the share of paced lines."""
+"""The serial link: 300 KB over a pty beside `mpremote fs cp` of the same bytes; the share of paced lines and a UART.
+
+A paced line has flow control and a board that only hashes; the UART is an ESP32's, in virtual time.
+"""
 
 from __future__ import annotations
 
 from statistics import median
 
-from mpota_host.bench import serial as wire
+from mpota_host.bench import uart
 from mpota_host.bench.figure import AT_LEAST, Figure, spread
+from mpota_host.bench.line import serial as wire
 from mpota_host.bench.material import Material
 
 BYTES = 300_000
@@ -35,4 +39,4 @@ def measure(material: Material) -> list[Figure]:
         seen = wire.measure(data, baud)
         note = f"{seen['bytes_per_s'] / 1000:.2f} KB/s in {seen['seconds']:.1f} s"
         found.append(Figure(f"payload at {baud} baud", 100 * seen["share_of_line"], "%", AT_LEAST, SHARE, note, seen))
-    return found
+    return found + uart.measure(material)

@@ -1,10 +1,12 @@
-"""Bytes of .mpy: the core that updates an ESP32, and what an ordinary boot of it imports.
+"""Bytes of .mpy: the core that updates an ESP32, and what an ordinary boot imports on each platform.
 
-What a boot imports is asked of the unix port, which imports it; nothing is told from the source.
+What a boot imports is asked of the unix port, which imports it; nothing is told from the source. In place of the unix
+port's table each platform loads its own.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from mpota_host.bench.figure import AT_MOST, Figure
@@ -16,26 +18,41 @@ from mpota_host.sources import modules as device_modules
 
 # A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
 # link for a card; the others are stages and stores that a board may do without.
-WIRING = ("board", "port", "runner")
+WIRING = ("board", "port", "runner", "dog", "other")
 OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 38912, 4608, 1536
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 43008, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
+PORTS, MARK = "mpota_boot.ports.", "mpota_boot.ports.mark"
 BOOT = "import sys, mpota_boot.shim, mpota_boot.board; print(*[m for m in sys.modules if 'mpota' in m])"
 
 
 def core() -> list[Path]:
     """Installer, agent, shim, store, pipe, the links over HTTP and serial, and one layout without its loader."""
-    return [path for path in modules("esp32") if path.stem not in NOT_CORE]
+    return [path for path in modules("esp32", platform="esp32") if path.stem not in NOT_CORE]
 
 
-def at_boot(material: Material) -> list[Path]:
-    """The files that an ordinary boot loads; an empty `__init__.py` is no file on a board."""
-    names = material.told(BOOT).split()
+def at_boot(material: Material, platform: str = "esp32") -> list[Path]:
+    """The files of mpota_boot that an ordinary boot loads; an empty `__init__.py` is no file on a board."""
+    names = [name for name in material.told(BOOT).split() if not name.startswith(PORTS)] + of_port(platform)
     return [path for path in map(module_path, names) if path.stat().st_size]
+
+
+def platforms() -> list[str]:
+    """Each `sys.platform` that has a table, and "other"."""
+    return sorted(
+        path.stem for path in module_path(PORTS + "other").parent.glob("*.py") if path.stem not in ("__init__", "mark")
+    )
+
+
+def of_port(platform: str) -> list[str]:
+    """What only a platform's boot loads: its table, the mark that this names, an ESP32's journal."""
+    table = PORTS + platform
+    marked = import_module(table).MARK
+    return [table, *([MARK] if marked else []), *(["mpota_boot.nvs"] if platform == "esp32" else [])]
 
 
 def mpy(paths: list[Path]) -> dict[str, int]:
@@ -55,16 +72,21 @@ def optional() -> list[Figure]:
     ]
 
 
+def _boot(platform: str, files: dict[str, int]) -> Figure:
+    name = "an ordinary boot" if platform == "esp32" else f"an ordinary boot: {platform}"
+    words = ", ".join(Path(name).name.removesuffix(".py") for name in files)
+    return Figure(name, sum(files.values()), "B", AT_MOST, BOOT_BYTES, words, {"files": files})
+
+
 def measure(material: Material) -> list[Figure]:
     """Each file of the core, then the sums."""
-    files, boot = mpy(core()), mpy(at_boot(material))
-    shim = boot["mpota_boot/shim.py"]
+    files = mpy(core())
+    boots = {platform: mpy(at_boot(material, platform)) for platform in platforms()}
     rows = [Figure(name, size, "B") for name, size in files.items()]
-    names = ", ".join(Path(name).name.removesuffix(".py") for name in boot)
     return [
         *rows,
         Figure("device core", sum(files.values()), "B", AT_MOST, CORE_BYTES, f"{len(files)} files"),
-        Figure("an ordinary boot", sum(boot.values()), "B", AT_MOST, BOOT_BYTES, names, {"files": boot}),
-        Figure("the shim of it", shim, "B", AT_MOST, SHIM_BYTES),
+        *(_boot(platform, files) for platform, files in boots.items()),
+        Figure("the shim of it", boots["esp32"]["mpota_boot/shim.py"], "B", AT_MOST, SHIM_BYTES),
         *optional(),
     ]

@@ -1,13 +1,15 @@
 """Which of the device's modules a board carries: those that an import can reach there, and no other.
 
 The roots are the programs on the board (boot.py, main.py, the wiring, the layout's own), the layout that its settings
-name, and console.py, which a host calls. A bootloader's folder `loader/` goes along as a whole, or not at all.
+name, and console.py, which a host calls. A bootloader's folder `loader/` goes along as a whole, or not at all. Of the
+tables in mpota_boot/ports a board carries that of its `sys.platform`.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 
@@ -16,19 +18,25 @@ from mpota_host.sources import DEVICE, PACKAGES
 
 # Takes more heap than most boards have to spare; a package says when it needs it.
 LZMA = "mpota.pipe.lzma"
-# A journal in files, for boards without NVS.
-NO_NVS = "mpota.store.pair"
+# A journal in files, for boards without NVS, and the journal of those that have it.
+NO_NVS, NVS = "mpota.store.pair", "mpota_boot.nvs"
 # `__import__("mpota.layout." + name)` in mpota_boot/board.py takes the layout of the settings.
 LAYOUTS = "mpota.layout."
+# `__import__("mpota_boot.ports." + sys.platform)` there takes the table of the board's port.
+PORTS = "mpota_boot.ports."
+# The table of a port that has none of its own; where the mark is that some tables name.
+OTHER, MARK, ESP32 = PORTS + "other", PORTS + "mark", PORTS + "esp32"
 _PARSER = Lock()
 
 
-def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[Path]:
+def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = (), platform: str = "") -> list[Path]:
     """The files that a board of this layout carries, in order; an empty `__init__.py` is no file on a board.
 
-    `own`: sources of the owner's on the board, which may import more than the shipped programs do.
+    `own`: sources of the owner's on the board, which may import more than the shipped programs do. `platform`: the
+    board's `sys.platform`; "" where it is not known: then the tables of all ports that the layout runs on go along.
     """
     left = {NO_NVS} if layout == "esp32" else set()
+    left |= _other_ports(platform, layout)
     todo = [LAYOUTS + layout, "mpota.console", *([LZMA] if lzma else [])]
     for source in (*programs(layout).values(), *own):
         todo += imports(_parsed(source), layout)
@@ -42,6 +50,26 @@ def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = ()) -> list[
         todo += [name.rpartition(".")[0], *_loader(name)]
     files = {path for name in seen if (path := _file(name))}
     return sorted(path for path in files if path.stat().st_size)
+
+
+def imported(layout: str) -> set[str]:
+    """The modules that are not mpota's and that its files on such a board import, by the first part of their names."""
+    sources = [*programs(layout).values(), *(path.read_bytes() for path in modules(layout, lzma=True))]
+    found = {name.partition(".")[0] for source in sources for name in imports(_parsed(source), layout)}
+    return found - {*PACKAGES, "wiring", "app", ""}
+
+
+def _other_ports(platform: str, layout: str) -> set[str]:
+    """The modules below mpota_boot that only boards of other platforms need."""
+    tables = {PORTS + path.stem for path in (DEVICE / PORTS.replace(".", "/")).glob("*.py")} - {PORTS + "__init__"}
+    if not platform:
+        return tables - {ESP32, OTHER} if layout == "esp32" else set()
+    own = PORTS + platform if PORTS + platform in tables - {MARK, OTHER} else OTHER
+    others = tables - {own}
+    if import_module(own).MARK:
+        # Ports with a mark have no NVS.
+        return others - {MARK} | {NVS}
+    return others
 
 
 def imports(tree: ast.AST, layout: str) -> Iterator[str]:

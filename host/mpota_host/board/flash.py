@@ -23,6 +23,7 @@ from mpota_host.board import ready
 from mpota_host.board import repl as console
 from mpota_host.board.carried import modules
 from mpota_host.board.repl import WITH_BOARD
+from mpota_host.package.content.modules import ARCHES
 from mpota_host.package.encode import encrypt
 from mpota_host.package.report import Table, harmless
 from mpota_host.registry import programs, wired
@@ -33,34 +34,37 @@ LIB = "/lib/"
 MINE = tuple(LIB + name + "/" for name in PACKAGES)
 RECORD = LIB + "mpota/files.json"
 SETTINGS = "/mpota.json"
-# `sys.implementation._mpy >> 10`, docs.micropython.org/en/latest/reference/mpyfiles.html.
-ARCHES = (
-    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
-    *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
-)
 BLOCK = 4096  # littlefs gives every file a block of its own
 # A program on a board that is larger is not looked into.
 OWN_SIZE = 1 << 16
 
-# Where boot.py lies: the root on most ports. The current folder may be the application's.
+# Where boot.py lies: the root on most ports; on an i.MX RT and an STM32 a card that is in, else /flash. The current
+# folder may be the application's. Modules lie where `mip` puts them: an i.MX RT looks for none in the lib of its card.
+# The application's own lib stands first.
 HOME = """
 import os, sys
-home = ([path for path in sys.path if path.split("/")[-1] in ("sd", "flash")] + [""])[0]
+roots = {path.split("/")[-1]: path for path in reversed(sys.path)}
+home = ([roots[name] for name in ("sdcard", "sd", "flash") if name in roots] + [""])[0]
+lib = ([path for path in sys.path if path.endswith("/lib") and "/ota/" not in path] + [home + "/lib"])[0]
+def at(path):
+    return lib + path[4:] if (path + "/").startswith("/lib/") else home + path
 """
+# For a text that is formatted afterwards.
+_HOME = HOME.replace("{", "{{").replace("}", "}}")
 
 ASK_FACTS = (
     HOME
     + """
 import gc, json
 gc.collect()
-s = os.statvfs(home or "/")
+s = min((os.statvfs(path or "/") for path in (home, lib[:-4])), key=lambda s: s[0] * s[3])
 i = sys.implementation
 try:
     from esp32 import Partition
 except ImportError:
     Partition = None
 print(json.dumps({"mpy": getattr(i, "_mpy", 0), "version": ".".join(str(n) for n in i.version[:3]),
- "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "home": home,
+ "machine": getattr(i, "_machine", sys.platform), "free": s[0] * s[3], "home": home, "lib": lib,
  "platform": sys.platform, "esp32": Partition is not None}))
 """
 )
@@ -80,16 +84,16 @@ def digest(path):
             h.update(memoryview(buf)[:n])
 def walk(folder, out):
     try:
-        names = os.listdir(home + folder or "/")
+        names = os.listdir(at(folder) or "/")
     except OSError:
         return
     for name in names:
         path = folder + "/" + name
-        if os.stat(home + path)[0] & 0x4000:
+        if os.stat(at(path))[0] & 0x4000:
             if deep:
                 walk(path, out)
         else:
-            out[path] = [os.stat(home + path)[6], digest(home + path)]
+            out[path] = [os.stat(at(path))[6], digest(at(path))]
 out = {}
 for folder, deep in (("", False), ("/lib/mpota", True), ("/lib/mpota_boot", True), ("/keys", False)):
     walk(folder, out)
@@ -97,26 +101,26 @@ print(json.dumps(out))
 """
 )
 
-READ = HOME + "with open(home + {path!r}, 'rb') as f:\n import json\n print(json.dumps(f.read().decode()))"
+READ = _HOME + "with open(at({path!r}), 'rb') as f:\n import json\n print(json.dumps(f.read().decode()))"
 
 FOLDERS = (
-    HOME
+    _HOME
     + """
 for path in {paths!r}:
     try:
-        os.mkdir(home + path)
+        os.mkdir(at(path))
     except OSError:
         pass
 """
 )
 
 RENAME = (
-    HOME
+    _HOME
     + """
 for path in {paths!r}:
-    os.rename(home + path + ".new", home + path)
+    os.rename(at(path) + ".new", at(path))
 for path in {stale!r}:
-    os.remove(home + path)
+    os.remove(at(path))
 """
 )
 
@@ -125,7 +129,8 @@ for path in {stale!r}:
 class Facts:
     """What the board says about itself: .mpy version "6.3", native architecture ("" for none), free bytes.
 
-    `home` is the folder that boot.py lies in, "" for the root. `platform` is `sys.platform`; `esp32`: it is an ESP32.
+    `home` is the folder that boot.py lies in, "" for the root; `lib` that of modules. `platform` is `sys.platform`;
+    `esp32`: it is an ESP32.
     """
 
     machine: str
@@ -136,6 +141,11 @@ class Facts:
     home: str = ""
     platform: str = ""
     esp32: bool = False
+    lib: str = "/lib"
+
+    def at(self, path: str) -> str:
+        """Where a file of the plan lies on this board."""
+        return self.lib + path[len("/lib") :] if path.startswith(LIB) else self.home + path
 
 
 @dataclass
@@ -251,14 +261,14 @@ def ask_facts(repl: console.Repl) -> Facts:
     name = ARCHES[arch] if arch < len(ARCHES) else ""
     # Bits 8 and 9 are the native sub-version, which bytecode files of version 6 carry as 6.N.
     version = f"{mpy & 0xFF}.{mpy >> 8 & 3}"
-    more = said["home"], said["platform"], said["esp32"]
+    more = said["home"], said["platform"], said["esp32"], said["lib"]
     return Facts(said["machine"], said["version"], version, name, said["free"], *more)
 
 
 def wanted(facts: Facts, wishes: Wishes, own: Iterable[bytes] = ()) -> dict[str, bytes]:
     """Path on the board -> content, of everything that is mpota's. `own`: programs of the owner's on the board."""
     files = {}
-    for path in modules(wishes.layout, wishes.lzma, own):
+    for path in modules(wishes.layout, wishes.lzma, own, facts.platform):
         if facts.arch or not native(path):
             name = on_board(path)
             files[name] = compile_mpy(path, facts.arch, facts.mpy)
@@ -554,7 +564,7 @@ def apply(
     folders = sorted({parent.as_posix() for c in todo for parent in Path(c.path).parents if parent.as_posix() != "/"})
     repl.run(FOLDERS.format(paths=folders))
     for change in todo:
-        console.put(repl, plan.facts.home + change.path + ".new", change.data)
+        console.put(repl, plan.facts.at(change.path) + ".new", change.data)
         done += len(change.data)
         step(done, total)
     there = console.ask(repl, ASK_FILES)

@@ -20,16 +20,18 @@ from mpota.link import frame, serial
 from mpota_host.board import raw
 from mpota_host.board.errors import PushError
 
-SNIPPET = "from mpota.agent import serve_console; serve_console()"
+SNIPPET = "from wiring import Board; from mpota import console; console.push(Board())"
 # Before a soft reset. A board without mpota, or with an older one, has nobody to tell.
 TELL = "try:\n from wiring import Board\n from mpota import console\n console.soft(Board())\nexcept Exception:\n pass"
 
 # No byte of it is a control character that a REPL obeys, but for one Tab.
 STOP = bytes(frame.encode(serial._ABORT, 0, 0))
 # What ends an earlier host's session: enough to complete a frame's head, and Ctrl-C for whatever else runs.
-# A board that is silent after it waits for the rest of a frame, which is at most 4096 bytes.
+# A board that is silent after it waits for the rest of a frame, whose payload has 4112 bytes at most. STOP follows when
+# that is over: it would be lost behind bytes that come faster than they are read.
 WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
-FILL = (bytes(1024) + STOP,) * 5
+LONGEST = 4112 + frame.EXTRA
+FILL = (bytes(LONGEST), STOP, STOP)
 # Seconds of listening after each of these, for a board that prints without a pause; a pause ends it sooner.
 LISTEN_S, PAUSE_S = 1.5, 0.3
 # Seconds that one read of the port waits, and that a board may take no bytes.
@@ -69,9 +71,13 @@ class Sender:
         self._out: deque[bytes] = deque()
         self._run = 0
         self._next = self._acked = 0
-        self._size = 0
-        self._window = 0
+        self._size = self._ahead = 0
+        # Bytes before this one are read as they come: the board waits for them.
+        self._awaited = 0
+        # First and last byte of the frames that no ACK has passed.
+        self._flight: deque[tuple[int, int]] = deque()
         self._pulled = -1
+        self._probes = 0
         self._answers: dict[int, Callable[[int, int, bytes], None]] = {
             serial._PULL: self._on_pull,
             serial._ACK: self._on_ack,
@@ -82,7 +88,7 @@ class Sender:
 
     @property
     def text(self) -> str:
-        """The last bytes that came, where a REPL's text stands when no frame followed it."""
+        """The last bytes that came behind the last frame, where a REPL's text stands."""
         return self._tail.decode("utf-8", "replace")
 
     @property
@@ -90,18 +96,25 @@ class Sender:
         """Bytes were sent that the board has not acknowledged."""
         return self._acked < self._next
 
+    @property
+    def under_way(self) -> int:
+        """Bytes of the package that were sent and not acknowledged."""
+        return self._next - self._acked
+
     def feed(self, data: bytes) -> None:
-        self._tail += data
-        del self._tail[:-2048]
         while data:
             room = self._frames.room()
             n = min(len(room), len(data))
             room[:n] = data[:n]
             self._frames.hi += n
+            self._tail += data[:n]
+            del self._tail[:-2048]
             data = data[n:]
             while (got := self._frames.take()) is not None:
                 kind, run, off, payload = got
                 self.frames_seen += 1
+                self._probes = 0
+                self._tail[:] = self._frames.buf[self._frames.lo : self._frames.hi]
                 if kind in self._answers:
                     self._answers[kind](run, off, bytes(payload))
 
@@ -111,17 +124,38 @@ class Sender:
             return self._out.popleft()
         if self.package is None or self.finished or self._next >= len(self.package):
             return None
-        if self._next - self._acked >= self._window * self._size:
-            return None
         off = self._next
-        data = self.package[off : off + self._size]
+        n = min(self._size, self._room())
+        if n <= 0:
+            return None
+        data = self.package[off : off + n]
         self._next += len(data)
+        self._flight.append((off, self._next))
         return bytes(frame.encode(serial._DATA, self._run, off, data))
 
+    def _room(self) -> int:
+        """How long a payload may be now.
+
+        What the board waits for is read at once. Behind it frames may be under way as long as `ahead` bytes hold them.
+        """
+        whole = self._ahead - frame.EXTRA
+        if self._next < self._awaited:
+            return max(self._awaited - self._next, whole)
+        while self._flight and self._flight[0][1] <= self._acked:
+            self._flight.popleft()
+        return whole - sum(end - at + frame.EXTRA for at, end in self._flight if at >= self._awaited)
+
     def probe(self) -> None:
-        """After a silence: say how far the sending went, so that the board asks for what was lost."""
+        """After a silence: say how far the sending went, so that the board asks for what was lost.
+
+        A board that does not hear it either waits for the rest of a frame: fill that up, then say it again.
+        """
         if self.waiting:
-            self._say(serial._SENT, self._run, self._next)
+            self._probes += 1
+            if self._probes % 2:
+                self._say(serial._SENT, self._run, self._next)
+            else:
+                self._out.append(bytes(self._size + frame.EXTRA))
 
     def abort(self) -> None:
         """Stop for good; the board reports and says goodbye."""
@@ -134,22 +168,27 @@ class Sender:
 
     def _on_pull(self, run: int, off: int, payload: bytes) -> None:
         if self.package is not None:
-            self._size, self._window = _fields("PULL", "<HB", payload)
-            if not (self._size and self._window):
-                seen = f"{self._size} bytes a frame and {self._window} frames at once"
-                raise PushError("frame", f"the board asks for {seen}, wanted 1 or more of both: {OTHER}")
+            self._size, self._ahead = _fields("PULL", "<HH", payload)
+            if not self._size or self._ahead <= frame.EXTRA:
+                seen = f"{self._size} bytes a frame and {self._ahead} bytes ahead"
+                raise PushError("frame", f"the board asks for {seen}, wanted 1 and {frame.EXTRA + 1} or more: {OTHER}")
         self.moves += off != self._pulled
         self._run, self._pulled = run, off
         # A board that asks twice gets one answer, or the answers pile up before a slow line.
-        self._out = deque(out for out in self._out if out[2] not in (serial._OFFER, serial._NONE))
+        self._out = deque(out for out in self._out if out[2] not in (0, serial._OFFER, serial._NONE))
         if self.package is None or off > len(self.package):
             self._say(serial._NONE, run, off)
             return
-        self._next = self._acked = off
+        self._next = self._acked = self._awaited = off
+        self._flight.clear()
         self._say(serial._OFFER, run, off, struct.pack("<I", len(self.package)))
 
     def _on_ack(self, run: int, off: int, payload: bytes) -> None:
-        if run == self._run and self._acked < off <= self._next:
+        (wanted,) = _fields("ACK", "<H", payload)
+        if run != self._run or not self._acked <= off <= self._next:
+            return
+        self._awaited = off + wanted
+        if off > self._acked:
             self._acked = off
             self.moves += 1
             if self.on_progress and self.package is not None:
@@ -285,9 +324,16 @@ class Timed:
         setattr(self._port, name, value)
 
 
-def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0) -> Report | None:
-    """Serve until the board says goodbye; return its last report. No progress for `patience_s` is an error."""
+def speak(
+    wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float = 1.0, baud: int = 115200
+) -> Report | None:
+    """Serve until the board says goodbye; return its last report. No progress for `patience_s` is an error.
+
+    Bytes that are under way take their time at `baud`: a board that is silent so long is not asked.
+    """
     moved, moves, heard = time.monotonic(), sender.moves, False
+    # A board may print all the time and wait for a frame all the same: only a frame is an answer.
+    quiet, frames = moved, sender.frames_seen
     while not sender.finished:
         while (out := sender.take()) is not None:
             wire.write(out)
@@ -299,13 +345,22 @@ def speak(wire: Wire, sender: Sender, patience_s: float = 60.0, probe_s: float =
             did = "came no further" if heard else "said nothing"
             raise PushError("silent", f"the board {did} for {patience_s:.0f} s; push again to resume")
         heard = heard or bool(data)
-        if not data and sender.text.endswith("\x04>"):
-            raise PushError("board", f"the board's program ended: {_last_line(sender.text)}")
-        if not data:
-            sender.probe()
+        if sender.frames_seen != frames:
+            quiet, frames = time.monotonic(), sender.frames_seen
+        elif time.monotonic() - quiet >= probe_s + sender.under_way * 10 / baud:
+            _ask(sender)
+            quiet = time.monotonic()
     while (out := sender.take()) is not None:
         wire.write(out)
     return sender.report
+
+
+def _ask(sender: Sender) -> None:
+    """The board has said no frame for a while: is its program over?"""
+    text, ended, _ = sender.text.rpartition("\x04>")
+    if ended:
+        raise PushError("board", f"the board's program ended: {_last_line(text)}")
+    sender.probe()
 
 
 def stop(wire: Wire, sender: Sender, patience_s: float = 5.0) -> Report | None:
@@ -334,7 +389,7 @@ def push(port: str, sender: Sender, baud: int = 115200, snippet: str = SNIPPET) 
         board.serial.allow(START_S)
         _start(board, snippet)
         try:
-            report = speak(wire, sender)
+            report = speak(wire, sender, baud=baud)
         except KeyboardInterrupt:
             stop(wire, sender)
             _leave(board)

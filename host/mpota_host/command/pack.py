@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from mpota_boot.errors import Refused
-from mpota_host.board import flash
+from mpota_host.board import carried, flash
 from mpota_host.board.repl import open_board
 from mpota_host.command import show
 from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
 from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.content.modules import ARCHES, want_loadable, want_unhidden
 from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
 from mpota_host.package.read import chunk_note
 from mpota_host.package.report import Table
+from mpota_host.registry import part_of
 
 # What MicroPython 1.23 and later load.
 MPY = "6.3"
@@ -38,6 +40,8 @@ class Inputs:
     device_keys: tuple[Path, ...] = ()
     mpy: str = ""
     mpy_version: str = MPY
+    # Need the firmware not run mpota?
+    payload: bool = False
 
     def files(self) -> list[Path]:
         """What is read, folders left out."""
@@ -45,7 +49,7 @@ class Inputs:
 
     def compiler(self) -> Compiler | None:
         """What makes .mpy of Python, if anything does."""
-        known = (BYTECODE, *flash.ARCHES[1:])
+        known = (BYTECODE, *ARCHES[1:])
         if self.mpy and self.mpy not in known:
             raise Refused("mpy", f"--mpy {self.mpy!r}, known are {', '.join(known)}; --port asks a board")
         arch = "" if self.mpy == BYTECODE else self.mpy
@@ -73,6 +77,7 @@ def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
         given["device_keys"],
         given["mpy"] or "",
         given["mpy_version"],
+        given["payload"],
     )
 
 
@@ -97,10 +102,15 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
     files = tree(inputs.folder, content, compiler) if inputs.folder or content else None
+    if files:
+        want_unhidden((row.path for row in files.rows), carried.imported(options.layout))
+        want_loadable(files.files, inputs.mpy_version, "" if inputs.mpy == BYTECODE else inputs.mpy)
     if files and inputs.folder and not APPS & {row.path for row in files.rows}:
         files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
     firmware = inputs.firmware.read_bytes() if inputs.firmware else None
     given = goods(options.layout, firmware, files, content)
+    if firmware and not inputs.payload:
+        goes_on(options.layout, given.contents[0].data)
     held = [encrypt.load(path) for path in inputs.device_keys] + list(options.encrypt_for)
     old = [bases.load(path, options.layout, compiler, held) for path in inputs.bases]
     made = packages(
@@ -126,6 +136,13 @@ def name_of(out: Path, made: Packed) -> Path:
 def want_packages(paths: Sequence[Path], inputs: Sequence[Path]) -> None:
     """Refused where something would be written over that is no package, or that this call reads."""
     want_own(paths, "package", lambda data: data.startswith(fmt.MAGIC), inputs)
+
+
+def goes_on(layout: str, image: bytes) -> None:
+    """Refused where a board that booted this firmware could not run mpota."""
+    check = getattr(part_of(layout, "prepare"), "goes_on", None)
+    if check:
+        check(image)
 
 
 def write(made: list[Packed], out: Path, inputs: Sequence[Path] = ()) -> list[Path]:

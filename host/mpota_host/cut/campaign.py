@@ -1,8 +1,9 @@
 """The whole campaign of one layout: every scenario, on as many processes as there are cores.
 
 Each process tries its share of the states, told by their hashes, so that no state is tried twice within a depth. First
-every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut; then cuts in
-cuts at random, ten deep, where the kind of cut that was tried least goes first.
+every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut, and for some
+every cut between operations there; then cuts in cuts at random, ten deep, where the kind of cut that was tried least
+goes first. The layout's life.py names the scenarios of each (rig.py).
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from random import Random
 
 from mpota_host.cut import faults
-from mpota_host.cut.explore import CATEGORIES, PHASES, Case, Chooser, Explorer, Failure, Tally, every, fewer, follow
-from mpota_host.cut.medium.cells import mark
-from mpota_host.cut.medium.shapes import SHAPES
+from mpota_host.cut.explore import (
+    CATEGORIES,
+    ENOUGH,
+    PHASES,
+    Case,
+    Chooser,
+    Explorer,
+    Failure,
+    Tally,
+    every,
+    fewer,
+    follow,
+)
+from mpota_host.cut.medium.medium import Operation, mark
 from mpota_host.cut.rig import Scenario, life_of, scenario_of
 
 # How deep cuts in cuts go at random.
@@ -31,13 +43,19 @@ SAMPLE_SECONDS = 150.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a campaign tries. `depth`: cuts within cuts that are tried without leaving one out; 1 is none."""
+    """What a campaign tries. `depth`: cuts within cuts that are tried without leaving one out; 1 is none.
+
+    `exhaustive` go down to `depth`, `deep` of them one deeper; `edges`: of these, every cut between two operations in
+    the life after every such cut. The others take cuts in cuts at random, until there are `states` in all.
+    """
 
     layout: str
     scenarios: tuple[str, ...]
     exhaustive: tuple[str, ...]
     states: int
     depth: int = 2
+    deep: tuple[str, ...] = ()
+    edges: tuple[str, ...] = ()
     seed: int = 0
     workers: int = 2
     lives: int = LIVES
@@ -57,20 +75,28 @@ class Result:
 def full(layout: str, depth: int, seed: int) -> Settings:
     """What `mpota cut` does without options."""
     life = life_of(layout)
-    return Settings(
-        layout,
-        tuple(life.SCENARIOS),
-        tuple(life.EXHAUSTIVE) if depth > 1 else (),
-        life.STATES if depth > 1 else 0,
-        depth,
-        seed,
-        max(2, os.cpu_count() or 1),
-    )
+    single = Settings(layout, tuple(life.SCENARIOS), (), 0, depth, seed=seed, workers=max(2, os.cpu_count() or 1))
+    if depth < 2:
+        return single
+    deep, edges = getattr(life, "DEEP", ()), getattr(life, "EDGES", ())
+    return replace(single, exhaustive=tuple(life.EXHAUSTIVE), states=life.STATES, deep=deep, edges=edges)
 
 
 def quick(layout: str, states: int = 3000) -> Settings:
-    """A campaign of seconds: every single cut of some scenarios, and cuts in cuts at random."""
-    return Settings(layout, tuple(life_of(layout).QUICK), (), states, workers=1, lives=8)
+    """A campaign of seconds: every single cut of some scenarios; with `states`, cuts in cuts at random up to these.
+
+    Of a layout that is THOROUGH, every cut in the life after a cut in place of those.
+    """
+    life = life_of(layout)
+    names = tuple(life.QUICK)
+    exhaustive = names if states and getattr(life, "THOROUGH", False) else ()
+    return Settings(layout, names, exhaustive, states, workers=1, lives=8)
+
+
+def one(layout: str, name: str, states: int) -> Settings:
+    """What hunts a bug in one scenario: quick(), to the first bad state; without gaps it goes as deep as full()."""
+    found = replace(quick(layout, states), scenarios=(name,), first=True)
+    return replace(found, exhaustive=(name,), deep=full(layout, 2, 0).deep) if found.exhaustive else found
 
 
 class Worker:
@@ -82,80 +108,69 @@ class Worker:
         self.tally = Tally()
         self.rng = Random(f"{settings.seed}/{number}")
 
-    def mine(self, case: Case) -> bool:
-        return mark(case.shot)[0] % self.settings.workers == self.number
-
     def run(self) -> Tally:
         """Every scenario in turn: the ones without gaps first, the others share what is left to reach the goal."""
         s = self.settings
         goal = s.states // s.workers
-        rest = [name for name in s.scenarios if name not in s.exhaustive]
-        for name in s.exhaustive:
-            self.scenario(name, s.depth, 0)
-        for i, name in enumerate(rest):
-            quota = (goal - len(self.tally.marks)) // (len(rest) - i)
-            self.scenario(name, 1, quota)
+        depths = {name: s.depth + (name in s.deep) for name in s.exhaustive}
+        for i, name in enumerate(sorted(s.scenarios, key=lambda name: name not in depths)):
+            quota = (goal - len(self.tally.marks)) // (len(s.scenarios) - i)
+            self.scenario(name, depths.get(name, 1), quota)
             if s.first and self.tally.bad:
                 break
         return self.tally
 
     def scenario(self, name: str, depth: int, quota: int) -> None:
-        explorer = Explorer(self.settings.layout, scenario_of(self.settings.layout, name), self.settings.seed)
+        """Every cut, and every cut in the life after it, down to `depth`; 1: then `quota` states in all, at random."""
+        s = self.settings
+        explorer = Explorer(s.layout, scenario_of(s.layout, name), s.seed, 1 if s.first else ENOUGH)
         explorer.tally.marks = self.tally.marks
-        before = len(self.tally.marks)
+        goal = len(self.tally.marks) + quota
         explorer.tells = self.number == 0
-        first = [c for c in explorer.run(explorer.start, every) if self.unseen(explorer, c)]
-        explorer.tells = True
-        if depth > 1:
-            self.below(explorer, first, depth)
-        else:
-            mine = [case for case in first if self.mine(case)]
-            for case in mine:
-                self.count(explorer, case)
-                explorer.run(case)
-                if self.enough(explorer):
-                    break
-            self.wander(explorer, mine, before + quota)
+        first = [case for case in explorer.run(explorer.start, every) if explorer.unseen(case)]
+        self.below(explorer, first, depth)
+        if name in s.edges:
+            self.edges(explorer, [case for case in first if not case.torn])
+        if depth == 1:
+            self.wander(explorer, [case for case in first if self.mine(case)], goal)
         marks, explorer.tally.marks = explorer.tally.marks, {}
         self.tally.add(explorer.tally)
         self.tally.marks = marks
 
-    def unseen(self, explorer: Explorer, case: Case) -> bool:
-        """Is it the first time that this state is seen, by whichever process it will be tried?"""
-        key = (mark(case.shot), case.memory)
-        if key in explorer.tried:
-            return False
-        explorer.tried.add(key)
-        return True
-
-    def count(self, explorer: Explorer, case: Case) -> bool:
-        """Is it this process's? Then it is tried now."""
-        if not self.mine(case):
-            return False
-        self.tally.marks.setdefault(mark(case.shot), case.phase)
-        return True
-
-    def enough(self, explorer: Explorer) -> bool:
-        return bool(explorer.tally.bad) if self.settings.first else explorer.full()
+    def mine(self, case: Case) -> bool:
+        return mark(case.shot)[0] % self.settings.workers == self.number
 
     def below(self, explorer: Explorer, cases: list[Case], depth: int) -> None:
         """Every case, and every cut in its life, down to `depth`; each process walks the inner ones too."""
         for case in cases:
-            mine = self.count(explorer, case)
+            explorer.tells = mine = self.mine(case)
+            if mine:
+                explorer.count(case)
             if depth > 1:
-                explorer.tells = mine
                 found = explorer.run(case, every)
-                explorer.tells = True
-                self.below(explorer, [c for c in found if self.unseen(explorer, c)], depth - 1)
+                self.below(explorer, [c for c in found if explorer.unseen(c)], depth - 1)
             elif mine:
                 explorer.run(case)
-            if self.enough(explorer):
-                return
+            if explorer.full():
+                break
+        explorer.tells = True
+
+    def edges(self, explorer: Explorer, cases: list[Case]) -> None:
+        """Every cut between two operations in the life after every such cut."""
+        for case in cases:
+            if explorer.full():
+                break
+            explorer.tells = self.mine(case)
+            found = explorer.run(case, lambda operation, number: ["after"], again=True)
+            explorer.tells = True
+            for inner in [c for c in found if explorer.unseen(c) and self.mine(c)]:
+                explorer.count(inner)
+                explorer.run(inner)
 
     def wander(self, explorer: Explorer, cases: list[Case], goal: int) -> None:
         """Cuts in cuts at random until so many states are known; gives up where nothing new comes."""
         dry = 0
-        while len(self.tally.marks) < goal and cases and dry < 200 and not self.enough(explorer):
+        while len(self.tally.marks) < goal and cases and dry < 200 and not explorer.full():
             before = len(self.tally.marks)
             kinds = self.tally.categories()
             least = min(CATEGORIES[:3], key=lambda kind: kinds[kind])
@@ -173,20 +188,18 @@ class Worker:
             fresh = [c for c in sorted(rare, key=lambda c: kinds[c.phase])[:8] if explorer.fresh(c)]
             for c in fresh[1:]:
                 explorer.run(c)
-            if not fresh or self.enough(explorer):
+            if not fresh or explorer.full():
                 return
             case = fresh[0]
         explorer.run(case)
 
     def sampler(self) -> Chooser:
         """About one cut for every four operations."""
+        return lambda operation, number: _any(operation, self.rng) if not self.rng.randrange(4) else []
 
-        def choose(op: str, number: int) -> list[str]:
-            if self.rng.randrange(4):
-                return []
-            return [self.rng.choice([*SHAPES[op], "after"])]
 
-        return choose
+def _any(operation: Operation, rng: Random) -> list[str]:
+    return [rng.choice(every(operation, 0))]
 
 
 def work(settings: Settings, number: int) -> Tally:
@@ -238,7 +251,7 @@ def _spread(settings: Settings, stories: list[str], result: Result) -> None:
 def replay(layout: str, scenario: Scenario, path: str, seed: int) -> tuple[Explorer, Tally]:
     """Live the way `cut+cut...` again with real power cuts; the explorer stands where the power returned."""
     explorer = Explorer(layout, scenario, seed)
-    follow(explorer, path, {*SHAPES["prog"], *SHAPES["erase"]})
+    follow(explorer, path)
     return explorer, explorer.tally
 
 
@@ -251,7 +264,7 @@ def _places(explorer: Explorer, n: int, rng: Random) -> set[int]:
     """`n` operations of the life, as many from each part of it as it has: most of all write the image."""
     parts: dict[str, list[int]] = {}
 
-    def note(op: str, number: int) -> list[str]:
+    def note(operation: Operation, number: int) -> list[str]:
         parts.setdefault(PHASES[explorer.life.phase], []).append(number)
         return []
 
@@ -270,13 +283,9 @@ def sampled(layout: str, scenario: Scenario, n: int, seed: int, seconds: float =
     explorer = Explorer(layout, scenario, seed)
     wanted = _places(explorer, n // 2, rng)
     explorer.shown.clear()
-    first = explorer.run(
-        explorer.start, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if number in wanted else []
-    )
+    first = explorer.run(explorer.start, lambda operation, n: _any(operation, rng) if n in wanted else [])
     for case in (c for c in first if explorer.fresh(c)):
-        found = explorer.run(
-            case, lambda op, number: [rng.choice([*SHAPES[op], "after"])] if not rng.randrange(40) else []
-        )
+        found = explorer.run(case, lambda operation, n: _any(operation, rng) if not rng.randrange(40) else [])
         rng.shuffle(found)
         deeper = next((c for c in found if explorer.fresh(c)), None)
         if deeper:

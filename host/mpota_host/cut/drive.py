@@ -248,19 +248,21 @@ class Life:
             if state == "busy":
                 self.recovering = False
                 continue
-            polls += 1
+            release = self.memory.release
             if self._rests(agent, i, link):
                 return None
-            if polls > POLLS and self._forgives and isinstance(agent.error, OtaError | OSError):
-                return self._patience()
+            # After one that was given up the next one has its own polls.
+            polls = polls + 1 if self.memory.release == release else 0
             if polls > POLLS:
-                raise Bad("progress", f"image {i} is offered an update and says: {self.errors[-2:]}")
+                return self._patience(agent.error, i)
             # A link that fails is not asked again at once: every other look finds only the time that went by.
             board.ms += POLL_MS + 1 if polls % 2 else 1
         raise Bad("progress", f"{STEPS} steps without a reset: {self.errors[-2:]}")
 
-    def _patience(self) -> str | None:
+    def _patience(self, error: object, i: int) -> str | None:
         """The device says what is wrong, by name. Somebody switches it off and on; if the flash is worn, that is it."""
+        if not (self._forgives and isinstance(error, OtaError | OSError)):
+            raise Bad("progress", f"image {i} is offered an update and says: {self.errors[-2:]}")
         self.cycles += 1
         if self.cycles <= CYCLES:
             return "power"

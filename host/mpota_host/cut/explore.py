@@ -1,21 +1,21 @@
 """Finds states by cutting the power, runs each to rest, and has the oracle judge it.
 
-A state is what the whole flash holds when the power returns. While a life runs, every program and erase in it shows
-what a cut before, inside or after it would leave: the states one cut deeper. A device remembers nothing but its flash,
-so a life that comes, at a power-on, to bytes from which a good life was seen before is over: the rest is known.
+A state is what the whole medium (medium/medium.py) holds when the power returns. While a life runs, every operation in
+it shows what a cut inside or after it would leave: the states one cut deeper. A device remembers nothing but its
+medium, so a life that comes, at a power-on, to a state from which a good life was seen before is over.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 
 from mpota.pipe import decrypt, package
 from mpota_host.cut.drive import Life, Memory
-from mpota_host.cut.medium.cells import Shot, mark, patched
-from mpota_host.cut.medium.shapes import SHAPES
+from mpota_host.cut.medium.medium import EDGES, Medium, Operation, Shot, mark
 from mpota_host.cut.oracle import Bad, Oracle
 from mpota_host.cut.rig import Rig, Scenario, life_of
 from mpota_host.sim.flash import PowerCut
@@ -33,8 +33,8 @@ OUTCOMES = ("old whole", "resumed", "new whole")
 CATEGORIES = ("fetch and write", "arm and first boot", "confirm and retreat", RECOVERY)
 # The way to a life that is bad although nobody cut the power.
 UNCUT = "uncut"
-# Where in an operation the power can go besides inside it.
-EDGES = ("before", "after")
+# Bad states of one story that are enough.
+ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Known:
 
 @dataclass
 class Failure:
-    """A bad state: the rule broken, what was seen, the way to it, and a map of the flash as it was."""
+    """A bad state: the rule broken, what was seen, the way to it, and a map of the medium as it was."""
 
     scenario: str
     path: str
     rule: str
     text: str
-    flash: list[str] = field(default_factory=list)
+    map: list[str] = field(default_factory=list)
 
     @property
     def ident(self) -> str:
@@ -126,12 +126,12 @@ class Tally:
         return ends
 
 
-Chooser = Callable[[str, int], Iterator[str] | list[str]]
+Chooser = Callable[[Operation, int], list[str]]
 
 
-def every(op: str, number: int) -> list[str]:
+def every(operation: Operation, number: int) -> list[str]:
     """All shapes of an operation, and what it leaves when it is done."""
-    return [*SHAPES[op], "after"]
+    return [*operation.shapes, "after"]
 
 
 def randomness(seed: int, scenario: str, path: tuple[Step, ...], step: Step) -> Random:
@@ -142,18 +142,22 @@ def randomness(seed: int, scenario: str, path: tuple[Step, ...], step: Step) -> 
 class Explorer:
     """Campaigns over one scenario. Stops taking up bad states after `enough` of them."""
 
-    def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = 10) -> None:
+    def __init__(self, layout: str, scenario: Scenario, seed: int = 0, enough: int = ENOUGH) -> None:
         # What this process holds is no board's heap: the collector would go through all states of a campaign.
         package.collect = decrypt.collect = int
-        self.rig: Rig = life_of(layout).Rig(scenario)
-        self.flash = self.rig.flash
-        self.oracle, self.life = self._judged()
+        found = life_of(layout)
+        self.rig: Rig = found.Rig(scenario)
+        self.medium: Medium = self.rig.medium
+        self.oracle: Oracle = getattr(found, "Oracle", Oracle)(self.rig)
+        self.life: Life = getattr(found, "Life", Life)(self.rig, self.oracle, self._rest)
+        # What tells states of one story from those of another, where that counts.
+        self.tag: Shot = (self.name.encode(),) if getattr(found, "BY_STORY", False) else ()
         self.seed = seed
         self.enough = enough
         # False while another process walks the same way and tells of it.
         self.tells = True
         self.tally = Tally()
-        self.start = Case(self.flash.shot(), Memory())
+        self.start = Case(self.medium.shot(), Memory())
         # Power-ons that a good life came to: one whose every operation was shown to the watcher, and any.
         self.shown: dict[tuple[bytes, str, Memory], Known] = {}
         self.good: dict[tuple[bytes, str, Memory], Known] = {}
@@ -162,25 +166,29 @@ class Explorer:
         self.chooser: Chooser | None = None
         self.found: list[Case] = []
         self.kinds: dict[int, str] = {}
-        self.torn_at = ("", 0)
-
-    def _judged(self) -> tuple[Oracle, Life]:
-        """Who judges this rig, and who drives it."""
-        oracle = Oracle(self.rig)
-        return oracle, Life(self.rig, oracle, self._rest)
 
     @property
     def name(self) -> str:
         return self.rig.scenario.name
 
-    def fresh(self, case: Case) -> bool:
-        """Was this state not tried before? It counts as tried from now on."""
+    def unseen(self, case: Case) -> bool:
+        """Is it the first time that this state is seen, by whichever process it will be tried?"""
         key = (mark(case.shot), case.memory)
         if key in self.tried:
             return False
         self.tried.add(key)
-        self.tally.marks.setdefault(key[0], case.phase)
         return True
+
+    def count(self, case: Case) -> None:
+        """The state is tried now."""
+        self.tally.marks.setdefault(mark((*self.tag, *case.shot)), case.phase)
+
+    def fresh(self, case: Case) -> bool:
+        """Was this state not tried before? It counts as tried from now on."""
+        new = self.unseen(case)
+        if new:
+            self.count(case)
+        return new
 
     def run(self, case: Case, chooser: Chooser | None = None, again: bool = False) -> list[Case]:
         """Live from `case` to rest. Returns the states that cuts in this life lead to, where `chooser` wants any.
@@ -191,34 +199,35 @@ class Explorer:
         self.counts = self.tells and bool(case.path) and not again
         self.hit: Known | None = None
         self.visited: list[tuple[tuple[bytes, str, Memory], tuple[int, ...], int]] = []
-        self.flash.load(case.shot)
-        self.flash.watch = self._watch if chooser else None
+        self.medium.load(case.shot)
+        self.medium.watch = self._watch if chooser else None
         self.life.begin(case.memory, bool(case.path))
         try:
-            self.life.run()
+            with self.medium:
+                self.life.run()
             self._settle()
         except Bad as e:
             path = "+".join(map(str, case.path))
             self.tally.bad.append(Failure(self.name, path, e.rule, str(e)))
         finally:
-            self.flash.watch = None
+            self.medium.watch = None
         return self.found
 
     def full(self) -> bool:
         return len(self.tally.bad) >= self.enough
 
     def _rest(self, cause: str, memory: Memory) -> bool:
-        key = (mark(self.flash.shot()), cause, memory)
+        key = (mark(self.medium.shot()), cause, memory)
         self.hit = self.shown.get(key)
         if self.hit is None and self.chooser is None:
             self.hit = self.good.get(key)
         if self.hit is None:
-            self.visited.append((key, tuple(self.flash.wear), len(self.life.boots)))
+            self.visited.append((key, tuple(self.medium.wear), len(self.life.boots)))
         return self.hit is not None
 
     def _settle(self) -> None:
         """The life was good: so is every one that begins at one of its power-ons."""
-        wear = self.flash.wear
+        wear = self.medium.wear
         if self.hit:
             wear = [a + b for a, b in zip(wear, self.hit.wear, strict=True)]
         self.oracle.wear(wear)
@@ -241,27 +250,32 @@ class Explorer:
             step = case.path[0]
             self.tally.map.append((self.name, step.op, self.kinds.get(step.op, ""), step.shape, outcome))
 
-    def _watch(self, op: str, off: int, old: bytes, new: bytes) -> None:
-        number = self.flash.ops + 1
-        phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
+    def _phase(self) -> str:
+        return RECOVERY if self.life.recovering else PHASES[self.life.phase]
+
+    def _watch(self, operation: Operation) -> None:
+        number = self.medium.ops + 1
+        phase = self._phase()
         if not self.case.path:
-            self.kinds[number] = f"{op} {phase}"
+            self.kinds[number] = f"{operation.kind} {phase}"
         assert self.chooser
-        shot = self.flash.shot()
-        for shape in self.chooser(op, number):
+        for shape in self.chooser(operation, number):
             step = Step(number, shape)
-            left = new if shape == "after" else self.torn(step, op, old, new)
             self.tally.cuts += self.tells
             self.tally.nested += self.tells and bool(self.case.path)
-            self.tally.torn += self.tells and shape != "after"
-            memory = self._after(op, off, shape)
-            self.found.append(Case(patched(shot, off, left), memory, (*self.case.path, step), phase))
+            self.tally.torn += self.tells and shape not in EDGES
+            left = operation.left(shape, partial(self._draw, step))
+            self.found.append(Case(left, self._after(operation, shape), (*self.case.path, step), phase))
 
-    def _after(self, op: str, off: int, shape: str) -> Memory:
+    def _draw(self, step: Step) -> Random:
+        return randomness(self.seed, self.name, self.case.path, step)
+
+    def _after(self, operation: Operation, shape: str) -> Memory:
         """What the world knows after this cut."""
         memory = self.life.memory
-        if op != "erase" or shape in EDGES:
+        if operation.kind != "erase" or shape in EDGES:
             return memory
+        off = operation.where
         kind = next((a.kind for a in self.rig.areas if a.off <= off < a.off + a.size), "")
         if kind == "state":
             return replace(memory, blurred=memory.blurred + 1)
@@ -269,55 +283,44 @@ class Explorer:
 
     def cut(self, case: Case, step: Step) -> Case:
         """Live from `case` until the power really goes at `step`: every call fails from then on, as on a chip."""
-        flash = self.flash
+        medium = self.medium
         self.case, self.chooser = case, None
         self.hit, self.visited = None, []
-        flash.load(case.shot)
+        medium.load(case.shot)
         self.life.begin(case.memory, bool(case.path))
-        flash.watch = self._note
-        flash.cut, flash.cut_at = step.op, step.shape if step.shape in EDGES else "inside"
-        flash.tears = {op: self._tear(step, op) for op in SHAPES}
+        seen: list[Operation] = []
+        medium.watch = seen.append
+        medium.cut_power(step.op, step.shape, partial(self._draw, step))
         rest, self.life.rest = self.life.rest, None
         try:
-            self.life.run()
+            with medium:
+                self.life.run()
         except PowerCut:
-            phase = RECOVERY if self.life.recovering else PHASES[self.life.phase]
-            memory = self._after(self.torn_at[0], self.torn_at[1], step.shape)
-            return Case(flash.shot(), memory, (*case.path, step), phase)
+            memory = self._after(seen[-1], step.shape)
+            return Case(medium.shot(), memory, (*case.path, step), self._phase())
         finally:
-            flash.power_on()
-            flash.watch = None
+            medium.power_on()
+            medium.watch = None
             self.life.rest = rest
         raise LookupError(f"the life after {'+'.join(map(str, case.path)) or 'the start'} has no operation {step.op}")
 
-    def _note(self, op: str, off: int, old: bytes, new: bytes) -> None:
-        self.torn_at = (op, off)
 
-    def _tear(self, step: Step, op: str) -> Callable[[bytes, bytes, object], bytes]:
-        return lambda old, new, pick: self.torn(step, op, old, new)
-
-    def torn(self, step: Step, op: str, old: bytes, new: bytes) -> bytes:
-        """What the cells hold where the power goes inside an operation."""
-        if step.shape not in SHAPES[op]:
-            raise LookupError(f"no tear {step.shape!r} of {op}; there are {', '.join(SHAPES[op])}")
-        return SHAPES[op][step.shape](old, new, randomness(self.seed, self.name, self.case.path, step))
-
-
-def follow(explorer: Explorer, path: str, shapes: set[str]) -> None:
-    """Live the way `cut+cut...` again with real power cuts of these shapes, then the life that is left; LookupError
-    where the way is none. The flash is left as it was when the power returned."""
+def follow(explorer: Explorer, path: str) -> None:
+    """Live the way `cut+cut...` again with real power cuts, then the life that is left; LookupError where the way is
+    none. The medium is left as it was when the power returned."""
     case = explorer.start
+    shapes = sorted({shape for found in explorer.medium.shapes.values() for shape in found})
     for text in path.split("+") if path != UNCUT else []:
         op, _, shape = text.partition(".")
-        if shape not in {*EDGES, *shapes}:
-            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.{min(shapes)}")
+        if shape not in (*EDGES, *shapes):
+            raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.{shapes[0]}")
         try:
             case = explorer.cut(case, Step(int(op), shape))
         except Bad as e:
             raise LookupError(f"the life goes wrong before the cut {text}: {e}") from e
     explorer.fresh(case)
     explorer.run(case)
-    explorer.flash.load(case.shot)
+    explorer.medium.load(case.shot)
 
 
 def fewer(bad: Failure, again: Callable[[str, str], Tally]) -> Failure:

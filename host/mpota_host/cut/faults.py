@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from mpota_host.cut.drive import Life, Memory
-from mpota_host.cut.explore import Case, Explorer, Failure, every, randomness
-from mpota_host.cut.medium.cells import SECTOR, CutFlash
-from mpota_host.cut.medium.shapes import SHAPES
+from mpota_host.cut.explore import Case, Explorer, Failure, every
+from mpota_host.cut.medium.cells import SECTOR, Change, CutFlash
 from mpota_host.cut.oracle import Bad
 from mpota_host.cut.rig import Area, Scenario, scenario_of
 
@@ -42,6 +41,8 @@ class Story:
 
     def __init__(self, layout: str, scenario: Scenario, seed: int) -> None:
         self.explorer = Explorer(layout, scenario, seed)
+        if not self.explorer.medium.faults:
+            raise LookupError(f"faults are those of a flash alone, and layout {layout} keeps files too")
         self.name = scenario.name
         self.seed = seed
         self.rig = self.explorer.rig
@@ -112,9 +113,9 @@ def metastable(story: Story, ident: str) -> None:
     case = story.case(ident)
     seen: list[tuple[int, bytes, bytes]] = []
 
-    def watch(op: str, off: int, old: bytes, new: bytes) -> None:
+    def watch(change: Change) -> None:
         if story.flash.ops + 1 == case.path[0].op:
-            seen.append((off, old, new))
+            seen.append((change.where, change.old, change.new))
 
     story.flash.load(story.start.shot)
     story.flash.watch = watch
@@ -241,6 +242,3 @@ def campaign(layout: str, names: Sequence[str], n: int, seed: int) -> Faults:
                 story.play(kind, ident)
         result.add(story.result)
     return result
-
-
-__all__ = ["KINDS", "SHAPES", "Faults", "Story", "campaign", "randomness"]

@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -66,10 +67,11 @@ class Hostile:
 
 
 class Forger:
-    """Makes the releases. `forged` is an image for the same loader; the honest options are those of the campaign."""
+    """Makes the releases. `life` makes images for the same loader; the honest options are those of the campaign."""
 
-    def __init__(self, rig: Rig, forged: Callable[[int, int], bytes], pair: Keys, product: str) -> None:
-        self.image = forged
+    def __init__(self, rig: Rig, life: Any, pair: Keys, product: str) -> None:
+        self.image: Callable[[int, int], bytes] = life.image
+        self.foreign: Callable[[bytes], bytes] = life.foreign
         self.pair = pair
         self.options = Options(product, "1.5.0", layout=rig.layout, chunk=4096, compress="none")
         self.size = 3 * 4096 - 320
@@ -131,10 +133,7 @@ class Forger:
         return data[:HEADER] + keys.sign(self.pair.stranger, data[:HEADER]) + data[HEADER + fmt.SIGNATURE :]
 
     def _another_chip(self) -> bytes:
-        """Chip id 9 in the image, everything else proven: the first chunk's promise is made again."""
-        image = bytearray(self.image(self.size, 99))
-        image[12] = 9
-        return repacked(self.options, bytes(image), self.pair.trusted)
+        return repacked(self.options, self.foreign(self.image(self.size, 99)), self.pair.trusted)
 
     def _repeated(self) -> bytes:
         data = self.packed()
@@ -152,13 +151,15 @@ def repacked(options: Options, image: bytes, key: rsa.RSAPrivateKey) -> bytes:
 
 
 def attack(layout: str, pair: Keys, only: str = "") -> Hostile:
-    """Offer every hostile release to a board of its own, or the one with the name `only`."""
+    """Offer every hostile release to a board of its own, or the one with the name `only`; no layout without ROOMY."""
     life = life_of(layout)
     result = Hostile()
+    if not life.ROOMY:
+        return result
     rig = life.Rig(scenario_of(layout, life.ROOMY))
     rig.trust([keys.public_bytes(pair.trusted)], pair.trusted)
     start = rig.flash.shot()
-    forger = Forger(rig, life.image, pair, PRODUCT)
+    forger = Forger(rig, life, pair, PRODUCT)
     for early, releases in ((True, forger.early()), (False, forger.late())):
         for name, data in releases:
             if only not in ("", name):

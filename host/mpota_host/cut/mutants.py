@@ -1,14 +1,15 @@
 """Seeded bugs: the campaign has to find every one, or it proves nothing.
 
-A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A text that
-is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a cut,
-a hostile release or a fault; and what none of them can show, by one test, which is named.
+A mutant (bugs.py) is put in while its module is imported, in a process of its own; nothing on disk changes. A place
+that is not there exactly once is an error, so a mutant cannot quietly become a copy of the good code. It is found by a
+cut, a hostile release or a fault; and what none of them can show, by one test, which is named.
 
     python -m mpota_host.cut.mutants NAME LAYOUT    prints what found one mutant, as JSON
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mpota_host.cut import bugs
+from mpota_host.cut import bugs, patch
 from mpota_host.cut.bugs import CONTROL, Mutant
+from mpota_host.cut.patch import NotApplied
 from mpota_host.registry import having, part_of
 from mpota_host.sources import DEVICE, PACKAGES, root
 
@@ -35,12 +37,16 @@ DEEPER = 600
 
 
 def bugs_of(layout: str) -> Any:
-    """The module with the seeded bugs of a layout, MUTANTS: its own in its folder, or those of bugs.py."""
+    """The module with the seeded bugs of a layout, MUTANTS: its own, or those of the core where it has none."""
     return part_of(layout, "cut.bugs") if layout in having("cut.bugs") else bugs
 
 
-class NotApplied(Exception):
-    """The text of a mutant is not in its module, or more than once: rewrite the mutant."""
+def patched(mutant: Mutant, source: bytes | str) -> ast.Module:
+    """The tree of a module's source with the bug in it; NotApplied where its place is not there exactly once."""
+    try:
+        return patch.apply(ast.parse(source), mutant.function, mutant.old, mutant.new)
+    except NotApplied as e:
+        raise NotApplied(f"the bug {mutant.name!r} of {mutant.module}: {e}") from None
 
 
 class _Loader(SourceFileLoader):
@@ -49,11 +55,7 @@ class _Loader(SourceFileLoader):
         self.mutant = mutant
 
     def get_code(self, fullname: str) -> CodeType:
-        m = self.mutant
-        text = Path(self.path).read_text()
-        if text.count(m.old) != 1:
-            raise NotApplied(f"{m.name!r}: its text is {text.count(m.old)} times in {m.module}, wanted once")
-        return compile(text.replace(m.old, m.new), self.path, "exec", dont_inherit=True)
+        return compile(patched(self.mutant, Path(self.path).read_bytes()), self.path, "exec", dont_inherit=True)
 
 
 class Seeder(MetaPathFinder):
@@ -90,13 +92,14 @@ def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
     """What finds the bug, "" if nothing does; what is quick is asked first."""
     from mpota_host.cut.rig import life_of
 
-    quick = life_of(layout).QUICK
+    life = life_of(layout)
+    quick = life.QUICK
     searches: list[Callable[[], str]] = [
         lambda: _cuts(layout, quick[:1], 0),
-        lambda: _by_test(mutant.test),
+        lambda: _cuts(layout, [mutant.test], DEEPER) if mutant.test in life.SCENARIOS else _by_test(mutant.test),
         lambda: _hostile(layout, pems),
         lambda: _cuts(layout, quick[1:], 0),
-        lambda: _cuts(layout, life_of(layout).HUNT, 0),
+        lambda: _cuts(layout, life.HUNT, 0),
         lambda: _faults(layout),
         lambda: _cuts(layout, quick, DEEPER),
     ]
@@ -112,14 +115,11 @@ def _hostile(layout: str, pems: list[str]) -> str:
 
 
 def _cuts(layout: str, names: Sequence[str], states: int) -> str:
-    """Every single cut in one story after the other, then cuts in cuts at random until so many states were tried."""
-    from dataclasses import replace
-
+    """Every single cut in one story after the other, then cuts in cuts until so many states were tried."""
     from mpota_host.cut import campaign
 
     for name in names:
-        settings = replace(campaign.quick(layout, states), scenarios=(name,), first=True)
-        for bad in campaign.work(settings, 0).bad:
+        for bad in campaign.work(campaign.one(layout, name, states), 0).bad:
             return f"{bad.ident} {bad.text}"
     return ""
 
@@ -184,11 +184,10 @@ def hunt_all(layout: str, workers: int) -> list[Verdict]:
 
 
 def main(name: str, layout: str) -> None:
-    """Seed one bug and hunt it, with the layout's own hunt where its module has one."""
-    found = bugs_of(layout)
-    mutant = next(m for m in [CONTROL, *found.MUTANTS] if m.name == name)
+    """Seed one bug and hunt it."""
+    mutant = next(m for m in [CONTROL, *bugs_of(layout).MUTANTS] if m.name == name)
     seed(mutant)
-    print(json.dumps({"name": name, "found": getattr(found, "hunt", hunt)(mutant, layout, json.load(sys.stdin))}))
+    print(json.dumps({"name": name, "found": hunt(mutant, layout, json.load(sys.stdin))}))
 
 
 if __name__ == "__main__":

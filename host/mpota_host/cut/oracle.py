@@ -3,13 +3,16 @@
 The rules, each with a name that a report quotes: what the loader started is one approved image, byte for byte; what was
 confirmed is not given up again; an image that is not healthy gets its trials and no more, and is never confirmed; the
 device comes to rest with the newest image, whatever happened before; no byte outside an update's places changed; no
-sector was erased more often than one life asks; no operation that NOR flash forbids was tried.
+sector was erased more often than one life asks; no operation that NOR flash forbids was tried. `map` shows what it saw.
 """
 
 from __future__ import annotations
 
-from mpota_host.cut.medium.cells import SECTOR
-from mpota_host.cut.rig import Rig
+from mpota_host.cut.medium.cells import BLANK, SECTOR
+from mpota_host.cut.rig import Area, Rig
+
+# Signs in a line of a map.
+WIDE = 64
 
 
 class Bad(Exception):
@@ -35,8 +38,9 @@ class Oracle:
         self.rig = rig
         self.soft = False
         self.patient = False
+        self.first = rig.flash.shot()
         # What the bytes outside every area that may change were, sector by sector.
-        self.frozen = {i: s for i, s in enumerate(rig.flash.cells.sectors) if not self._may_change(i)}
+        self.frozen = {i: s for i, s in enumerate(self.first) if not self._may_change(i)}
 
     def _may_change(self, i: int) -> bool:
         return any(a.wear and a.off <= i * SECTOR < a.off + a.size for a in self.rig.areas)
@@ -90,3 +94,30 @@ class Oracle:
         lost = self.rig.intact()
         if lost and not self.soft:
             raise Bad("secrets", lost)
+
+    def map(self, when: str = "when the power returned") -> list[str]:
+        """What lies where, for a person: a sign for each sector, or for several where an area is large."""
+        legend = ". erased, # as at the beginning, 1 like image 1 there, ? anything else, + several of them"
+        return [f"The flash {when}: {legend}", *map(self._row, self.rig.areas)]
+
+    def _row(self, area: Area) -> str:
+        first = area.off // SECTOR
+        row = [self._sign(i, i - first) for i in range(first, first + area.size // SECTOR)]
+        step = -(-len(row) // WIDE)
+        signs = [set(row[i : i + step]) for i in range(0, len(row), step)]
+        whole = self.holds(area.off)
+        note = f"  image {whole}, whole" if area.kind == "slot" and whole >= 0 else ""
+        return f"  0x{area.off:06x} {area.label:10} {''.join(s.pop() if len(s) == 1 else '+' for s in signs)}{note}"
+
+    def _sign(self, i: int, n: int) -> str:
+        """Of sector `i`, the n-th of its area."""
+        data = self.rig.flash.cells.sectors[i]
+        if data == BLANK:
+            return "."
+        if data == self.first[i]:
+            return "#"
+        for k, image in enumerate(self.rig.images):
+            piece = image[n * SECTOR : (n + 1) * SECTOR]
+            if piece and data[: len(piece)] == piece:
+                return str(k)
+        return "?"

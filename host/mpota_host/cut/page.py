@@ -1,7 +1,7 @@
 """The campaign as a page for a browser: where in an update's life the power went, and what became of the device.
 
-Each story is a strip. Its columns are the programs and erases of the life, left to right in the order of time, under a
-band that names the part of the life. A column's cells are the cuts in that operation, each shape in a row of its own.
+Each story is a strip. Its columns are the operations of the life, left to right in the order of time, under a band that
+names the part of the life. A column's cells are the cuts in that operation, each shape in a row of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Tally
-from mpota_host.cut.medium.shapes import SHAPES
+from mpota_host.cut.medium.world import World
 from mpota_host.cut.report import Report, killed, lines
 from mpota_host.cut.rig import life_of
 
@@ -26,7 +26,8 @@ MEANS = {
 BANDS = dict(zip(CATEGORIES, ("#e8e8e8", "#d8d0e8", "#e8dcc0", "#f4f4f4"), strict=True))
 # Pixels: a cell and its distance to the next, the band with the names, the ticks below, the widest strip, the bars.
 CELL, STEP, BAND, TICKS, WIDEST, BAR = 5, 6, 15, 14, 1300, 640
-ROWS = {op: {shape: i for i, shape in enumerate(["after", *shapes])} for op, shapes in SHAPES.items()}
+# Kind of operation -> shape of a cut inside it or after it -> its row.
+ROWS = {op: {shape: i for i, shape in enumerate(["after", *shapes])} for op, shapes in World.shapes.items()}
 STYLE = (
     "body{font:14px sans-serif;margin:2em;max-width:1400px}h2{margin-top:2em}h3{font-size:13px;margin:1.2em 0 .2em}"
     "h3 span{font-weight:normal;color:#555}svg{display:block}svg text{font:10px sans-serif}"
@@ -56,7 +57,7 @@ def _text(text: str) -> str:
 
 def _sum(report: Report) -> str:
     tally = report.result.tally
-    words = f"Layout {report.layout}: {len(tally.marks):,} states of the flash tried, <b>{len(report.bad)} bad</b>"
+    words = f"Layout {report.layout}: {len(tally.marks):,} states tried, <b>{len(report.bad)} bad</b>"
     seeded = f", {killed(report)} of {len(report.verdicts)} seeded bugs found" if report.verdicts else ""
     return words + seeded + "."
 
@@ -77,6 +78,11 @@ def _bars(tally: Tally) -> str:
             x += wide
         rows.append(f'<tr><td>{name}<td><svg width="{BAR}" height="18">{"".join(parts)}</svg><td>{sums[name]:,}')
     return f"<h2>All states, by where the power went last</h2><table>{''.join(rows)}</table>"
+
+
+def _rows(kind: str) -> dict[str, int]:
+    """Of a kind that no cut tears, the row after it."""
+    return ROWS.get(kind, {"after": 0})
 
 
 def _ground(x: float, step: float, rows: int) -> str:
@@ -121,12 +127,12 @@ class Strip:
         tall = BAND
         for op, cuts in sorted(self.cuts.items()):
             kind, phase = self.ops.get(op, ("", ""))
-            parts.append(_ground((op - 1) * step, step, len(ROWS.get(kind, {}))))
+            parts.append(_ground((op - 1) * step, step, len(_rows(kind))))
             for shape, outcome in cuts:
-                y = BAND + ROWS.get(kind, {}).get(shape, 0) * STEP
+                y = BAND + _rows(kind).get(shape, 0) * STEP
                 title = f"{story}:{op}.{shape}, {kind} in {phase}: {outcome}"
                 parts.append(_rect((op - 1) * step, y, max(step - 1, 3), CELL, COLOURS[outcome], title))
-            tall = max(tall, BAND + len(ROWS.get(kind, [0])) * STEP)
+            tall = max(tall, BAND + len(_rows(kind)) * STEP)
         for op in range(20, max(self.cuts) + 1, max(20, 20 * round(max(self.cuts) / 400))):
             parts.append(f'<text x="{(op - 1) * step:.5g}" y="{tall + 10}" fill="#888">{op}</text>')
         return f'<svg width="{max(self.cuts) * step:.0f}" height="{tall + TICKS}">{"".join(parts)}</svg>'
@@ -143,16 +149,18 @@ def _strips(layout: str, tally: Tally) -> list[str]:
         number, _, shape = bad.path.partition(".")
         if bad.path and "+" not in bad.path:
             strips[bad.scenario].cuts[int(number)].append((shape, "bad"))
-    return [_explained(), *(_strip(layout, name, strip) for name, strip in strips.items())]
+    kinds = {kind for strip in strips.values() for kind, _ in strip.ops.values()}
+    return [_explained(kinds), *(_strip(layout, name, strip) for name, strip in strips.items())]
 
 
-def _explained() -> str:
+def _explained(kinds: set[str]) -> str:
+    """`kinds`: the operations that were seen."""
     bands = "".join(f'<i style="background:{BANDS[name]}"></i>{name}' for name in CATEGORIES[:3])
-    rows = "; ".join(f"{op}: {', '.join(shapes)}" for op, shapes in ROWS.items())
+    rows = "; ".join(f"{op}: {', '.join(shapes)}" for op, shapes in ROWS.items() if op in kinds)
     return (
-        "<h2>Every first cut, in order of time</h2><p>A column is one program or erase of the flash, numbered below; "
-        f"its rows are the cut after it and those inside it ({rows}). No cell: this cut leaves bytes that another one "
-        "left before, or none was tried here. Point at a cell for the name that <code>--replay</code> takes.</p>"
+        "<h2>Every first cut, in order of time</h2><p>A column is one operation that changes the flash or the files, "
+        f"numbered below; its rows are the cut after it and those inside it ({rows}). No cell: this cut leaves what "
+        "another one left before, or none was tried. Point at a cell for the name that <code>--replay</code> takes.</p>"
         f"<p>Where in the life of an update:{bands}</p>"
     )
 

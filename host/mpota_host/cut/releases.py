@@ -1,4 +1,4 @@
-"""The signed packages of a campaign's board: release n brings images[n], packed as the scenario says."""
+"""What every Rig has: signed packages, release n brings images[n] as the scenario says, and one watchdog a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from mpota_boot.board import Board
+from mpota_host.cut.medium.cells import CutFlash
+from mpota_host.cut.medium.medium import Medium
 from mpota_host.cut.rig import Scenario
 from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
 from mpota_host.package.choose import WBITS, deflated
@@ -20,7 +23,7 @@ SECRET = sha256(b"a device key").digest()
 
 
 class Releases:
-    """The part of a Rig that packs. `key` signs, None leaves the packages unsigned.
+    """The part of a Rig that no chip differs in. `key` signs, None leaves the packages unsigned.
 
     The same story has the same packages in every process, so that one process's state can be played in another.
     """
@@ -29,11 +32,31 @@ class Releases:
     retreats = True
     scenario: Any
     images: list[bytes]
+    # Was a Board made since the power came? power_on() says no.
+    runs = False
+    flash: CutFlash
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.key: Any = None
         self.made: dict[tuple[int, bool], bytes] = {}
+
+    def wired(self) -> Any:
+        """The chip's own: what `Board()` gives."""
+        raise NotImplementedError
+
+    def board(self) -> Any:
+        """What `Board()` gives in boot.py, and then once more in main.py: there is one watchdog for both."""
+        dog = Board._dog if self.runs else None
+        board = self.wired()
+        Board._dog = dog
+        self.runs = True
+        return board
+
+    @property
+    def medium(self) -> Medium:
+        """What the power goes out on."""
+        return self.flash
 
     def installed(self, n: int) -> bytes:
         """What release `n` installs: images[n], or the last one again, in the form in which a package brings it."""

@@ -1,4 +1,4 @@
-"""What a campaign tells: lines for a person, one object of JSON, the map of a bad flash. The page is page.py's."""
+"""What a campaign tells: lines for a person, one object of JSON. The page is page.py's."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mpota_host.cut.campaign import Result
-from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Explorer, Failure, Tally
+from mpota_host.cut.explore import CATEGORIES, OUTCOMES, Failure, Tally
 from mpota_host.cut.hostile import Hostile
-from mpota_host.cut.medium.cells import BLANK, SECTOR
 from mpota_host.cut.mutants import Verdict
 from mpota_host.cut.processes import Killed
 
 # Characters of what found a seeded bug.
 SHOWN = 90
-# Signs in a line of a map.
-WIDE = 64
 
 
 @dataclass
@@ -93,7 +90,7 @@ def lines(report: Report) -> list[str]:
         out += [f"    {v.name:40} {_word(v)}" for v in report.verdicts]
     for bad in report.bad[:5]:
         again = f"mpota cut --layout {report.layout}{report.options} --replay '{bad.ident}'"
-        out += [f"BAD {bad.text}", f"    again: {again}", *(f"    {line}" for line in bad.flash)]
+        out += [f"BAD {bad.text}", f"    again: {again}", *(f"    {line}" for line in bad.map)]
     return out
 
 
@@ -140,33 +137,3 @@ def _word(verdict: Verdict) -> str:
     if verdict.broken:
         return f"COULD NOT BE TRIED: {verdict.found}"
     return textwrap.shorten(verdict.found, SHOWN, placeholder=" ...") if verdict.found else "NOT FOUND"
-
-
-def flash_map(explorer: Explorer, when: str = "when the power returned") -> list[str]:
-    """What lies where, a sign for each sector, or for several where a place is large."""
-    out = [
-        f"The flash {when}: . erased, # as at the beginning, 1 like image 1 there, ? anything else, + several of them"
-    ]
-    for area in explorer.rig.areas:
-        first = area.off // SECTOR
-        row = [_sign(explorer, i, i - first) for i in range(first, first + area.size // SECTOR)]
-        step = -(-len(row) // WIDE)
-        signs = [set(row[i : i + step]) for i in range(0, len(row), step)]
-        whole = explorer.oracle.holds(area.off)
-        note = f"  image {whole}, whole" if area.kind == "slot" and whole >= 0 else ""
-        text = "".join(s.pop() if len(s) == 1 else "+" for s in signs)
-        out.append(f"  0x{area.off:06x} {area.label:10} {text}{note}")
-    return out
-
-
-def _sign(explorer: Explorer, i: int, n: int) -> str:
-    data = explorer.flash.cells.sectors[i]
-    if data == BLANK:
-        return "."
-    if data == explorer.start.shot[i]:
-        return "#"
-    for k, image in enumerate(explorer.rig.images):
-        piece = image[n * SECTOR : (n + 1) * SECTOR]
-        if piece and data[: len(piece)] == piece:
-            return str(k)
-    return "?"

@@ -2,23 +2,33 @@
 
 SCENARIOS   name -> Scenario            STATES   distinct states that a full campaign tries
 EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
+DEEP        optional: those of EXHAUSTIVE that go one cut deeper
+EDGES       optional: others, in which every cut between two operations is tried in the life after every such cut
 FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
-ROOMY       the one with place for 12 KiB
+ROOMY       the one with place for 12 KiB, to which forged releases are offered; "" for none
+THOROUGH    optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out
+BY_STORY    optional: True where the same bytes in another story are another state
+Life, Oracle   optional: subclasses of those in drive.py and oracle.py
 VERDICTS    what its images may do on trial   UNITS, ERASES   what its flashes program and erase at once
 SHARE       each part of an update has one state in so many, at least
 image(size, seed)                            one that its loader takes
+foreign(image)                               the same for another chip: its first bytes say so
 own(firmware, table) -> Scenario             with an image of the user's own; Refused where there is no place for it
 Rig(scenario)                                a device as it leaves the workshop, running its first image
     .layout .flash .areas .images .trials
+    .medium                                  what the power goes out on (medium/medium.py): the flash, or more
     .trust(public, private)                  the device trusts these keys, releases are signed by this one
+                                             (only where ROOMY names a scenario)
     .package(n)                              release n, the first is 1: brings images[n], or the last one again
     .spare(n)                                the whole image of it where package(n) is a delta, else None
     .power_on(cause) -> bool                 through the loader; cause is "power", "reset" or "watchdog"
     .board() -> Board                        of the run that power_on began; boot.py and main.py take one each
+                                             (releases.py has this one and package, spare; a chip wired())
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
     .waver(on)                               cells may read differently each time: a model that keeps what it read stops
+                                             (only where FAULTY names scenarios)
 """
 
 from __future__ import annotations
@@ -28,7 +38,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.registry import having, part_of
+from mpota_host.cut.medium.medium import Medium
+from mpota_host.registry import part_of
 from mpota_host.sources import DEVICE
 
 # What an image may do once it runs on trial.
@@ -77,6 +88,7 @@ class Rig(Protocol):
     layout: str
     scenario: Scenario
     flash: CutFlash
+    medium: Medium
     areas: list[Area]
     images: list[bytes]
     trials: int
@@ -94,8 +106,8 @@ class Rig(Protocol):
 
 
 def layouts() -> list[str]:
-    """Every layout with flash of its own; one that has no life.py fails when it is asked for."""
-    return sorted({p.parent.name for p in (DEVICE / "mpota" / "layout").glob("*/__init__.py")} - set(having("cutting")))
+    """Every layout of the device; one that has no life.py fails when it is asked for."""
+    return sorted(p.parent.name for p in (DEVICE / "mpota" / "layout").glob("*/__init__.py"))
 
 
 def life_of(layout: str) -> Any:

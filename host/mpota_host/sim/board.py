@@ -20,9 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mpota_boot.errors import Refused
+from mpota_host.package.read import explain
 from mpota_host.package.report import harmless
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import layouts, machine_of
+from mpota_host.sim.ports.table import ROWS
 from mpota_host.sim.supervisor import (
     BEHAVIOURS,
     BoardError,
@@ -62,8 +65,12 @@ def create(
     files: Mapping[str, bytes] | None = None,
     nvs: Mapping[str, Mapping[str, str]] | None = None,
     bootloader: bytes = b"",
+    like: str = "",
 ) -> Path:
-    """A new flash image at `path`, which must not exist; `firmware` is an application image, not a merged one."""
+    """A new flash image at `path`, which must not exist; `firmware` is an application image, not a merged one.
+
+    `like`: "esp32" for a board that answers as an ESP32 does, "" for one that calls itself this computer.
+    """
     path = Path(path)
     if path.exists():
         raise BoardError(f"{path} is there already: give another file or remove it")
@@ -74,7 +81,7 @@ def create(
     app = next(row for row in rows if row[0] == 0)
     if len(firmware) > app[3]:
         raise BoardError(f"the firmware has {len(firmware)} bytes, {app[4]} of table {table} holds {app[3]}")
-    _manufacture(path, "esp32", size, lambda flash: machine.make(flash, firmware, rows, bootloader))
+    _manufacture(path, "esp32", size, lambda flash: machine.make(flash, firmware, rows, bootloader), like)
     write_files(path, files or {}, nvs)
     return path
 
@@ -85,25 +92,29 @@ def create_for(
     firmware: bytes,
     files: Mapping[str, bytes],
     make: Callable[[SimFlash], None] | None = None,
+    like: str = "",
 ) -> Path:
-    """A new board of any layout, as `create` makes an ESP32; `make` in place of what its machine.py has."""
+    """A new board of any layout, as `create` makes an ESP32; `make` in place of what its machine.py has.
+
+    `like`: a port of sim/ports/table.py, whose answers the board gives.
+    """
     path = Path(path)
     if path.exists():
         raise BoardError(f"{path} is there already: give another file or remove it")
     machine = machine_of(layout)
-    _manufacture(path, layout, machine.SIZE, make or (lambda flash: machine.make(flash, firmware)))
+    _manufacture(path, layout, machine.SIZE, make or (lambda flash: machine.make(flash, firmware)), like)
     write_files(path, files)
     return path
 
 
-def _manufacture(path: Path, layout: str, size: int, make: Callable[[SimFlash], None]) -> None:
+def _manufacture(path: Path, layout: str, size: int, make: Callable[[SimFlash], None], like: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     flash = SimFlash(size, path=str(path))
     try:
         make(flash)
     finally:
         flash.close()
-    save_side(path, Side(size, layout=layout))
+    save_side(path, Side(size, layout=layout, like=like))
 
 
 def write_files(
@@ -128,11 +139,14 @@ def write_files(
 def native_arch() -> str:
     """The architecture for which this machine's unix port loads native code, in mpy-cross's words."""
     command = [unix_port(), "-c", "import sys; print(sys.implementation._mpy >> 10 & 15)"]
-    return ARCHES.get(int(subprocess.run(command, capture_output=True, check=True).stdout), "")
+    return ARCHES.get(int(subprocess.run(command, capture_output=True, check=True, timeout=END_S).stdout), "")
 
 
 def mpota_files(
-    settings: Mapping[str, object] | None = None, keys: Mapping[str, bytes] | None = None, layout: str = "esp32"
+    settings: Mapping[str, object] | None = None,
+    keys: Mapping[str, bytes] | None = None,
+    layout: str = "esp32",
+    platform: str = sys.platform,
 ) -> dict[str, bytes]:
     """What `mpota flash` puts on a board: its modules as .mpy, its programs, settings and trusted keys."""
     from mpota_host.board.carried import modules
@@ -140,7 +154,7 @@ def mpota_files(
     from mpota_host.registry import programs
 
     arch = native_arch()
-    files = {on_board(path): compile_mpy(path, arch) for path in modules(layout)}
+    files = {on_board(path): compile_mpy(path, arch) for path in modules(layout, platform=platform)}
     files |= programs(layout)
     if settings is not None:
         files["/mpota.json"] = json.dumps({**getattr(machine_of(layout), "SETTINGS", {}), **settings}).encode()
@@ -159,6 +173,38 @@ def behave(flash: Path | str, firmware: bytes | str, behaviour: str) -> None:
     save_side(Path(flash), side)
 
 
+def is_board(flash: Path) -> bool:
+    """Is this file the flash of a board? The JSON file beside it says so, or an inspector knows what is in it."""
+    try:
+        if side_path(flash).exists():
+            return load_side(flash).size == flash.stat().st_size
+        return explain(flash.read_bytes()).kind == "flash dump"
+    except (Refused, ValueError, TypeError):
+        return False
+
+
+def _new_board(
+    flash: Path, layout: str, firmware: Path | None, blank: bool, like: str, options: Options | None
+) -> None:
+    """As `run_board` makes it."""
+    image = machine_of(layout).firmware(firmware)
+    if blank:
+        owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
+        create_for(layout, flash, image, owners, like=like)
+        return
+    settings: dict[str, object] = {"product": "virtual"}
+    if options and options.line == "uart":
+        # As an ESP32 has it by itself; the unix port takes its console for a pipe.
+        settings["console"] = [2048, 242]
+    platform = ROWS[like].platform if like else sys.platform
+    if layout == "esp32":
+        files = mpota_files(settings, platform=platform)
+        create(flash, image, files=files, nvs={"wifi": {"ssid": "any"}}, like=like)
+    else:
+        files = mpota_files({**settings, "layout": layout}, layout=layout, platform=platform)
+        create_for(layout, flash, image, files, like=like)
+
+
 def run_board(
     flash: Path | str,
     layout: str = "esp32",
@@ -166,28 +212,27 @@ def run_board(
     options: Options | None = None,
     on_event: Callable[[Event], None] | None = None,
     blank: bool = False,
+    like: str = "",
 ) -> None:
     """Run a board in this process until Ctrl-C or SIGTERM; a flash file that is not there becomes a new board first.
 
-    `blank`: the new board has MicroPython alone, and what its workshop or its owner has to put there.
+    `blank`: the new board has MicroPython alone, and what its workshop or its owner has to put there. `like`: the port
+    whose answers a board of layout files gives.
     """
     if layout not in layouts():
         raise BoardError(f"no virtual board of layout {layout!r}; there is {', '.join(layouts())}")
     flash = Path(flash)
+    if like and layout not in ("files", "esp32")[: 1 + (like == "esp32")]:
+        raise BoardError(f"a board like {like} has layout {'esp32 or files' if like == 'esp32' else 'files'}")
     if not flash.exists():
-        settings = {"product": "virtual"} if layout == "esp32" else {"product": "virtual", "layout": layout}
-        image = machine_of(layout).firmware(Path(firmware) if firmware else None)
-        if blank:
-            owners = {name: data for name, data in machine_of(layout).files().items() if not name.startswith("/ota/")}
-            create_for(layout, flash, image, owners)
-        elif layout == "esp32":
-            create(flash, image, files=mpota_files(settings), nvs={"wifi": {"ssid": "any"}})
-        else:
-            create_for(layout, flash, image, mpota_files(settings, layout=layout))
+        _new_board(flash, layout, Path(firmware) if firmware else None, blank, like, options)
     elif firmware is not None:
         raise BoardError(f"{flash} has its firmware already: leave --firmware off, or remove the file for a new board")
     elif blank:
         raise BoardError(f"{flash} is a board already: leave --blank off, or remove the file for a new board")
+    elif like not in ("", load_side(flash).like):
+        is_like = load_side(flash).like or "an ESP32"
+        raise BoardError(f"{flash} is a board like {is_like}: leave --like off, or remove the file for a new board")
     serve(flash, options or Options(), on_event or print_event)
 
 
@@ -210,6 +255,7 @@ def print_event(event: Event) -> None:
         "soft": "soft reset",
         "abort": "the running image aborted",
         "crash": "the unix port ended with status {status}",
+        "lost": "the UART had no room for {bytes} bytes",
     }
     if event["event"] in lines:
         print(harmless(lines[event["event"]].format(**event)), flush=True)

@@ -16,6 +16,9 @@ import hashlib
 from mpota_boot.errors import FlashError
 
 BLANK = b"\xff" * 4096
+# Typical times of a sector: Winbond W25Q32JV, AC characteristics: tSE 45 ms; tPP 0.4 ms for each of 16 pages, and the
+# transfer to them.
+ERASE_MS, PROGRAM_MS, PAGE_MS = 45, 7, 0.4
 
 
 class Violation(AssertionError):
@@ -220,6 +223,22 @@ class SimFlash:
             return int.from_bytes(word[:4], "little") % n
 
         return pick
+
+
+class SlowFlash(SimFlash):
+    """One that takes a chip's time: `work` is called with the milliseconds of each operation, and lets them pass."""
+
+    def __init__(self, size, work=None, **options):
+        super().__init__(size, **options)
+        self.work = work or (lambda ms: None)
+
+    def prog(self, off, buf):
+        self.work(max(PAGE_MS, PROGRAM_MS * len(buf) / len(BLANK)))
+        super().prog(off, buf)
+
+    def erase(self, off, n):
+        self.work(ERASE_MS * n / len(BLANK))
+        super().erase(off, n)
 
 
 def _blank(data):

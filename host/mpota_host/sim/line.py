@@ -34,6 +34,23 @@ class Pty:
         os.close(self.master)
 
 
+class Pace:
+    """How many bytes a line at `baud` has let through since it was last asked; nothing is saved up while it idles."""
+
+    def __init__(self, baud: int) -> None:
+        self.byte_s = 10 / baud
+        self._at = 0.0
+
+    def due(self, waiting: int, now: float) -> int:
+        """Of so many bytes that wait."""
+        if not waiting:
+            self._at = now
+            return 0
+        n = min(waiting, int((now - self._at) / self.byte_s))
+        self._at += n * self.byte_s
+        return n
+
+
 def open_pair() -> tuple[int, int]:
     """A raw pty as (master, slave); the slave stays open so that the master never sees a hang-up."""
     import tty

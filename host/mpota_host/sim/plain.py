@@ -1,7 +1,6 @@
-"""The shipped Board in one process, on a folder of this computer: for every chip that is no ESP32.
+"""The shipped Board in one process: of any chip, and on a folder of this computer for a chip that is no ESP32.
 
-Given are its settings, its keys, its folder, and why it started. Its clock stands still until somebody moves it. It
-runs on both interpreters.
+Its clock stands still until somebody moves it. It runs on both interpreters.
 """
 
 import sys
@@ -14,12 +13,32 @@ from mpota_host.sim.reset import Dog, Reset
 
 def leave() -> None:
     """Only this process remembers the path of a boot.py; a board starts with a new one."""
-    while shim.folder and shim.folder in sys.path:
-        sys.path.remove(shim.folder)
+    for path in (shim.folder, shim.folder + "/lib"):
+        while shim.folder and path in sys.path:
+            sys.path.remove(path)
     shim.folder = ""
 
 
-class PlainBoard(Board):
+class GivenBoard(Board):
+    """The shipped Board of any chip; given are its settings and its keys, and `ms` moves its clock."""
+
+    def __init__(self, settings, keys=None) -> None:
+        self.trusted = keys
+        self.ms = 0
+        super().__init__()
+        self._settings = settings
+
+    def keys(self):
+        return self.trusted
+
+    def ticks_ms(self) -> int:
+        return self.ms
+
+    def since(self, then: int) -> int:
+        return self.ms - then
+
+
+class PlainBoard(GivenBoard):
     """The shipped Board; given are its settings, its keys, its folder, and why it started."""
 
     def __init__(self, plain, why: str) -> None:
@@ -27,19 +46,13 @@ class PlainBoard(Board):
         self.root = plain.root + "/ota"
         self.plain = plain
         self.why = why
-        self.trusted = plain.keys
-        self.ms = 0
-        super().__init__()
-        self._settings = plain.settings
+        super().__init__(plain.settings, plain.keys)
 
     def memory(self, name: str):
         """The shipped journal in two files; the boards of one run share it, as they do on a chip."""
         if name not in self.plain.memories:
             self.plain.memories[name] = FileJournal(self.root + "/" + name)
         return self.plain.memories[name]
-
-    def keys(self):
-        return self.trusted
 
     def cause(self) -> str:
         return self.why
@@ -58,9 +71,3 @@ class PlainBoard(Board):
 
     def pause(self) -> None:
         self.ms += 10
-
-    def ticks_ms(self) -> int:
-        return self.ms
-
-    def since(self, then: int) -> int:
-        return self.ms - then

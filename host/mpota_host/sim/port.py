@@ -12,12 +12,19 @@ import time
 
 import vfs
 
-from mpota_host.sim import inside
-from mpota_host.sim.flash import SimFlash
+from mpota_host.sim import inside, like
+from mpota_host.sim.flash import SimFlash, SlowFlash
+
+
+def pause(ms):
+    time.sleep_us(int(1000 * ms))
 
 
 def open_flash(config):
-    flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
+    if config.get("slow"):
+        flash = SlowFlash(config["size"], pause, path=config["flash"], overwrite=config["overwrite"])
+    else:
+        flash = SimFlash(config["size"], path=config["flash"], overwrite=config["overwrite"])
     flash.trace = None
     return flash
 
@@ -79,12 +86,12 @@ def disk(flash, config):
     return kind_of(config).volume(flash)
 
 
-def forget():
+def forget(place):
     """Leave the modules that stand behind the chip alive, but out of reach of what runs on it."""
     for name in list(sys.modules):
         if name.split(".")[0] in ("mpota", "mpota_boot", "mpota_host"):
             del sys.modules[name]
-    sys.path[:] = ["", ".frozen", "/lib"]
+    sys.path[:] = ["", ".frozen"] + ([place] if place else []) + [place + "/lib"]
 
 
 def run(wire, name, names):
@@ -131,15 +138,18 @@ def start(text):
         wire.down("abort")
     flash = open_flash(config)
     modules = inside.common(wire, config["cause"], config["behaviour"])
+    if config["like"]:
+        modules.update(like.modules(wire, config))
     modules.update(kind_of(config).modules(wire, flash, config))
     device, kind = disk(flash, config)
     vfs.umount("/")
-    mount(device and wire.whole(device), kind, "/")
+    place = config["place"]
+    mount(device and wire.whole(device), kind, place or "/")
     if config["volume"]:
         # The program finds the raw flash in a module of its own.
         wire.shield(SimFlash, "prog", "erase")
-    os.chdir("/")
-    forget()
+    os.chdir(place or "/")
+    forget(place)
     sys.modules.update(modules)
     try:
         # A Ctrl-C that came while the chip started interrupts what starts now.

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from mpota_host.package.serve import application
 
+START_S = 30.0
+
 
 class Shop:
     """The web server of `serve` over a folder, and the reports that boards POST to it."""
@@ -26,7 +28,8 @@ class Shop:
         self.loop = asyncio.new_event_loop()
         ready = threading.Event()
         threading.Thread(target=self._run, args=(ready,), daemon=True).start()
-        ready.wait()
+        if not ready.wait(START_S):
+            raise RuntimeError(f"the server of {folder} did not start in {START_S} s")
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self.loop)

@@ -8,6 +8,7 @@ The flash file is all that outlives a process.
 What only a unix has is imported inside functions, so that other systems can import this module and say what is missing.
 """
 
+import calendar
 import contextlib
 import importlib.util
 import json
@@ -27,7 +28,10 @@ from typing import Any
 
 from mpota_host.sim import interpreter
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.line import Pace
 from mpota_host.sim.machine import Started, machine_of
+from mpota_host.sim.ports.table import DOG, POWER, RESET, ROWS, WAKE, started
+from mpota_host.sim.ports.table import SOFT as SOFT_KIND
 from mpota_host.sources import HOST, port_environment
 
 ROOT = HOST.parent
@@ -52,6 +56,10 @@ RETRY_S = 0.3
 # A board that was killed is gone by then.
 LOCK_S = 1.0
 CTRL_C = b"\x03"
+# Bits a second of the lines. USB at full speed carries about a megabyte a second.
+BAUDS = {"uart": 115200, "usb": 10_000_000}
+# An ESP32's stdin has 260 bytes and keeps one free (ports/esp32/mphalport.c, stdin_ringbuf_array).
+RING = 259
 # How often the board looks whether a Ctrl-C that went in as a character was read.
 LOOSE_S = 0.002
 
@@ -62,21 +70,30 @@ class BoardError(Exception):
 
 @dataclass
 class Options:
-    """How the board is built. `rollback` is the bootloader's, `app_rollback` that of the running build."""
+    """How the board is built. `rollback` is the bootloader's, `app_rollback` that of the running build.
+
+    `line` is "uart", which loses what a receive buffer of RING bytes has no room for, or "usb", which does not; both
+    take their time, and so does the flash. "" is a pipe and a flash that take none.
+    """
 
     rollback: bool = True
     app_rollback: bool = True
     idf: str = "5.5.2"
     heap: str = "2M"
+    line: str = ""
 
 
 @dataclass
 class Side:
-    """What the board's JSON file beside the flash image says: how an image behaves, by its SHA-256 in hex."""
+    """What the board's JSON file beside the flash image says: how an image behaves, by its SHA-256 in hex.
+
+    `like` is a port of sim/ports.py whose answers the board gives, "" for those of an ESP32 on this computer.
+    """
 
     size: int = 4 << 20
     images: dict[str, str] = field(default_factory=dict)
     layout: str = "esp32"
+    like: str = ""
 
 
 def side_path(flash: Path) -> Path:
@@ -154,14 +171,23 @@ def lock(flash: Path) -> int:
 
 def port_config(path: Path) -> dict[str, Any]:
     """What the port has to know of a board's flash."""
-    layout = load_side(path).layout
+    side = load_side(path)
+    layout = side.layout
+    place = ROWS[side.like].place[0] if side.like else ""
     flash = SimFlash(path.stat().st_size, path=str(path))
     try:
         machine = machine_of(layout)
         windows, volume = machine.windows(flash), machine.volume(flash)
     finally:
         flash.close()
-    return {"flash": str(path), "size": flash.size, "layout": layout, "overwrite": windows, "volume": volume}
+    return {
+        "flash": str(path),
+        "size": flash.size,
+        "layout": layout,
+        "overwrite": windows,
+        "volume": volume,
+        "place": place,
+    }
 
 
 class Tap:
@@ -239,9 +265,50 @@ class Dog:
     timeout_s: float
     gap_s: float
     deadline: float = 0.0
+    # By a timer's interrupt, until it stops or a reset stops it.
+    fed_by_timer: bool = False
 
     def feed(self) -> None:
         self.deadline = time.monotonic() + self.timeout_s + self.gap_s
+
+
+class Silicon:
+    """What outlives a run inside the chip of another port: reset_cause(), registers, the clock."""
+
+    def __init__(self, like: str) -> None:
+        self.row = ROWS[like] if like else None
+        self.like = like
+        self.number = 0
+        self.held: dict[str, int] = {}
+        self.set_clock(0)
+
+    def hard(self, cause: int) -> None:
+        if self.row:
+            kind = {PWRON: POWER, HARD: RESET, DEEPSLEEP: WAKE, WDT: DOG}[cause]
+            self.number, registers = started(self.row, self.number, kind)
+            self.held = {str(at): value for at, value in registers.items()}
+            if kind == POWER or self.row.forgets:
+                self.set_clock(calendar.timegm((self.row.year, 1, 1, 0, 0, 0)))
+
+    def soft(self) -> None:
+        if self.row and self.row.numbers[SOFT_KIND] is not None:
+            self.number = self.row.numbers[SOFT_KIND]
+
+    def set_clock(self, seconds: int) -> None:
+        """It shows so many seconds since 1970 now."""
+        self.ahead = seconds - time.monotonic()
+
+    def word(self, verb: str, args: tuple[str, ...]) -> None:
+        """What the program wrote: a register, or the clock."""
+        if verb == "register":
+            self.held[args[0]] = int(args[1])
+        else:
+            self.set_clock(int(args[0]))
+
+    def config(self) -> dict[str, Any]:
+        """What the port inside has to know of it."""
+        now = int(self.ahead + time.monotonic())
+        return {"like": self.like, "number": self.number, "held": self.held, "clock": now} if self.row else {"like": ""}
 
 
 class Cable:
@@ -295,6 +362,10 @@ class Uart:
         # Bytes behind the last Ctrl-C that went in as a character and may not be read yet.
         self.behind: int | None = None
         self.look_at = 0.0
+
+    def room(self) -> int:
+        """How much more a receive buffer of RING bytes takes."""
+        return max(0, RING - len(self.input) - self._waiting())
 
     def clear(self) -> None:
         """A reset: nothing of it is left."""
@@ -457,10 +528,14 @@ class Supervisor:
         self.dog: Dog | None = None
         self.chip: Chip | None = None
         self.uart = Uart()
+        # What is on the wire, and how fast it comes.
+        self.wire = b""
+        self.pace = Pace(BAUDS[options.line]) if options.line else None
         self.machine = machine_of(load_side(flash).layout)
         self.boot: Started | None = None
         # Why the loader ran last.
         self.cause = PWRON
+        self.silicon = Silicon(load_side(flash).like)
         self.behaviour = "fine"
         self.start_at: tuple[float, int] | None = None
         self.stopping = False
@@ -493,7 +568,9 @@ class Supervisor:
         """A reset through the bootloader."""
         self._end_chip()
         self.cause = cause
+        self.silicon.hard(cause)
         self.uart.clear()
+        self.wire = b""
         self.dog = None
         self.mode.friendly()
         flash = SimFlash(self.size, path=str(self.path))
@@ -514,6 +591,7 @@ class Supervisor:
     def soft(self) -> None:
         """A soft reset: the same image, the watchdog runs on, and main.py only in the friendly mode."""
         self._end_chip()
+        self.silicon.soft()
         self.cable.send(b"MPY: soft reboot\r\n")
         self.emit("soft")
         self._start(SOFT, main=not self.mode.raw)
@@ -542,6 +620,8 @@ class Supervisor:
             self.chip.end()
         self.chip = None
         self.start_at = None
+        if self.dog:
+            self.dog.fed_by_timer = False
 
     def _start(self, cause: int, main: bool) -> None:
         assert self.boot
@@ -554,6 +634,8 @@ class Supervisor:
             "cause": cause,
             "behaviour": self.behaviour,
             "main": main,
+            "slow": bool(self.options.line),
+            **self.silicon.config(),
         }
         self.chip = Chip(config, self.options.heap, self.lock_fd, self.uart, self.mode.raw)
 
@@ -562,7 +644,7 @@ class Supervisor:
     def turn(self) -> None:
         """Wait for something and do it."""
         chip = self.chip
-        reads: list[Any] = [self.cable.master] if chip and len(self.uart.input) < PENDING else []
+        reads: list[Any] = [self.cable.master] if chip and len(self.uart.input + self.wire) < PENDING else []
         if chip and chip.asked:
             reads.append(chip.control)
         if chip and len(self.cable.out) < PENDING:
@@ -587,15 +669,33 @@ class Supervisor:
 
     def _input(self, chip: Chip, readable: list[Any]) -> None:
         if self.cable.master in readable:
-            self.uart.input += os.read(self.cable.master, PENDING)
+            self._came(os.read(self.cable.master, PENDING))
+        if self.pace:
+            self._came(b"")
         if chip.control in readable:
             chip.answered()
         chip.pump()
 
+    def _came(self, data: bytes) -> None:
+        """Bytes of the client, at the speed of the line, as far as there is room for them."""
+        if not self.pace:
+            self.uart.input += data
+            return
+        # The line idled until now.
+        n = self.pace.due(len(self.wire), time.monotonic())
+        self.wire += data
+        room = self.uart.room()
+        if self.options.line == "usb":
+            n = min(n, room)
+        elif n > room:
+            self.emit("lost", bytes=n - room)
+        self.uart.input += self.wire[: min(n, room)]
+        self.wire = self.wire[n:]
+
     def _patience(self) -> float:
         # The port writes a mark at once, so the rest of a divided one is never late.
-        waits = [0.002 if self.chip and self.chip.tap.rest else 0.2]
-        if self.dog:
+        waits = [0.002 if self.wire or (self.chip and self.chip.tap.rest) else 0.2]
+        if self.dog and not self.dog.fed_by_timer:
             waits.append(self.dog.deadline - time.monotonic())
         if self.chip and self.uart.behind is not None and not self.chip.asked:
             waits.append(self.uart.look_at - time.monotonic())
@@ -607,7 +707,7 @@ class Supervisor:
         now = time.monotonic()
         if self.start_at and now >= self.start_at[0]:
             self.hard(self.start_at[1])
-        elif self.dog and now > self.dog.deadline:
+        elif self.dog and not self.dog.fed_by_timer and now > self.dog.deadline:
             self.hard(WDT)
 
     def _output(self, chip: Chip) -> None:
@@ -646,11 +746,10 @@ class Supervisor:
 
     def _word(self, chip: Chip, verb: str, *args: str) -> None:
         """One word of the wire."""
-        if verb == "wdt":
-            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
-            self.dog.feed()
-        elif verb == "feed" and self.dog:
-            self.dog.feed()
+        if verb in ("wdt", "feed", "timer"):
+            self._dog_word(verb, args)
+        elif verb in ("register", "clock"):
+            self.silicon.word(verb, args)
         elif verb == "binary":
             chip.binary = args[0] == "1"
         elif verb == "repl":
@@ -668,6 +767,14 @@ class Supervisor:
             self._end_chip()
             self.dog = None
             self.start_at = (time.monotonic() + int(args[0]) / 1000, DEEPSLEEP)
+
+    def _dog_word(self, verb: str, args: tuple[str, ...]) -> None:
+        if verb == "wdt":
+            self.dog = Dog(int(args[0]) / 1000, int(args[1]) / 1000)
+        if self.dog:
+            if verb == "timer":
+                self.dog.fed_by_timer = args[0] == "1"
+            self.dog.feed()
 
 
 def serve(flash: Path, options: Options, on_event: Callable[[dict[str, Any]], None], leash: int | None = None) -> None:

@@ -13,8 +13,8 @@ from mpota.layout.bk7238.store import table
 from mpota.link.web import Web
 from mpota.store.flash import Region
 from mpota.store.log import Log
+from mpota.store.raw import Raw
 from mpota_boot import board
-from mpota_boot.errors import FlashError
 
 SECTOR = 4096
 # Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
@@ -22,30 +22,7 @@ SECTOR = 4096
 RADIO = table.RADIO[chip.SIZE]
 JOURNAL = RADIO + 2 * SECTOR
 
-
-class Nor:
-    """The whole flash of the chip as a Flash."""
-
-    size, erase_size, prog_size, erased = chip.SIZE, SECTOR, 1, 0xFF
-
-    def _do(self, call, *args):
-        try:
-            call(*args)
-        except OSError as e:
-            raise FlashError("flash", "the chip's flash: %r" % e)
-
-    def read(self, off, buf):
-        self._do(chip.flash_read, off, buf)
-
-    def prog(self, off, buf):
-        self._do(chip.flash_write, off, buf)
-
-    def erase(self, off, n):
-        for at in range(off, off + n, SECTOR):
-            self._do(chip.flash_erase, at)
-
-
-flash = Nor()
+flash = Raw(chip.SIZE, chip.flash_read, chip.flash_write, chip.flash_erase)
 
 
 class Board(board.Board):

@@ -1,7 +1,8 @@
 """The first bytes of an ESP32 application image, judged before anything is erased, and its length.
 
     0 E9   1 segments   12 chip u16   15 min_rev u16   17 max_rev u16   23 hash_appended   24 first segment
-    segment: load address u32, length u32, data; at 0x20, in the first of an application: CD AB 54 32 backwards
+    segment: load address u32, length u32, data; at 0x20, in the first of an application, esp_app_desc_t:
+    CD AB 54 32 backwards   0x24 secure_version u32   0x90 the version of ESP-IDF, 32 characters
 
 A refusal says what to give instead. What this lets through the full check of verify.py may still refuse.
 """
@@ -10,6 +11,7 @@ from mpota_boot.errors import Corrupt, Refused
 
 HEAD = 24  # sizeof(esp_image_header_t)
 NEEDS = 0x24  # bytes that judge() wants to see
+COMPARES = 0xB0  # bytes that follows() wants to see
 # esp_chip_id_t of the chips that MicroPython runs on
 CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 23: "C5"}
 GIVE = "; give micropython.bin, the application"
@@ -47,6 +49,31 @@ def judge(buf, chip, size=0):
         raise Refused("bootloader", "a bootloader" + GIVE)
     if chip_of(buf) != chip:
         raise Refused("chip", "an image for %s, this board is %s" % (chip_name(chip_of(buf)), chip_name(chip)))
+
+
+def follows(new, old):
+    """Refuse what this chip would not start, or could not go on from, by its first bytes and those of what runs."""
+    low, high = _revisions(new)
+    least, most = _revisions(old)
+    if low > most or high < least:
+        words = "for chip revisions %d to %d (300 is 3.0), what runs is for %d to %d"
+        raise Refused("revision", words % (low, high, least, most))
+    secure, burnt = [int.from_bytes(buf[0x24:0x28], "little") for buf in (new, old)]
+    if secure < burnt:
+        raise Refused("secure", "secure_version %d, what runs has %d: the eFuse forbids it" % (secure, burnt))
+    if 0 < _idf(new) < 5 <= _idf(old):
+        raise Refused("idf", "ESP-IDF %d, of before MicroPython 1.21, which cannot run this mpota" % _idf(new))
+
+
+def _revisions(buf):
+    """Lowest and highest revision; images of before ESP-IDF 5 have 0 for the highest."""
+    return buf[15] | buf[16] << 8, buf[17] | buf[18] << 8 or 0xFFFF
+
+
+def _idf(buf):
+    """The major number of "v5.5.1"; 0 where that is no such text."""
+    text = bytes(buf[0x90:COMPARES])
+    return text[1] - 48 if text[:1] == b"v" and text[2:3] == b"." else 0
 
 
 def walk(flash, size=0):

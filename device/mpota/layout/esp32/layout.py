@@ -84,9 +84,12 @@ class Layout(contract.Layout):
         """Judge the first bytes of a component before anything is erased for it."""
         if part.kind != FIRMWARE:
             return self.place().admit(part, head)
-        mine = bytearray(image.HEAD)
+        mine = bytearray(image.COMPARES)
         self.port.current.read(0, mine)
         image.judge(head, image.chip_of(mine), part.size)
+        image.follows(head, mine)
+        if self.port.encrypted():
+            raise Refused("encrypted", "flash encryption is on, which mpota was not tried with")
 
     def check(self, part):
         """Would the loader find a whole image in the target? Are all files there?"""
@@ -101,7 +104,6 @@ class Layout(contract.Layout):
         before = self.unarmed()
         if before and (before.sha, before.version) == (record.sha, record.version):
             record.trials = max(before.trials - 1, 1)
-        self.journal.put("reason", b"")
         self.put_armed(record)
 
     def put_armed(self, record):

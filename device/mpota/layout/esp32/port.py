@@ -64,6 +64,15 @@ class Port:
         data = P.find(P.TYPE_DATA, 0)
         self.otadata = Partition(data[0]) if data else None
 
+    def encrypted(self):
+        """Does the flash hold something else than the partition gives? Then the chip encrypts it."""
+        from esp import flash_read
+
+        raw, plain = bytearray(32), bytearray(32)
+        flash_read(self.current.part.info()[2], raw)
+        self.current.read(0, plain)
+        return raw != plain
+
     def set_boot(self, slot):
         """Boot `slot` next; -1 is the factory image, which has subtype 0."""
         (Partition(self.find(0, 0)[0]) if slot < 0 else self.slots[slot]).boot()

@@ -9,6 +9,8 @@ from mpota.layout.esp32 import image, otadata
 from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import trial
 
+_NO_ROLLBACK = "bootloader: without rollback (before MicroPython 1.21); an image that dies before boot.py stays"
+
 
 def settle(layout, why):
     """After a reset through the loader, `why` in a word: finish what is open. True: the board must reset."""
@@ -27,7 +29,9 @@ def settle(layout, why):
 
 def _count(layout, record, why):
     """The image on trial runs. Where the loader would not go back by itself, its boots are counted here."""
-    if (record.trials and layout.pending()) or layout.spend(record):
+    pending = layout.pending()
+    _judge_loader(layout, record, pending)
+    if (record.trials and pending) or layout.spend(record):
         return False
     layout.note(record, why)
     if _leave(layout, record):
@@ -36,6 +40,13 @@ def _count(layout, record, why):
         stay(layout)
     layout.keep("failed", record.encode())
     return False
+
+
+def _judge_loader(layout, record, pending):
+    """A loader that starts a new image and does not put it on trial never goes back by itself: `status` says so."""
+    known = layout.journal.last("loader")
+    if record.slot != record.back and pending == (known is not None):
+        layout.keep("loader", b"" if pending else b"0")
 
 
 def _leave(layout, record):
@@ -136,7 +147,6 @@ def _arm_back(layout, slot):
     failed = layout.record("failed")
     if failed and failed.sha == sha:
         raise NotNow("rollback", "%s holds what was given up" % flash.label)
-    layout.journal.put("reason", b"")
     record = layout.new(b"rollback", sha, bytes(8), size, slot)
     try:
         layout.put_armed(record)
@@ -161,6 +171,7 @@ def status(layout):
     facts["slots"] = [{"label": flash.label, "size": flash.size} for flash in port.slots]
     facts["boots"] = port.slots[slot].label if entry else None
     facts["state"] = entry and (otadata.STATES[entry.state] if entry.state < 5 else "undefined")
+    facts["findings"] = [_NO_ROLLBACK] if layout.journal.last("loader") else []
     if layout.pending() and facts["trial"] and facts["trial"]["runs"]:
         # A loader that goes back by itself had this boot counted when the image was armed.
         facts["trial"]["trials"] -= 1

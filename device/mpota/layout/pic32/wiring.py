@@ -10,32 +10,10 @@ import chip
 import vfs
 
 from mpota.layout.pic32.store.files import Folder
+from mpota.store.raw import Raw
 from mpota_boot import board
-from mpota_boot.errors import FlashError
 
 MOUNT, FOLDER = "/mnt", "/mnt/ota"
-
-
-class Program:
-    """The program flash as a Flash. A unit is the quad word that is programmed at once."""
-
-    size, erase_size, prog_size, erased = chip.PROGRAM, 4096, 16, 0xFF
-
-    def _do(self, call, *args):
-        try:
-            call(*args)
-        except OSError as e:
-            raise FlashError("flash", "program flash: %r" % e)
-
-    def read(self, off, buf):
-        self._do(chip.nvm_read, off, buf)
-
-    def prog(self, off, buf):
-        self._do(chip.nvm_write, off, buf)
-
-    def erase(self, off, n):
-        for at in range(off, off + n, 4096):
-            self._do(chip.nvm_erase, at)
 
 
 def mounted():
@@ -53,5 +31,6 @@ class Board(board.Board):
 
     def __init__(self):
         super().__init__()
-        self.program = Program()
+        # A unit is the quad word that is programmed at once.
+        self.program = Raw(chip.PROGRAM, chip.nvm_read, chip.nvm_write, chip.nvm_erase, 16)
         self.store = mounted()

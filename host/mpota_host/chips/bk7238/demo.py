@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import tempfile
 import threading
 import time
@@ -18,14 +17,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota.version import text
 from mpota_boot.journal import Record
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.bk7238.sim import machine
+from mpota_host.demo import out, typed
 from mpota_host.package import keys
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sim.flash import SimFlash
@@ -36,7 +34,6 @@ IMAGE = 700001
 # The application's own part: its health is the chip's temperature.
 APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.temperature() < 85\n"
 APP_AT = 0x11000
-out = Console(highlight=False, soft_wrap=True)
 
 
 PROMPT = ">>> "
@@ -88,17 +85,6 @@ class Demo:
         self.flash = folder / "board.bin"
         self.apps = [machine.application(n, IMAGE) for n in range(3)]
 
-    def host(self, *args: str) -> int:
-        """A command of the house, shown as a person types it; its exit status."""
-        from mpota_host.command import cli
-
-        out.print(f"\n[dim]$[/] mpota {shlex.join(args)}")
-        try:
-            cli.main(list(args))
-        except SystemExit as e:
-            return int(e.code or 0)
-        return 0
-
     def workshop(self, url: str) -> None:
         """A plug with its first application, flashed by wire, a key that it trusts, a manifest that is not there."""
         keys.generate(self.folder / "release.pem")
@@ -112,13 +98,13 @@ class Demo:
     def rbl(self, n: int, name: str, iv: str = IV) -> None:
         """The vendor's packer, letter by letter."""
         given = ["-f", f"app{n}.bin", "-v", f"1.0.{n}", "-p", "app", "-c", "lzma", "-s", "aes"]
-        self.host("pack", "--layout", "bk7238", *given, "-k", KEY, "-i", iv, "-o", name)
+        typed("pack", "--layout", "bk7238", *given, "-k", KEY, "-i", iv, "-o", name)
 
     def sign(self, n: int, name: str) -> str:
         """The RBL as a signed package."""
         to = f"{PRODUCT}-1.0.{n}.mpota"
         given = ["--key", "release.pem", "--product", PRODUCT, "--version", f"1.0.{n}", "-o", to]
-        self.host("pack", name, "--layout", "bk7238", *given)
+        typed("pack", name, "--layout", "bk7238", *given)
         return to
 
     def confirmed(self, n: int) -> None:
@@ -179,12 +165,11 @@ def packed(demo: Demo) -> None:
     out.print()
     out.rule("1. The vendor's packer, its letters; and what its loader will say", align="left")
     demo.rbl(1, "ota.rbl")
-    demo.host("verify", "--layout", "bk7238", "ota.rbl")
+    typed("verify", "--layout", "bk7238", "ota.rbl")
     out.print()
     out.rule("2. Another IV: an update that 'succeeds', and nothing changes", align="left")
     demo.rbl(1, "other.rbl", "F" * 16)
-    if demo.host("verify", "--layout", "bk7238", "other.rbl") != 5:
-        raise AssertionError("the wrong IV was not found")
+    typed("verify", "--layout", "bk7238", "other.rbl", status=5)
 
 
 def pushed(demo: Demo, board: VirtualBoard) -> None:
@@ -192,12 +177,10 @@ def pushed(demo: Demo, board: VirtualBoard) -> None:
     out.print()
     out.rule("3. Signed, and pushed over the serial line", align="left")
     board.wait("reset", image="app")
-    if demo.host("push", demo.sign(1, "other.rbl"), "--port", board.port) != 5:
-        raise AssertionError("the board did not find it")
+    typed("push", demo.sign(1, "other.rbl"), "--port", board.port, status=5)
     out.print("  the board made its loader's checks itself: nothing was staged, the old application runs on")
     release = demo.sign(1, "ota.rbl")
-    if demo.host("push", release, "--port", board.port):
-        raise AssertionError("it was not armed")
+    typed("push", release, "--port", board.port)
     demo.installing()
     board.kill()
     out.print(f"  [bold]power cut[/] in the loader's install: {demo.sectors()}")
@@ -233,7 +216,7 @@ def play(demo: Demo, url: str) -> None:
         fetched(demo, board, url)
         out.print()
         out.rule("5. What the board says of itself", align="left")
-        demo.host("status", "--port", board.port)
+        typed("status", "--port", board.port)
 
 
 def shelf(folder: Path) -> Shelf:

@@ -6,6 +6,8 @@ where the application is, so no offset is typed in.
 
 from __future__ import annotations
 
+import re
+
 from mpota.layout.esp32 import image, table
 from mpota.layout.esp32.loader import verify
 from mpota.store.flash import Region
@@ -15,6 +17,10 @@ from mpota_host.package.rom import Rom
 # Where the ROM of a chip expects the bootloader, and so where a merged image begins in the flash: ESP32 and S2 at
 # 0x1000, C5 and P4 at 0x2000, the others at 0.
 BASES = (0x1000, 0, 0x2000)
+# What mpota needs: before it, a port loads no .mpy of version 6.3, and mpota's would not start (py/persistentcode.h).
+LEAST = (1, 23)
+# MICROPY_BANNER_NAME_AND_VERSION (py/mpconfig.h), which every interpreter prints: "MicroPython v1.28.0 on 2026-04-05".
+BANNER = re.compile(rb"MicroPython v(\d+)\.(\d+)[^\0\r\n]{0,80} on \d{4}-\d\d-\d\d")
 
 
 def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
@@ -37,6 +43,23 @@ def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
         notes.append(f"left out {len(firmware) - size:,} bytes behind the end of the image")
     facts: dict[str, object] = {"chip": image.chip_name(image.chip_of(firmware)), "idf": desc.idf}
     return firmware[:size], notes, facts
+
+
+def interpreter(image: bytes) -> tuple[int, int] | None:
+    """The MicroPython in an image by its banner, as (1, 28); None where there is no banner."""
+    found = BANNER.search(image)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def goes_on(image: bytes) -> None:
+    """Refused where the interpreter in an image is too old for mpota: a board that booted it would take no update."""
+    version = interpreter(image)
+    if version and version < LEAST:
+        raise Refused(
+            "micropython",
+            f"the firmware has MicroPython {version[0]}.{version[1]}, and mpota runs on {LEAST[0]}.{LEAST[1]} or newer:"
+            " no board could go on from it. Give a newer firmware, or --payload for one that boots without mpota",
+        )
 
 
 def application(firmware: bytes) -> tuple[str, int, bytes] | None:

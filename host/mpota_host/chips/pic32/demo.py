@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import tempfile
 import threading
 import time
@@ -22,7 +21,6 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from intelhex import IntelHex
-from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
@@ -30,6 +28,7 @@ from mpota.layout.pic32.port import BASE
 from mpota_host.chips.pic32 import hexfile, packer
 from mpota_host.chips.pic32.binfile import PAGE, binary
 from mpota_host.chips.pic32.sim import machine
+from mpota_host.demo import out, typed
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 
 PRODUCT = "lamp"
@@ -38,7 +37,6 @@ SIZES = (300_001, 320_017, 310_003)
 APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.temperature() < 85\n"
 # One row of the configuration words, where every build has it.
 FUSES = 0x1FC55E80
-out = Console(highlight=False, soft_wrap=True)
 
 
 class Listener:
@@ -101,17 +99,6 @@ class Demo:
         self.flash = folder / "board.bin"
         self.codes = [machine.application(n, size) for n, size in enumerate(SIZES)]
 
-    def host(self, *args: str) -> None:
-        """A command of the house, shown as a person types it."""
-        from mpota_host.command import cli
-
-        out.print(f"\n[dim]$[/] mpota {shlex.join(args)}")
-        try:
-            cli.main(list(args))
-        except SystemExit as e:
-            if e.code:
-                raise AssertionError(f"exit status {e.code}") from e
-
     def build(self) -> None:
         """What a compiler leaves: HEX of three applications and of a bootloader, with the same configuration words."""
         slot = hexfile.slot_of("3.7")
@@ -143,7 +130,7 @@ class Demo:
     def release(self, n: int, number: int) -> None:
         """Image `n` becomes a release, number `number` of the manifest."""
         given = ["--version", str(number), "--url", self.url, "--key", "sign.pem", "-o", "shelf"]
-        self.host("pack", "--layout", "pic32", f"lamp{n}.hex", *given)
+        typed("pack", "--layout", "pic32", f"lamp{n}.hex", *given)
 
     def page(self) -> bytes:
         """The front of the control page."""
@@ -188,11 +175,11 @@ class Demo:
 def packed(demo: Demo) -> None:
     """Act 1."""
     act(1, "A build's HEX becomes a release")
-    demo.host("pack", "--layout", "pic32", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
+    typed("pack", "--layout", "pic32", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
     out.print("  one HEX for the programmer: a board leaves the workshop with lamp1.hex and its bootloader")
     demo.create()
     demo.release(2, 2)
-    demo.host("inspect", "shelf/lamp2.bin")
+    typed("inspect", "shelf/lamp2.bin")
 
 
 def updated(demo: Demo, board: VirtualBoard) -> None:
@@ -228,7 +215,7 @@ def gone_back(demo: Demo, board: VirtualBoard) -> None:
     console.until("not available")
     console.close()
     demo.runs(2)
-    demo.host("status", "--port", board.port)
+    typed("status", "--port", board.port)
 
 
 def restored(demo: Demo, board: VirtualBoard) -> None:

@@ -17,13 +17,12 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
 from mpota_host.chips.sifli import workshop
 from mpota_host.chips.sifli.sim import machine
+from mpota_host.demo import out, typed
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sources import DEVICE, HOST
@@ -32,7 +31,6 @@ from mpota_host.sources import DEVICE, HOST
 APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.healthy\n"
 RESOURCE = 150_000
 UPGRADE = "upgrade"
-out = Console(highlight=False, soft_wrap=True)
 
 
 class Demo:
@@ -51,17 +49,6 @@ class Demo:
         create_for("sifli", self.flash, self.programs[0], files, lambda f: machine.make(f, self.programs[0], keys))
         (self.folder / "app.bin").write_bytes(self.programs[1])
         (self.folder / "res.bin").write_bytes(self.resource)
-
-    def host(self, *args: str) -> int:
-        """A command of the house, shown as a person types it; its exit status."""
-        from mpota_host.command import cli
-
-        out.print(f"\n[dim]$[/] mpota {shlex.join(args)}")
-        try:
-            cli.main(list(args))
-        except SystemExit as e:
-            return int(e.code or 0)
-        return 0
 
     def look(self, what: Any) -> Any:
         """`what(chip)` of the board's flash as it is now."""
@@ -120,8 +107,7 @@ def acts(demo: Demo, board: VirtualBoard) -> None:
     board.wait("reset", image="manager")
     out.print("  A resource is written in place, so the manager stays after the reset, whatever time it takes.")
     out.rule("4. Once more, with the newer messages: the rest of it, install, restart", align="left")
-    if demo.host("push", "--layout", "sifli", UPGRADE, "--port", board.port):
-        raise AssertionError("the upgrade failed")
+    typed("push", "--layout", "sifli", UPGRADE, "--port", board.port)
     board.wait("reset", image="user")
     demo.wait(confirmed, "the new program did not confirm itself")
 
@@ -155,8 +141,7 @@ def play(demo: Demo) -> None:
     out.rule("1. The vendor's packer, its letters: a compressed program and a resource", align="left")
     keys = ["--key", workshop.ROOT_KEY, "--sigkey", workshop.SIGNING_KEY]
     images = ["app.bin", "16", "0", "res.bin", "0", "3"]
-    if demo.host("pack", "--layout", "sifli", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE):
-        raise AssertionError("nothing was packed")
+    typed("pack", "--layout", "sifli", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE)
     with VirtualBoard(demo.flash) as board:
         acts(demo, board)
     verdict(demo)

@@ -7,30 +7,18 @@ differently each time, a cell that stays 0, an operation that reports failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from mpota_host.cut.medium.medium import EDGES, Draw, Shot, Watch, known
+from mpota_host.cut.medium.shapes import SHAPES
 from mpota_host.sim.flash import SimFlash, Violation
 
 SECTOR = 4096
 BLANK = b"\xff" * SECTOR
 # ESP_ERR_FLASH_OP_FAIL of spi_flash/include/esp_flash_err.h, as MicroPython's check_esp_err raises it.
 OP_FAIL = -0x6001
-
-Shot = tuple[bytes, ...]
-
-
-@lru_cache(maxsize=8192)
-def _sector_mark(sector: bytes) -> bytes:
-    return sha256(sector).digest()
-
-
-def mark(shot: Sequence[bytes]) -> bytes:
-    """16 bytes that tell states of the whole flash apart."""
-    return sha256(b"".join(map(_sector_mark, shot))).digest()[:16]
 
 
 def _sectors(windows: Sequence[tuple[int, int]]) -> frozenset[int]:
@@ -79,13 +67,43 @@ class Sheets:
         """Nothing is held."""
 
 
+def torn(kind: str, shape: str, old: bytes, new: bytes, draw: Draw) -> bytes:
+    """The bytes of a program or an erase where the power went inside it."""
+    return SHAPES[kind][known(shape, kind, list(SHAPES[kind]))](old, new, draw())
+
+
+class Change:
+    """A program or an erase of `flash` that is about to happen: an Operation (medium.py)."""
+
+    def __init__(self, flash: CutFlash, kind: str, off: int, old: bytes, new: bytes) -> None:
+        self.kind = kind
+        self.where = off
+        self.old = old
+        self.new = new
+        self.flash = flash
+        self.shot: Shot = ()
+
+    @property
+    def shapes(self) -> Sequence[str]:
+        return CutFlash.shapes[self.kind]
+
+    def left(self, shape: str, draw: Draw) -> Shot:
+        # Most operations of a sampled life are asked for nothing.
+        self.shot = self.shot or self.flash.shot()
+        left = self.new if shape == "after" else torn(self.kind, shape, self.old, self.new, draw)
+        return patched(self.shot, self.where, left)
+
+
 class CutFlash(SimFlash):
-    """A SimFlash of small sectors.
+    """A SimFlash of small sectors, as a Medium (medium.py).
 
     Windows are (offset, size). `fine`: of others, who write bytes whatever the unit. `loose`: of others, who program
     over what a torn program left without looking at all of it (ESP-IDF's NVS looks at the first word of an entry only);
     there the chip does what chips do, and clears bits.
     """
+
+    shapes: Mapping[str, Sequence[str]] = {kind: tuple(found) for kind, found in SHAPES.items()}
+    faults = True
 
     def __init__(
         self,
@@ -103,8 +121,7 @@ class CutFlash(SimFlash):
         self.cells = Sheets([BLANK] * (size // SECTOR))
         self.trace = None
         self.wear = [0] * (size // SECTOR)
-        # Called before an operation: (op, off, bytes before, bytes wanted).
-        self.watch: Callable[[str, int, bytes, bytes], None] | None = None
+        self.watch: Watch | None = None
         self.violations: list[str] = []
         self.heal()
 
@@ -129,6 +146,19 @@ class CutFlash(SimFlash):
         self.ops = 0
         self.wear = [0] * len(shot)
         self.violations = []
+
+    def cut_power(self, n: int, shape: str, draw: Draw) -> None:
+        """The power goes at the n-th operation, as the shape says."""
+        self.cut = n
+        self.cut_at = shape if shape in EDGES else "inside"
+        self.tears = {kind: lambda old, new, _, kind=kind: torn(kind, shape, old, new, draw) for kind in SHAPES}
+
+    def __enter__(self) -> CutFlash:
+        """A device is given its flash: no module has to find it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was changed."""
 
     def weaken(self, off: int, before: bytes, wanted: bytes) -> None:
         """The cells that a torn operation was about to change read differently each time, until they are rewritten."""
@@ -208,9 +238,9 @@ class CutFlash(SimFlash):
     def _operate(self, op: str, off: int, old: Any, new: Any) -> None:
         if self.watch is not None:
             if op == "erase":
-                self.watch(op, off, self.cells.get(off, new), b"\xff" * new)
+                self.watch(Change(self, op, off, self.cells.get(off, new), b"\xff" * new))
             else:
-                self.watch(op, off, bytes(old), bytes(new))
+                self.watch(Change(self, op, off, bytes(old), bytes(new)))
         if self.fail_at is not None and self.ops + 1 >= self.fail_at:
             self.fail_at = None
             if self.mute:

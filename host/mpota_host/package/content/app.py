@@ -49,6 +49,8 @@ class Tree:
     data: bytes
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    # Those that do not come apart, by their paths.
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def tree(
@@ -60,7 +62,7 @@ def tree(
     """
     notes: list[str] = []
     files = dict(read(folder, notes)) if folder else {}
-    if folder and not files:
+    if folder and not any(map(is_file, files)):
         raise Refused("files", f"there is no file in {folder} to pack")
     if travels:
         want_no_key({f"{folder}/{path}": data for path, data in files.items()})
@@ -78,7 +80,7 @@ def tree(
     rows = [Row(path, len(data)) for path, data in files.items()]
     rows += [Row(path, len(data), True) for path, data in resources.items()]
     rows = ordered(rows)
-    return Tree(archive(rows, files), rows, notes)
+    return Tree(archive(rows, files), rows, notes, files)
 
 
 def want_no_key(files: Mapping[str, bytes]) -> None:
@@ -124,18 +126,24 @@ def rows(data: bytes) -> list[Row]:
 
 
 def read(folder: Path, notes: list[str]) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of every file of an application; says in `notes` what it leaves out."""
+    """(path, bytes) of every file of an application, ("path/", b"") of every folder without one.
+
+    Says in `notes` what it leaves out.
+    """
     left: list[str] = []
     root = folder.resolve()
     for path, file in walk(folder, root, [root], left):
-        yield path, file.read_bytes()
+        yield path, file.read_bytes() if is_file(path) else b""
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notes.append(f"left out of {folder}: {', '.join(left[:3])}{more}")
 
 
 def walk(folder: Path, root: Path, inside: list[Path], left: list[str], above: str = "") -> Iterator[tuple[str, Path]]:
-    """(path in the tree, file) of every file in `folder`; `inside` are the folders that it lies in."""
+    """(path in the tree, file) of every file in `folder`, or ("path/", folder) of one that has none.
+
+    `inside` are the folders that it lies in.
+    """
     for one in sorted(folder.iterdir()):
         path = above + one.name
         if one.name.startswith(".") or one.name in LEFTOVERS or one.name.endswith(COMPILED):
@@ -151,7 +159,12 @@ def walk(folder: Path, root: Path, inside: list[Path], left: list[str], above: s
         elif real in inside:
             raise Refused("link", f"{path} is a link to a folder that it lies in: remove it")
         else:
-            yield from walk(one, root, [*inside, real], left, path + "/")
+            found = list(walk(one, root, [*inside, real], left, path + "/"))
+            yield from found or [(path + "/", one)]
+
+
+def is_file(path: str) -> bool:
+    return not path.endswith("/")
 
 
 def compiled(files: Mapping[str, bytes], compiler: Compiler, notes: list[str]) -> dict[str, bytes]:
@@ -192,7 +205,7 @@ def ordered(rows: list[Row]) -> list[Row]:
             before = listing.judge(row.path, before)
         except Refused as e:
             raise Refused("path", f"{e}: {advice(row.path)}") from None
-        names = row.path.encode("utf-8", "replace").split(b"/")
+        names = row.path.rstrip("/").encode("utf-8", "replace").split(b"/")
         # The device counts in characters; a file system counts in bytes.
         if max(map(len, names)) > MOST_NAME or sum(map(len, names)) + len(names) - 1 > MOST_PATH or before != low:
             raise Refused("path", f"{row.path!r} cannot be a file of an application: {advice(row.path)}")
@@ -212,7 +225,7 @@ def want_apart(paths: list[str]) -> None:
     folders: dict[str, list[str]] = {"": [listing.LIST]}
     for path in paths:
         above = ""
-        for name in path.split("/"):
+        for name in path.rstrip("/").split("/"):
             folders.setdefault(above, []).append(name)
             above += name + "/"
     for above, names in folders.items():

@@ -18,7 +18,7 @@ import pytest
 from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.chips.pic32 import demo, hexfile, packer
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
 

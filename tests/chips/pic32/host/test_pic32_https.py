@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpota.layout.pic32.link import manifest
-from mpota_host.bench.serial import micropython
+from mpota_host.bench.line.serial import micropython
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.pic32 import hexfile, packer
 from mpota_host.sources import CHECKOUT as ROOT

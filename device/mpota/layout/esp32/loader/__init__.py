@@ -142,6 +142,16 @@ class _Loader:
             self.burn(self.row(index))
         return index
 
+    def woken(self):
+        """The index that otadata names, as a chip without RTC fast memory reads it after deep sleep; writes nothing."""
+        if self.otadata is None or self.otadata.size < 2 * otadata.SECTOR or not self.count:
+            return FACTORY
+        pair = otadata.read(Region(self.flash, self.otadata.offset, self.otadata.size))
+        i = otadata.choose(pair, [e.valid() and self.current(e) for e in pair])
+        if i >= 0:
+            return pair[i].slot(self.count)
+        return 0 if self.factory is None else FACTORY
+
     def current(self, entry):
         if self.options.efuse is None:
             return True
@@ -191,3 +201,16 @@ def wake(running):
     CONFIG_BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP keeps its place in RTC memory; a slot that set_boot staged waits on.
     """
     return Boot(table.name(running), running, None, [])
+
+
+def wake_by_otadata(flash, options=None):
+    """After deep sleep on a chip without RTC fast memory, an ESP32-C2: the slot in force starts, staged or not.
+
+    Nothing is written, so a slot that set_boot staged runs without being on trial for the loader
+    (bootloader_utility.c, `!SOC_RTC_FAST_MEM_SUPPORTED`).
+    """
+    try:
+        loader = _Loader(flash, options or Options())
+    except OtaError:
+        return Boot(None, None, None, [])
+    return loader.load(loader.woken())

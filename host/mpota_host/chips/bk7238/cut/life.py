@@ -16,7 +16,6 @@ from mpota.layout.bk7238 import loader, rbl
 from mpota.layout.bk7238.loader import copier
 from mpota.layout.bk7238.store import coded, scramble, table
 from mpota.store.log import Log
-from mpota_boot.board import Board
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238 import packer
 from mpota_host.chips.bk7238.sim import chip as sim
@@ -102,6 +101,11 @@ HUNT: tuple[str, ...] = ("gzip", "update", "unhealthy", "deflate")
 FAULTY = ("update", "unhealthy", "smallest", "smallest-unhealthy", "dies", "journal-full", "deflate")
 # Distinct states that a full campaign tries: cuts in cuts that are not left out make 38,000 of them.
 STATES = 30000
+
+
+def foreign(image: bytes) -> bytes:
+    """Its header, whose CRC-32 is wrong then, names another partition."""
+    return image[:12] + b"\x09" + image[13:]
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Bk7238:
@@ -245,14 +249,9 @@ class Rig(Releases):
         self.runs = False
         return bool(self.chip.boot().starts)
 
-    def board(self) -> Any:
-        """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = Board._dog
-        board = self.chip.run(self.cause)
-        if self.runs:
-            Board._dog = dog
-        self.runs = True
-        return board
+    def wired(self) -> Any:
+        """The shipped Board on this chip."""
+        return self.chip.run(self.cause)
 
     def started(self) -> int:
         """The flash offset that the loader started."""

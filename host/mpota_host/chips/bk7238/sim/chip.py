@@ -21,6 +21,7 @@ from mpota_boot.board import Board
 from mpota_boot.errors import FlashError
 from mpota_host.sim import reset
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.plain import GivenBoard
 
 SECTOR = 4096
 SIZE = 0x200000
@@ -59,32 +60,23 @@ class Wire:
         self._do(self.flash.erase, off, n)
 
 
-class ChipBoard(Board):
-    """The shipped Board, wired to a Chip: its journal is a Log, its port a Port, and `ms` moves its clock."""
+class ChipBoard(GivenBoard):
+    """The shipped Board, wired to a Chip: its journal is a Log, its port a Port."""
 
     root = "/ota"
 
     def __init__(self, chip):
         self.chip = chip
-        self.journal = Log(chip.log())
-        self._layout = None
-        self._settings = chip.settings
-        self.ms = 0
+        super().__init__(chip.settings, chip.keys)
+
+    def memory(self, name):
+        return Log(self.chip.log()) if name == "mpota" else super().memory(name)
 
     def port(self):
         return self.chip.port(self)
 
-    def keys(self):
-        return self.chip.keys
-
     def secrets(self):
         return self.chip.secrets
-
-    def ticks_ms(self):
-        return self.ms
-
-    def since(self, then):
-        return self.ms - then
 
 
 class Chip:

@@ -13,7 +13,6 @@ from typing import Any
 
 from mpota.layout.esp32 import loader, table
 from mpota.store.flash import Region
-from mpota_boot.board import Board
 from mpota_host.chips.esp32.prepare import prepare
 from mpota_host.chips.esp32.sim import nvs, soc
 from mpota_host.chips.esp32.sim.tables import TABLES
@@ -131,6 +130,11 @@ SHARE = 8
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 
+def foreign(image: bytes) -> bytes:
+    """Its header names a chip of another id."""
+    return image[:12] + b"\x09" + image[13:]
+
+
 def own(firmware: bytes, table_file: bytes | None) -> Esp32:
     """A scenario with somebody's own firmware (bare or merged) and partition table (binary; default 4MiB-ota)."""
     update = prepare(firmware)[0]
@@ -239,20 +243,12 @@ class Rig(Releases):
         self.flash.mute = False
         return self.chip.started.name is not None
 
-    def board(self) -> Any:
-        """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = Board._dog
-        board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self._first()
-        if self.runs:
-            Board._dog = dog
-        self.runs = True
+    def wired(self) -> Any:
+        """The shipped Board; the first one of a run finds this run's modules."""
+        board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self.chip.run(self.cause)
         if self.scenario.erase_size != SECTOR:
             _coarse(board, self.flash, self.scenario.erase_size)
         return board
-
-    def _first(self) -> Any:
-        Board._dog = None
-        return self.chip.run(self.cause)
 
     def started(self) -> int:
         """The flash offset that the loader started."""

@@ -11,6 +11,7 @@ from mpota.layout.esp32 import loader, table
 from mpota_boot.board import Board
 from mpota_host.chips.esp32.sim import esp_idf
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.plain import GivenBoard
 
 # Tests of an ESP32 name its causes here.
 from mpota_host.sim.reset import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Machine, Reset  # noqa: F401
@@ -37,24 +38,27 @@ class _Esp32:
         self.NVS = idf.NVS
 
 
-class SocBoard(Board):
-    """The shipped Board with its settings and keys given, and a clock that `ms` moves."""
+class _Esp:
+    """Module `esp`: the raw flash. `encrypts`: does the chip hold other bytes there than its partitions give?"""
+
+    encrypts = False
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def flash_read(self, off, buf):
+        self.flash.read(off, buf)
+        if self.encrypts:
+            for i in range(len(buf)):
+                buf[i] ^= 0xA5
+
+
+class SocBoard(GivenBoard):
+    """The shipped Board on NVS."""
 
     def __init__(self, settings, keys):
-        super().__init__()
-        Board._dog = None
-        self._settings = settings
-        self.trusted = keys
-        self.ms = 0
-
-    def keys(self):
-        return self.trusted
-
-    def ticks_ms(self):
-        return self.ms
-
-    def since(self, then):
-        return self.ms - then
+        Board._dog = Board._why = Board._feeder = Board.fault = None
+        super().__init__(settings, keys)
 
 
 class Soc:
@@ -100,9 +104,16 @@ class Soc:
             return None
         return self.run(cause)
 
+    def wake(self, fast_memory=True):
+        """Wake from deep sleep. `fast_memory`: has the chip RTC fast memory? An ESP32-C2 has none."""
+        if not fast_memory:
+            self.started = loader.wake_by_otadata(self.flash, self.bootloader)
+        return self.run(DEEPSLEEP)
+
     def run(self, cause):
         """A fresh interpreter on the image that was started last: what a soft reset gives."""
         idf = esp_idf.Idf(self.flash, self.started.row, self.idf, self.application)
         sys.modules["esp32"] = _Esp32(idf)
+        sys.modules["esp"] = _Esp(self.flash)
         sys.modules["machine"] = Machine(cause)
         return SocBoard(self.settings, self.keys)

@@ -1,97 +1,64 @@
-"""The seeded bugs of application files, and the hunt for them. `test` is the story that shows the bug soonest."""
+"""The seeded bugs of application files. `test` is the story that shows the bug soonest, in cuts in cuts too."""
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, CONTROL, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, SPENT, Mutant
+from mpota_host.cut.bugs import ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
-ENTRIES = "            for name, _, _ in self.entries():\n"
 # From the read-back to the switch.
-BLOCK = (
-    PROVE
-    + (
-        "    except FlashError:\n"
-        "        # What was written does not stand: from the beginning, next time.\n"
-        '        board.journal.put("progress", b"")\n'
-        "        raise\n    finally:\n        src.close()\n"
-    )
-    + ARM
-)
-OWN = "for own in self.protected:\n                # What lies"
-KEPT = '        self.journal.put("running", record.encode())\n'
+CHECK = "except FlashError: ...\nfinally: ..."
+INDENTED = "try:\n    ...\n    "
+ENTRIES = "try:\n    for name, _, _ in self.entries(): ...\nexcept Refused: ..."
+MODE = 'mode if at or mode == "rb" else "wb"'
+KEPT = 'self.journal.put("running", record.encode())'
+SOFT = "(armed == failed or not on_trial())"
 
 MUTANTS = [
     # The order of an update.
-    Mutant("arm before check", INSTALLER, BLOCK, "    " + ARM + BLOCK.replace(ARM, "")),
-    Mutant("skip the read-back", INSTALLER, "if seen != part.sha:", "if part.sha is None:"),
-    Mutant("do not look at the files before arming", TREES, "            self.new.check()\n", ""),
-    Mutant("make no empty files", TREE, "if not size and not apart:", "if False:"),
-    Mutant("do not copy what is protected", TREES, OWN, OWN.replace("self.protected", "()")),
-    Mutant(
-        "copy the folders of what is protected without their files", TREES,
-        "for name in os.listdir(src):", "for name in ():",
-    ),
+    Mutant("arm before check", INSTALLER, "install", f"{INDENTED}{PROVE}\n{CHECK}\n{ARM}",
+           f"{INDENTED}{ARM}\n    {PROVE}\n{CHECK}"),
+    Mutant("skip the read-back", INSTALLER, "prove", "seen != part.sha", "part.sha is None"),
+    Mutant("do not look at the files before arming", TREES, "check", "self.new.check()", ""),
+    Mutant("make no empty files", TREE, "Tree.check", "not size and not apart", "False"),
+    Mutant("do not copy what is protected", TREES, "check", "for own in self.protected: ...", "for own in (): ..."),
+    Mutant("copy the folders of what is protected without their files", TREES, "_copy", "os.listdir(src)", "()"),
     # Where the bytes go.
-    Mutant("write into the tree that runs", TREES, "self.next = 2 if now == 1 else 1", "self.next = now or 1"),
-    Mutant("leave what an earlier update left", TREE, "        self.free()\n        self.begun", "        self.begun"),
-    Mutant("forget to close a file", TREE, 'with open(path, mode if at or mode == "rb" else "wb") as f:',
-           'if f := open(path, mode if at or mode == "rb" else "wb"):'),
-    Mutant("truncate at every write", TREE, 'mode if at or mode == "rb" else "wb"', 'mode if mode == "rb" else "wb"'),
-    Mutant("count no resource in the room", TREES, "+ end + whole", "+ self.new.there()"),
+    Mutant("write into the tree that runs", TREES, "__init__", "2 if now == 1 else 1", "now or 1"),
+    Mutant("leave what an earlier update left", TREE, "begin", "self.free()", ""),
+    Mutant("forget to close a file", TREE, "_move",
+           f"with open(path, {MODE}) as f: ...", f"if f := open(path, {MODE}): ..."),
+    Mutant("truncate at every write", TREE, "_move", MODE, 'mode if mode == "rb" else "wb"'),
+    Mutant("count no resource in the room", TREES, "target(self)", "... + end + whole", "... + self.new.there()"),
     # Resume.
-    Mutant(
-        "resume one byte too far", INSTALLER, "done = min(chunks.index * chunks.chunk, part.size)",
-        "done = min(chunks.index * chunks.chunk + bool(chunks.index), part.size)",
-    ),
-    Mutant("resume one chunk too far", INSTALLER, "min(chunks.index *", "min((chunks.index + bool(chunks.index)) *"),
-    Mutant(
-        "note a chunk before it is written", INSTALLER, LOAD, LOAD + f'        board.journal.put("progress", {NOTE})\n'
-    ),
+    Mutant("resume one byte too far", INSTALLER, "decode",
+           "chunks.index * chunks.chunk", "chunks.index * chunks.chunk + bool(chunks.index)"),
+    Mutant("resume one chunk too far", INSTALLER, "decode",
+           "chunks.index * chunks.chunk", "(chunks.index + bool(chunks.index)) * chunks.chunk"),
+    Mutant("note a chunk before it is written", INSTALLER, "decode(board, package)",
+           LOAD, f'{LOAD}\nboard.journal.put("progress", {NOTE})'),
     # What goes when.
-    Mutant("free before the confirm", CONTRACT, KEPT, "        self.place().free()\n" + KEPT),
-    Mutant("free what runs", TREES, "        self.new.free()\n", "        self.old.free()\n"),
-    Mutant("free nothing", CONTRACT, "if record.tree & 15 != record.tree >> 4:", "if not record.tree:"),
-    Mutant("remove the list first", TREE, ENTRIES,
-           '            for name, _, _ in [*self.entries(), _remove(self.path + "/" + LIST)][:-1]:\n'),
-    Mutant("write into the list before it is freed", TREE, "        try:\n" + ENTRIES,
-           '        with open(self.path + "/" + LIST, "r+b") as f:\n            f.write(b"mpfl")\n'
-           "        try:\n" + ENTRIES),
-    Mutant("do not finish a confirm that a cut stopped", LAYOUT, "            self.place().free()\n", ""),
+    Mutant("free before the confirm", CONTRACT, "kept", KEPT, "self.place().free()\n" + KEPT, "update"),
+    Mutant("free what runs", TREES, "free", "self.new.free()", "self.old.free()"),
+    Mutant("free nothing", CONTRACT, "kept", "record.tree & 15 != record.tree >> 4", "not record.tree"),
+    Mutant("remove the list first", TREE, "Tree.free",
+           "self.entries()", '[*self.entries(), _remove(self.path + "/" + LIST)][:-1]'),
+    Mutant("write into the list before it is freed", TREE, "Tree.free", ENTRIES,
+           'with open(self.path + "/" + LIST, "r+b") as f: f.write(b"mpfl")\n' + ENTRIES),
+    Mutant("do not finish a confirm that a cut stopped", LAYOUT, "heal", "self.place().free()", ""),
     # The journal in two files.
-    Mutant("write to the journal's newer file", PAIR, 'name = "ab"[number & 1]', 'name = "ab"[number >> 1 & 1]'),
-    Mutant("no CRC in the journal", PAIR, " or crc32(body, crc32(data[:10])) != crc", ""),
-    Mutant("count no records of the journal", PAIR, "number = self.number + 1", "number = self.number or 1"),
-    Mutant("believe the journal's older file", PAIR, "if found and found[0] > self.number:", "if found:"),
+    Mutant("write to the journal's newer file", PAIR, "put", '"ab"[number & 1]', '"ab"[number >> 1 & 1]'),
+    Mutant("no CRC in the journal", PAIR, "decode", "... or crc32(body, crc32(data[:10])) != crc", "..."),
+    Mutant("count no records of the journal", PAIR, "put", "self.number + 1", "self.number or 1"),
+    Mutant("believe the journal's older file", PAIR, "__init__", "found and found[0] > self.number", "found"),
     # Trials.
-    Mutant("count a trial after it", CONTRACT, SPENT, "return True"),
-    Mutant("forget to give up", CONTRACT, "            self.give_up(record, why)\n", "            pass\n"),
-    Mutant("no watchdog on a trial", SHIM, "            board.watch()\n", "            pass\n"),
-    Mutant("a boot that writes", SHIM, "        _enter(board)\n    except",
-           '        board.journal.put("progress", b"")\n        _enter(board)\n    except'),
+    Mutant("count a trial after it", CONTRACT, "spend", 'self.keep("armed", record.encode())', "True"),
+    Mutant("forget to give up", CONTRACT, "count_boot", "self.give_up(record, why)", "pass"),
+    Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
+    Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",
+           'try: ...\nfinally: board.journal.put("progress", b"")\n_enter(board)'),
     # Firmware and files.
-    Mutant("switch the files whatever firmware runs", JOURNAL, "(armed == failed or not on_trial())", "armed == failed",
-           "both-soft"),
-    Mutant("keep the new files after a retreat", JOURNAL, "(armed == failed or not on_trial())", "not armed"),
-    Mutant("arm the firmware alone", CONTRACT, "record.tree = self.place().next | record.tree & 0xF0", "pass"),
+    Mutant("switch the files whatever firmware runs", JOURNAL, "tree", SOFT, "armed == failed", "both-soft"),
+    Mutant("keep the new files after a retreat", JOURNAL, "tree", SOFT, "not armed"),
+    Mutant("arm the firmware alone", CONTRACT, "fresh",
+           "record.tree = self.place().next | record.tree & 0xF0", "pass"),
 ]  # fmt: skip
-
-
-def hunt(mutant: Mutant, layout: str, pems: list[str]) -> str:
-    """What finds the bug that is in, "" if nothing does; its story is asked first, then what is quick."""
-    from dataclasses import replace
-
-    from mpota_host.chips.files.cut import campaign as files
-    from mpota_host.chips.files.cut import life
-
-    if mutant == CONTROL:
-        # The campaign that this hunt belongs to has gone through all of it.
-        return ""
-    alone = [name for name, s in life.SCENARIOS.items() if not s.chip]
-    chips = [name for name, s in life.SCENARIOS.items() if s.chip]
-    first = files.Settings((), 1, first=True)
-    searches = [((mutant.test,), 1)] if mutant.test else []
-    for names, depth in (*searches, (alone, 1), (life.DEEP, 3), (chips, 1), (alone, 2)):
-        bad = files.run(replace(first, scenarios=tuple(names), depth=depth)).tally.bad
-        if bad:
-            return f"{bad[0].ident} {bad[0].text}"
-    return ""

@@ -20,7 +20,6 @@ class FilesLife(Life):
 
     rig: Any
     oracle: Any
-    folder = ""
     # Does an update wait for its reset?
     armed = False
     # Has a cut left something that the device may find wrong? Did this life begin after one?
@@ -44,8 +43,7 @@ class FilesLife(Life):
             return None
         self._boot()
         self.rig.leave()
-        self.folder = shim.folder
-        i: int = self.oracle.started(self.folder, self.memory.confirmed)
+        i: int = self.oracle.started(self.memory.confirmed)
         self.boots.append(i)
         return i
 
@@ -65,9 +63,9 @@ class FilesLife(Life):
 
     def _end(self) -> None:
         """At rest: the oracle's last look, then boots and polls with nothing to do."""
-        self.oracle.end(self.folder, self.cut)
+        self.oracle.end(self.cut)
         for cause in ORDINARY:
-            before = self.rig.flash.ops
+            before = self.rig.medium.ops
             self.rig.power_on(cause)
             try:
                 shim.boot(self.rig.board)
@@ -79,4 +77,4 @@ class FilesLife(Life):
                     board.ms += POLL_MS
             except Reset as e:
                 raise Bad("quiet", f"a boot with nothing to do ({cause}) resets") from e
-            self.oracle.quiet(cause, self.rig.flash.ops - before)
+            self.oracle.quiet(cause, self.rig.medium.ops - before)

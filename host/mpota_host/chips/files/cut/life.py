@@ -14,21 +14,27 @@ from typing import Any
 
 from mpota.agent import Agent
 from mpota_boot import shim
+from mpota_boot.errors import Refused
 from mpota_host.chips.files.cut.apps import APPS, FONT, OWN, PROTECTED, ROOT, STRANGERS, app
-from mpota_host.chips.files.cut.world import World
+from mpota_host.chips.files.cut.drive import FilesLife
+from mpota_host.chips.files.cut.oracle import FilesOracle
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
+from mpota_host.cut.medium.cells import CutFlash
+from mpota_host.cut.medium.medium import Medium
+from mpota_host.cut.medium.world import World
+from mpota_host.cut.releases import PRODUCT, Releases
+from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package import format as fmt
 from mpota_host.package.assemble import Head, Part, assemble, pieces
 from mpota_host.registry import part_of
-from mpota_host.sim.fs import Disk, Fat, LittleFs, Stand, modules
+from mpota_host.sim.fs import Disk, Fat, LittleFs
 from mpota_host.sim.plain import leave
 from mpota_host.sim.reset import SOFT, Reset
 
 # The boards with a flash too are ESP32s, as their own campaign has them.
 CHIP = part_of("esp32", "cut.life")
-PRODUCT = "campaign"
 TRIALS = 3
 CHUNK = 4096
 
@@ -62,7 +68,7 @@ def _scenarios() -> dict[str, Files]:
             Files("first-hang" + end, "hangs", fat=fat, begins="root"),
             Files("resource" + end, fat=fat, resource=True),
             Files("tight" + end, fat=fat, blocks=39),
-            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=39 if fat else 40),
+            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=40),
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
@@ -73,12 +79,23 @@ def _scenarios() -> dict[str, Files]:
 
 
 SCENARIOS: dict[str, Files] = _scenarios()
-# Cuts in the cuts of these are tried without leaving one out; of EDGES the cuts before and after each operation.
 EXHAUSTIVE = tuple(name for name, s in SCENARIOS.items() if not s.chip)
 EDGES = ("both",)
-# One deeper than asked for.
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
+HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhealthy", "both-hang-fat")
+# Forged releases, faults and other geometries are tried on chips: nothing here is of a file system alone.
+ROOMY = ""
+FAULTY = ()
+UNITS, ERASES = (1,), (4096,)
+# Distinct states that a full campaign tries.
+STATES = 35200
+SHARE = 8
+THOROUGH = True
+# What a board is offered next belongs to its story, and so to its state.
+BY_STORY = True
+# Who drives such a board, and who judges it.
+Life, Oracle = FilesLife, FilesOracle
 
 
 def archive(files: Mapping[str, bytes], apart: tuple[str, ...] = ()) -> bytes:
@@ -89,28 +106,39 @@ def archive(files: Mapping[str, bytes], apart: tuple[str, ...] = ()) -> bytes:
     return head + rows + b"".join(files[n] for n in names if n not in apart)
 
 
-class Rig:
-    """A board: `flash` is all that outlives a power cut, `disk` the file system in it."""
+def own(firmware: bytes, table_file: bytes | None) -> Files:
+    """There is none: the oracle knows the applications of the campaign by heart."""
+    raise Refused("image", "the campaign of application files has no place for an image of your own")
+
+
+class Rig(Releases):
+    """A board: its `disk`, and the `flash` of its chip, which is of 0 bytes where there is none beside the files."""
 
     layout = "files"
     trials = TRIALS
-    retreats = True
+    # What boot.py named last.
+    folder = ""
 
     def __init__(self, scenario: Files) -> None:
-        self.scenario = s = scenario
+        super().__init__(scenario)
+        s = scenario
         self.disk: Disk = (Fat if s.fat else LittleFs)(s.blocks)
         self.inner = CHIP.Rig(s.chip) if s.chip else None
-        self.flash = World(self.disk, self.inner.flash if self.inner else None)
+        self.flash = self.inner.flash if self.inner else CutFlash(0)
+        self.world = World(self.disk, self.flash)
         self.areas: list[Area] = self.inner.areas if self.inner else []
-        self.images = [archive(app(n, s.resource)) for n in range(len(APPS))]
+        self.images = self.inner.images if self.inner else [archive(app(n, s.resource)) for n in range(len(APPS))]
         settings = {"product": PRODUCT, "chunk": CHUNK, "trials": TRIALS, "protected": list(PROTECTED)}
         self.plain = Plain("", settings)
         if self.inner:
             self.inner.chip.settings.update(settings)
         self.cause = "power"
-        self.packages: dict[int, bytes] = {}
-        Stand(self.disk, modules())
-        self._fill()
+        with self.world:
+            self._fill()
+
+    @property
+    def medium(self) -> Medium:
+        return self.world
 
     def _fill(self) -> None:
         """As it leaves the workshop."""
@@ -145,29 +173,18 @@ class Rig:
             agent = Agent(board, [Offer(self.package(0))], board.keys())
             while agent.step() == "busy":
                 pass
-        self.flash.load(self.flash.shot())
+        self.world.load(self.world.shot())
 
-    def trust(self, public: list[bytes], private: Any) -> None:
-        """Signatures are the other campaign's."""
-        raise NotImplementedError
-
-    def spare(self, n: int) -> None:
-        """No release is a delta."""
-
-    def package(self, n: int) -> bytes:
-        """Release `n`: application `n`, or the last one once more; on a chip with its firmware."""
-        if n not in self.packages:
-            s = self.scenario
-            files = app(n, s.resource)
-            apart = (FONT,) if s.resource else ()
-            parts = [self._part(fmt.FILES, "files", archive(files, apart))]
-            parts += [self._part(fmt.RESOURCE, name, files[name]) for name in apart]
-            if self.inner:
-                image = self.inner.images[min(n, len(APPS) - 1)]
-                parts.insert(0, self._part(fmt.FIRMWARE, "firmware", image))
-            head = Head(PRODUCT, "esp32" if self.inner else "files", struct.pack(">4H", 1, n, 0, 0), CHUNK)
-            self.packages[n] = assemble(head, parts, None)
-        return self.packages[n]
+    def _pack(self, n: int, base: bytes | None) -> bytes:
+        """Application `n`, or the last one once more; on a chip with its firmware."""
+        s = self.scenario
+        files = app(n, s.resource)
+        apart = (FONT,) if s.resource else ()
+        parts = [self._part(fmt.FIRMWARE, "firmware", self.installed(n))] if self.inner else []
+        parts += [self._part(fmt.FILES, "files", archive(files, apart))]
+        parts += [self._part(fmt.RESOURCE, name, files[name]) for name in apart]
+        head = Head(PRODUCT, "esp32" if self.inner else "files", struct.pack(">4H", 1, n, 0, 0), CHUNK)
+        return assemble(head, parts, None)
 
     def _part(self, kind: int, name: str, data: bytes) -> Part:
         return Part(kind, name, data, list(pieces(data, CHUNK)))
@@ -192,9 +209,9 @@ class Rig:
 
     def leave(self) -> None:
         """boot.py is over; what it told the interpreter goes."""
-        found = shim.folder
+        self.folder = shim.folder
         leave()
-        shim.folder = found
+        shim.folder = self.folder
 
     def started(self) -> int:
         """The flash offset of the firmware that the loader started."""

@@ -24,28 +24,23 @@ def journal(data: bytes) -> int:
     return int(number) if zlib.crc32(data[:10] + data[14 : 14 + n]) == crc and 14 + n <= 512 else 0
 
 
-class FilesOracle:
-    """Rules over one rig of mpota_host/chips/files."""
+class FilesOracle(Oracle):
+    """Rules over one rig of mpota_host/chips/files; those of a flash hold for the chip beside the files."""
 
-    soft = patient = False
+    rig: Any
 
     def __init__(self, rig: Any) -> None:
-        self.rig = rig
+        super().__init__(rig)
         # May a cut take bytes of a file that were there before?
         self.tears = rig.disk.IN_PLACE
-        self.flash = Oracle(rig.inner) if rig.inner else None
         self.strangers = {path: rig.disk.files[path] for path in rig.strangers}
 
-    def no_boot(self) -> None:
-        """The loader found nothing to start."""
-        raise Bad("boots", "the loader found no image that starts")
-
-    def started(self, folder: str, confirmed: int) -> int:
+    def started(self, confirmed: int) -> int:
         """Which application boot.py chose; raise Bad unless it is exactly one that this board accepted."""
         self.lasting()
-        i = self._application(folder)
-        if self.flash:
-            firmware = self.flash.holds(self.rig.started())
+        i = self._application(self.rig.folder)
+        if self.rig.inner:
+            firmware = self.holds(self.rig.started())
             if firmware != i:
                 raise Bad("mixed", f"firmware {firmware} runs with the files of application {i}")
         if i < confirmed:
@@ -81,30 +76,20 @@ class FilesOracle:
         for path, data in self.strangers.items():
             if files.get(path) != data:
                 raise Bad("strangers", f"{path}, which no package owns, {'changed' if path in files else 'is gone'}")
-        if not self.flash:
+        if not self.rig.inner:
             pair = [files.get(apps.ROOT + "/mpota" + name) for name in "ab"]
             # The very first record of a board may be cut: then there is no second file yet.
             begun = self.rig.scenario.begins == "tree" or None not in pair
             if begun and not any(journal(data or b"") for data in pair):
                 raise Bad("journal", "neither of the journal's two files is whole")
 
-    def after(self) -> None:
-        """Judge what was done to the flash."""
-        if self.flash:
-            self.flash.after()
-
-    def wear(self, wear: list[int]) -> None:
-        if self.flash:
-            self.flash.wear(wear)
-
-    def end(self, folder: str, cut: bool) -> None:
+    def end(self, cut: bool = False) -> None:
         """Judge a board at rest: the application before this one is gone. `cut`: the power went before."""
-        if self.flash:
-            self.flash.end()
-            if cut:
-                # A chip does not go on freeing where a cut stopped it; its next update does.
-                return
-        other = f"{apps.ROOT}/{2 if folder.endswith('1') else 1}"
+        super().end()
+        if self.rig.inner and cut:
+            # A chip does not go on freeing where a cut stopped it; its next update does.
+            return
+        other = f"{apps.ROOT}/{2 if self.rig.folder.endswith('1') else 1}"
         own = {f"{other}/{name}" for name in apps.OWN}
         left = [
             p for p in self.rig.disk.files if p.startswith(other + "/") and p not in self.strangers and p not in own
@@ -116,3 +101,14 @@ class FilesOracle:
         """A boot with nothing to do writes nothing."""
         if ops:
             raise Bad("quiet", f"a boot with nothing to do ({cause or 'soft reset'}) wrote {ops} times")
+
+    def map(self, when: str = "when the power returned") -> list[str]:
+        """What the file system holds: each file, its length, and whose bytes these are; then the flash of a chip."""
+        out = [f"The file system {when}:"]
+        wanted = [apps.app(i, self.rig.scenario.resource) for i in range(len(apps.APPS))]
+        for path, data in sorted(self.rig.disk.files.items()):
+            name = path.split("/", 3)[-1] if path.startswith(apps.ROOT + "/") else path[1:]
+            whose = [str(i) for i, app in enumerate(wanted) if app.get(name) == data]
+            note = f"as in application {' and '.join(whose)}" if whose else ""
+            out.append(f"  {path:28} {len(data):6} bytes  {note or repr(data[:24])}")
+        return out + (super().map(when) if self.rig.inner else [])

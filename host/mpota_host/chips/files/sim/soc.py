@@ -23,7 +23,7 @@ class Plain:
     def forget(self) -> None:
         """A new run begins: no Python object of the one before is left."""
         self.memories: dict[str, FileJournal] = {}
-        Board._dog = None
+        Board._dog = Board._why = Board._feeder = None
         leave()
 
     def board(self, why: str) -> PlainBoard:

@@ -9,167 +9,110 @@ from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.pic32"
 CONTROL, DATABASE, FILES = (f"{HOME}.store.{part}" for part in ("control", "database", "files"))
-LAYOUT, GOLDEN, LOADER, SETTLE, DOWNLOAD = (
-    f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "download")
+LAYOUT, GOLDEN, LOADER, SETTLE, SERVICE = (
+    f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "service")
 )
 MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
 LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
 FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
-COUNT = "            self.again(lambda: control.count(self.flash, page))\n"
-RECORD = '        self.journal.put("armed", record.encode())\n'
-STAGE = "        self.stage(record, n, name)\n\n    def stage"
-LEAVE = "    if row:\n        row.mark(DISABLED)\n        layout.save(rows)\n    control.disable(layout.port.flash)\n"
-TELL = "    control.disable(layout.port.flash)\n"
+RECORD = 'self.journal.put("armed", record.encode())\n'
+STAGE = "self.stage(record, n, name)\n"
+ROWS = "for row in ... if page and rows else (): ...\n"
+PUT, DROP = "files.put(NAME, text)\n", "files.remove(NEW)\n"
+LOST = "\n    name = ...\n    ..."
+FETCH = "\nyield from self._download(offer.url, target)"
 
 MUTANTS = [
     # The loader.
-    Mutant("count no boots", LOADER, COUNT, "            pass\n"),
-    Mutant(
-        "a blank page is the factory's", LOADER, "return self.select(rows)", "return self.select(rows if page else [])",
-    ),
-    Mutant("the factory image before what waits", LOADER, "row.status in (DOWNLOADED, VALID)", "row.status == VALID"),
-    Mutant("rank what is disabled", LOADER, "row.status in (DOWNLOADED, VALID) and row not", "row not"),
-    Mutant(
-        "program a file that is not its row's", LOADER, "if sha != row.digest or ", "if ",
-        LOADS + "nothing_is_erased_for_a_file_that_is_not_what_its_row_says",
-    ),
-    Mutant(
-        "program what does not fit", LOADER, " or not PAGE < n <= self.flash.size or ", " or ",
-        LOADS + "an_image_that_does_not_fit_is_refused_before_anything_is_erased",
-    ),
-    Mutant("delete the row of a bad image", LOADER, "row.mark(DISABLED)", "rows.remove(row)"),
-    Mutant("do not read a sector back", GOLDEN, "if seen[:n] != buf[:n]:", "if n < 0:"),
-    Mutant("start what rotted", GOLDEN, "bad = self.code(page.size) != page.code", "bad = False"),
-    Mutant(
-        "give up at the first failure", GOLDEN, "for _ in range(2):", "for _ in range(0):",
-        HEALS + "a_flash_that_fails_once_or_twice_is_asked_again_and_then_another_image_runs",
-    ),
-    Mutant(
-        "give the factory image no page", GOLDEN, "            self.clear(VALID)\n", "            pass\n",
-        LOADS + "the_factory_image_is_restored_once",
-    ),
-    Mutant("forget why the factory image runs", GOLDEN, "database.drop(self.store, rows)", "database.drop(self.store)"),
-    Mutant(
-        "believe a page that was cut", CONTROL, "if rest[4:8] != seal(buf):", "if not rest:",
-        FORMATS + "every_bit_of_a_sealed_page_but_status_slot_and_order_is_sealed",
-    ),
-    Mutant(
-        "believe a build's page that was cut", CONTROL, 'elif rest.strip(b"\\0") and', "elif not rest and",
-        FORMATS + "the_page_of_a_build_reads_and_one_set_bit_in_its_zeros_is_noticed",
-    ),
+    Mutant("count no boots", LOADER, "start", "self.again(lambda: control.count(self.flash, page))", "pass"),
+    Mutant("a blank page is the factory's", LOADER, "_Loader.boot",
+           ROWS + "return self.select(rows)", ROWS + "return self.select(rows if page else [])"),
+    Mutant("the factory image before what waits", LOADER, "best",
+           "row.status in (DOWNLOADED, VALID)", "row.status == VALID"),
+    Mutant("rank what is disabled", LOADER, "best", "... and row.status in (DOWNLOADED, VALID) and ...", "... and ..."),
+    Mutant("program a file that is not its row's", LOADER, "judge", "sha != row.digest or ...", "...",
+           LOADS + "nothing_is_erased_for_a_file_that_is_not_what_its_row_says"),
+    Mutant("program what does not fit", LOADER, "judge",
+           "... or not PAGE < n <= self.flash.size or ...", "... or ...",
+           LOADS + "an_image_that_does_not_fit_is_refused_before_anything_is_erased"),
+    Mutant("delete the row of a bad image", LOADER, "select(self, rows)", "row.mark(DISABLED)", "rows.remove(row)"),
+    Mutant("do not read a sector back", GOLDEN, "sector", "seen[:n] != buf[:n]", "n < 0"),
+    Mutant("start what rotted", GOLDEN, "rotten", "self.code(page.size) != page.code", "False"),
+    Mutant("give up at the first failure", GOLDEN, "again", "range(2)", "range(0)",
+           HEALS + "a_flash_that_fails_once_or_twice_is_asked_again_and_then_another_image_runs"),
+    Mutant("give the factory image no page", GOLDEN, "factory", "self.clear(VALID)", "pass",
+           LOADS + "the_factory_image_is_restored_once"),
+    Mutant("forget why the factory image runs", GOLDEN, "factory",
+           "database.drop(self.store, rows)", "database.drop(self.store)"),
+    Mutant("believe a page that was cut", CONTROL, "decode", "rest[4:8] != seal(buf)", "not rest",
+           FORMATS + "every_bit_of_a_sealed_page_but_status_slot_and_order_is_sealed"),
+    Mutant("believe a build's page that was cut", CONTROL, "decode",
+           'rest.strip(b"\\0") and ...', "not rest and ...",
+           FORMATS + "the_page_of_a_build_reads_and_one_set_bit_in_its_zeros_is_noticed"),
     # The database.
-    Mutant("write the database in place", DATABASE, "    files.put(NEW, _head(text) + text)\n", ""),
-    Mutant(
-        "believe half a database", DATABASE, "if new[:9] == _head(text):", "if text:",
-        FORMATS + "a_database_is_the_old_one_or_the_new_one_wherever_the_power_goes",
-    ),
-    Mutant(
-        "trust a database before it is there", DATABASE,
-        "    files.put(NAME, text)\n    files.remove(NEW)\n\n\ndef _head",
-        "    files.remove(NEW)\n    files.put(NAME, text)\n\n\ndef _head",
-    ),
-    Mutant(
-        "a row without a digest is whole", DATABASE, "and _digest(fields[4]) is not None", "",
-        FORMATS + "rows_that_lack_a_column_or_have_one_too_long_are_not_whole_and_not_written",
-    ),
-    Mutant(
-        "read a version as it is written", DATABASE, "return int(str(n), 16)", "return n",
-        FORMATS + "a_number_is_written_and_read_as_the_same_number",
-    ),
+    Mutant("write the database in place", DATABASE, "save", "files.put(NEW, _head(text) + text)", ""),
+    Mutant("believe half a database", DATABASE, "load", "new[:9] == _head(text)", "text",
+           FORMATS + "a_database_is_the_old_one_or_the_new_one_wherever_the_power_goes"),
+    Mutant("trust a database before it is there", DATABASE, "save", PUT + DROP, DROP + PUT),
+    Mutant("a row without a digest is whole", DATABASE, "__init__", "... and _digest(fields[4]) is not None", "...",
+           FORMATS + "rows_that_lack_a_column_or_have_one_too_long_are_not_whole_and_not_written"),
+    Mutant("read a version as it is written", DATABASE, "coded", "int(str(n), 16)", "n",
+           FORMATS + "a_number_is_written_and_read_as_the_same_number"),
     # The layout.
-    Mutant("arm before the journal knows", LAYOUT, RECORD + STAGE, STAGE.replace("\n\n", "\n" + RECORD + "\n", 1)),
-    Mutant("tidy what is being fetched", LAYOUT, "self.tidy(self.free())", "self.tidy()"),
-    Mutant("keep files that no row names", LAYOUT, "self.tidy(self.free())", "pass",
+    Mutant("arm before the journal knows", LAYOUT, "put_armed", RECORD + STAGE, STAGE + RECORD),
+    Mutant("tidy what is being fetched", LAYOUT, "ready", "self.tidy(self.free())", "self.tidy()"),
+    Mutant("keep files that no row names", LAYOUT, "ready", "self.tidy(self.free())", "pass",
            LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name"),
-    Mutant(
-        "write over a file that a row names", LAYOUT, '"image%d" % i in taken', '"image%d" % i is None',
-        LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name",
-    ),
-    Mutant(
-        "compare names letter by letter", FILES, 'return name.lower().rstrip(". ")', "return name",
-        STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
-    ),
-    Mutant(
-        "forget that FAT has short names", LAYOUT, "for name in there if hidden else ():", "for name in ():",
-        STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes",
-    ),
-    Mutant("number an image like the one before", LAYOUT, "for row in self.rows()]]) + 1", "for row in self.rows()]])"),
-    Mutant("take another chip's image", LAYOUT, "judge(head, part.size, self.port.address)", "pass"),
-    Mutant(
-        "drop the row of what runs", LAYOUT, "return row is self.port.row([row]), ", "return ",
-        LAYS + "the_row_of_what_runs_is_never_the_one_that_goes",
-    ),
+    Mutant("write over a file that a row names", LAYOUT, "free", '"image%d" % i in taken', '"image%d" % i is None',
+           LAYS + "the_store_keeps_its_number_of_rows_and_the_files_that_they_name"),
+    Mutant("compare names letter by letter", FILES, "fold", 'name.lower().rstrip(". ")', "name",
+           STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes"),
+    Mutant("forget that FAT has short names", LAYOUT, "named", "there if hidden else ()", "()",
+           STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes"),
+    Mutant("number an image like the one before", LAYOUT, "following", "max(...) + 1", "max(...)"),
+    Mutant("take another chip's image", LAYOUT, "admit", "judge(head, part.size, self.port.address)", "pass"),
+    Mutant("drop the row of what runs", LAYOUT, "_worth", "return row is self.port.row([row]), ...", "return ...,",
+           LAYS + "the_row_of_what_runs_is_never_the_one_that_goes"),
     # What a boot finishes.
-    Mutant(
-        "do not finish what a cut parted", SETTLE, "    if row is None:\n        name",
-        "    if True:\n        return False\n        name",
-    ),
-    Mutant("count no trial when arming again", SETTLE, '    record.trials -= 1\n    layout.journal.put("armed"',
-           '    layout.journal.put("armed"',
-        LAYS + "an_image_that_the_loader_never_starts_is_given_up_after_its_trials",
-    ),
-    Mutant("leave an image its row", SETTLE, LEAVE, TELL),
-    Mutant(
-        "note no reason", SETTLE, "    layout.note(record, why)\n    leave", "    leave",
-        LAYS + "status_says_what_runs_what_is_there_and_why",
-    ),
+    Mutant("do not finish what a cut parted", SETTLE, "_again",
+           "if row is None:" + LOST, "if True:\n    return False" + LOST),
+    Mutant("count no trial when arming again", SETTLE, "_again", "record.trials -= 1", "",
+           LAYS + "an_image_that_the_loader_never_starts_is_given_up_after_its_trials"),
+    Mutant("leave an image its row", SETTLE, "leave", "if row:\n    row.mark(DISABLED)\n    ...", ""),
+    Mutant("note no reason", SETTLE, "retreat", "layout.note(record, why)", "",
+           LAYS + "status_says_what_runs_what_is_there_and_why"),
     # The vendor's service.
-    Mutant(
-        "believe the manifest's digest", DOWNLOAD, "if sha != offer.digest:", "if not sha:",
-        SERVES + "a_digest_that_is_another_leaves_nothing",
-    ),
-    Mutant(
-        "believe any signature", DOWNLOAD,
-        "if not p256.verify_text(self.key, offer.signature, offer.digest):", "if not offer.signature:",
-        STRANGER + "a_signature_is_judged_before_the_download",
-    ),
-    Mutant(
-        "take what nobody signed", DOWNLOAD, "elif self.key is not None or not self.bare:",
-        "elif self.key is not None:",
-        STRANGER + "without_a_key_nothing_is_installed_or_even_fetched",
-    ),
-    Mutant(
-        "fetch what failed at every poll", DOWNLOAD, "if mark == offer.mark and n >= TRIES:", "if not offer:",
-        STRANGER + "an_image_that_failed_by_itself_is_fetched_once",
-    ),
-    Mutant(
-        "erase the last way back", DOWNLOAD, "if not self.bare and self._last(rows, gone):", "if self._last([], gone):",
-        STRANGER + "a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back",
-    ),
-    Mutant(
-        "take a name from the URL", DOWNLOAD, "target = self.layout.incoming()",
-        'target = files.Stored(self.layout.port.files, offer.url.rpartition("/")[2], self.layout.port.flash.size)',
-        STRANGER + "nothing_in_the_store_is_written_over_whatever_the_url_is_called",
-    ),
-    Mutant(
-        "wait for a server that drips", DOWNLOAD, "waited + ms > SLOW_MS", "ms < 0",
-        STRANGER + "a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end",
-    ),
-    Mutant(
-        "believe that keys are text", MANIFEST, "if not isinstance(key, str):", "if key is entry:",
-        JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong",
-    ),
-    Mutant(
-        "die of a message", MQTT, "        except Exception as e:\n            # Whoever may publish",
-        "        except SyntaxError as e:\n            # Whoever may publish",
-        JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service",
-    ),
-    Mutant(
-        "take lower versions", DOWNLOAD, "return offer.number > self._number()", "return True",
-        SERVES + "equal_and_lower_versions_are_not_taken",
-    ),
-    Mutant(
-        "erase what runs", DOWNLOAD, "if not gone or n == self._number():", "if not gone:",
-        SERVES + "a_version_is_erased_but_never_the_one_that_runs",
-    ),
-    Mutant(
-        "take again what was given up here", DOWNLOAD,
-        "row.digest == offer.digest and row.status == DISABLED", "not row",
-        SERVES + "an_image_that_was_given_up_is_not_taken_again",
-    ),
-    Mutant(
-        "take the last entry", MANIFEST, " or n > self.offer.number:", " or n:",
-        FORMATS + "the_highest_version_of_a_manifest_wins_and_the_last_one_only_where_that_is_asked_for",
-    ),
+    Mutant("believe the manifest's digest", SERVICE, "_verify", "sha != offer.digest", "not sha",
+           SERVES + "a_digest_that_is_another_leaves_nothing"),
+    Mutant("believe any signature", SERVICE, "_prove",
+           "p256.verify_text(self.key, offer.signature, offer.digest)", "offer.signature",
+           STRANGER + "a_signature_is_judged_before_the_download"),
+    Mutant("take what nobody signed", SERVICE, "_prove",
+           "self.key is not None or not self.bare", "self.key is not None",
+           STRANGER + "without_a_key_nothing_is_installed_or_even_fetched"),
+    Mutant("fetch what failed at every poll", SERVICE, "_admit", "mark == offer.mark and n >= TRIES", "not offer",
+           STRANGER + "an_image_that_failed_by_itself_is_fetched_once"),
+    Mutant("erase the last way back", SERVICE, "_erase",
+           "not self.bare and self._last(rows, gone)", "self._last([], gone)",
+           STRANGER + "a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back"),
+    Mutant("take a name from the URL", SERVICE, "_update", "target = self.layout.incoming()" + FETCH,
+           "target = files.Stored(self.layout.port.files, offer.url.rpartition('/')[2], self.layout.port.flash.size)"
+           + FETCH,
+           STRANGER + "nothing_in_the_store_is_written_over_whatever_the_url_is_called"),
+    Mutant("wait for a server that drips", SERVICE, "_fill", "waited + ms > SLOW_MS", "ms < 0",
+           STRANGER + "a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end"),
+    Mutant("believe that keys are text", MANIFEST, "_lower(entry)", "not isinstance(key, str)", "key is entry",
+           JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong"),
+    Mutant("die of a message", MQTT, "_told", "except Exception as e: ...", "except SyntaxError as e: ...",
+           JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service"),
+    Mutant("take lower versions", SERVICE, "_newer", "offer.number > self._number()", "True",
+           SERVES + "equal_and_lower_versions_are_not_taken"),
+    Mutant("erase what runs", SERVICE, "_erase", "not gone or n == self._number()", "not gone",
+           SERVES + "a_version_is_erased_but_never_the_one_that_runs"),
+    Mutant("take again what was given up here", SERVICE, "_admit",
+           "row.digest == offer.digest and row.status == DISABLED", "not row",
+           SERVES + "an_image_that_was_given_up_is_not_taken_again"),
+    Mutant("take the last entry", MANIFEST, "_take", "... or n > self.offer.number", "... or n",
+           FORMATS + "the_highest_version_of_a_manifest_wins_and_the_last_one_only_where_that_is_asked_for"),
 ]  # fmt: skip

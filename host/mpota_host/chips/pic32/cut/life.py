@@ -17,7 +17,6 @@ from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.port import BASE, SLOT
 from mpota.layout.pic32.store import database
 from mpota.store.flash import Region
-from mpota_boot.board import Board
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32.binfile import PAGE, binary, factory
 from mpota_host.chips.pic32.cut.disk import Disk
@@ -98,6 +97,11 @@ ROOMY = "row-deflate"
 HUNT = ("row", "row-unhealthy", "row-hang")
 # The factory image is one of the images: where a fault takes all others, it is what has to run.
 FAULTY = ("golden", "both", "golden-unhealthy", "golden-hang", "both-hang")
+
+
+def foreign(image: bytes) -> bytes:
+    """Its page names another boot address."""
+    return image[:12] + b"\x09" + image[13:]
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Pic32:
@@ -226,14 +230,9 @@ class Rig(Releases):
                     return fields[0]
         return ""
 
-    def board(self) -> Any:
-        """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = Board._dog
-        board = CampaignBoard(self, self.cause)
-        if self.runs:
-            Board._dog = dog
-        self.runs = True
-        return board
+    def wired(self) -> Any:
+        """The shipped Board over the two flashes."""
+        return CampaignBoard(self, self.cause)
 
     def started(self) -> int:
         """The flash offset that the loader started."""

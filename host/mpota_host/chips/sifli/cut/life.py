@@ -16,7 +16,6 @@ from mpota.layout.sifli import loader
 from mpota.layout.sifli.loader import finish, install
 from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.port import Chip
-from mpota_boot.board import Board
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.sifli import workshop
 from mpota_host.chips.sifli.sim import soc as chips
@@ -103,6 +102,11 @@ FAULTY = ("update", "unhealthy", "hang-behind", "dies", "no-link", "update-share
 STATES = 20500
 SHARE = 8
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
+
+
+def foreign(image: bytes) -> bytes:
+    """As it is: a package for this chip has the compressed form."""
+    return image
 
 
 def own(firmware: bytes, table_file: bytes | None) -> Sifli:
@@ -198,15 +202,11 @@ class Rig(Releases):
             return False
         return bool(self.start.name == loader.USER)
 
-    def board(self) -> Any:
-        """What `Board()` gives in boot.py, and then once more in main.py."""
-        dog = Board._dog if self.runs else None
+    def wired(self) -> Any:
+        """The shipped Board on a new Chip."""
         machine: Any = reset.Machine(self.cause)
         sys.modules["machine"] = machine
-        board = chips.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
-        Board._dog = dog
-        self.runs = True
-        return board
+        return chips.ChipBoard(self._chip(), self.settings, self.given, [SECRET] if self.scenario.locked else [])
 
     def started(self) -> int:
         """The flash offset that the manager started."""

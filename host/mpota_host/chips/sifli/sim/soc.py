@@ -10,10 +10,10 @@ from typing import Any
 
 from mpota.layout.sifli import loader
 from mpota.layout.sifli.link import session
-from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.policy import Policy
 from mpota.layout.sifli.port import Chip
-from mpota_boot.board import Board
 from mpota_boot.journal import trial
+from mpota_host.sim.plain import GivenBoard
 
 
 class Blobs:
@@ -23,17 +23,13 @@ class Blobs:
         self.last = values.get
 
 
-class ChipBoard(Board):
-    """The shipped Board on a Chip: its journal and its layout are the chip's; a clock that `ms` moves."""
+class ChipBoard(GivenBoard):
+    """The shipped Board on a Chip: its journal and its layout are the chip's."""
 
     def __init__(self, chip: Chip, settings: dict[str, Any], keys: Any, secrets: list[bytes]) -> None:
         self.chip = chip
-        self.journal = chip.journal
-        self._layout = None
-        self._settings = settings
-        self.trusted = keys
         self._held = secrets
-        self.ms = 0
+        super().__init__(settings, keys)
         chip.feed, chip.root = self.feed, self.root
 
     def port(self) -> Any:
@@ -41,19 +37,9 @@ class ChipBoard(Board):
         return self.chip
 
     def memory(self, name: str) -> Any:
+        if name == "mpota":
+            return self.chip.journal
         return Blobs({str(i): key for i, key in enumerate(self._held)} if name == "mpota_keys" else {})
-
-    def keys(self) -> Any:
-        """The keys that were given."""
-        return self.trusted
-
-    def ticks_ms(self) -> int:
-        """Now."""
-        return self.ms
-
-    def since(self, then: int) -> int:
-        """Milliseconds since then."""
-        return self.ms - then
 
 
 LINGER_MS = 500  # the last message leaves before the reset
@@ -80,7 +66,7 @@ class Device:
     def __init__(self, flash: Any, places: dict[str, Any], efuse: bytes, clock: Clock, healthy: bool = True) -> None:
         self.flash, self.places, self.efuse, self.clock = flash, places, efuse, clock
         self.healthy = healthy
-        self.gate = Gate(lambda found: True)
+        self.policy = Policy(lambda found: True)
         self.resets = 0
         self.linked = False
         self.end = 0
@@ -96,7 +82,7 @@ class Device:
         self.manager = self.start.name == loader.MANAGER
         if not self.manager and self.healthy:
             self.confirm()
-        self.session = session.Session(self.chip, self.gate, self.clock, self.manager, self.start.why)
+        self.session = session.Session(self.chip, self.policy, self.clock, self.manager, self.start.why)
 
     def confirm(self) -> None:
         """The user program is well: what is on trial stays."""

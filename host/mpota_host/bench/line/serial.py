@@ -23,8 +23,8 @@ SINK = """
 import hashlib, sys
 from mpota.link.serial import console
 from mpota_boot.errors import LinkError
-at, size, window, timeout_ms, tries = {at}, {size}, {window}, {timeout_ms}, {tries}
-link = console(size, window)
+at, size, ahead, timeout_ms, tries = {at}, {size}, {ahead}, {timeout_ms}, {tries}
+link = console(size, ahead)
 link.timeout_ms = timeout_ms
 link.tries = tries
 try:
@@ -54,9 +54,9 @@ def micropython() -> str:
     return os.environ.get("MICROPYTHON") or str(Path(sys.executable).parent / "micropython")
 
 
-def sink(at: int = 0, size: int = 4096, window: int = 2, timeout_ms: int = 1000, tries: int = 10) -> Pty:
+def sink(at: int = 0, size: int = 4096, ahead: int = 4112, timeout_ms: int = 1000, tries: int = 10) -> Pty:
     """A board that pulls and hashes."""
-    code = SINK.format(at=at, size=size, window=window, timeout_ms=timeout_ms, tries=tries)
+    code = SINK.format(at=at, size=size, ahead=ahead, timeout_ms=timeout_ms, tries=tries)
     env = port_environment()
     return Pty([micropython(), "-c", code], env, str(HOST))
 

@@ -1,0 +1,1 @@
+"""Figures of the serial line: over a pty, beside a peer."""

@@ -1,0 +1,1 @@
+"""What MicroPython ports answer, for virtual boards of each."""
