@@ -4,8 +4,6 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before. A link that can be asked in steps never holds up a step.
 """
 
-from os import urandom
-
 from micropython import const
 
 from mpota.installer import install
@@ -171,7 +169,8 @@ class Agent:
         self.failures += 1
         if self.trial:
             poll_ms = min(poll_ms, max(self._part_ms(), _TRIAL_ASK_MS))
-        wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
+        # Boards that fail together come back apart: the moment to the millisecond is chance enough.
+        wait_ms = pause(self.failures, poll_ms, moment(b"%d" % self.due, 256))
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 

@@ -924,7 +924,7 @@ def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
     _taken(tmp_path, names, True)
 
 
-SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "deflate", "select")
+SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "select", "os", "deflate")
 
 
 @pytest.mark.case

@@ -4,7 +4,6 @@ socket.getaddrinfo waits for the name server, so names are looked up here: RFC 1
 in .local is asked of everybody in the network (RFC 6762, section 5.1).
 """
 
-from os import urandom
 from struct import unpack_from
 
 from mpota_boot.errors import LinkError
@@ -134,6 +133,7 @@ def decode(data, query):
 def look_up(line, name, server, six):
     """Steps to an address of `name`, None where it has none of this family, within the deadlines of `line`."""
     import socket
+    from os import urandom
 
     query = encode(name.rstrip("."), 28 if six else 1, urandom(2))
     # A server on another port is for tests.
