@@ -32,6 +32,7 @@ BOARD = {
     "mpota.stream": (ERRORS,),
     "mpota.version": (ERRORS,),
     "mpota.link.": (ERRORS, "mpota.stream", "mpota.version", "mpota.link."),
+    "mpota.link.net": (ERRORS, "mpota.pace", "mpota.link."),
     "mpota.pipe.": (ERRORS, "mpota.stream"),
     "mpota.pipe.xtensa": (ERRORS, "mpota.stream", "mpota.pipe.delta"),
     "mpota.pipe.package": (ERRORS, "mpota.stream", "mpota.pipe.trust"),

@@ -14,6 +14,8 @@ SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
 YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
 _LOOK_MS = 1000
+# A datagram without an answer is sent again.
+_AGAIN_MS = 2000
 
 
 def reach(call, at):
@@ -34,6 +36,7 @@ class Connection:
     timeout_ms = 10000  # without a byte
     least = 256  # bytes a second of a body
     feed = None  # called while waiting, for the watchdog
+    network = None  # the board's network, a Net: whoever asks waits for it in steps
     name_server = None  # gives the address of the name server; without one the port looks up names, and waits
     waits = False  # does readinto() wait too?
 
@@ -68,6 +71,8 @@ class Connection:
             self.feed()
         if self.poll:
             self.poll.poll(100)
+        elif self.network:
+            self.network.board.pause()
 
     def close(self):
         if self.sock:
@@ -77,11 +82,13 @@ class Connection:
     def connect(self, to):
         """A connection over IPv4, or else over IPv6; and TLS over it."""
         tls, host, port = to[:3]
+        if self.network:
+            yield from self.network.ready(tls)
         self.shaking = False
         errors = []
         for six in (False, True):
             try:
-                found = yield from self._address(host, port, six)
+                found = yield from self.address(host, port, six)
                 if found:
                     sock = yield from self._join(*found)
                     break
@@ -101,7 +108,7 @@ class Connection:
         self.poll = self.poller(self.sock, 5)  # POLLIN and POLLOUT: a handshake wants now this, now that
         self.what = "byte"
 
-    def _address(self, host, port, six):
+    def address(self, host, port, six):
         """(family, address) of a host, None where it has none of this family."""
         import socket
 
@@ -145,6 +152,27 @@ class Connection:
         if found[0][1] & 24:  # POLLERR, POLLHUP; on an ESP32 the first write tells
             raise LinkError("link", words % (shown(self.url), "refused, or out of reach"))
         return sock
+
+    def exchange(self, family, at, query, decode):
+        """Steps to what `decode(answer)` gives of the first datagram from there for which that is not None."""
+        import socket
+
+        self.sock = sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        self.poll = self.poller(sock, 1)  # POLLIN
+        self.quiet = due = 0
+        found = None
+        while found is None:
+            if self.quiet >= due:
+                reach(lambda to: sock.sendto(query, to), at)
+                due += _AGAIN_MS
+            if self.poll.poll(0):
+                found = decode(sock.recvfrom(512)[0])
+            if found is None:
+                self.count(None)
+                yield
+        self.close()
+        return found
 
     def poller(self, sock, events):
         import select
@@ -191,5 +219,5 @@ class Connection:
         if self.shaking and not (isinstance(e, OSError) and (e.errno or 0) > 99):
             from mpota.link.tls import refused
 
-            raise refused(shown(self.url), e)
+            raise refused(shown(self.url), e, None, self.network and self.network.untimed)
         raise LinkError("link", "%s: %s" % (shown(self.url), e))

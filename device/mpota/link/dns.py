@@ -6,11 +6,9 @@ A name that ends in .local is asked of everybody in the network (RFC 6762, secti
 from os import urandom
 from struct import unpack_from
 
-from mpota.link.connection import reach
 from mpota.link.url import shown
 from mpota_boot.errors import LinkError
 
-_AGAIN_MS = 2000
 _PORT = 53
 
 
@@ -56,23 +54,9 @@ def look_up(line, name, server, six):
     at = (server, _PORT) if isinstance(server, str) else server
     if name.endswith(".local"):
         at = ("224.0.0.251", 5353)
-    line.sock = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    line.poll = line.poller(sock, 1)
     line.what = "answer about the name %s from the name server %s" % (name, at[0])
-    line.quiet = due = 0
-    found = None
     try:
-        while found is None:
-            if line.quiet >= due:
-                reach(lambda to: sock.sendto(query, to), at)
-                due += _AGAIN_MS
-            if line.poll.poll(0):
-                found = decode(sock.recvfrom(512)[0], query)
-            if found is None:
-                line.count(None)
-                yield
+        found = yield from line.exchange(socket.AF_INET, at, query, lambda data: decode(data, query))
     except OSError as e:
         raise LinkError("link", "%s: no address for the name %s: %s" % (shown(line.url), name, e))
-    line.close()
     return found or None

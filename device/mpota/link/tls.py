@@ -42,10 +42,10 @@ def _ders(data):
     return ders or [data]
 
 
-def refused(url, e, now=None):
+def refused(url, e, now=None, untimed=None):
     """The error to raise for what the TLS library says; of a certificate it names no reason on a board.
 
-    `now` stands for the board's clock.
+    `now` stands for the board's clock. `untimed`: why nobody set it, where that is known.
     """
     from time import localtime
 
@@ -54,5 +54,7 @@ def refused(url, e, now=None):
     # mbedTLS puts line ends around its words.
     words = "%s: %s; " % (url, str(e).strip())
     if now[0] < YEAR:
-        return LinkError("clock", words + "the board's clock shows %s, so no certificate is in date: set it" % day)
+        return LinkError(
+            "clock", words + "the board's clock shows %s, so no certificate is in date: " % day + (untimed or "set it")
+        )
     return LinkError("tls", words + "the certificate is by another CA, for another name, or not in date on " + day)

@@ -10,6 +10,7 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
+from mpota.link.net import Net
 from mpota.link.url import quote
 from mpota.link.web import Web
 from mpota.store.flash import Region
@@ -69,7 +70,7 @@ def http_ota(url):
     here = Board()
     link = Url(url)
     link.feed = here.feed
-    here.connect()
+    link.network = Net(here)
     here.watch()
     try:
         fetch.http_ota(here, link, install, lambda done, size: print("%d of %d bytes" % (done, size), end="\r"))
