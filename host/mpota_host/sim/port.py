@@ -137,9 +137,10 @@ def start(text):
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
-    modules = inside.common(wire, config["cause"], config["behaviour"])
+    clock = inside.Clock(wire, config["clock"])
+    modules = inside.common(wire, config["cause"], config["behaviour"], clock)
     if config["like"]:
-        modules.update(like.modules(wire, config))
+        modules.update(like.modules(wire, config, clock))
     modules.update(kind_of(config).modules(wire, flash, config))
     device, kind = disk(flash, config)
     vfs.umount("/")
