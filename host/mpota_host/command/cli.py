@@ -369,7 +369,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
 @click.option("--line", type=click.Choice(["uart", "usb"]), help="Its line and its flash take a chip's time.")
-@click.option("--like", type=click.Choice(SUPPORTED), default="", help="The port whose answers a new board gives.")
+@click.option("--like", type=click.Choice(SUPPORTED), help="The port whose answers a new board gives.")
 def board(
     layout: str,
     flash: Path,
@@ -378,7 +378,7 @@ def board(
     idf: str,
     blank: bool,
     line: str | None,
-    like: str,
+    like: str | None,
 ) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
@@ -389,10 +389,10 @@ def board(
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")
-        if like not in ("", "esp32") and layout == "esp32":
+        if like not in (None, "esp32") and layout == "esp32":
             # No other port has an ESP32's partitions.
             layout = "files"
-        run_board(flash, layout, firmware, options, blank=blank, like=like)
+        run_board(flash, layout, firmware, options, blank=blank, like=like or "")
     except BoardError as e:
         raise Refused("board", str(e)) from e
 
