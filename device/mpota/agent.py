@@ -174,6 +174,16 @@ class Agent:
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
+    def hurry(self):
+        """The network has come: a link that was not asked for want of it is asked soon, at this board's own moment."""
+        if self.failures and not self.job and getattr(self.error, "code", "") == "network":
+            spread_ms = 0 if self.trial else self.board.setting("spread_ms", 0, _MOST_MS)
+            self.due = self.board.ticks_ms()
+            chance = moment(b"%d" % self.due, 256)
+            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
+            self.wait_ms = min(self.wait_ms, soon_ms)
+            self.failures = 0
+
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
         # A delta takes more memory than the whole.

@@ -59,11 +59,16 @@ def forget(board):
     board.journal.put("boots", b"")
 
 
-def wifi(board, ssid, psk):
-    """Keep the Wi-Fi's name and password, b"" for none, where Board.connect() looks and no package reaches."""
+def wifi(board, networks):
+    """Keep names and passwords of Wi-Fis, b"" for none, where network/net.py looks and no package reaches."""
+    from mpota.network.port import PLACES
+
     memory = board.memory("wifi")
-    memory.put("ssid", ssid)
-    memory.put("psk", psk)
+    left = [(b"", b"")] * (len(PLACES) - len(networks))
+    for place, pair in zip(PLACES, networks + left):
+        for tag, data in zip(("ssid" + place, "psk" + place), pair):
+            if memory.last(tag) != (data or None):
+                memory.put(tag, data)
 
 
 def device_keys(board, keys, replace):

@@ -1,4 +1,4 @@
-"""This board, behind words that the other modules use: its settings, journal, layout, watchdog, clock and network.
+"""This board, behind words that the other modules use: its settings, journal, layout, watchdog and clock.
 
 Hardware modules are imported inside functions, so that importing this file touches nothing. A port without `esp32` has
 no NVS: its journals are files.
@@ -207,21 +207,3 @@ class Board:
         from machine import Pin
 
         return not Pin(n, Pin.IN, Pin.PULL_UP).value()
-
-    def connect(self, wait_ms=15000):
-        """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk). True when joined."""
-        from network import STA_IF, WLAN
-
-        wlan = WLAN(STA_IF)
-        names = list(filter(None, map(self.memory("wifi").last, ("ssid", "psk"))))
-        began = self.ticks_ms()
-        try:
-            wlan.active(True)
-            if names and not wlan.isconnected():
-                wlan.connect(*names)  # type: ignore[arg-type]  # bytes do as well as text
-            while not wlan.isconnected() and self.since(began) < wait_ms:
-                self.feed()
-                time.sleep_ms(100)
-        except (OSError, RuntimeError):
-            pass  # after a soft reset the radio may still be joining from before
-        return wlan.isconnected()

@@ -22,16 +22,17 @@ LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.
 SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
 WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
 # A wiring puts a board together; a program is main.py's equal.
-WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.")
+WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.", "mpota.network.")
 PROGRAM = ("mpota_boot.", "mpota.")
 BOARD = {
     "boot": ("mpota_boot.",),
-    "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link."),
+    "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link.", "mpota.network."),
     "mpota_boot.": ("mpota_boot.",),
     "mpota_boot.errors": (),
     "mpota.stream": (ERRORS,),
     "mpota.version": (ERRORS,),
     "mpota.link.": (ERRORS, "mpota.stream", "mpota.version", "mpota.link."),
+    "mpota.network.": (ERRORS, "mpota.pace", "mpota.link.", "mpota.network."),
     "mpota.pipe.": (ERRORS, "mpota.stream"),
     "mpota.pipe.xtensa": (ERRORS, "mpota.stream", "mpota.pipe.delta"),
     "mpota.pipe.package": (ERRORS, "mpota.stream", "mpota.pipe.trust"),
@@ -45,7 +46,10 @@ BOARD = {
     "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.version"),
     "mpota.pace": (),
     "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.version"),
-    "mpota.console": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.version", "mpota.link.", "mpota.pipe."),
+    "mpota.console": (
+        *("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.version"),
+        *("mpota.link.", "mpota.network.", "mpota.pipe."),
+    ),
 }
 # What may be imported inside a function only: the boot code knows a layout by its name, once a trial is open.
 LAZY = {

@@ -328,9 +328,14 @@ def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(
     report = status.as_report(facts)
     lines = dict(report.tables[0].rows)
     assert lines["takes"] == "application files, no firmware" and "not lzma" in lines["decodes"]
-    flash.set_wifi(board, "workshop", "it's secret")
-    read = "from wiring import Board\nprint([Board().memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
-    assert eval(board.run(read)) == [b"workshop", b"it's secret"]
+    read = "from wiring import Board\nfrom mpota.network.net import Net\nprint(Net(Board()).names)"
+    pairs = [("x" * 31 + str(i), "y" * 63) for i in range(4)]
+    flash.set_wifi(board, *pairs[0], *pairs[1:])
+    assert eval(board.run(read)) == [(ssid.encode(), psk.encode()) for ssid, psk in pairs]
+    flash.set_wifi(board, "workshop", "it's secret", ("shed", ""))
+    assert eval(board.run(read)) == [(b"workshop", b"it's secret"), (b"shed",)]
+    with pytest.raises(Refused, match="4 Wi-Fi networks, 5 were given"):
+        flash.set_wifi(board, "workshop", "", *[("shed", "")] * 4)
 
 
 @pytest.mark.parametrize("card", ["sdcard", "sd"])

@@ -15,7 +15,6 @@ YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
 _LOOK_MS = 1000
 
-
 # Modules that are needed only while a link opens.
 _OPENING = "ask", "find", "later", "login", "reach", "tls", "url"
 
@@ -36,6 +35,7 @@ class Connection:
     timeout_ms = 10000  # without a byte
     least = 256  # bytes a second of a body
     feed = None  # called while waiting, for the watchdog
+    network = None  # the board's network, a Net: whoever asks waits for it in steps
     name_server = None  # gives the address of the name server; without one the port looks up names, and waits
     waits = False  # does readinto() wait too?
 
@@ -70,6 +70,8 @@ class Connection:
             self.feed()
         if self.poll:
             self.poll.poll(100)
+        elif self.network:
+            self.network.board.pause()
 
     def close(self):
         if self.sock:
@@ -132,5 +134,5 @@ class Connection:
         if self.shaking and not (isinstance(e, OSError) and (e.errno or 0) > 99):
             from mpota.link.tls import refused
 
-            self.end(*refused(e))
+            self.end(*refused(e, None, self.network and self.network.untimed))
         self.end("link", str(e))

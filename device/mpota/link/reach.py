@@ -8,6 +8,7 @@ from struct import unpack_from
 
 from mpota_boot.errors import LinkError
 
+# A datagram without an answer is sent again.
 _AGAIN_MS = 2000
 _PORT = 53
 
@@ -25,11 +26,13 @@ def reach(call, at):
 def connect(line, to):
     """A connection over IPv4, or else over IPv6; and TLS over it."""
     tls, host, port = to[:3]
+    if line.network:
+        yield from line.network.ready(tls)
     line.shaking = False
     errors = []
     for six in (False, True):
         try:
-            found = yield from _address(line, host, port, six)
+            found = yield from address(line, host, port, six)
             if found:
                 sock = yield from _join(line, *found)
                 break
@@ -52,7 +55,7 @@ def connect(line, to):
     line.what = "byte"
 
 
-def _address(line, host, port, six):
+def address(line, host, port, six):
     """(family, address) of a host, None where it has none of this family."""
     import socket
 
@@ -140,23 +143,31 @@ def look_up(line, name, server, six):
     at = (server, _PORT) if isinstance(server, str) else server
     if name.endswith(".local"):
         at = ("224.0.0.251", 5353)
-    line.sock = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    line.poll = line.poller(sock, 1)
     line.what = "answer about the name %s from the name server %s" % (name, at[0])
-    line.quiet = due = 0
-    found = None
     try:
-        while found is None:
-            if line.quiet >= due:
-                reach(lambda to: sock.sendto(query, to), at)
-                due += _AGAIN_MS
-            if line.poll.poll(0):
-                found = decode(sock.recvfrom(512)[0], query)
-            if found is None:
-                line.count(None)
-                yield
+        found = yield from exchange(line, socket.AF_INET, at, query, lambda data: decode(data, query))
     except OSError as e:
         line.end("link", "no address for the name %s: %s" % (name, e))
-    line.close()
     return found or None
+
+
+def exchange(line, family, at, query, decode):
+    """Steps to what `decode(answer)` gives of the first datagram from there for which that is not None."""
+    import socket
+
+    line.sock = sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    line.poll = line.poller(sock, 1)  # POLLIN
+    line.quiet = due = 0
+    found = None
+    while found is None:
+        if line.quiet >= due:
+            reach(lambda to: sock.sendto(query, to), at)
+            due += _AGAIN_MS
+        if line.poll.poll(0):
+            found = decode(sock.recvfrom(512)[0])
+        if found is None:
+            line.count(None)
+            yield
+    line.close()
+    return found

@@ -41,10 +41,10 @@ def _ders(data):
     return ders or [data]
 
 
-def refused(e, now=None):
+def refused(e, now=None, untimed=None):
     """(code, words) for what the TLS library says; of a certificate it names no reason on a board.
 
-    `now` stands for the board's clock.
+    `now` stands for the board's clock. `untimed`: why nobody set it, where that is known.
     """
     from time import localtime
 
@@ -53,5 +53,6 @@ def refused(e, now=None):
     # mbedTLS puts line ends around its words.
     words = str(e).strip() + "; "
     if now[0] < YEAR:
-        return "clock", words + "the board's clock shows %s, so no certificate is in date: set it" % day
+        words += "the board's clock shows %s, so no certificate is in date: " % day
+        return "clock", words + (untimed or "set it")
     return "tls", words + "the certificate is by another CA, for another name, or not in date on " + day

@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -525,14 +525,24 @@ def as_facts(plan: Plan) -> dict[str, object]:
     return {"board": vars(plan.facts), "files": lines}
 
 
-WIFI = WITH_BOARD + "console.wifi(Board(), {ssid!r}, {psk!r})"
+WIFI = WITH_BOARD + "console.wifi(Board(), {pairs!r})"
+NETWORKS = 4
 
 
-def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None:
-    """Put the Wi-Fi's name and password where no package reaches them."""
-    if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
-        raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
-    repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
+def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str, *more: tuple[str, str]) -> None:
+    """Put names and passwords of Wi-Fis, in the order of their joining, where no package reaches them."""
+    pairs = [(ssid, psk), *more]
+    networks(pairs)
+    repl.run(WIFI.format(pairs=[(ssid.encode(), psk.encode()) for ssid, psk in pairs]))
+
+
+def networks(pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse what no board can join or keep."""
+    if len(pairs) > NETWORKS:
+        raise Refused("wifi", f"a board stores {NETWORKS} Wi-Fi networks, {len(pairs)} were given")
+    for ssid, psk in pairs:
+        if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
+            raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
 
 
 DEVICE_KEYS = WITH_BOARD + "import json\nprint(json.dumps(console.device_keys(Board(), {keys!r}, {replace})))"

@@ -11,6 +11,7 @@ from mpota.layout.sifli.policy import Policy, newer
 from mpota.layout.sifli.port import Chip
 from mpota.layout.sifli.store.control import version
 from mpota.layout.sifli.store.progress import IDLE
+from mpota.network.net import Net
 
 # The setting `phones`, and what it lets in.
 PHONES = {
@@ -24,6 +25,8 @@ class Board(mpota_boot.board.Board):
     """One Chip for everything in this program: its journal remembers where it writes next."""
 
     _chip = None
+    # The network, where a setting wants one.
+    net = None
 
     def __init__(self):
         super().__init__()
@@ -66,7 +69,9 @@ def links(board, console=False, tcp=True):
     if port:
         import socket
 
-        board.connect()
+        board.net = Net(board)
+        # A port's sockets begin with its radio.
+        board.net.step()
         server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(socket.getaddrinfo("0.0.0.0", port)[0][-1])
