@@ -1,7 +1,5 @@
 """The journal of an ESP32: blobs in a namespace of its NVS, which writes the new value before it drops the old one."""
 
-from mpota_boot.errors import FlashError
-
 
 class NvsJournal:
     """`nvs` is an esp32.NVS, or None for one that does not open: nothing is in it, and nothing is kept."""
@@ -21,6 +19,9 @@ class NvsJournal:
         return bytes(buf[:n]) or None
 
     def put(self, tag, data):
+        # An ordinary boot writes nothing.
+        from mpota_boot.errors import FlashError
+
         nvs = self.nvs
         if not nvs:
             raise FlashError("journal", "the NVS does not open, so %s is not kept" % tag)

@@ -692,7 +692,7 @@ def test_a_strangers_public_update_is_not_let_in_by_itself(monkeypatch, tmp_path
     world = rig.World(monkeypatch, MINUTE_MS)
     found, board = _shipped(monkeypatch, tmp_path, at.chip, version(*fw))
     world.on(board)
-    desk = found["desk"](board)
+    desk = found["server"](board)
     at.session = desk.session
     code = at.init(FILES)
     assert code != 0 and not desk.session.leave, "the board accepts the upgrade"

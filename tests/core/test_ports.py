@@ -484,7 +484,7 @@ def test_a_trial_writes_its_time_ten_times_at_most():
     def lives(plain):
         on_trial(plain)
         board = plain.start(RESET)
-        agent = Agent(board, [Down()], [])
+        agent = Agent(board, [], [])
         number = board.journal.number
         for _ in range(5999):
             board.ms += 100
