@@ -63,7 +63,7 @@ class Board:
         except OSError as e:
             nvs = None
             Board.fault = "NVS: %r" % e
-        return NvsJournal(nvs)
+        return NvsJournal(nvs, self if name == "mpota" else None)
 
     @property
     def settings(self):

@@ -52,6 +52,16 @@ MUTANTS = [
     Mutant("believe the journal's older file", PAIR, "__init__", "found and found[0] > self.number", "found"),
     # Trials.
     Mutant("count a trial after it", CONTRACT, "spend", 'self.keep("armed", record.encode())', "True"),
+    Mutant(
+        "believe a journal's first read", "mpota.store.pair", "FileJournal.__init__",
+        "if not self._load(name): ...", "self._load(name)",
+        "tests.core.test_pair:test_one_wrong_read_of_either_file_or_of_both_is_not_believed",
+    ),
+    Mutant(
+        "write over a journal that reads well again", "mpota.store.pair", "FileJournal.put",
+        'self._load("ab"[self.number + 1 & 1])', "pass",
+        "tests.core.test_pair:test_a_file_that_reads_well_again_is_not_written_over_with_older_records",
+    ),
     Mutant("forget to give up", CONTRACT, "count_boot", "self.give_up(record, why)", "pass"),
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",
