@@ -5,9 +5,10 @@ from wiring import Board; from mpota import console; print(console.status(Board(
 
 import sys
 
+from mpota import tried
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.errors import UpToDate
+from mpota_boot.errors import Refused, UpToDate
 
 
 def status(board):
@@ -15,16 +16,56 @@ def status(board):
     from mpota.pipe.package import STAGES
     from mpota.runner import wanted, words
 
-    facts = board.layout.status()
+    try:
+        facts = board.layout.status()
+    except Exception:
+        if board.unread:
+            # They name the layout.
+            raise Refused("settings", _UNREAD % board.unread)
+        raise
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
     boots = board.journal.last("boots")
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
+    facts["tried"] = tried.facts(board)
     facts["product"] = board.product
+    facts["settings"] = _UNREAD % board.unread if board.unread else _loose()
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
+
+
+_UNREAD = "/mpota.json cannot be read, so none of it counts: %s"
+# Two that stand side by side in no JSON; s is a string, w a number or a word.
+_NEVER = (",}", ",]", ",,", "{,", "[,", ":,", ":}", "ss", "sw", "ws", "ww", "s{", "s[", "w{", "w[", "}{", "}s", "]s")
+
+
+def _loose():
+    """What is wrong with settings that MicroPython takes: it passes over commas and colons. None for nothing."""
+    from mpota_boot.board import SETTINGS
+
+    try:
+        with open(SETTINGS) as f:
+            text = f.read()
+    except (OSError, ValueError):
+        return None
+    pair, quoted, line = "  ", False, 1
+    for i, c in enumerate(text):
+        line += c == "\n"
+        if quoted:
+            # A backslash takes the next character along.
+            quoted = "\\" if quoted != "\\" and c == "\\" else c != '"' or quoted == "\\"
+            continue
+        quoted = c == '"'
+        kind = "s" if quoted else c if c in "{}[]:," else " " if c in " \t\r\n\ufeff" else "w"
+        if kind == "w" and text[i - 1 : i] not in ' \t\r\n{}[]:,"':
+            continue
+        if kind != " ":
+            pair = pair[1] + kind
+        if pair in _NEVER:
+            return "/mpota.json is no JSON: a comma or colon too many or too few in line %d; this board reads it" % line
+    return None
 
 
 def _has(module):

@@ -32,6 +32,8 @@ class Board:
     _port = port
     # What is wrong with the NVS, None if nothing is.
     fault = None
+    # Why the settings cannot be read, None where they can.
+    unread = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
@@ -71,10 +73,15 @@ class Board:
         if self._settings is None:
             try:
                 with open(SETTINGS) as f:
-                    self._settings = json.load(f)
-            except (OSError, ValueError):
-                pass
+                    # Editors of Windows begin a file with a byte order mark.
+                    self._settings = json.loads(f.read().lstrip("\ufeff"))
+            except OSError:
+                pass  # there are none
+            except ValueError as e:
+                self.unread = repr(e)
             if not isinstance(self._settings, dict):
+                if self._settings is not None:
+                    self.unread = "no object"
                 self._settings = {}
         return self._settings
 

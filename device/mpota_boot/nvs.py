@@ -49,16 +49,7 @@ class NvsJournal:
         data = data[:128]
         try:
             if self.fresh:
-                if self._lost():
-                    self._spare().restore(self.board, nvs)
-                # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word
-                # only. A record reaches three entries far: three numbers that nobody misses take those cells.
-                for key in "abc":
-                    try:
-                        n = nvs.get_i32(key)
-                    except OSError:
-                        n = 0
-                    nvs.set_i32(key, n ^ 1)
+                self._spare().begin(self._lost(), nvs)
                 self.fresh = False
             if data:
                 nvs.set_blob(tag, data)

@@ -69,7 +69,7 @@ def _sentence(facts: dict[str, Any]) -> str:
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The facts worth a line each, in words."""
     lines = {
-        "product": facts.get("product") or "not set: give the board its /mpota.json",
+        **_settings(facts),
         "running": f"{facts['running']}, {_named(facts['version'])}",
         **_slots(facts),
         "takes versions": f"{facts['floor']} and newer" if facts["floor"] != NONE else "all",
@@ -88,11 +88,31 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     lines |= _rescue(facts)
     if facts["updates"]:
         lines["no update"] = facts["updates"]
+    if facts.get("tried"):
+        lines["last attempt"] = _tried(facts["tried"])
     if facts.get("boot_error"):
         lines["boot.py"] = f"met {facts['boot_error']}"
     # What a layout has looked at besides, as "what: how it is".
     lines |= {what: how for what, _, how in (line.partition(": ") for line in facts.get("findings", ()))}
     return lines
+
+
+def _tried(facts: dict[str, Any]) -> str:
+    """Why the last attempt brought no update."""
+    said = f"{facts['code']}: {facts['text']}"
+    if facts["asked"] and facts["asked"] not in facts["text"]:
+        said += f" (asked {facts['asked']})"
+    if facts["count"] is None:
+        return f"before the last reset, {said}"
+    often = f", {facts['count']} times in a row" if facts["count"] > 1 else ""
+    return f"{facts['seconds']:,} s ago{often}, {said}"
+
+
+def _settings(facts: dict[str, Any]) -> dict[str, str]:
+    """The product, and what is wrong with the file that names it."""
+    unread = facts.get("settings")
+    product = facts.get("product") or ("not known" if unread else "not set: give the board its /mpota.json")
+    return {"settings": unread, "product": product} if unread else {"product": product}
 
 
 def _rescue(facts: dict[str, Any]) -> dict[str, str]:
