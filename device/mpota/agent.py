@@ -6,6 +6,7 @@ confirm, with the version that booted; never before. A link that can be asked in
 
 from micropython import const
 
+from mpota import tried
 from mpota.installer import install
 from mpota.pace import moment, pause
 from mpota.stream import opened
@@ -46,6 +47,7 @@ class Agent:
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        tried.begin()
         self.spent = self.kept = self._used()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
@@ -159,6 +161,7 @@ class Agent:
         """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
         self.job = None
         self._ask(False)
+        self._tried(error)
         self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
@@ -183,6 +186,16 @@ class Agent:
             soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
             self.wait_ms = min(self.wait_ms, soon_ms)
             self.failures = 0
+
+    def _tried(self, error):
+        """Keep why there is no update. What cannot be kept stops nobody."""
+        try:
+            if error is None or isinstance(error, UpToDate):
+                tried.passed(self.board)
+            elif self.links:
+                tried.failed(self.board, self.links[self.turn], error)
+        except Exception as e:
+            self.error = e
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -238,11 +251,15 @@ class Agent:
             self.asking = asking
             self.board.layout.keep("doing", b"link" if asking else b"")
 
+    def _may_ask(self):
+        if not self._late():
+            return self.board.since(self.due) >= self.wait_ms
+        # An application may have kept its agent from the first turn. A link that waits still answers in this step.
+        return not self.failures and not hasattr(self.links[self.turn], "opening")
+
     def _asked(self):
         """Has a link answered? Asks one of them at a time; a host at the console confirms by itself."""
-        # Once it is asked, however late: an application may have kept its agent from the first turn.
-        asks = not self.failures or not self._late()
-        if not self.job and self.links and asks and self.board.since(self.due) >= self.wait_ms:
+        if not self.job and self.links and self._may_ask():
             self.job = opened(self.links[self.turn])
             self._ask(True)
         if self.job:

@@ -9,6 +9,7 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
+from mpota import tried
 from mpota_boot import shim
 
 FILE = "rescue"
@@ -75,6 +76,8 @@ class Runner:
         self.agent = agent
         self.net = net
         self.app = None
+        # The console has a line of each attempt that failed.
+        self.tried = tried.last
         self.began = board.ticks_ms()
         if not agent.trial:
             if board.cause() == "watchdog":
@@ -112,6 +115,9 @@ class Runner:
     def _step(self):
         self._network()
         state = self.agent.step()
+        if tried.last is not self.tried:
+            self.tried = tried.last
+            tried.say()
         if state == "reset":
             self.board.reset()
         return state

@@ -32,6 +32,8 @@ class Board:
     _port = port
     # What is wrong with the NVS, None if nothing is.
     fault = None
+    # Why the settings cannot be read, None where they can.
+    unread = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
@@ -65,7 +67,7 @@ class Board:
         except OSError as e:
             nvs = None
             Board.fault = "NVS: %r" % e
-        return NvsJournal(nvs)
+        return NvsJournal(nvs, self if name == "mpota" else None)
 
     @property
     def settings(self):

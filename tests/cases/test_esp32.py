@@ -904,7 +904,6 @@ DEAD_LINK = {"/m.json": f"HTTP/1.1 200 OK\r\nContent-Length: {len(GONE)}\r\n\r\n
 
 
 @pytest.mark.boards
-@fails("`ready for an update`, and no word of the failure")
 def test_status_names_a_link_that_fails(tmp_path: Path) -> None:
     """esp32/19-silent-link-error. Right: code, sentence and how often, while a package is answered by 404."""
     board = Bare(tmp_path / "board", "esp32", OLD, manifest=MANIFEST)

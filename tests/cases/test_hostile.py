@@ -770,7 +770,6 @@ def test_one_wrong_read_of_a_journal_in_flash_loses_no_record(newest):
 @pytest.mark.case
 @pytest.mark.boards
 @pytest.mark.parametrize("how", ["error", "garbage"])
-@fails_today("the wrong read is believed")
 def test_one_wrong_read_of_a_journal_in_files_loses_no_record(monkeypatch, how):
     """hostile/r8b_pair. Right: if the newer file reads wrong once at start, the next put() loses no record."""
     with Scratch() as root:
@@ -818,7 +817,6 @@ def lost_nvs():
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("no application runs")
 def test_the_application_still_runs_when_nvs_is_lost(lost_nvs):
     """hostile/r18_nvs. Right: without NVS records the only intact application still runs."""
     assert lost_nvs.boot(soc.PWRON)[1] == TWO
@@ -826,7 +824,6 @@ def test_the_application_still_runs_when_nvs_is_lost(lost_nvs):
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("the lowest accepted version is 0.0.0")
 def test_an_older_release_is_refused_when_nvs_is_lost(lost_nvs):
     """hostile/r18_nvs. Right: the lowest accepted version has a second copy, so 1.0.0 is still refused."""
     lost_nvs.boot(soc.PWRON)

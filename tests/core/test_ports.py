@@ -484,12 +484,18 @@ def test_a_trial_writes_its_time_ten_times_at_most():
     def lives(plain):
         on_trial(plain)
         board = plain.start(RESET)
-        agent = Agent(board, [], [])
-        number = board.journal.number
+        agent = Agent(board, [Down()], [])
+        journal = board.journal
+        number = journal.number
+        real, seen = journal.put, []
+        journal.put = lambda tag, data: seen.append(tag) or real(tag, data)
         for _ in range(5999):
             board.ms += 100
             assert agent.step() == "trial"
-        assert board.journal.number - number <= 10
+        del journal.put
+        # And what is asked when, which one reset has to know.
+        assert 0 < seen.count("wakes") <= 10 and seen.count("doing") <= 40
+        assert journal.number - number == len(seen) == seen.count("wakes") + seen.count("doing")
         board.ms += 100
         assert agent.step() == "reset"
 

@@ -43,11 +43,12 @@ BOARD = {
         *(ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version"),
         *("mpota.pipe.package", "mpota.pipe.decrypt", "mpota.store.writer"),
     ),
-    "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.version"),
+    "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.tried", "mpota.version"),
+    "mpota.tried": (ERRORS,),
     "mpota.pace": (),
-    "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.version"),
+    "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.tried", "mpota.version"),
     "mpota.console": (
-        *("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.version"),
+        *("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.tried", "mpota.version"),
         *("mpota.link.", "mpota.network.", "mpota.pipe."),
     ),
 }

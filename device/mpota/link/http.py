@@ -72,6 +72,12 @@ class Http(Web):
         collect()
         return self
 
+    def asked(self):
+        """The URL that was asked last, without what may be a secret."""
+        from mpota.link.url import shown
+
+        return shown(self.url or self.home)
+
     def other(self):
         """After a refusal: is there a larger package of the same version? The next open() gives it."""
         self.refused = self.offer

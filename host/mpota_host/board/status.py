@@ -109,6 +109,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     lines |= _rescue(facts)
     if facts["updates"]:
         lines["no update"] = facts["updates"]
+    if facts.get("tried"):
+        lines["last attempt"] = _tried(facts["tried"])
     if facts.get("boot_error"):
         lines["boot.py"] = f"met {facts['boot_error']}"
     # What a layout has looked at besides, as "what: how it is".
@@ -126,6 +128,17 @@ def _unset(facts: dict[str, Any]) -> str:
     """Why there is no product."""
     broken = facts.get("settings_error")
     return f"not known: /mpota.json cannot be read: {broken}" if broken else "not set: give the board its /mpota.json"
+
+
+def _tried(facts: dict[str, Any]) -> str:
+    """Why the last attempt brought no update."""
+    said = f"{facts['code']}: {facts['text']}"
+    if facts["asked"] and facts["asked"] not in facts["text"]:
+        said += f" (asked {facts['asked']})"
+    if facts["count"] is None:
+        return f"before the last reset, {said}"
+    often = f", {facts['count']} times in a row" if facts["count"] > 1 else ""
+    return f"{facts['seconds']:,} s ago{often}, {said}"
 
 
 def _rescue(facts: dict[str, Any]) -> dict[str, str]:

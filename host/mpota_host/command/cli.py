@@ -302,7 +302,7 @@ with a manifest it decides by itself; without one, `confirm` keeps it, else it i
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: (
         *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "slow", "url", "late"),
-        *("clock", "headers"),
+        *("clock", "headers", "network"),
         *("OSError", "MemoryError"),
     ),
     Corrupt: ("chain", "chunk", "decode", "image"),

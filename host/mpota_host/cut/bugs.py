@@ -81,6 +81,10 @@ MUTANTS = [
     Mutant("take an image that is too large", INSTALLER, "_room", "need > room", "not room"),
     Mutant("take again what was given up", INSTALLER, "admit", "if wrong: ...", "if not 1: ..."),
     Mutant(
+        "keep no second copy of what a lost NVS must not undo", "mpota_boot.spare", "put", "tag in COPIED", "not tag",
+        "tests.core.test_journal:test_a_lost_nvs_reads_the_second_copy_and_the_first_put_takes_it_over",
+    ),
+    Mutant(
         "remember only what was given up last", GIVEN, "known", "others[: MOST - 1]", "others[:0]",
         GAVE + "the_last_four_are_refused_and_the_fifth_is_forgotten",
     ),
