@@ -219,3 +219,14 @@ def test_a_release_that_was_given_up_before_the_last_one_is_refused_by_the_board
             boot(c)
     assert isinstance(agent.error, Refused) and "earlier" in str(agent.error)
     assert Record.decode(agent.board.journal.last("failed")).version == version(1, 2, 0)
+
+
+def test_a_confirm_ends_the_wait_of_older_releases_and_of_no_newer_one():
+    for confirmed, waits in ((5, False), (0, True)):
+        layout = layout_that_gave_up("unhealthy", "no-link", "no-link")
+        key, sha, number = release(confirmed)
+        layout.kept(layout.new(key, sha, number, 10, 1))
+        before = layout.journal.last("given")
+        layout.awake()
+        assert (layout.journal.last("given") != before) == waits
+        assert [refused(layout, n) is not None for n in range(3)] == [True] * 3

@@ -282,6 +282,12 @@ class Layout:
         low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)
+        if self.journal.last("failed"):
+            from mpota.layout import given
+
+            data = given.settled(self.journal, record.version)
+            if data:
+                self.keep("given", data)
         self.journal.put("running", record.encode())
         self._rested()
         self._version = self._trees = None

@@ -78,6 +78,15 @@ def awake(journal, n):
         journal.put("given", encode(count + n & 0xFFFF, rows))
 
 
+def settled(journal, version):
+    """The value of the tag once a version is confirmed, None where it stays: older releases wait for no trial."""
+    record = Record.decode(journal.last("failed"))
+    count, rows = known(journal)
+    if not [row for row in rows if row[3]] or (record and record.version > version):
+        return None
+    return encode(count, [row[:3] + (0,) for row in rows])
+
+
 def refusal(layout, sha, version):
     """The sentence that a release which was given up is refused with, or None where it may be tried."""
     count, rows = known(layout.journal)
