@@ -120,7 +120,8 @@ class Agent:
             return self._report("confirmed", "version %s runs" % version, "idle")
         if verdict is None:
             if not self._late():
-                return "trial"
+                # Who sleeps now would never hear the link that is being asked.
+                return "busy" if self.job else "trial"
             why = "no-link"
         layout.retreat(why)
         return "reset"

@@ -127,8 +127,9 @@ class Runner:
         net = busy and ms >= WINDOW_MS and self.net
         if net:
             net.look()
+            self._network()
         began = self.began
-        while board.since(began) < ms:
+        while board.since(began) < ms or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:
