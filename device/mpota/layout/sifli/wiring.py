@@ -47,6 +47,15 @@ class Board(mpota_boot.board.Board):
         return word if word is True or word == "again" else None
 
 
+class Served(Desk):
+    """A Desk whose turns keep the board's network too."""
+
+    def turn(self):
+        if self.board.net:
+            self.board.net.step()
+        return super().turn()
+
+
 def floor():
     """The lowest version that this board takes: the one that was confirmed, in 8 bytes."""
     return Board().layout.floor()
@@ -100,7 +109,7 @@ def desk(board, manager=False, why="", **given):
         return (word == "again" or cable()) and version(fw) >= floor()
 
     gate = Gate(accept, newer(chip, floor), again=again)
-    at = Desk(Session(chip, gate, board, manager, why), links(board, **given), board)
+    at = Served(Session(chip, gate, board, manager, why), links(board, **given), board)
     return at
 
 

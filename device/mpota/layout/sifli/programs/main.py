@@ -7,7 +7,7 @@ from wiring import Board, desk
 board = Board()
 
 phones = desk(board)
-runner = Runner(board, Agent(board, [], board.keys()), application, board.net)
+runner = Runner(board, Agent(board, [], board.keys()), application)
 while True:
     runner.turn()
     if not phones.turn():
