@@ -139,8 +139,7 @@ def start(text):
     flash = open_flash(config)
     clock = inside.Clock(wire, config["clock"])
     modules = inside.common(wire, config["cause"], config["behaviour"], clock)
-    if config["like"]:
-        modules.update(like.modules(wire, config, clock))
+    modules.update(like.modules(wire, config, clock) if config["like"] else {})
     modules.update(kind_of(config).modules(wire, flash, config))
     device, kind = disk(flash, config)
     vfs.umount("/")
