@@ -2,7 +2,7 @@
 # runner.turn().
 from mpota.agent import Agent
 from mpota.link.http import Http
-from mpota.link.net import Net
+from mpota.network.net import Net
 from mpota.runner import Runner, application
 from wiring import Board
 

@@ -4,10 +4,9 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before. A link that can be asked in steps never holds up a step.
 """
 
-from os import urandom
-
 from micropython import const
 
+from mpota import tried
 from mpota.installer import install
 from mpota.pace import moment, pause
 from mpota.stream import opened
@@ -22,6 +21,8 @@ _OFFERS = const(32)
 _PARTS = const(10)
 # Six days is what a MicroPython clock can tell apart.
 _MOST_MS = const(432000000)
+# What layout.awake() counts.
+_AWAKE_MS = const(360000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
 _TRIAL_ASK_MS = const(5000)
 
@@ -41,17 +42,23 @@ class Agent:
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = self.now = board.ticks_ms()
+        self.began = self.due = self.now = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
+        tried.begin()
         self.spent = self.kept = self._used()[1] if self.trial else 0
         for link in links:
             link.time_left = self.left
+        # A start that ended while a link was asked has left a mark; a hang of this one is its own.
+        self.asking = board.journal.last("doing") == b"link"
+        self._ask(False)
         cause = board.cause()
         if cause not in ("", "wake"):
             board.layout.heal()
+        if cause and not self.trial:
+            self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
             # All boards of a house start at once when the power comes back.
@@ -81,8 +88,18 @@ class Agent:
         self.board.layout.retreat(repr(error))
         return True
 
+    def _awake(self, n):
+        self.counted = self.board.ticks_ms()
+        try:
+            self.board.layout.awake(n)
+        except Exception as e:
+            self.error = e
+
     def _update(self):
         if self.job is None:
+            n = self.board.since(self.counted) // _AWAKE_MS
+            if n:
+                self._awake(n)
             if not self.links or self.board.since(self.due) < self.wait_ms:
                 return "idle"
             why = self._later()
@@ -120,8 +137,7 @@ class Agent:
             return self._report("confirmed", "version %s runs" % version, "idle")
         if verdict is None:
             if not self._late():
-                # Who sleeps now would never hear the link that is being asked.
-                return "busy" if self.job else "trial"
+                return "trial"
             why = "no-link"
         layout.retreat(why)
         return "reset"
@@ -144,6 +160,8 @@ class Agent:
     def _next(self, error=None):
         """The job is over: the next link's turn, as often as the settings say, or less and less after errors."""
         self.job = None
+        self._ask(False)
+        self._tried(error)
         self.refusals = 0
         self.turn = (self.turn + 1) % (len(self.links) or 1)
         self.due = self.board.ticks_ms()
@@ -154,7 +172,8 @@ class Agent:
         self.failures += 1
         if self.trial:
             poll_ms = min(poll_ms, max(self._part_ms(), _TRIAL_ASK_MS))
-        wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
+        # Boards that fail together come back apart: the moment to the millisecond is chance enough.
+        wait_ms = pause(self.failures, poll_ms, moment(b"%d" % self.due, 256))
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
@@ -162,10 +181,21 @@ class Agent:
         """The network has come: a link that was not asked for want of it is asked soon, at this board's own moment."""
         if self.failures and not self.job and getattr(self.error, "code", "") == "network":
             spread_ms = 0 if self.trial else self.board.setting("spread_ms", 0, _MOST_MS)
-            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, urandom(1)[0])
             self.due = self.board.ticks_ms()
+            chance = moment(b"%d" % self.due, 256)
+            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
             self.wait_ms = min(self.wait_ms, soon_ms)
             self.failures = 0
+
+    def _tried(self, error):
+        """Keep why there is no update. What cannot be kept stops nobody."""
+        try:
+            if error is None or isinstance(error, UpToDate):
+                tried.passed(self.board)
+            elif self.links:
+                tried.failed(self.board, self.links[self.turn], error)
+        except Exception as e:
+            self.error = e
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -215,10 +245,23 @@ class Agent:
                 self.error = e
         return then
 
+    def _ask(self, asking):
+        """On a trial the journal knows whether a link is being asked: a start that ends there has judged nothing."""
+        if self.trial and asking != self.asking:
+            self.asking = asking
+            self.board.layout.keep("doing", b"link" if asking else b"")
+
+    def _may_ask(self):
+        if not self._late():
+            return self.board.since(self.due) >= self.wait_ms
+        # An application may have kept its agent from the first turn. A link that waits still answers in this step.
+        return not self.failures and not hasattr(self.links[self.turn], "opening")
+
     def _asked(self):
         """Has a link answered? Asks one of them at a time; a host at the console confirms by itself."""
-        if not self.job and self.links and not self._late() and self.board.since(self.due) >= self.wait_ms:
+        if not self.job and self.links and self._may_ask():
             self.job = opened(self.links[self.turn])
+            self._ask(True)
         if self.job:
             try:
                 next(self.job)

@@ -5,9 +5,10 @@ from wiring import Board; from mpota import console; print(console.status(Board(
 
 import sys
 
+from mpota import tried
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.errors import UpToDate
+from mpota_boot.errors import Refused, UpToDate
 
 
 def status(board):
@@ -15,16 +16,27 @@ def status(board):
     from mpota.pipe.package import STAGES
     from mpota.runner import wanted, words
 
-    facts = board.layout.status()
+    try:
+        facts = board.layout.status()
+    except Exception:
+        if board.unread:
+            # They name the layout.
+            raise Refused("settings", _UNREAD % board.unread)
+        raise
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
     boots = board.journal.last("boots")
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
+    facts["tried"] = tried.facts(board)
     facts["product"] = board.product
+    facts["settings_error"] = board.unread
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
+
+
+_UNREAD = "/mpota.json cannot be read, so none of it counts: %s"
 
 
 def _has(module):
@@ -59,8 +71,8 @@ def forget(board):
 
 
 def wifi(board, networks):
-    """Keep names and passwords of Wi-Fis, b"" for none, where link/net.py looks and no package reaches."""
-    from mpota.link.port import PLACES
+    """Keep names and passwords of Wi-Fis, b"" for none, where network/net.py looks and no package reaches."""
+    from mpota.network.port import PLACES
 
     memory = board.memory("wifi")
     left = [(b"", b"")] * (len(PLACES) - len(networks))
@@ -95,7 +107,7 @@ def line(board):
     and a pty is a pipe: what nobody reads waits at the host. An ESP32 cannot know which of its plugs the host uses.
     """
     pair = board.settings.get("console")
-    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 0x4000 for n in pair):
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 4112 for n in pair):
         return pair
     if sys.platform in ("linux", "darwin", "rp2"):
         return 4096, 4112

@@ -16,15 +16,15 @@ from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
 def install(board, link, keys):
     """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, None where there is nothing yet.
 
-    It is safe to stop at each. Returns the Package that is armed and waits for a reset, or None where nothing is on
-    offer. Raises an OtaError that says what to do next; the image that runs is untouched then.
+    It may stop at each. Returns the Package that is armed, or None where nothing is on offer. Raises an OtaError that
+    says what to do next; the image that runs is untouched then.
     """
     board.layout.ready()
-    src = yield from opened(link)
+    buf = bytearray(4096)  # before the link leaves its own things about in the heap
+    src = yield from opened(link, 0, buf)
     if src is None:
         return None
     try:
-        buf = bytearray(4096)
         package = yield from Package.reading(src, keys, buf)
         admit(board, package, buf)
         chunks = resume(board, package, src, buf)
@@ -56,10 +56,9 @@ def admit(board, package, buf):
         )
     if package.version == layout.version():
         raise UpToDate("current", "version %s runs already" % text(package.version))
-    failure = layout.failure()
-    # Also where another package brings it: a delta and the whole image are one release.
-    if failure and (failure[0].sha, failure[0].version) == (package.components[0].sha, package.version):
-        raise Refused("failed", "given up here (%s): pack a newer one, or `rollback --forget`" % failure[1])
+    wrong = layout.given_up(package.components[0].sha, package.version)
+    if wrong:
+        raise Refused("failed", wrong)
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))

@@ -9,6 +9,7 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
+from mpota import tried
 from mpota_boot import shim
 
 FILE = "rescue"
@@ -75,6 +76,8 @@ class Runner:
         self.agent = agent
         self.net = net
         self.app = None
+        # The console has a line of each attempt that failed.
+        self.tried = tried.last
         self.began = board.ticks_ms()
         if not agent.trial:
             if board.cause() == "watchdog":
@@ -88,8 +91,13 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep."""
+        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep.
+
+        "busy" stands for a trial whose link is being asked: a board that slept then would never hear it.
+        """
         state = self._step()
+        if state == "trial" and self.agent.job:
+            state = "busy"
         if self.app:
             self._try(self.app.step)
         if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
@@ -112,6 +120,9 @@ class Runner:
     def _step(self):
         self._network()
         state = self.agent.step()
+        if tried.last is not self.tried:
+            self.tried = tried.last
+            tried.say()
         if state == "reset":
             self.board.reset()
         return state
@@ -146,10 +157,10 @@ class Runner:
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
         # An import that never returns is ended by the watchdog, which knows no more than that.
-        noted = trial and self.board.layout.keep("import", b"1")
+        noted = trial and self.board.layout.keep("doing", b"import")
         self.app = application()
         if noted:
-            self.board.layout.keep("import", b"")
+            self.board.layout.keep("doing", b"")
         self.agent.health = getattr(self.app, "health", self.agent.health)
 
     def _try(self, call):

@@ -195,7 +195,7 @@ class Bare:
         self.settings = {"product": "lamp", "layout": "files", **settings}
         self.write("mpota.json", json.dumps(self.settings))
         if ssid:
-            # The names that mpota.link.net reads.
+            # The names that mpota.network.net reads.
             self.write("ota/wifia", encode_pair(1, {"ssid": b"any", "psk": b"secret"}))
         if app:
             self.write("app.py", app)

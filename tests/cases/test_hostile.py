@@ -176,7 +176,6 @@ def test_the_application_starts_though_each_manifest_offers_something_else(monke
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("a release that got no-link once is refused for ever")
 def test_a_release_that_only_missed_the_network_is_tried_again():
     """hostile/r2_given_up. Right: a trial that ended for lack of a network is repeated when the network is back."""
     c = chip()
@@ -259,14 +258,7 @@ def _fails_in_set_boot(monkeypatch, n, counted=None):
 
 @pytest.mark.case
 @pytest.mark.boards
-@pytest.mark.parametrize(
-    "n",
-    [
-        pytest.param(1),
-        pytest.param(2, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
-        pytest.param(4, marks=fails_today("the journal remembers one failed release, so the two replace each other")),
-    ],
-)
+@pytest.mark.parametrize("n", [1, 2, 4])
 def test_what_was_given_up_stays_given_up(n):
     """hostile/r25_pingpong. Right: of `n` unhealthy releases that are offered in turn, each is installed once."""
     c = chip()
@@ -700,7 +692,7 @@ def test_a_strangers_public_update_is_not_let_in_by_itself(monkeypatch, tmp_path
     world = rig.World(monkeypatch, MINUTE_MS)
     found, board = _shipped(monkeypatch, tmp_path, at.chip, version(*fw))
     world.on(board)
-    desk = found["desk"](board)
+    desk = found["server"](board)
     at.session = desk.session
     code = at.init(FILES)
     assert code != 0 and not desk.session.leave, "the board accepts the upgrade"
@@ -778,7 +770,6 @@ def test_one_wrong_read_of_a_journal_in_flash_loses_no_record(newest):
 @pytest.mark.case
 @pytest.mark.boards
 @pytest.mark.parametrize("how", ["error", "garbage"])
-@fails_today("the wrong read is believed")
 def test_one_wrong_read_of_a_journal_in_files_loses_no_record(monkeypatch, how):
     """hostile/r8b_pair. Right: if the newer file reads wrong once at start, the next put() loses no record."""
     with Scratch() as root:
@@ -826,7 +817,6 @@ def lost_nvs():
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("no application runs")
 def test_the_application_still_runs_when_nvs_is_lost(lost_nvs):
     """hostile/r18_nvs. Right: without NVS records the only intact application still runs."""
     assert lost_nvs.boot(soc.PWRON)[1] == TWO
@@ -834,7 +824,6 @@ def test_the_application_still_runs_when_nvs_is_lost(lost_nvs):
 
 @pytest.mark.case
 @pytest.mark.boards
-@fails_today("the lowest accepted version is 0.0.0")
 def test_an_older_release_is_refused_when_nvs_is_lost(lost_nvs):
     """hostile/r18_nvs. Right: the lowest accepted version has a second copy, so 1.0.0 is still refused."""
     lost_nvs.boot(soc.PWRON)
@@ -932,7 +921,7 @@ def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
     _taken(tmp_path, names, True)
 
 
-SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "deflate", "select")
+SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "select", "os", "deflate")
 
 
 @pytest.mark.case

@@ -1,5 +1,7 @@
 """The journal on the simulated NVS: what a put leaves behind, whole or as it was, and what counts as a trial."""
 
+import os
+
 from mpota.layout.contract import Layout
 from mpota_boot.errors import FlashError
 from mpota_boot.journal import Record, trial
@@ -8,6 +10,7 @@ from mpota_host.chips.esp32.sim import nvs
 from mpota_host.sim.flash import PowerCut, SimFlash
 from tests.expect import raises
 from tests.packages import version
+from tests.scratch import Scratch
 
 SIZE = 0x4000
 
@@ -105,3 +108,86 @@ def test_a_reason_that_the_journal_cut_inside_a_character_is_text():
     j = journal(SimFlash(SIZE, overwrite=[(0, SIZE)]))
     j.put("reason", b"identity" + b"x" + b"\xc3\xa9" * 100)
     assert Layout(None, j, 3).reason(b"identity") == "x" + "\\xc3\\xa9" * 59 + "\\xc3"
+
+
+class Housed:
+    """A board whose folder has room for a second copy."""
+
+    def __init__(self, root):
+        self.root = root + "/ota"
+
+
+def test_a_lost_nvs_reads_the_second_copy_and_the_first_put_takes_it_over():
+    with Scratch() as root:
+        flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        assert j.last("running") is None
+        for tag in ("running", "floor", "given", "armed"):
+            j.put(tag, tag.encode())
+        flash.erase(0, SIZE)
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        for again in (j, NvsJournal(None, Housed(root))):
+            assert [again.last(tag) for tag in ("running", "floor", "given")] == [b"running", b"floor", b"given"]
+            assert again.last("armed") is None, "a trial is not opened again"
+        j.put("boots", b"1")
+        os.remove(root + "/ota/sparea")
+        os.remove(root + "/ota/spareb")
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        assert [j.last(tag) for tag in ("running", "floor", "given")] == [b"running", b"floor", b"given"]
+
+
+def test_a_cut_while_the_second_copy_is_taken_over_loses_none_of_it():
+    with Scratch() as root:
+        flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+        NvsJournal(nvs.bind(flash)("mpota"), Housed(root)).put("floor", bytes(8))
+        NvsJournal(nvs.bind(flash)("mpota"), Housed(root)).put("running", b"r" * 58)
+        for n in range(1, 30):
+            for cut_at in ("before", "inside", "after"):
+                flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+                flash.cut, flash.cut_at = flash.ops + n, cut_at
+                try:
+                    NvsJournal(nvs.bind(flash)("mpota"), Housed(root)).put("boots", b"1")
+                except PowerCut:
+                    pass
+                flash.cut = None
+                flash.power_on()
+                j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+                assert (j.last("floor"), j.last("running")) == (bytes(8), b"r" * 58), (n, cut_at)
+
+
+def test_what_the_nvs_knows_counts_more_than_its_copy_and_nothing_forgotten_comes_back():
+    with Scratch() as root:
+        flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        j.put("given", b"old")
+        NvsJournal(nvs.bind(flash)("mpota")).put("given", b"new")
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        assert j.last("given") == b"new"
+        j.put("given", b"")
+        flash.erase(0, SIZE)
+        assert NvsJournal(nvs.bind(flash)("mpota"), Housed(root)).last("given") is None
+
+
+def test_a_file_system_that_takes_no_copy_holds_nothing_up():
+    j = NvsJournal(nvs.bind(SimFlash(SIZE, overwrite=[(0, SIZE)]))("mpota"), Housed("/dev/null"))
+    j.put("floor", bytes(8))
+    assert j.last("floor") == bytes(8)
+
+
+def test_one_read_of_the_nvs_that_fails_is_read_again():
+    flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+    j = journal(flash)
+    j.put("armed", b"x")
+    real = j.nvs
+
+    class Once:
+        left = 1
+
+        def get_blob(self, tag, buf):
+            if self.left:
+                self.left = 0
+                raise OSError(5)
+            return real.get_blob(tag, buf)
+
+    j.nvs = Once()
+    assert j.last("armed") == b"x"

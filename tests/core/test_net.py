@@ -8,11 +8,11 @@ import time
 from struct import pack
 
 import mpota_host
-from mpota.link import net as under_test
-from mpota.link import sntp
 from mpota.link.connection import YEAR, Connection
-from mpota.link.net import Net
 from mpota.link.tls import refused
+from mpota.network import net as under_test
+from mpota.network import sntp
+from mpota.network.net import Net
 from mpota_boot.errors import LinkError
 from tests.expect import raises
 
@@ -488,8 +488,8 @@ def test_a_link_over_tls_waits_for_the_clock_and_asks_again_with_each_try():
                 board.ms += 100
             assert len(server.to) > asked, "with try %d" % tries
             asked = len(server.to)
-            e = refused("https://h/", OSError("not yet valid"), Clock().localtime(), net.untimed)
-            assert e.code == "clock" and "nobody told the time" in str(e) and "2000-01-01" in str(e)
+            code, words = refused(OSError("not yet valid"), Clock().localtime(), net.untimed)
+            assert code == "clock" and "nobody told the time" in words and "2000-01-01" in words
         assert list(net.ready(False)) == [], "http needs no clock"
         server.answers.append(said)
         for _ in net.ready(True):

@@ -1,7 +1,9 @@
 """The journal in two files: whole or as it was, whatever a cut leaves of the one that is written."""
 
 import os
+from io import BytesIO
 
+from mpota.store import pair
 from mpota.store.pair import SIZE, FileJournal, decode, encode
 from mpota_boot.errors import FlashError
 from tests.expect import raises
@@ -107,3 +109,52 @@ def test_what_was_not_kept_is_told():
         j._write = lambda name, image: None
         raises(FlashError, "journal", j.put, "a", b"1")
         assert j.last("a") is None
+
+
+class Once:
+    """The module's open(): the first read of each of these files fails, or brings other bytes."""
+
+    def __init__(self, paths, data):
+        self.paths, self.data = list(paths), data
+
+    def __call__(self, path, mode="r"):
+        if path in self.paths and "r" in mode:
+            self.paths.remove(path)
+            if self.data is None:
+                raise OSError(5)
+            return BytesIO(self.data)
+        return open(path, mode)
+
+    def __enter__(self):
+        pair.open = self
+
+    def __exit__(self, *args):
+        del pair.open
+
+
+def test_one_wrong_read_of_either_file_or_of_both_is_not_believed():
+    for names in ("a", "b", "ab"):
+        for data in (None, b"", b"\xee" * SIZE):
+            with Scratch() as root:
+                j = FileJournal(root + "/j")
+                for n in range(3):
+                    j.put("floor", b"%d" % n)
+                once = Once([root + "/j" + name for name in names], data)
+                with once:
+                    again = FileJournal(root + "/j")
+                assert not once.paths and again.records == j.records and again.number == j.number
+
+
+def test_a_file_that_reads_well_again_is_not_written_over_with_older_records():
+    for data in (None, b"\xee" * SIZE):
+        with Scratch() as root:
+            j = FileJournal(root + "/j")
+            for n in range(3):
+                j.put("floor", b"%d" % n)
+            newest = root + "/j" + "ab"[j.number & 1]
+            with Once([newest, newest], data):
+                again = FileJournal(root + "/j")
+            assert again.last("floor") == b"1", "two wrong reads are believed"
+            again.put("boots", b"x")
+            for found in (again, FileJournal(root + "/j")):
+                assert found.last("floor") == b"2" and found.last("boots") == b"x"

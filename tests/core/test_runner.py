@@ -321,8 +321,8 @@ def test_words_cut_inside_a_character_do_not_end_the_rescue():
 def test_all_records_at_their_longest_fit_a_journal_in_files():
     with Scratch() as root, Quiet():
         journal = Plain(root, SETTINGS).power_on().journal
-        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 128), ("floor", 8))
-        for tag, n in sizes + (("wakes", 1), ("soft", 1)):
+        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 72), ("floor", 8))
+        for tag, n in sizes + (("wakes", 2), ("soft", 1), ("doing", 6), ("given", 38)):
             journal.put(tag, b"x" * n)
 
         class Dies(App):
@@ -380,7 +380,7 @@ def test_an_import_that_never_returned_is_named_where_a_trial_ends():
             raises(Hangs, None, Runner, board, Agent(board, [], None), hangs)
             why = "watchdog"
         assert plain.power_on(why).layout.failure()[1] == "watchdog; the import of the application did not return"
-        assert runs(plain) == APP and plain.board("").journal.last("import") is None
+        assert runs(plain) == APP and plain.board("").journal.last("doing") is None
 
 
 def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made():
@@ -393,7 +393,7 @@ def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made(
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
         for _ in range(3):
             start(plain, App(health=None), "reset")
-            assert plain.board("").journal.last("import") is None
+            assert plain.board("").journal.last("doing") is None
         assert plain.power_on("reset").layout.failure()[1] == "reset"
 
 

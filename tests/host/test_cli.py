@@ -330,7 +330,11 @@ def test_a_boards_report_has_the_status_of_the_class_that_the_device_raises():
             call = node.exc if isinstance(node, ast.Raise) else None
             if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
                 found.setdefault(call.args[0].value, set()).add(getattr(call.func, "id", ""))
-    assert len(found) >= 20
+            # Connection.end(code, words) raises a LinkError.
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "end" and len(node.args) == 2:
+                if isinstance(node.args[0], ast.Constant):
+                    found.setdefault(node.args[0].value, set()).add("LinkError")
+    assert len(found) >= 20 and found["portal"] == {"LinkError"}
     for code, classes in found.items():
         known = {getattr(errors, name) for name in classes if hasattr(errors, name)}
         if not known:

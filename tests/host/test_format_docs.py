@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mpota import stream
+from mpota.layout import given
 from mpota.pipe import delta, package, trust, xtensa
 from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
@@ -61,6 +62,9 @@ def test_the_store_page_has_the_sizes_of_the_code() -> None:
     text = (ROOT / page).read_text()
     assert struct.calcsize(writer._PROGRESS) == writer._PROGRESS_SIZE
     assert f"| `progress` | {writer._PROGRESS_SIZE} |" in text
+    rows = fields(page, "`given` is a count u16, then at most four releases, the latest first:")
+    assert total(rows) == struct.calcsize(given.ROW) == given.ROW_SIZE
+    assert "waits for %d counts, two for %d, more for %d" % given.WAITS in " ".join(text.split())
     for tag in ("armed", "running", "failed"):
         assert f"| `{tag}` | {Record.SIZE} |" in text
 

@@ -1,5 +1,6 @@
 """The Record of an update that is to be armed, for every layout, and for a manager that has no memory for a Layout."""
 
+from mpota.layout import given
 from mpota_boot.journal import Record, tree
 
 # Boots that an image on trial may have, unless the setting `trials` says otherwise.
@@ -12,15 +13,19 @@ def new(journal, running, trials, image, on_trial):
     `image` is package id, SHA-256, version, size and slot; `running` the slot to go back to; `on_trial()`: does an
     image on trial run?
     """
-    for tag in ("wakes", "soft", "import"):
+    key, sha, version, size, slot = image
+    given.file(journal)
+    for tag in ("wakes", "soft", "doing"):
         # Of another trial.
         if journal.last(tag):
             journal.put(tag, b"")
+    if (journal.last("reason") or b"")[:8] == key:
+        # Of another trial too. That of another package stays: `failed` may be that one.
+        journal.put("reason", b"")
     count = 1
     for tag in ("running", "failed"):
         record = Record.decode(journal.last(tag))
         if record and record.count >= count:
             count = record.count + 1
-    key, sha, version, size, slot = image
     now = tree(journal, on_trial)
     return Record(key, sha, version, size, count & 0xFFFF, slot, running, now * 17, trials)

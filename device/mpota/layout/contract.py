@@ -4,9 +4,9 @@ A layout decides what boots on one kind of chip. Each chip's class, in its layou
 raises NotImplementedError here, and may refine the rest. The core (installer, agent, runner, shim, console) calls
 these names and no others, in this order:
 
-    NAME ready version failure floor target running admit check arm     an update
+    NAME ready version given_up floor target running admit check arm     an update
     settle woke on_trial keep                                           a boot with a trial open
-    heal confirm retreat                                                the agent
+    heal awake confirm retreat                                          the agent
     status confirm rollback forget                                      a person
 
 Three rules hold for all of them. A cut at any moment leaves an image that was accepted: nothing before `arm` changes
@@ -21,6 +21,11 @@ from mpota.store.writer import digest
 from mpota.stream import FILES
 from mpota_boot.errors import FlashError, NotNow
 from mpota_boot.journal import Record, tree, trial
+
+# Causes of a start. The end of the one before it is a verdict, unless the network was being asked.
+CAUSES = ("power", "watchdog", "reset", "unknown")
+IMPORT = "%s; the import of the application did not return"
+ASKED = "no-link (%s while the network was asked)"
 
 
 class Layout:
@@ -182,6 +187,19 @@ class Layout:
         # The journal may have cut it inside a character.
         return repr(data[8:])[2:-1] if data and data[:8] == key else None
 
+    def given_up(self, sha, version):
+        """The sentence that a release is refused with because it was given up here; None where it may be tried."""
+        from mpota.layout import given
+
+        return given.refusal(self, sha, version)
+
+    def awake(self, n=1):
+        """`n` times six minutes awake, or a start: what had no verdict is tried again after some of them."""
+        if self.record("failed"):
+            from mpota.layout import given
+
+            given.awake(self.journal, n)
+
     def failure(self):
         """(Record, reason as text) of the update that was given up last, or None."""
         record = self.record("failed")
@@ -190,7 +208,15 @@ class Layout:
     def note(self, record, why):
         """Keep the first reason why an image is given up: what came later followed from it."""
         if self.reason(record.id) is None:
-            self.keep("reason", record.id + why.encode())
+            # A journal in files has 498 bytes for all records at their longest.
+            self.keep("reason", record.id + self._doing(why).encode()[:64])
+
+    def _doing(self, why):
+        """The cause of a start ended the one before: in the middle of what?"""
+        doing = self.journal.last("doing")
+        if doing and why in CAUSES:
+            return (IMPORT if doing == b"import" else ASKED) % why
+        return why
 
     def count_boot(self, record, why):
         """One more boot of the image on trial; where none is left it is given up for `why`."""
@@ -206,8 +232,6 @@ class Layout:
 
     def give_up(self, record, why):
         """The end of a trial that failed, or of what was confirmed and is left."""
-        if self.journal.last("import"):
-            why += "; the import of the application did not return"
         self.note(record, why)
         self.journal.put("failed", record.encode())
         self._rested()
@@ -226,8 +250,8 @@ class Layout:
         return record.slot != record.back or self.on_trial() is not None
 
     def _rested(self):
-        """The trial is over: its wakes, its time and a begun import are forgotten."""
-        for tag in ("wakes", "import"):
+        """The trial is over: its wakes, its time and what it was doing are forgotten."""
+        for tag in ("wakes", "doing"):
             if self.journal.last(tag):
                 self.keep(tag, b"")
 
@@ -258,6 +282,12 @@ class Layout:
         low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)
+        if self.journal.last("failed"):
+            from mpota.layout import given
+
+            data = given.settled(self.journal, record.version)
+            if data:
+                self.keep("given", data)
         self.journal.put("running", record.encode())
         self._rested()
         self._version = self._trees = None
@@ -276,5 +306,5 @@ class Layout:
     def forget(self):
         """Let a package that was given up be tried again. NotNow while a trial is open."""
         self.idle()
-        for tag in ("armed", "failed", "reason"):
+        for tag in ("armed", "failed", "reason", "given"):
             self.journal.put(tag, b"")

@@ -4,7 +4,8 @@
     14 records: bytes of the tag u8, bytes of the data u8, tag, data            filled with 0 up to 512
 
 A file is written in place, in one piece of one sector: on FAT neither its length nor its place changes. What was
-written is read back before put() returns.
+written is read back before put() returns. One wrong read costs nothing: what is not whole is read again, and a file
+that is newer than what was loaded is never written over.
 """
 
 from binascii import crc32
@@ -55,9 +56,15 @@ class FileJournal:
         self.number = 0
         self.records = {}
         for name in "ab":
-            found = decode(self._read(name))
-            if found and found[0] > self.number:
-                self.number, self.records = found
+            if not self._load(name):
+                self._load(name)
+
+    def _load(self, name):
+        """Is the file whole? Its records are taken if they are the newest."""
+        found = decode(self._read(name))
+        if found and found[0] > self.number:
+            self.number, self.records = found
+        return found
 
     def _read(self, name):
         try:
@@ -70,6 +77,8 @@ class FileJournal:
         return self.records.get(tag)
 
     def put(self, tag, data):
+        # Does the file that is to be written read better now than when it was loaded?
+        self._load("ab"[self.number + 1 & 1])
         records = dict(self.records)
         records.pop(tag, None)
         if data:

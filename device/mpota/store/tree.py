@@ -188,8 +188,9 @@ class Tree:
     def _need(self):
         """Bytes that the file system takes for what the list names, and for what comes beside it; a little less."""
         block = room_of(self.path)[0]
-        # FAT, which tells no case, has a block for each file; littlefs keeps a small one in its folder.
-        small = 0 if exists(self.path + "/" + LIST.upper()) else SMALL
+        # FAT, which tells no case, has a block for each file and folder; littlefs keeps a small file in its folder.
+        fat = exists(self.path + "/" + LIST.upper())
+        small, folder = (0, 1) if fat else (SMALL, FOLDER)
         # The root of a tree is there.
         blocks, rows, before = 0, 0, ""
         for name, size, _ in self.entries(self.protected):
@@ -202,11 +203,11 @@ class Tree:
             at = name.find("/") + 1
             while at:
                 # Sorted, so what has one beginning stands together.
-                blocks += 0 if before.startswith(name[:at]) else FOLDER
+                blocks += 0 if before.startswith(name[:at]) else folder
                 at = name.find("/", at) + 1
             before = name
         # Blocks of a folder are half full.
-        return (blocks + FOLDER * (2 * rows // block)) * block + self.beside()
+        return (blocks + (0 if fat else FOLDER * (2 * rows // block))) * block + self.beside()
 
     def _want(self, need, room):
         if need > room:
@@ -216,6 +217,8 @@ class Tree:
     def free(self):
         """Remove every file that the list names, then the list; what others put there stays."""
         if not self.head()[2]:
+            # A torn one names nothing, and takes room.
+            _remove(self.path + "/" + LIST)
             return
         # The list goes last, and nothing is written into it: on FAT a torn sector would take the names with it.
         try:

@@ -18,8 +18,8 @@ from mpota_host.sources import DEVICE, PACKAGES
 
 # Takes more heap than most boards have to spare; a package says when it needs it.
 LZMA = "mpota.pipe.lzma"
-# A journal in files, for boards without NVS, and the journal of those that have it.
-NO_NVS, NVS = "mpota.store.pair", "mpota_boot.nvs"
+# The journal of boards that have an NVS; its second copy is a journal in files, as all others have.
+NVS = "mpota_boot.nvs"
 # `__import__("mpota.layout." + name)` in mpota_boot/board.py takes the layout of the settings.
 LAYOUTS = "mpota.layout."
 # `__import__("mpota_boot.ports." + sys.platform)` there takes the table of the board's port.
@@ -35,8 +35,7 @@ def modules(layout: str, lzma: bool = False, own: Iterable[bytes] = (), platform
     `own`: sources of the owner's on the board, which may import more than the shipped programs do. `platform`: the
     board's `sys.platform`; "" where it is not known: then the tables of all ports that the layout runs on go along.
     """
-    left = {NO_NVS} if layout == "esp32" else set()
-    left |= _other_ports(platform, layout)
+    left = _other_ports(platform, layout)
     todo = [LAYOUTS + layout, "mpota.console", *([LZMA] if lzma else [])]
     for source in (*programs(layout).values(), *own):
         todo += imports(_parsed(source), layout)

@@ -302,12 +302,12 @@ with a manifest it decides by itself; without one, `confirm` keeps it, else it i
 CODES: dict[type[OtaError], tuple[str, ...]] = {
     LinkError: (
         *("link", "gone", "short", "aborted", "http", "manifest", "portal", "tls", "slow", "url", "late"),
-        *("clock", "headers"),
+        *("clock", "headers", "network"),
         *("OSError", "MemoryError"),
     ),
     Corrupt: ("chain", "chunk", "decode", "image"),
     FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
-    NotNow: ("trial", "staged", "rollback"),
+    NotNow: ("trial", "staged", "rollback", "later"),
     UpToDate: ("current",),
 }
 GOOD = ("armed", "confirmed", "none")
@@ -468,7 +468,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from mpota_host.package import keys
     from mpota_host.package.encode import encrypt
 
-    settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    settings = flasher.first_settings(given["product"], given["manifest"])
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
     wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]

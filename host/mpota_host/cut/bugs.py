@@ -33,10 +33,12 @@ class Mutant:
 
 AGENT, SHIM = "mpota.agent", "mpota_boot.shim"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
-CONTRACT = "mpota.layout.contract"
+CONTRACT, GIVEN = "mpota.layout.contract", "mpota.layout.given"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
-# Where tests of the layout lie.
-LAYS = "tests.core.test_layout:test_"
+DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
+# Where tests of the layout and of ports lie.
+LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
+GAVE = "tests.core.test_given:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
@@ -77,7 +79,27 @@ MUTANTS = [
         '_same("product", package.product, board.product)', "pass",
     ),
     Mutant("take an image that is too large", INSTALLER, "_room", "need > room", "not room"),
-    Mutant("take again what was given up", INSTALLER, "admit", "failure and ...", "not 1 and ..."),
+    Mutant("take again what was given up", INSTALLER, "admit", "if wrong: ...", "if not 1: ..."),
+    Mutant(
+        "keep no second copy of what a lost NVS must not undo", "mpota_boot.spare", "put", "tag in COPIED", "not tag",
+        "tests.core.test_journal:test_a_lost_nvs_reads_the_second_copy_and_the_first_put_takes_it_over",
+    ),
+    Mutant(
+        "remember only what was given up last", GIVEN, "known", "others[: MOST - 1]", "others[:0]",
+        GAVE + "the_last_four_are_refused_and_the_fifth_is_forgotten",
+    ),
+    Mutant(
+        "take a missing network for a verdict", GIVEN, "known", "_unjudged(journal, record.id)", "journal is None",
+        GAVE + "who_missed_only_the_network_waits_longer_each_time",
+    ),
+    Mutant(
+        "count no start", AGENT, "__init__", "if cause and not self.trial: ...", "if not cause and not self.trial: ...",
+        GAVE + "a_board_counts_its_hours_awake_and_its_starts",
+    ),
+    Mutant(
+        "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",
+        GAVE + "a_watchdog_that_ends_a_question_to_the_network_is_no_verdict_and_a_hang_later_is_one",
+    ),
     # Bytes in flash.
     Mutant(
         "drop the last partial sector", WRITER, "put",
@@ -140,5 +162,26 @@ MUTANTS = [
     Mutant(
         "what cannot be told is the watchdog", OTHER, "cause", TELLS, 'word if word == "power" else "watchdog"',
         "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
+    ),
+    # Ports and their watchdogs.
+    Mutant(
+        "count a trial's time in this start alone", AGENT, "_late", "self.trial and self.kept < spent < _PARTS", "0",
+        ROWS + "a_trial_ends_by_time_over_all_its_starts_on_every_port",
+    ),
+    Mutant(
+        "forget that a run has begun", MARK, "hold", "machine.mem32[at] = had | (run if more == 1 else dog)", "pass",
+        ROWS + "each_port_tells_what_it_can_and_no_more",
+    ),
+    Mutant(
+        "feed no watchdog that cannot be relaxed", DOG, "relax", "dog.feed()", "pass",
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
+    ),
+    Mutant(
+        "feed the watchdog of a trial by a timer", DOG, "watch", "Board._feeder.deinit()", "pass",
+        ROWS + "the_watchdog_of_a_trial_ends_a_hang_also_after_a_soft_reset",
+    ),
+    Mutant(
+        "forget a watchdog at a soft reset", MARK, "begin", "had == 3", "False",
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
     ),
 ]  # fmt: skip

@@ -125,7 +125,6 @@ class Layout(contract.Layout):
 
     def arm(self, package):
         """Make the loader believe; the last and the smallest write of an update."""
-        self.journal.put("reason", b"")
         self.journal.put("armed", self.fresh(package, 1).encode())
         self.commit()
 

@@ -10,9 +10,8 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
-from mpota.link.net import Net
-from mpota.link.url import quote
 from mpota.link.web import Web
+from mpota.network.net import Net
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota.store.raw import Raw
@@ -59,7 +58,7 @@ class Url(Web):
 
     def __init__(self, url):
         super().__init__()
-        self.place = quote(url)
+        self.place = url
 
     def open(self, at=0):
         return self.fetch(self.place, at)

@@ -104,7 +104,6 @@ class Layout(contract.Layout):
         before = self.unarmed()
         if before and (before.sha, before.version) == (record.sha, record.version):
             record.trials = max(before.trials - 1, 1)
-        self.journal.put("reason", b"")
         self.put_armed(record)
 
     def put_armed(self, record):

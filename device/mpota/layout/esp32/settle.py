@@ -147,7 +147,6 @@ def _arm_back(layout, slot):
     failed = layout.record("failed")
     if failed and failed.sha == sha:
         raise NotNow("rollback", "%s holds what was given up" % flash.label)
-    layout.journal.put("reason", b"")
     record = layout.new(b"rollback", sha, bytes(8), size, slot)
     try:
         layout.put_armed(record)

@@ -42,7 +42,6 @@ class Layout(contract.Layout):
 
     def arm(self, package):
         """The last and the smallest write of an update."""
-        self.journal.put("reason", b"")
         self.journal.put("armed", self.fresh(package, 0).encode())
         self.staged = True
 

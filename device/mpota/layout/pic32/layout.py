@@ -110,7 +110,6 @@ class Layout(contract.Layout):
 
     def arm(self, package):
         """Make what was written boot: a record, a row, and two bytes that lose bits."""
-        self.journal.put("reason", b"")
         if package.components[0].kind != FIRMWARE:
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
@@ -121,7 +120,6 @@ class Layout(contract.Layout):
     def take(self, name, n, sha, size):
         """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
         record = self.new(sha[:8], sha, encode([n]), size, ident(database.coded(n)))
-        self.journal.put("reason", b"")
         self.put_armed(record, n, name)
 
     def following(self):

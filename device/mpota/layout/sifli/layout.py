@@ -75,7 +75,6 @@ class Layout(contract.Layout):
         firmware = package.components[0].kind == FIRMWARE
         record = self.fresh(package, self.port.free() if firmware else self.port.running)
         known(self.port)
-        self.journal.put("reason", b"")
         self.journal.put("armed", (moved(record) if firmware else record).encode())
 
     def settle(self, why):
@@ -121,7 +120,6 @@ class Layout(contract.Layout):
             staged(self.port, slot, old.size, old.sha, bytearray(self.port.flash.erase_size))
         except Corrupt as e:
             raise NotNow("rollback", "the program before this one is no longer whole: %s" % e)
-        self.journal.put("reason", b"")
         self.journal.put("armed", moved(self.new(b"rollback", old.sha, old.version, old.size, slot)).encode())
         self.give_up(now, why)
 

@@ -5,13 +5,13 @@ import json
 import chip
 
 import mpota_boot.board
-from mpota.layout.sifli.link.pump import Desk
+from mpota.layout.sifli.link.server import Server
 from mpota.layout.sifli.link.session import Session
-from mpota.layout.sifli.policy import Gate, newer
+from mpota.layout.sifli.policy import Policy, newer
 from mpota.layout.sifli.port import Chip
 from mpota.layout.sifli.store.control import version
 from mpota.layout.sifli.store.progress import IDLE
-from mpota.link.net import Net
+from mpota.network.net import Net
 
 # The setting `phones`, and what it lets in.
 PHONES = {
@@ -47,8 +47,8 @@ class Board(mpota_boot.board.Board):
         return word if word is True or word == "again" else None
 
 
-class Served(Desk):
-    """A Desk whose turns keep the board's network too."""
+class Served(Server):
+    """A Server whose turns keep the board's network too."""
 
     def turn(self):
         if self.board.net:
@@ -90,7 +90,7 @@ def links(board, console=False, tcp=True):
     return found
 
 
-def desk(board, manager=False, why="", **given):
+def server(board, manager=False, why="", **given):
     """Where a phone is served; `why` as the loader says it.
 
     Whoever is in radio range can send an upgrade that was published. So a phone is let in only if this board's owner
@@ -108,8 +108,8 @@ def desk(board, manager=False, why="", **given):
     def again(fw):
         return (word == "again" or cable()) and version(fw) >= floor()
 
-    gate = Gate(accept, newer(chip, floor), again=again)
-    at = Served(Session(chip, gate, board, manager, why), links(board, **given), board)
+    policy = Policy(accept, newer(chip, floor), again=again)
+    at = Served(Session(chip, policy, board, manager, why), links(board, **given), board)
     return at
 
 
@@ -119,7 +119,7 @@ def phone():
 
     board = Board()
     # main.py, which was interrupted, holds the port.
-    at = desk(board, console=True, tcp=False)
+    at = server(board, console=True, tcp=False)
     try:
         # A phone that is here answers at once, one that was refused goes, and the console is its owner's again.
         if at.stay(lambda: at.session.state == IDLE and board.since(at.heard) > (2000 if at.link else 10000)):

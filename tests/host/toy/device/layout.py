@@ -55,7 +55,6 @@ class Layout(contract.Layout):
     def arm(self, package):
         """The last and the smallest write of an update."""
         record = self.fresh(package, 1 - self.port.running)
-        self.journal.put("reason", b"")
         self.journal.put("armed", record.encode())
         try:
             self.choose(record.slot)

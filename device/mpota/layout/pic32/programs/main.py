@@ -7,8 +7,8 @@ from mpota.layout.pic32 import events
 from mpota.layout.pic32.service import Service
 from mpota.layout.pic32.settings import configure, trigger
 from mpota.layout.pic32.words import WORDS
-from mpota.link.net import Net
 from mpota.link.web import Web
+from mpota.network.net import Net
 from wiring import Board
 
 board = Board()

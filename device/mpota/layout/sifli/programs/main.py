@@ -2,11 +2,11 @@
 
 from mpota.agent import Agent
 from mpota.runner import Runner, application
-from wiring import Board, desk
+from wiring import Board, server
 
 board = Board()
 
-phones = desk(board)
+phones = server(board)
 runner = Runner(board, Agent(board, [], board.keys()), application)
 while True:
     runner.turn()

@@ -48,10 +48,20 @@ MUTANTS = [
     # The journal in two files.
     Mutant("write to the journal's newer file", PAIR, "put", '"ab"[number & 1]', '"ab"[number >> 1 & 1]'),
     Mutant("no CRC in the journal", PAIR, "decode", "... or crc32(body, crc32(data[:10])) != crc", "..."),
-    Mutant("count no records of the journal", PAIR, "put", "self.number + 1", "self.number or 1"),
-    Mutant("believe the journal's older file", PAIR, "__init__", "found and found[0] > self.number", "found"),
+    Mutant("count no records of the journal", PAIR, "put", "number = self.number + 1", "number = self.number or 1"),
+    Mutant("believe the journal's older file", PAIR, "_load", "found and found[0] > self.number", "found"),
     # Trials.
     Mutant("count a trial after it", CONTRACT, "spend", 'self.keep("armed", record.encode())', "True"),
+    Mutant(
+        "believe a journal's first read", PAIR, "FileJournal.__init__",
+        "if not self._load(name): ...", "self._load(name)",
+        "tests.core.test_pair:test_one_wrong_read_of_either_file_or_of_both_is_not_believed",
+    ),
+    Mutant(
+        "write over a journal that reads well again", PAIR, "FileJournal.put",
+        'self._load("ab"[self.number + 1 & 1])', "pass",
+        "tests.core.test_pair:test_a_file_that_reads_well_again_is_not_written_over_with_older_records",
+    ),
     Mutant("forget to give up", CONTRACT, "count_boot", "self.give_up(record, why)", "pass"),
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",

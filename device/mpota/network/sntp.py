@@ -11,7 +11,8 @@ from os import urandom
 from struct import unpack_from
 
 from mpota.link.connection import YEAR
-from mpota.link.port import put_clock
+from mpota.link.reach import address, exchange
+from mpota.network.port import put_clock
 from mpota_boot.errors import LinkError
 
 _PORT = 123
@@ -56,12 +57,12 @@ def setting(line, server):
     try:
         found = None
         for six in (False, True):
-            found = found or (yield from line.address(host, int(port or _PORT), six))
+            found = found or (yield from address(line, host, int(port or _PORT), six))
         if not found:
             raise LinkError("clock", "the time server %s has no address" % server)
         query = encode(urandom(8))
         line.what = "answer from the time server"
-        s = yield from line.exchange(found[0], found[1], query, lambda data: decode(data, query, server))
+        s = yield from exchange(line, found[0], found[1], query, lambda data: decode(data, query, server))
         put(s, server)
     finally:
         line.close()

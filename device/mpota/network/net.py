@@ -10,8 +10,8 @@ from os import urandom
 
 from micropython import const
 
-from mpota.link import port
 from mpota.link.connection import YEAR, Connection
+from mpota.network import port
 from mpota.pace import pause
 from mpota_boot.errors import LinkError
 
@@ -150,7 +150,7 @@ class Net:
         if self.look_up is None:
             if not self._unset() or self.board.since(self.asked) < self.pause_ms:
                 return
-            from mpota.link.sntp import setting
+            from mpota.network.sntp import setting
 
             self.asked = self.board.ticks_ms()
             line = Connection()
