@@ -91,8 +91,13 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep."""
+        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep.
+
+        "busy" stands for a trial whose link is being asked: a board that slept then would never hear it.
+        """
         state = self._step()
+        if state == "trial" and self.agent.job:
+            state = "busy"
         if self.app:
             self._try(self.app.step)
         if self.began is not None and self.board.since(self.began) > WELL_MS and not self.why:
@@ -133,8 +138,9 @@ class Runner:
         net = busy and ms >= WINDOW_MS and self.net
         if net:
             net.look()
+            self._network()
         began = self.began
-        while board.since(began) < ms:
+        while board.since(began) < ms or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:

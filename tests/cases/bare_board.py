@@ -50,7 +50,6 @@ Y2000 = 946684800
 NEVER = 1 << 60
 DNS_MS = 20000  # lwIP's getaddrinfo against a name server that never answers
 TCP_MS = 75000  # a connect without a timeout
-JOIN_MS = 100
 SCAN_MS = 1300  # a port scans 11 to 13 channels, and waits
 DRIP_MS = 900
 
@@ -328,7 +327,11 @@ class Network:
         self.began = None
 
     def isconnected(self):
-        if self.began is None or self.world.now < self.began + JOIN_MS or not self.there(self.world.now):
+        if (
+            self.began is None
+            or self.world.now < self.began + self.world.life["join_ms"]
+            or not self.there(self.world.now)
+        ):
             return False
         # The ESP32's driver joins again by itself. Others look once, when they are told to.
         return self.world.life["port"] in ("esp32", "esp8266") or self.there(self.began)

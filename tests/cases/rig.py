@@ -231,6 +231,7 @@ class Bare:
         late_ms: int = 0,
         code: str = "",
         networks: tuple[str, ...] = ("any",),
+        join_ms: int = 100,
         time: int = NOW,
     ) -> Life:
         """Switch it on. `plan`: so many ms of a run, then "power", "reset", "soft", "stop", or "prompt MS" (Ctrl-C).
@@ -240,7 +241,14 @@ class Bare:
         """
         world = {"port": self.port, "plan": plan, "first": first, "boots": boots, "radio": radio}
         path = self.folder.with_name(self.folder.name + ".life.json")
-        more = {"server": server, "late_ms": late_ms, "code": code, "networks": networks, "time": time}
+        more = {
+            "server": server,
+            "late_ms": late_ms,
+            "code": code,
+            "networks": networks,
+            "join_ms": join_ms,
+            "time": time,
+        }
         path.write_text(json.dumps({**world, **more}))
         program = [micropython(), "-X", "heapsize=64M", str(HERE / "bare_board.py"), str(self.folder), str(path)]
         env = {**os.environ, "MICROPYPATH": ".frozen"}

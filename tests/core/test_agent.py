@@ -340,6 +340,45 @@ def test_a_later_that_raises_keeps_no_update_away():
     assert steps(agent) == "reset"
 
 
+class NoNetwork(Ram):
+    """A link whose board has no network until `there`."""
+
+    there = False
+
+    def open(self, at=0):
+        if not self.there:
+            raise LinkError(self.code, "the Wi-Fi one is not joined")
+        return super().open(at)
+
+
+def test_a_link_that_missed_the_network_is_asked_soon_after_it_came_and_no_other_is():
+    for code, spread_ms, most_ms in (("network", 0, AGAIN_MS), ("network", 60000, 60000), ("http", 0, None)):
+        c = chip()
+        board = boot(c, soc.PWRON)
+        link = NoNetwork(Maker(NEW).bytes())
+        link.code = code
+        agent = Agent(board, [link], None)
+        for _ in range(12):
+            board.ms += 2 * POLL_MS
+            assert steps(agent) == "idle"
+        if spread_ms:
+            board.settings["spread_ms"] = spread_ms
+            board.id = lambda: b"one of many"
+        waits = agent.wait_ms
+        assert waits >= POLL_MS // 2
+        agent.hurry()
+        if most_ms is None:
+            assert agent.wait_ms == waits, "a server that is down is hammered by nobody"
+            continue
+        link.there = True
+        assert agent.wait_ms <= most_ms
+        moment = agent.wait_ms
+        agent.hurry()
+        assert agent.wait_ms == moment, "once is enough"
+        board.ms += most_ms
+        assert steps(agent) == "reset"
+
+
 def test_a_house_whose_power_comes_back_asks_at_moments_of_its_own():
     for cause, spread_ms, waits in ((soc.PWRON, 600000, True), (soc.PWRON, 0, False), (soc.HARD, 600000, False)):
         c = chip()

@@ -395,3 +395,63 @@ def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made(
             start(plain, App(health=None), "reset")
             assert plain.board("").journal.last("doing") is None
         assert plain.power_on("reset").layout.failure()[1] == "reset"
+
+
+class Nothing:
+    """A link that has nothing."""
+
+    time_left = None
+
+    def open(self, at=0):
+        return None
+
+    def report(self, code, words):
+        pass
+
+
+class Network:
+    """A Net; `hope`: for so many ms a network that is in the air is about to be joined."""
+
+    def __init__(self, board, hope):
+        self.board = board
+        self.hope = hope
+        self.looks = self.steps = 0
+
+    def look(self):
+        self.looks += 1
+
+    def step(self):
+        self.steps += 1
+        return self.steps == 3
+
+    def coming(self):
+        return self.board.ms < self.hope
+
+
+def test_the_window_begins_when_a_network_that_is_here_was_joined():
+    for window_ms, hope, least in ((1000, 4000, 5000), (1000, 0, 1000), (999, 4000, 999)):
+        with Scratch() as root:
+            board = Plain(root, dict(SETTINGS, window_ms=window_ms)).power_on()
+            net = Network(board, hope)
+            agent = Agent(board, [Nothing()], None)
+            hurried = []
+            agent.hurry = lambda hurried=hurried: hurried.append(1)
+            Runner(board, agent, lambda: None, net)
+            assert least - 10 <= board.ms <= least + 20, (board.ms, least)
+            assert net.looks == (window_ms == 1000) and net.steps > 3 and hurried == [1]
+
+
+def test_a_trial_looks_for_no_network_and_still_has_its_steps():
+    with Scratch() as root:
+        plain = Plain(root, dict(SETTINGS, window_ms=1000))
+        take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
+        board = plain.power_on("reset")
+        agent = Agent(board, [Nothing()], None, lambda: None)
+        assert agent.trial
+        net = Network(board, 60000)
+        run = Runner(board, agent, lambda: None, net)
+        assert net.looks == 0 and board.ms <= 1020 and net.steps
+        steps = net.steps
+        run.why = "a rescue"
+        run.turn()
+        assert net.steps == steps + 1

@@ -276,7 +276,7 @@ def _wlan_class(net):
 
 
 class Socket:
-    """Module `socket` that finds no host before the Wi-Fi has joined."""
+    """Module `socket` that finds no host before the Wi-Fi has joined; a server needs none for its own address."""
 
     def __init__(self, net):
         self._net = net
@@ -285,7 +285,7 @@ class Socket:
         return getattr(socket, name)
 
     def getaddrinfo(self, *args):
-        if not self._net.joined():
+        if args[0] != "0.0.0.0" and not self._net.joined():
             raise OSError(-202)  # EAI_FAIL of lwIP
         return socket.getaddrinfo(*args)
 

@@ -47,6 +47,15 @@ class Board(mpota_boot.board.Board):
         return word if word is True or word == "again" else None
 
 
+class Served(Server):
+    """A Server whose turns keep the board's network too."""
+
+    def turn(self):
+        if self.board.net:
+            self.board.net.step()
+        return super().turn()
+
+
 def floor():
     """The lowest version that this board takes: the one that was confirmed, in 8 bytes."""
     return Board().layout.floor()
@@ -100,7 +109,7 @@ def server(board, manager=False, why="", **given):
         return (word == "again" or cable()) and version(fw) >= floor()
 
     policy = Policy(accept, newer(chip, floor), again=again)
-    at = Server(Session(chip, policy, board, manager, why), links(board, **given), board)
+    at = Served(Session(chip, policy, board, manager, why), links(board, **given), board)
     return at
 
 

@@ -7,7 +7,7 @@ from wiring import Board, server
 board = Board()
 
 phones = server(board)
-runner = Runner(board, Agent(board, [], board.keys()), application, board.net)
+runner = Runner(board, Agent(board, [], board.keys()), application)
 while True:
     runner.turn()
     if not phones.turn():
