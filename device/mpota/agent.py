@@ -4,8 +4,6 @@ The one place that catches errors: each becomes a report and a time to try again
 confirm, with the version that booted; never before. A link that can be asked in steps never holds up a step.
 """
 
-from os import urandom
-
 from micropython import const
 
 from mpota import tried
@@ -174,7 +172,8 @@ class Agent:
         self.failures += 1
         if self.trial:
             poll_ms = min(poll_ms, max(self._part_ms(), _TRIAL_ASK_MS))
-        wait_ms = pause(self.failures, poll_ms, urandom(1)[0])
+        # Boards that fail together come back apart: the moment to the millisecond is chance enough.
+        wait_ms = pause(self.failures, poll_ms, moment(b"%d" % self.due, 256))
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
@@ -187,6 +186,16 @@ class Agent:
                 tried.failed(self.board, self.links[self.turn], error)
         except Exception as e:
             self.error = e
+
+    def hurry(self):
+        """The network has come: a link that was not asked for want of it is asked soon, at this board's own moment."""
+        if self.failures and not self.job and getattr(self.error, "code", "") == "network":
+            spread_ms = 0 if self.trial else self.board.setting("spread_ms", 0, _MOST_MS)
+            self.due = self.board.ticks_ms()
+            chance = moment(b"%d" % self.due, 256)
+            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
+            self.wait_ms = min(self.wait_ms, soon_ms)
+            self.failures = 0
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)

@@ -8,7 +8,7 @@ import sys
 from mpota import tried
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.errors import Refused, UpToDate
+from mpota_boot.errors import UpToDate
 
 
 def status(board):
@@ -16,13 +16,7 @@ def status(board):
     from mpota.pipe.package import STAGES
     from mpota.runner import wanted, words
 
-    try:
-        facts = board.layout.status()
-    except Exception:
-        if board.unread:
-            # They name the layout.
-            raise Refused("settings", _UNREAD % board.unread)
-        raise
+    facts = board.layout.status()
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
@@ -30,42 +24,10 @@ def status(board):
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
     facts["tried"] = tried.facts(board)
     facts["product"] = board.product
-    facts["settings"] = _UNREAD % board.unread if board.unread else _loose()
+    facts["settings_error"] = board.unread
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
-
-
-_UNREAD = "/mpota.json cannot be read, so none of it counts: %s"
-# Two that stand side by side in no JSON; s is a string, w a number or a word.
-_NEVER = (",}", ",]", ",,", "{,", "[,", ":,", ":}", "ss", "sw", "ws", "ww", "s{", "s[", "w{", "w[", "}{", "}s", "]s")
-
-
-def _loose():
-    """What is wrong with settings that MicroPython takes: it passes over commas and colons. None for nothing."""
-    from mpota_boot.board import SETTINGS
-
-    try:
-        with open(SETTINGS) as f:
-            text = f.read()
-    except (OSError, ValueError):
-        return None
-    pair, quoted, line = "  ", False, 1
-    for i, c in enumerate(text):
-        line += c == "\n"
-        if quoted:
-            # A backslash takes the next character along.
-            quoted = "\\" if quoted != "\\" and c == "\\" else c != '"' or quoted == "\\"
-            continue
-        quoted = c == '"'
-        kind = "s" if quoted else c if c in "{}[]:," else " " if c in " \t\r\n\ufeff" else "w"
-        if kind == "w" and text[i - 1 : i] not in ' \t\r\n{}[]:,"':
-            continue
-        if kind != " ":
-            pair = pair[1] + kind
-        if pair in _NEVER:
-            return "/mpota.json is no JSON: a comma or colon too many or too few in line %d; this board reads it" % line
-    return None
 
 
 def _has(module):
@@ -99,11 +61,16 @@ def forget(board):
     board.journal.put("boots", b"")
 
 
-def wifi(board, ssid, psk):
-    """Keep the Wi-Fi's name and password, b"" for none, where Board.connect() looks and no package reaches."""
+def wifi(board, networks):
+    """Keep names and passwords of Wi-Fis, b"" for none, where network/net.py looks and no package reaches."""
+    from mpota.network.port import PLACES
+
     memory = board.memory("wifi")
-    memory.put("ssid", ssid)
-    memory.put("psk", psk)
+    left = [(b"", b"")] * (len(PLACES) - len(networks))
+    for place, pair in zip(PLACES, networks + left):
+        for tag, data in zip(("ssid" + place, "psk" + place), pair):
+            if memory.last(tag) != (data or None):
+                memory.put(tag, data)
 
 
 def device_keys(board, keys, replace):
@@ -131,7 +98,7 @@ def line(board):
     and a pty is a pipe: what nobody reads waits at the host. An ESP32 cannot know which of its plugs the host uses.
     """
     pair = board.settings.get("console")
-    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 0x4000 for n in pair):
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and 32 <= n <= 4112 for n in pair):
         return pair
     if sys.platform in ("linux", "darwin", "rp2"):
         return 4096, 4112

@@ -16,15 +16,15 @@ from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
 def install(board, link, keys):
     """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, None where there is nothing yet.
 
-    It is safe to stop at each. Returns the Package that is armed and waits for a reset, or None where nothing is on
-    offer. Raises an OtaError that says what to do next; the image that runs is untouched then.
+    It may stop at each. Returns the Package that is armed, or None where nothing is on offer. Raises an OtaError that
+    says what to do next; the image that runs is untouched then.
     """
     board.layout.ready()
-    src = yield from opened(link)
+    buf = bytearray(4096)  # before the link leaves its own things about in the heap
+    src = yield from opened(link, 0, buf)
     if src is None:
         return None
     try:
-        buf = bytearray(4096)
         package = yield from Package.reading(src, keys, buf)
         admit(board, package, buf)
         chunks = resume(board, package, src, buf)

@@ -66,11 +66,15 @@ def application():
 
 
 class Runner:
-    """`application()` gives the application's module, or None where there is none. `why`: the reason of a rescue."""
+    """`application()` gives the application's module, or None where there is none. `why`: the reason of a rescue.
 
-    def __init__(self, board, agent, application):
+    `net`: the board's network, which has a step in each turn.
+    """
+
+    def __init__(self, board, agent, application, net=None):
         self.board = board
         self.agent = agent
+        self.net = net
         self.app = None
         # The console has a line of each attempt that failed.
         self.tried = tried.last
@@ -104,7 +108,12 @@ class Runner:
             self.turn()
             await sleep(0.01)
 
+    def _network(self):
+        if self.net and self.net.step():
+            self.agent.hurry()
+
     def _step(self):
+        self._network()
         state = self.agent.step()
         if tried.last is not self.tried:
             self.tried = tried.last
@@ -121,9 +130,18 @@ class Runner:
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
         self.agent.step_ms = STEP_MS
-        while board.since(self.began) < ms:
+        net = busy and ms >= WINDOW_MS and self.net
+        if net:
+            net.look()
+        began = self.began
+        while board.since(began) < ms:
             if busy:
                 busy = self._step() == "busy"
+            else:
+                self._network()
+            if net and net.coming():
+                # The window is for what the links say, which they cannot before.
+                began = board.ticks_ms()
             board.feed()
             board.pause()
         self.agent.step_ms = 0

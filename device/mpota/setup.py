@@ -75,8 +75,9 @@ class Setup:
         advice = " Write it on your computer, for example %s, then: mpremote cp mpota.json :%s"
         advice %= (json.dumps(sample), path)
         try:
-            with open(path) as f:
-                found = json.load(f)
+            with open(path, "rb") as f:
+                data = f.read()
+            found = json.loads(data[3:] if data[:3] == b"\xef\xbb\xbf" else data)
         except OSError:
             return ["The settings %s are missing." % path + advice]
         except ValueError:

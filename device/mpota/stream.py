@@ -29,22 +29,28 @@ def pull(src, buf):
 
 def fill(src, buf):
     """pull() in steps, for the Source of a link: yields each time that it has no more for now."""
-    view = memoryview(buf)
     n = 0
+    rest = buf
     while n < len(buf):
-        got = src.readinto(view[n:])
+        got = src.readinto(rest)
         if got == 0:
             break
-        n += got or 0
+        if got:
+            n += got
+            # Cut once for all the looks that find nothing: their garbage would fill the heap.
+            rest = memoryview(buf)[n:]
         if n < len(buf):
             yield
     return n
 
 
-def opened(link, at=0):
-    """link.open(at) in steps, where the link has them: its generator `opening(at)`. Another link waits."""
+def opened(link, at=0, buf=None):
+    """link.open(at) in steps, where the link has them: its generator `opening(at, buf)`. Another link waits.
+
+    `buf`: 4096 bytes that the link may use until it is open.
+    """
     if hasattr(link, "opening"):
-        return (yield from link.opening(at))
+        return (yield from link.opening(at, buf))
     return link.open(at)
 
 

@@ -1,4 +1,4 @@
-"""This board, behind words that the other modules use: its settings, journal, layout, watchdog, clock and network.
+"""This board, behind words that the other modules use: its settings, journal, layout, watchdog and clock.
 
 Hardware modules are imported inside functions, so that importing this file touches nothing. A port without `esp32` has
 no NVS: its journals are files.
@@ -32,8 +32,6 @@ class Board:
     _port = port
     # What is wrong with the NVS, None if nothing is.
     fault = None
-    # Why the settings cannot be read, None where they can.
-    unread = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.
@@ -41,6 +39,8 @@ class Board:
     home = HOME
     # The slot that runs, for a layout that has none.
     running = 0
+    # Why the settings cannot be read.
+    unread = None
 
     def __init__(self):
         self._layout = self._settings = None
@@ -69,20 +69,20 @@ class Board:
 
     @property
     def settings(self):
-        """The dict of /mpota.json; {} where there is none or it cannot be read."""
+        """The dict of /mpota.json; {} where there is none, or where it cannot be read: `unread` says why."""
         if self._settings is None:
+            self._settings = {}
             try:
-                with open(SETTINGS) as f:
-                    # Editors of Windows begin a file with a byte order mark.
-                    self._settings = json.loads(f.read().lstrip("\ufeff"))
-            except OSError:
-                pass  # there are none
-            except ValueError as e:
-                self.unread = repr(e)
-            if not isinstance(self._settings, dict):
-                if self._settings is not None:
-                    self.unread = "no object"
-                self._settings = {}
+                with open(SETTINGS, "rb") as f:
+                    data = f.read()
+                # Editors of Windows begin a file with a byte order mark.
+                found = json.loads(data[3:] if data[:3] == b"\xef\xbb\xbf" else data)
+                if not isinstance(found, dict):
+                    raise ValueError("no JSON object")
+                self._settings = found
+            except Exception as e:
+                if getattr(e, "errno", 0) != 2:  # ENOENT
+                    self.unread = repr(e)
         return self._settings
 
     def setting(self, name, default, most):
@@ -146,22 +146,18 @@ class Board:
 
     def _begin(self):
         """The first Board of a run: was this start a soft reset, and does the watchdog of the run before go on?"""
-        had = 0
         if self._port.MARK:
-            from mpota_boot.ports.mark import hold
+            from mpota_boot.ports.mark import begin
 
-            had = hold(self._port.MARK, 1)
-        if had is None:
-            import machine
-
-            why = "power" if machine.reset_cause() == 1 else "unknown"
+            Board._why, runs = begin(self)
         else:
-            why = "" if had else self.cause()
-        Board._why = why
-        # An ESP32 does not say whether it runs, nor does a port whose mark cannot be read.
-        if had in (None, 3) or not (self._port.MARK or why):
-            Board._dog = 1
-            self.relax()
+            Board._why = self.cause()
+            # An ESP32 does not say whether it runs.
+            runs = not self._why
+        if runs:
+            from mpota_boot import dog
+
+            dog.resume(self)
 
     def reset(self):
         """Reset through the loader; does not return."""
@@ -211,21 +207,3 @@ class Board:
         from machine import Pin
 
         return not Pin(n, Pin.IN, Pin.PULL_UP).value()
-
-    def connect(self, wait_ms=15000):
-        """Join the Wi-Fi of the NVS namespace `wifi` (ssid, psk). True when joined."""
-        from network import STA_IF, WLAN
-
-        wlan = WLAN(STA_IF)
-        names = list(filter(None, map(self.memory("wifi").last, ("ssid", "psk"))))
-        began = self.ticks_ms()
-        try:
-            wlan.active(True)
-            if names and not wlan.isconnected():
-                wlan.connect(*names)  # type: ignore[arg-type]  # bytes do as well as text
-            while not wlan.isconnected() and self.since(began) < wait_ms:
-                self.feed()
-                time.sleep_ms(100)
-        except (OSError, RuntimeError):
-            pass  # after a soft reset the radio may still be joining from before
-        return wlan.isconnected()

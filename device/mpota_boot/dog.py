@@ -48,3 +48,12 @@ def relax(board):
     except TypeError:
         # Before MicroPython 1.27.
         Board._feeder = Timer(-1, period=FEED_MS, callback=feed)
+
+
+def resume(board):
+    """After a soft reset: whatever watchdog the run before has left is fed again."""
+    try:
+        relax(board)
+    except Exception:
+        # A build without one has left none.
+        Board._dog = None

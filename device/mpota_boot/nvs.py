@@ -3,8 +3,6 @@
 What a lost NVS must not undo has a second copy, spare.py.
 """
 
-from mpota_boot.errors import FlashError
-
 
 class NvsJournal:
     """`nvs` is an esp32.NVS, or None for one that does not open. `board` has the copy in its folder; None: no copy."""
@@ -43,6 +41,9 @@ class NvsJournal:
         return spare
 
     def put(self, tag, data):
+        # An ordinary boot writes nothing.
+        from mpota_boot.errors import FlashError
+
         nvs = self.nvs
         if not nvs:
             raise FlashError("journal", "the NVS does not open, so %s is not kept" % tag)

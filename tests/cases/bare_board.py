@@ -51,6 +51,7 @@ NEVER = 1 << 60
 DNS_MS = 20000  # lwIP's getaddrinfo against a name server that never answers
 TCP_MS = 75000  # a connect without a timeout
 JOIN_MS = 100
+SCAN_MS = 1300  # a port scans 11 to 13 channels, and waits
 DRIP_MS = 900
 
 
@@ -70,6 +71,8 @@ class World:
         self.folder = folder
         self.life = life
         self.now = 0
+        # What a program set the clock to, in seconds since 1970, less the time that has passed; no reset forgets it.
+        self.clock = None
         # The last reset that was no soft one: its kind, and when it was. A port's clock begins at 0 after it.
         self.kind = life["first"]
         self.began = 0
@@ -135,7 +138,8 @@ class Time:
         return (self.world.now - self.world.began) * 1000 & 0x3FFFFFFF
 
     def time(self):
-        return YEARS.get(self.world.life["port"], Y2000) + self.world.now // 1000
+        began = YEARS.get(self.world.life["port"], Y2000) if self.world.clock is None else self.world.clock
+        return began + self.world.now // 1000
 
     def localtime(self, s=None):
         return time.gmtime(self.time() if s is None else s)
@@ -183,6 +187,8 @@ class Machine:
         self.mem32 = self.mem16 = world.registers
         self.WDT = wdt(world, port)
         self.Timer = timer(world)
+        self.Pin = Pin
+        self.RTC = rtc(world)
 
     def __getattr__(self, name):
         return getattr(machine, name)
@@ -201,6 +207,26 @@ class Machine:
 
     def unique_id(self):
         return b"\x02mpota"
+
+
+class Pin:
+    IN, OUT, PULL_UP = 0, 1, 2
+
+    def __init__(self, n, *_):
+        self.n = n
+
+    def value(self):
+        return 1
+
+
+def rtc(world):
+    class RTC:
+        def datetime(self, now):
+            year, month, day, _, hour, minute, second, _ = now
+            world.clock = time.mktime((year, month, day, hour, minute, second, 0, 0)) - world.now // 1000
+            world.note("clock", "%d-%02d-%02d" % (year, month, day))
+
+    return RTC
 
 
 def wdt(world, port):
@@ -248,16 +274,20 @@ def timer(world):
 
 
 class Network:
-    """Module `network`. `radio`: ok, none, late (the access point is there after `late_ms`), raises, missing."""
+    """Module `network`. `radio`: ok, none, late (the access point is there after `late_ms`), raises, missing.
+
+    "wire" is Ethernet and no radio. `networks` are the names in the air; a scan takes its time.
+    """
 
     STA_IF, AP_IF = 0, 1
-    PHY_LAN8720 = PHY_RTL8201 = 1
+    PHY_LAN8720, PHY_RTL8201 = 1, 2
 
     def __init__(self, world):
         self.world = world
         self.radio = world.life["radio"]
-        self.began = None
-        self.up = False
+        self.air = [name.encode() for name in world.life["networks"]]
+        self.began = self.asked = None
+        self.up = self.wired = False
         if self.radio != "missing":
             self.WLAN = self._wlan
         self.LAN = self._lan
@@ -267,19 +297,31 @@ class Network:
             raise OSError("WiFi Out of Memory")
         return self
 
-    def _lan(self, *_, **__):
-        self.world.note("lan")
+    def _lan(self, **words):
+        said = []
+        for name in sorted(words):
+            value = words[name]
+            said.append("%s %s" % (name, "pin %s" % value.n if isinstance(value, Pin) else value))
+        self.world.note("lan", ", ".join(said))
+        self.wired = True
         return self
 
     def active(self, on=None):
-        self.up = self.up or bool(on)
+        if on and not self.up and self.wired:
+            self.began = self.world.now
+        self.up = self.up if on is None else bool(on)
         return self.up
 
     def there(self, ms):
         """Is the access point there at this time?"""
-        return self.radio == "ok" or (self.radio == "late" and ms >= self.world.life["late_ms"])
+        if self.wired:
+            return self.radio == "wire"
+        here = self.asked is None or self.asked in self.air
+        return here and (self.radio == "ok" or (self.radio == "late" and ms >= self.world.life["late_ms"]))
 
-    def connect(self, *_):
+    def connect(self, name=None, *_):
+        self.world.note("join", (name or b"").decode())
+        self.asked = name
         self.began = self.world.now
 
     def disconnect(self):
@@ -295,7 +337,10 @@ class Network:
         return 3 if self.isconnected() else -2
 
     def scan(self):
-        return [(b"any", b"", 1, -50, 3, False)] if self.there(self.world.now) else []
+        self.world.note("scan")
+        self.world.wait(SCAN_MS)
+        self.asked = None
+        return [(name, b"", 1, -50, 3, False) for name in self.air] if self.there(self.world.now) else []
 
     def ifconfig(self, *_):
         return ("10.0.0.2", "255.0.0.0", "10.0.0.1", "10.0.0.1")
@@ -430,6 +475,7 @@ class Names:
     """A datagram socket, and the network's name server at its other end: RFC 1035.
 
     `hole`: it never answers. `noname`: it knows no name. six.example has an IPv6 address alone, all others 10.0.0.9.
+    What goes to port 123 is asked of a time server (RFC 4330), which says `time`: seconds since 1970, 0: nothing.
     """
 
     def __init__(self, world, network):
@@ -441,6 +487,13 @@ class Names:
         pass
 
     def sendto(self, data, address):
+        if address[1] == 123:
+            self.world.note("time", "%s:%d" % tuple(address))
+            now = self.world.life["time"]
+            if now and self.network.isconnected():
+                said = (now + 2208988800 + self.world.now // 1000 & 0xFFFFFFFF).to_bytes(4, "big")
+                self.answers.append(b"\x24\x02" + bytes(22) + data[40:48] + bytes(8) + said + bytes(4))
+            return len(data)
         name, at = [], 12
         while data[at]:
             name.append(data[at + 1 : at + 1 + data[at]].decode())

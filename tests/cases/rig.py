@@ -52,6 +52,8 @@ from tests.trees import archive, files_of
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).parent
 VECTORS = ROOT / "tests/vectors/cases"
+# What a time server says on a bare board, unless a case wants another time: 2026-07-01.
+NOW = 1782864000
 
 
 def need(ok: object, what: object) -> None:
@@ -193,7 +195,7 @@ class Bare:
         self.settings = {"product": "lamp", "layout": "files", **settings}
         self.write("mpota.json", json.dumps(self.settings))
         if ssid:
-            # The names that Board.connect() reads.
+            # The names that mpota.network.net reads.
             self.write("ota/wifia", encode_pair(1, {"ssid": b"any", "psk": b"secret"}))
         if app:
             self.write("app.py", app)
@@ -228,15 +230,18 @@ class Bare:
         server: str | Mapping[str, str] = "refuses",
         late_ms: int = 0,
         code: str = "",
+        networks: tuple[str, ...] = ("any",),
+        time: int = NOW,
     ) -> Life:
         """Switch it on. `plan`: so many ms of a run, then "power", "reset", "soft", "stop", or "prompt MS" (Ctrl-C).
 
         A run that ends itself (machine.reset(), deepsleep(), SystemExit, the watchdog) uses nothing of the plan up.
-        `code` is typed at the prompt.
+        `code` is typed at the prompt. `networks` are in the air; `time` is what time servers say, 0: nothing.
         """
         world = {"port": self.port, "plan": plan, "first": first, "boots": boots, "radio": radio}
         path = self.folder.with_name(self.folder.name + ".life.json")
-        path.write_text(json.dumps({**world, "server": server, "late_ms": late_ms, "code": code}))
+        more = {"server": server, "late_ms": late_ms, "code": code, "networks": networks, "time": time}
+        path.write_text(json.dumps({**world, **more}))
         program = [micropython(), "-X", "heapsize=64M", str(HERE / "bare_board.py"), str(self.folder), str(path)]
         env = {**os.environ, "MICROPYPATH": ".frozen"}
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60)

@@ -692,7 +692,7 @@ def test_a_strangers_public_update_is_not_let_in_by_itself(monkeypatch, tmp_path
     world = rig.World(monkeypatch, MINUTE_MS)
     found, board = _shipped(monkeypatch, tmp_path, at.chip, version(*fw))
     world.on(board)
-    desk = found["desk"](board)
+    desk = found["server"](board)
     at.session = desk.session
     code = at.init(FILES)
     assert code != 0 and not desk.session.leave, "the board accepts the upgrade"
@@ -921,7 +921,7 @@ def test_a_file_system_of_fat_takes_what_pack_takes(tmp_path, names):
     _taken(tmp_path, names, True)
 
 
-SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "os", "deflate", "select")
+SHADOWS = ("json", "socket", "cryptolib", "hashlib", "struct", "io", "select", "os", "deflate")
 
 
 @pytest.mark.case

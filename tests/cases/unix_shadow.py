@@ -42,9 +42,10 @@ def main():
         link.open()
     except LinkError:
         pass
+    from mpota.link.find import _offers
     from mpota.pipe import decrypt
 
-    assert decrypt
+    assert decrypt and _offers(link, b'{"mpota": 1, "packages": []}') == []
 
 
 try:

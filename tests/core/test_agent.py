@@ -1,6 +1,7 @@
 """The agent: when it asks, when it confirms, when it goes back, and what it tells whom."""
 
 from mpota.agent import Agent
+from mpota.pace import moment
 from mpota_boot import shim
 from mpota_boot.errors import FlashError, LinkError
 from mpota_host.chips.esp32.sim import soc
@@ -337,6 +338,114 @@ def test_a_later_that_raises_keeps_no_update_away():
     board.later = lambda: 1 // 0
     agent = Agent(board, [Ram(Maker(NEW).bytes())], None)
     assert steps(agent) == "reset"
+
+
+def test_a_house_whose_power_comes_back_asks_at_moments_of_its_own():
+    for cause, spread_ms, waits in ((soc.PWRON, 600000, True), (soc.PWRON, 0, False), (soc.HARD, 600000, False)):
+        c = chip()
+        c.settings["spread_ms"] = spread_ms
+        board = boot(c, cause)
+        board.id = lambda: b"one of them"
+        link = Ram(b"")
+        agent = Agent(board, [link], None)
+        agent.step()
+        assert bool(link.opened) != waits, (cause, spread_ms)
+        board.ms = moment(b"one of them", 600000) - 1
+        agent.step()
+        assert bool(link.opened) != waits
+        board.ms += 1
+        agent.step()
+        assert link.opened
+
+
+def test_a_server_that_says_when_to_come_back_is_not_asked_before():
+    class Busy(Ram):
+        def open(self, at=0):
+            self.opened.append(at)
+            e = LinkError("http", "status 503")
+            e.after_ms = 900000
+            raise e
+
+    board = boot(chip())
+    link = Busy(b"")
+    agent = Agent(board, [link], None)
+    agent.step()
+    board.ms += 899999
+    agent.step()
+    assert len(link.opened) == 1
+    board.ms += 1
+    agent.step()
+    assert len(link.opened) == 2
+
+
+def test_a_link_that_fails_is_asked_less_and_less_until_it_answers():
+    board = boot(chip())
+    link = Ram(None)
+    agent = Agent(board, [link], None)
+    for n in range(1, 12):
+        agent.step()
+        ms = min(ASK_MS << (n - 1), POLL_MS)
+        assert agent.failures == n and ms // 2 <= agent.wait_ms <= ms + ms // 2
+        board.ms += agent.wait_ms
+    link.data = b"no package"
+    steps(agent)
+    assert agent.failures == 0 and agent.wait_ms == POLL_MS
+
+
+def test_on_trial_a_dead_link_is_asked_a_tenth_of_its_time_apart_at_most():
+    agent = trial(chip(), Ram(None))
+    for _ in range(9):
+        assert agent.step() == "trial"
+        assert agent.wait_ms <= TRIAL_MS // 10 * 3 // 2
+        agent.board.ms += agent.wait_ms
+
+
+class Slow(Ram):
+    """A link in steps: three of them before each answer."""
+
+    def opening(self, at=0, buf=None):
+        for _ in range(3):
+            yield
+        return self.open(at)
+
+    def reporting(self, code, words):
+        for _ in range(3):
+            yield
+        self.report(code, words)
+
+
+def test_a_link_in_steps_takes_one_at_a_time_and_reports_before_the_reset():
+    board = boot(chip(), soc.PWRON)
+    link = Slow(Maker(NEW).bytes())
+    agent = Agent(board, [link], None)
+    for _ in range(3):
+        assert agent.step() == "busy" and link.opened == []
+    while not agent.telling:
+        assert agent.step() == "busy"
+    assert link.reports == [] and board.journal.last("armed"), "armed, and not told yet"
+    assert [agent.step() for _ in range(3)] == ["busy", "busy", "reset"]
+    assert [code for code, _ in link.reports] == ["armed"]
+
+
+def test_a_trial_with_a_link_in_steps_is_confirmed_and_that_is_reported():
+    link = Slow(Maker(NEW).bytes())
+    agent = trial(chip(), link)
+    assert [agent.step() for _ in range(3)] == ["trial"] * 3 and agent.trial
+    assert agent.step() == "busy" and not agent.trial, "confirmed, and the report is under way"
+    assert steps(agent) == "idle" and [code for code, _ in link.reports] == ["confirmed"]
+
+
+def test_a_trial_ends_in_the_middle_of_a_links_steps():
+    class Never(Slow):
+        def opening(self, at=0, buf=None):
+            while True:
+                yield
+
+    c = chip()
+    agent = trial(c, Never(b""))
+    while agent.step() == "trial":
+        agent.board.ms += 1000
+    assert agent.board.ms == TRIAL_MS and boot(c).layout.failure()[1] == "no-link"
 
 
 def test_an_application_that_starts_later_than_its_trial_lasts_has_its_link_asked_all_the_same():

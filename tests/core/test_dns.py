@@ -2,7 +2,7 @@
 
 from struct import pack
 
-from mpota.link.dns import decode, encode
+from mpota.link.reach import decode, encode
 from mpota_boot.errors import LinkError
 from tests.expect import raises
 

@@ -605,3 +605,23 @@ def test_a_timer_without_hard_callbacks_feeds_too():
         plain.machine.wait(HOUR)
 
     each("rp2", looks)
+
+
+class NoDog:
+    """machine.WDT of a build whose ESP-IDF starts no task watchdog."""
+
+    def __init__(self, id=0, timeout=5000):
+        raise OSError(-259)
+
+
+def test_a_build_without_a_watchdog_starts_after_a_soft_reset():
+    def looks(plain):
+        confirmed(plain, files(APP).bytes())
+        plain.start(POWER)
+        plain.machine.WDT = NoDog
+        board = plain.start(SOFT)
+        assert board.cause() == "" and Board._dog is None
+        board.feed()
+        board.relax()
+
+    each("esp32", looks)

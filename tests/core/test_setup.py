@@ -196,6 +196,16 @@ def test_settings_that_cannot_be_read_or_name_no_product_are_told_and_stay():
             assert words in board.look()[-1] and get(home + "/mpota.json") == text
 
 
+def test_settings_with_a_byte_order_mark_are_settings():
+    with Scratch() as home:
+        board = installed(home)
+        settled(home)
+        board.look()
+        before = board.look()
+        put(home + "/mpota.json", b"\xef\xbb\xbf" + get(home + "/mpota.json"))
+        assert board.look() == before
+
+
 def test_a_folder_of_keys_without_one_counts_as_none():
     with Scratch() as home:
         board = installed(home)

@@ -5,11 +5,10 @@ import sys
 from mpota import console, tried
 from mpota.agent import Agent
 from mpota.link.http import Http
-from mpota_boot.errors import FlashError, LinkError, NotNow, Refused, UpToDate
+from mpota_boot.errors import FlashError, LinkError, NotNow, UpToDate
 from mpota_host.chips.files.sim.soc import Plain
 from tests.core.test_agent import chip
 from tests.core.test_runner import SETTINGS, App, Quiet, start
-from tests.expect import raises
 from tests.scratch import Scratch
 
 GONE = LinkError("http", "status 404 of http://s/x")
@@ -158,73 +157,3 @@ def test_each_attempt_that_failed_is_a_line_of_the_console():
             tried.sys = sys
         assert ["404" in line and line[-1] == "\n" for line in mine.said] == [True, True]
         assert "2 times in a row" in mine.said[1] and "2 times" not in mine.said[0]
-
-
-def settings_say(data):
-    """What `status` says of a /mpota.json with these bytes, and the settings that count."""
-    from mpota_boot import board as module
-
-    with Scratch() as root:
-        real, module.SETTINGS = module.SETTINGS, root + "/mpota.json"
-        try:
-            if data is not None:
-                with open(module.SETTINGS, "wb") as f:
-                    f.write(data)
-            board = Plain(root, SETTINGS).power_on()
-            assert board.layout.NAME == "files"
-            board._settings = None
-            return console.status(board)["settings"], board.settings
-        finally:
-            module.SETTINGS = real
-
-
-def test_settings_that_count_for_nothing_are_named():
-    for data in (b"", b"{", b'{"a": 1', b'{"a": 1} x', b"\xff\xfe{", b"[1]", b"7"):
-        words, settings = settings_say(data)
-        assert settings == {} and "cannot be read" in words, (data, words)
-
-
-def test_good_settings_are_no_news_and_none_at_all_are_none():
-    good = (
-        b'{"a": [1, {"b": "x,}\\"]"}, true, null, -1.5e3], "c": {}, "d": []}',
-        b"{}",
-        b'\r\n{\r\n"a":\t1\r\n}\r\n',
-        None,
-    )
-    for data in good:
-        assert settings_say(data)[0] is None, data
-
-
-def test_a_byte_order_mark_before_the_settings_is_passed_over():
-    assert settings_say(b'\xef\xbb\xbf{"product": "lamp"}') == (None, {"product": "lamp"})
-
-
-def test_settings_that_only_micropython_reads_are_named_with_their_line():
-    wrong = (
-        '{"a":1,}',
-        '{"a":1,,"b":2}',
-        '{,"a":1}',
-        '{"a" 1}',
-        '{"a":1 "b":2}',
-        '{"a":"x""b":2}',
-        '{"a":[1 2]}',
-        '{"a":[,]}',
-    )
-    for text in wrong + ('{"a":}', '{"a":{}"b":1}', '{"a":[{}{}]}', '{"a"["x"]}'):
-        words = settings_say(b'{"z": 0,\n"y":\n' + text.encode() + b"}")[0]
-        assert "line 3" in words or "cannot be read" in words, (text, words)
-
-
-def test_a_board_whose_layout_its_settings_cannot_name_says_so():
-    class Other:
-        """The layout that counts where none is named, on a board that cannot have it."""
-
-        def status(self):
-            raise ImportError("no module named 'esp32'")
-
-    with Scratch() as root:
-        board = Plain(root, SETTINGS).power_on()
-        board._layout = Other()
-        raises(ImportError, None, console.status, board)
-        board.unread = "ValueError('syntax error in JSON')"
-        assert "syntax" in str(raises(Refused, "settings", console.status, board))

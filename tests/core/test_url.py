@@ -1,6 +1,7 @@
 """URLs: the table of RFC 3986, what is quoted, what a request is made of, what is refused."""
 
 from mpota.link import url
+from mpota.link.login import unquote
 from mpota_boot.errors import LinkError
 from tests.expect import raises
 
@@ -141,11 +142,24 @@ def test_a_name_is_quoted_once():
     assert url.quote("a?b#c", "?#") == "a%3Fb%23c"
 
 
+def test_a_file_of_a_manifest_is_a_name_beside_it_or_a_url():
+    for name, wanted in (
+        ("lamp 50%#1?.mpota", "http://a/b/lamp%2050%25%231%3F.mpota"),
+        ("a:b", "http://a/b/a:b"),
+        ("./p?x=1 2", "http://a/b/p?x=1%202"),
+        ("../p", "http://a/p"),
+        ("//c/p", "http://c/p"),
+        ("https://c/p q", "https://c/p%20q"),
+        ("", "http://a/b/"),
+    ):
+        assert url.beside("http://a/b/m.json?v=1", name) == wanted, (name, url.beside("http://a/b/m.json?v=1", name))
+
+
 def test_quoting_can_be_undone():
     for text, wanted in (("u:p", b"u:p"), ("u%3A:%40%c3%BC", b"u::@\xc3\xbc"), ("50%", b"50%"), ("%zz%4", b"%zz%4")):
-        assert url.unquote(text) == wanted, text
+        assert unquote(text) == wanted, text
     for text in ("l\u00e4mp 50% #1?.mpota", "%\u20ac"):
-        assert url.unquote(url.quote(text, "?#")).decode() == text
+        assert unquote(url.quote(text, "?#")).decode() == text
 
 
 def test_messages_show_no_secret():

@@ -22,16 +22,17 @@ LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.
 SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
 WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
 # A wiring puts a board together; a program is main.py's equal.
-WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.")
+WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.", "mpota.network.")
 PROGRAM = ("mpota_boot.", "mpota.")
 BOARD = {
     "boot": ("mpota_boot.",),
-    "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link."),
+    "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link.", "mpota.network."),
     "mpota_boot.": ("mpota_boot.",),
     "mpota_boot.errors": (),
     "mpota.stream": (ERRORS,),
     "mpota.version": (ERRORS,),
     "mpota.link.": (ERRORS, "mpota.stream", "mpota.version", "mpota.link."),
+    "mpota.network.": (ERRORS, "mpota.pace", "mpota.link.", "mpota.network."),
     "mpota.pipe.": (ERRORS, "mpota.stream"),
     "mpota.pipe.xtensa": (ERRORS, "mpota.stream", "mpota.pipe.delta"),
     "mpota.pipe.package": (ERRORS, "mpota.stream", "mpota.pipe.trust"),
@@ -47,13 +48,8 @@ BOARD = {
     "mpota.pace": (),
     "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.tried", "mpota.version"),
     "mpota.console": (
-        "mpota_boot.",
-        "mpota.agent",
-        "mpota.runner",
-        "mpota.tried",
-        "mpota.version",
-        "mpota.link.",
-        "mpota.pipe.",
+        *("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.tried", "mpota.version"),
+        *("mpota.link.", "mpota.network.", "mpota.pipe."),
     ),
 }
 # What may be imported inside a function only: the boot code knows a layout by its name, once a trial is open.
@@ -64,7 +60,7 @@ LAZY = {
 # These import a module whose whole name is a value.
 BY_NAME = frozenset({"mpota_boot.board", "mpota.console", "mpota.setup", "mpota_host.sim.port"})
 # A bootloader shares codecs with its layout, never these, which decide.
-DECIDES = ("", ".layout", ".settle", ".download", ".service", ".policy")
+DECIDES = ("", ".layout", ".settle", ".service", ".policy")
 # What an oracle must find out for itself.
 JUDGED = ("mpota.installer", "mpota.layout", "mpota.store", "mpota.agent")
 

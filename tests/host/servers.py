@@ -143,6 +143,36 @@ class NameServer:
                 self.sock.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + found, peer)
 
 
+class TimeServer:
+    """A time server over UDP (RFC 4330) that says the computer's time, or nothing."""
+
+    def __init__(self, says=True):
+        self.says = says
+        self.asked = 0
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.name = "127.0.0.1:%d" % self.sock.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def _serve(self):
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(512)
+            except OSError:
+                return
+            self.asked += 1
+            if self.says:
+                now = int(time.time()) + 2208988800 & 0xFFFFFFFF
+                answer = b"\x24\x02" + bytes(22) + data[40:48] + bytes(8) + now.to_bytes(4, "big") + bytes(4)
+                self.sock.sendto(answer, peer)
+
+
 class Certificates:
     """A CA and what it signs, as files in a folder."""
 

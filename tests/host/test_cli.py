@@ -441,7 +441,7 @@ def test_a_wifi_password_comes_from_standard_input_where_there_is_no_terminal(mo
     monkeypatch.setattr("sys.stdin", io.StringIO("open sesame\n"))
     assert cli.password() == "open sesame"
     with pytest.raises(click.UsageError, match="standard input"):
-        cli.password()
+        cli.password("shed")
 
 
 def test_the_list_of_commands_has_no_cut_off_line(capsys):

@@ -17,7 +17,7 @@ import pytest
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.bench.line.serial import micropython
 from mpota_host.board import carried, flash, repl, status
-from mpota_host.board.flash import Facts, Plan, Wishes
+from mpota_host.board.flash import Facts, Plan, Wishes, first_settings
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import name_of
@@ -291,6 +291,8 @@ class Folder:
         # sys.path as ports/mimxrt/modules/_boot.py and ports/stm32/main.c leave it.
         late = [self.flash, self.flash / "lib"]
         self.path = {"sdcard": [*late, self.home], "sd": [self.home, self.home / "lib", *late]}.get(card, late)
+        # The application's come first, once there is one.
+        self.path = [self.home / "ota/1", self.home / "ota/1/lib", *self.path]
         self.flash.mkdir(parents=True)
         self.cwd = self.home / "app"
         self.cwd.mkdir(parents=True, exist_ok=True)
@@ -327,9 +329,14 @@ def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(
     report = status.as_report(facts)
     lines = dict(report.tables[0].rows)
     assert lines["takes"] == "application files, no firmware" and "not lzma" in lines["decodes"]
-    flash.set_wifi(board, "workshop", "it's secret")
-    read = "from wiring import Board\nprint([Board().memory('wifi').last(tag) for tag in ('ssid', 'psk')])"
-    assert eval(board.run(read)) == [b"workshop", b"it's secret"]
+    read = "from wiring import Board\nfrom mpota.network.net import Net\nprint(Net(Board()).names)"
+    pairs = [("x" * 31 + str(i), "y" * 63) for i in range(4)]
+    flash.set_wifi(board, *pairs[0], *pairs[1:])
+    assert eval(board.run(read)) == [(ssid.encode(), psk.encode()) for ssid, psk in pairs]
+    flash.set_wifi(board, "workshop", "it's secret", ("shed", ""))
+    assert eval(board.run(read)) == [(b"workshop", b"it's secret"), (b"shed",)]
+    with pytest.raises(Refused, match="4 Wi-Fi networks, 5 were given"):
+        flash.set_wifi(board, "workshop", "", *[("shed", "")] * 4)
 
 
 @pytest.mark.parametrize("card", ["sdcard", "sd"])
@@ -401,3 +408,17 @@ def test_wifi_goes_to_nvs_and_an_impossible_one_nowhere(tmp_path, image):
         read = "from esp32 import NVS; b = bytearray(64); n = NVS('wifi').get_blob({!r}, b); print(bytes(b[:n]))"
         assert board.run(read.format("ssid")).strip() == "b'workshop'"
         assert board.run(read.format("psk")).strip() == 'b"it\'s secret"'
+
+
+@pytest.mark.parametrize(
+    "url", ["my.server:8000/manifest.json", "ftp://h/m.json", "http://h:x/m.json", "http:///m", "x"]
+)
+def test_a_url_that_no_board_can_ask_for_is_refused_before_a_board_is_touched(url):
+    with pytest.raises(Refused, match=r"--manifest: .*(http://host/path|a port is 1)"):
+        first_settings("lamp", url)
+
+
+def test_a_url_of_any_form_that_boards_read_is_taken():
+    for url in ("http://my.server:8000/manifest.json", "https://u:p@[::1]/my shelf/m.json?x=1", "HTTP://h"):
+        assert first_settings("lamp", url) == {"product": "lamp", "manifest": url}
+    assert first_settings(None, None) == {}

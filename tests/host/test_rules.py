@@ -140,7 +140,8 @@ def test_the_core_fits_its_flash_budget():
 def test_an_ordinary_boot_loads_little(platform):
     boot = set().union(*map(reached, ("mpota_boot.shim", "mpota_boot.board", "mpota_boot.journal")))
     boot = {m for m in boot if not m.startswith("mpota_boot.ports.")}
-    sizes = mpy([path for m in boot.union(of_port(platform)) if (path := file_of(m)).stat().st_size])
+    boot = boot.union(*map(reached, of_port(platform)))
+    sizes = mpy([path for m in boot if (path := file_of(m)).stat().st_size])
     shim, board, journal = (f"mpota_boot/{one}.py" for one in ("shim", "board", "journal"))
     assert {shim, board, journal, f"mpota_boot/ports/{platform}.py"} <= set(sizes)
     assert sizes[shim] <= SHIM_BYTES, f"the shim has {sizes[shim]} bytes"
@@ -161,7 +162,7 @@ BREACHES = [
     (rules.sizes, "device/mpota/agent.py", LONG),
     (rules.lengths, "host/mpota_host/demo.py", LONG),
     (rules.lengths, "host/mpota_host/demo.py", "async " + LONG),
-    (rules.sizes, "device/mpota/agent.py", "x = 1\n" * 401),
+    (rules.sizes, "device/mpota/agent.py", "x = 1\n" * 501),
     (rules.sizes, "device/mpota/agent.py", "def f(self, a, b, c, d, e, g): pass"),
     (rules.waits, "tests/host/test_x.py", "subprocess.run(['true'])"),
     (rules.waits, "tests/host/test_x.py", "child.wait()"),

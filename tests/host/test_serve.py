@@ -61,6 +61,22 @@ def test_range_is_answered_with_206(url, tmp_path):
     assert (status, fields["Content-Range"], body) == (206, f"bytes 100-{SIZE - 1}/{SIZE}", PACKAGE[100:])
 
 
+NAMES = ["my lamp 50%.mpota", "l\u00e4mp#1.mpota", "a?b.mpota", "my%20lamp.mpota", "100%25.mpota", "a:b+c.mpota"]
+
+
+def test_a_package_of_any_name_is_listed_and_fetched(url, tmp_path):
+    image = image_maker.image(body=b"name " * 400)
+    for i, name in enumerate(NAMES):
+        (tmp_path / name).write_bytes(pack.pack(image, pack.Options("lamp", f"1.{i}.0"), None).data)
+        rows, _ = serve.offers(tmp_path)
+        serve.write_manifest(tmp_path, rows)
+        data = (tmp_path / name).read_bytes()
+        link = Http(url + "manifest.json", "lamp", "esp32", lambda: None)
+        buf = bytearray(len(data) + 1)
+        assert pull(link.open(), buf) == len(data) and buf[:-1] == data, name
+        link.close()
+
+
 def test_nothing_outside_the_folder_is_served(url, tmp_path):
     (tmp_path.parent / "secret").write_bytes(b"secret")
     for path in ("../secret", "%2e%2e/secret", "..%2fsecret"):

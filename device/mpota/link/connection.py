@@ -4,9 +4,9 @@ A generator yields, and `io()` says None, where nothing has come yet. No call wa
 the arithmetic of TLS takes its time. `wait()` waits for the end of such steps.
 """
 
+import sys
 import time
 
-from mpota.link.url import shown
 from mpota_boot.errors import LinkError
 
 SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
@@ -15,15 +15,16 @@ YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
 _LOOK_MS = 1000
 
+# Modules that are needed only while a link opens.
+_OPENING = "ask", "find", "later", "login", "reach", "tls", "url"
 
-def reach(call, at):
-    """`call(at)` with an address (host, port); the unix port wants it packed."""
-    try:
-        return call(at)
-    except TypeError:
-        import socket
 
-        return call(socket.getaddrinfo(*at)[0][-1])
+def forget(*names):
+    """Give the room of such modules back, all or some of them; they are loaded again for the next time."""
+    link = sys.modules["mpota.link"]
+    for name in names or _OPENING:
+        if sys.modules.pop("mpota.link." + name, None) and hasattr(link, name):
+            delattr(link, name)
 
 
 class Connection:
@@ -34,6 +35,7 @@ class Connection:
     timeout_ms = 10000  # without a byte
     least = 256  # bytes a second of a body
     feed = None  # called while waiting, for the watchdog
+    network = None  # the board's network, a Net: whoever asks waits for it in steps
     name_server = None  # gives the address of the name server; without one the port looks up names, and waits
     waits = False  # does readinto() wait too?
 
@@ -68,6 +70,8 @@ class Connection:
             self.feed()
         if self.poll:
             self.poll.poll(100)
+        elif self.network:
+            self.network.board.pause()
 
     def close(self):
         if self.sock:
@@ -75,76 +79,10 @@ class Connection:
         self.sock = self.poll = None
 
     def connect(self, to):
-        """A connection over IPv4, or else over IPv6; and TLS over it."""
-        tls, host, port = to[:3]
-        self.shaking = False
-        errors = []
-        for six in (False, True):
-            try:
-                found = yield from self._address(host, port, six)
-                if found:
-                    sock = yield from self._join(*found)
-                    break
-            except LinkError as e:
-                errors.append(e)
-                self.close()
-        else:
-            raise (errors or [LinkError("link", "%s: the name %s has no address" % (shown(self.url), host))])[0]
-        if tls:
-            from mpota.link.tls import secure
+        """Steps to a connection; `to` is what url.parse() makes of a URL."""
+        from mpota.link.reach import connect
 
-            self.shaking = True
-            try:
-                self.sock = secure(sock, host, self.ca, self.cert)
-            except (OSError, ValueError) as e:
-                self._fail(e)
-        self.poll = self.poller(self.sock, 5)  # POLLIN and POLLOUT: a handshake wants now this, now that
-        self.what = "byte"
-
-    def _address(self, host, port, six):
-        """(family, address) of a host, None where it has none of this family."""
-        import socket
-
-        family = getattr(socket, "AF_INET6", 10) if six else socket.AF_INET
-        # For this name lwIP asks nobody.
-        server = host != "localhost" and self.name_server and self.name_server()
-        if server:
-            ip = host if six == (":" in host) else None
-            if host.strip("0123456789.") and ":" not in host:
-                from mpota.link.dns import look_up
-
-                ip = yield from look_up(self, host, server, six)
-            return ip and (family, (ip, port))
-        try:
-            found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0]
-            return found[0], found[-1]
-        except OSError as e:
-            raise LinkError("link", "%s: no address for the name %s: %s" % (shown(self.url), host, e))
-
-    def _join(self, family, at):
-        """A connection, in steps."""
-        import socket
-        from errno import EAGAIN, EINPROGRESS
-
-        words = "%s: no connection to the server: %s"
-        self.sock = sock = socket.socket(family)
-        sock.setblocking(False)
-        try:
-            reach(sock.connect, at)
-        except OSError as e:
-            if e.errno not in (EAGAIN, EINPROGRESS):
-                raise LinkError("link", words % (shown(self.url), e))
-        self.what = "connection to the server"
-        self.quiet = 0
-        self.poll = self.poller(self.sock, 4)  # POLLOUT
-        found = self.poll.poll(0)
-        while not found:
-            self.count(None)
-            yield
-            found = self.poll.poll(0)
-        if found[0][1] & 24:  # POLLERR, POLLHUP; on an ESP32 the first write tells
-            raise LinkError("link", words % (shown(self.url), "refused, or out of reach"))
-        return sock
+        return connect(self, to)
 
     def poller(self, sock, events):
         import select
@@ -159,7 +97,7 @@ class Connection:
             n = call(data)
         except (OSError, ValueError) as e:
             # A bad certificate is a ValueError.
-            self._fail(e)
+            self.fail(e)
         if n is None:
             self.count(n)
         elif n:
@@ -168,28 +106,33 @@ class Connection:
 
     def count(self, moved):
         """Count the time since the last look; raise where a server takes more of it than it has."""
+        # No garbage here: while nothing comes this is all that is done, again and again.
         ms = min(self.since(self.looked), _LOOK_MS)
         self.looked = self.ticks()
         self.waited += ms
         self.quiet = 0 if moved else self.quiet + ms
-        url = shown(self.url)
         if self.quiet >= self.timeout_ms:
-            raise LinkError("link", "%s: no %s in %d ms" % (url, self.what, self.timeout_ms))
+            self.end("link", "no %s in %d ms" % (self.what, self.timeout_ms))
         if self.most:
             if self.waited >= self.most:
-                raise LinkError("slow", "%s: no end after %d ms, at most %d" % (url, self.waited, self.most))
+                self.end("slow", "no end after %d ms, at most %d" % (self.waited, self.most))
         elif self.waited >= SPAN_MS:
             n = self.pos - self.mark
             if n * 1000 < self.least * self.waited:
-                words = "%s: %d bytes in %d ms, at least %d a second"
-                raise LinkError("slow", words % (url, n, self.waited, self.least))
+                self.end("slow", "%d bytes in %d ms, at least %d a second" % (n, self.waited, self.least))
             self.waited = 0
             self.mark = self.pos
 
-    def _fail(self, e):
+    def end(self, code, words):
+        """Raise a LinkError about this URL."""
+        from mpota.link.url import shown
+
+        raise LinkError(code, shown(self.url) + ": " + words)
+
+    def fail(self, e):
         # TCP's errors have numbers from 100 on, those of the TLS libraries are negative or small.
         if self.shaking and not (isinstance(e, OSError) and (e.errno or 0) > 99):
             from mpota.link.tls import refused
 
-            raise refused(shown(self.url), e)
-        raise LinkError("link", "%s: %s" % (shown(self.url), e))
+            self.end(*refused(e, None, self.network and self.network.untimed))
+        self.end("link", str(e))

@@ -1,6 +1,25 @@
-"""Fields that the settings add to each request to their own server, such as a token: `headers`, name to value."""
+"""What a request says about who asks: user and password of its URL, and the fields of the settings' `headers`."""
+
+from binascii import b2a_base64
 
 from mpota_boot.errors import LinkError
+
+_HEX = "0123456789abcdefABCDEF"
+
+
+def basic(login):
+    """The line for "user:password", which a URL has percent-encoded."""
+    return "Authorization: Basic " + b2a_base64(unquote(login)).decode().strip()
+
+
+def unquote(text):
+    """The bytes of a text with percent-encoding."""
+    first, *parts = text.encode().split(b"%")
+    for part in parts:
+        code = part[:2].decode()
+        escaped = len(code) == 2 and code[0] in _HEX and code[1] in _HEX
+        first += bytes((int(code, 16),)) + part[2:] if escaped else b"%" + part
+    return first
 
 
 def fields(headers):

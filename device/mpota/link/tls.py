@@ -6,7 +6,6 @@ The dates are judged by the board's clock, which has to be set first.
 from binascii import a2b_base64
 
 from mpota.link.connection import YEAR
-from mpota_boot.errors import LinkError
 
 
 def secure(sock, name, ca, cert=None):
@@ -42,17 +41,18 @@ def _ders(data):
     return ders or [data]
 
 
-def refused(url, e, now=None):
-    """The error to raise for what the TLS library says; of a certificate it names no reason on a board.
+def refused(e, now=None, untimed=None):
+    """(code, words) for what the TLS library says; of a certificate it names no reason on a board.
 
-    `now` stands for the board's clock.
+    `now` stands for the board's clock. `untimed`: why nobody set it, where that is known.
     """
     from time import localtime
 
     now = now or localtime()
     day = "%d-%02d-%02d" % now[:3]
     # mbedTLS puts line ends around its words.
-    words = "%s: %s; " % (url, str(e).strip())
+    words = str(e).strip() + "; "
     if now[0] < YEAR:
-        return LinkError("clock", words + "the board's clock shows %s, so no certificate is in date: set it" % day)
-    return LinkError("tls", words + "the certificate is by another CA, for another name, or not in date on " + day)
+        words += "the board's clock shows %s, so no certificate is in date: " % day
+        return "clock", words + (untimed or "set it")
+    return "tls", words + "the certificate is by another CA, for another name, or not in date on " + day

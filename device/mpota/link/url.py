@@ -79,14 +79,17 @@ def quote(text, more=""):
     return out
 
 
-def unquote(text):
-    """The bytes of a text with percent-encoding."""
-    first, *parts = text.encode().split(b"%")
-    for part in parts:
-        code = part[:2].decode()
-        escaped = len(code) == 2 and code[0] in _HEX and code[1] in _HEX
-        first += bytes((int(code, 16),)) + part[2:] if escaped else b"%" + part
-    return first
+def beside(base, name):
+    """The URL of a `file` of the manifest at `base`: the name of a file beside it, or with a slash a URL."""
+    return resolve(base, quote(name) if "/" in name else "./" + quote(name, "?#"))
+
+
+def follow(base, name):
+    """`name` as seen from the page `base`, for a request; never from https to less."""
+    url = resolve(base, name)
+    if parse(url)[0] < parse(base)[0]:
+        raise LinkError("tls", "%s leads to %s, which is no https" % (shown(base), shown(url)))
+    return url
 
 
 def shown(url):

@@ -32,7 +32,10 @@ def verifying(public, sig, digest, size=SIZE):
     for _ in range(16):
         x = x * x % n
         yield
-    return (x * s % n).to_bytes(size, "big") == block(digest, size)
+    good = (x * s % n).to_bytes(size, "big") == block(digest, size)
+    # A generator that is over may be held for long, and its names with it.
+    x = s = n = None
+    return good
 
 
 def block(digest, size):

@@ -16,3 +16,14 @@ def hold(place, more):
         # A build without it.
         return None
     return (had & run == run) + 2 * (had & dog == dog)
+
+
+def begin(board):
+    """At the first Board of a run: why it began, in a word; and may a watchdog run that was started before?"""
+    had = hold(board._port.MARK, 1)
+    if had is None:
+        import machine
+
+        # Power-on is 1 on every port.
+        return "power" if machine.reset_cause() == 1 else "unknown", True
+    return "" if had else board.cause(), had == 3

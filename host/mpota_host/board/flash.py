@@ -10,13 +10,14 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mpota.link import url
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.board import ready
 from mpota_host.board import repl as console
@@ -39,11 +40,12 @@ OWN_SIZE = 1 << 16
 
 # Where boot.py lies: the root on most ports; on an i.MX RT and an STM32 a card that is in, else /flash. The current
 # folder may be the application's. Modules lie where `mip` puts them: an i.MX RT looks for none in the lib of its card.
+# The application's own lib stands first.
 HOME = """
 import os, sys
 roots = {path.split("/")[-1]: path for path in reversed(sys.path)}
 home = ([roots[name] for name in ("sdcard", "sd", "flash") if name in roots] + [""])[0]
-lib = ([path for path in sys.path if path.endswith("/lib")] + [home + "/lib"])[0]
+lib = ([path for path in sys.path if path.endswith("/lib") and "/ota/" not in path] + [home + "/lib"])[0]
 def at(path):
     return lib + path[4:] if (path + "/").startswith("/lib/") else home + path
 """
@@ -317,12 +319,23 @@ def _own_programs(repl: console.Repl, layout: str, there: dict[str, list[Any]]) 
     return found
 
 
+def first_settings(product: str | None, manifest: str | None) -> dict[str, Any]:
+    """The settings for a board that has none; refused where it could not ask for the URL of the manifest."""
+    try:
+        if manifest:
+            url.parse(url.quote(manifest))
+    except LinkError as e:
+        raise Refused("url", f"--manifest: {e}") from None
+    return {name: given for name, given in (("product", product), ("manifest", manifest)) if given}
+
+
 def _held(repl: console.Repl, there: dict[str, list[Any]]) -> Any:
     """The settings on the board: a dict. None where it has no such file, another value where that is no JSON object."""
     if SETTINGS not in there:
         return None
     try:
-        found = json.loads(console.ask(repl, READ.format(path=SETTINGS)))
+        # Editors of Windows begin a file with a byte order mark.
+        found = json.loads(str(console.ask(repl, READ.format(path=SETTINGS))).removeprefix("\ufeff"))
     except (ValueError, LinkError):
         return ""
     return "" if found is None else found
@@ -512,14 +525,24 @@ def as_facts(plan: Plan) -> dict[str, object]:
     return {"board": vars(plan.facts), "files": lines}
 
 
-WIFI = WITH_BOARD + "console.wifi(Board(), {ssid!r}, {psk!r})"
+WIFI = WITH_BOARD + "console.wifi(Board(), {pairs!r})"
+NETWORKS = 4
 
 
-def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str) -> None:
-    """Put the Wi-Fi's name and password where no package reaches them."""
-    if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
-        raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
-    repl.run(WIFI.format(ssid=ssid.encode(), psk=psk.encode()))
+def set_wifi(repl: console.Mpremote | console.Ampy, ssid: str, psk: str, *more: tuple[str, str]) -> None:
+    """Put names and passwords of Wi-Fis, in the order of their joining, where no package reaches them."""
+    pairs = [(ssid, psk), *more]
+    networks(pairs)
+    repl.run(WIFI.format(pairs=[(ssid.encode(), psk.encode()) for ssid, psk in pairs]))
+
+
+def networks(pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse what no board can join or keep."""
+    if len(pairs) > NETWORKS:
+        raise Refused("wifi", f"a board stores {NETWORKS} Wi-Fi networks, {len(pairs)} were given")
+    for ssid, psk in pairs:
+        if not 0 < len(ssid.encode()) <= 32 or not (len(psk) == 0 or 8 <= len(psk.encode()) <= 63):
+            raise Refused("wifi", "a Wi-Fi name has 1 to 32 bytes and its password 8 to 63, or none at all")
 
 
 DEVICE_KEYS = WITH_BOARD + "import json\nprint(json.dumps(console.device_keys(Board(), {keys!r}, {replace})))"

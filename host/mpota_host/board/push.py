@@ -27,10 +27,10 @@ TELL = "try:\n from wiring import Board\n from mpota import console\n console.so
 # No byte of it is a control character that a REPL obeys, but for one Tab.
 STOP = bytes(frame.encode(serial._ABORT, 0, 0))
 # What ends an earlier host's session: enough to complete a frame's head, and Ctrl-C for whatever else runs.
-# A board that is silent after it waits for the rest of a frame. STOP follows when that is over: it would be lost behind
-# bytes that come faster than they are read.
+# A board that is silent after it waits for the rest of a frame, whose payload has 4112 bytes at most. STOP follows when
+# that is over: it would be lost behind bytes that come faster than they are read.
 WAKE = bytes(frame.EXTRA) + STOP + b"\r\x03"
-LONGEST = 4096 + frame.EXTRA
+LONGEST = 4112 + frame.EXTRA
 FILL = (bytes(LONGEST), STOP, STOP)
 # Seconds of listening after each of these, for a board that prints without a pause; a pause ends it sooner.
 LISTEN_S, PAUSE_S = 1.5, 0.3

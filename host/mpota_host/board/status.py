@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from mpota_boot.errors import LinkError
@@ -10,6 +11,11 @@ from mpota_host.package.format import STAGES
 from mpota_host.package.report import Report, Table
 
 STATUS = WITH_BOARD + "import json\nprint(json.dumps(console.status(Board())))"
+# The text of the settings, null where there is no such file.
+SETTINGS = (
+    "import json, mpota_boot.board as b\ntry:\n f = open(b.SETTINGS, 'rb'); t = f.read().decode(); f.close()\n"
+    "except (OSError, ValueError):\n t = None\nprint(json.dumps(t))"
+)
 TELL = WITH_BOARD + "console.{}(Board())"
 NONE = "0.0.0"
 DONE = {
@@ -28,11 +34,22 @@ def ask_status(port: str, tool: str) -> Report:
 def read(repl: Mpremote | Ampy) -> Report:
     """The status of a board whose REPL is open."""
     facts = ask(repl, STATUS)
+    if isinstance(facts, dict) and "settings_error" in facts:
+        facts["settings_note"] = _loose(ask(repl, SETTINGS))
     try:
         return as_report(facts)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         words = "the board's status is none of this version of mpota's"
         raise LinkError("board", f"{words} ({e!r}); `flash` puts this version on the board") from e
+
+
+def _loose(text: Any) -> str | None:
+    """What is wrong with settings that MicroPython's reader takes all the same: a comma too many, or too few."""
+    try:
+        json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else "{}")
+    except ValueError as e:
+        return str(e)
+    return None
 
 
 def as_report(facts: dict[str, Any]) -> Report:
@@ -56,6 +73,9 @@ def _named(version: str | None) -> str:
 
 
 def _sentence(facts: dict[str, Any]) -> str:
+    if facts.get("settings_error"):
+        words = f"its settings /mpota.json cannot be read ({facts['settings_error']}), so it takes no update: mend them"
+        return f"{facts['running']} runs {_named(facts['version'])}; {words}"
     runs = f"{facts['running']} runs {_named(facts['version'])}"
     if facts["trial"] and facts["trial"]["runs"]:
         return f"{facts['running']} runs {_named(facts['trial']['version'])}, on trial"
@@ -69,6 +89,7 @@ def _sentence(facts: dict[str, Any]) -> str:
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The facts worth a line each, in words."""
     lines = {
+        "product": facts.get("product") or _unset(facts),
         **_settings(facts),
         "running": f"{facts['running']}, {_named(facts['version'])}",
         **_slots(facts),
@@ -109,10 +130,15 @@ def _tried(facts: dict[str, Any]) -> str:
 
 
 def _settings(facts: dict[str, Any]) -> dict[str, str]:
-    """The product, and what is wrong with the file that names it."""
-    unread = facts.get("settings")
-    product = facts.get("product") or ("not known" if unread else "not set: give the board its /mpota.json")
-    return {"settings": unread, "product": product} if unread else {"product": product}
+    note = facts.get("settings_note")
+    words = f"/mpota.json is no JSON by the rules ({note}); this board reads it, other tools do not: mend it"
+    return {"settings": words} if note and not facts["settings_error"] else {}
+
+
+def _unset(facts: dict[str, Any]) -> str:
+    """Why there is no product."""
+    broken = facts.get("settings_error")
+    return f"not known: /mpota.json cannot be read: {broken}" if broken else "not set: give the board its /mpota.json"
 
 
 def _rescue(facts: dict[str, Any]) -> dict[str, str]:

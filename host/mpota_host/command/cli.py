@@ -307,7 +307,7 @@ CODES: dict[type[OtaError], tuple[str, ...]] = {
     ),
     Corrupt: ("chain", "chunk", "decode", "image"),
     FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
-    NotNow: ("trial", "staged", "rollback"),
+    NotNow: ("trial", "staged", "rollback", "later"),
     UpToDate: ("current",),
 }
 GOOD = ("armed", "confirmed", "none")
@@ -369,7 +369,7 @@ def rollback(port: str, tool: str, forget: bool) -> None:
 @click.option("--idf", default="5.5.2", show_default=True, help="The ESP-IDF version of its firmware, or master.")
 @click.option("--blank", is_flag=True, help="A new board has MicroPython alone, for `flash`.")
 @click.option("--line", type=click.Choice(["uart", "usb"]), help="Its line and its flash take a chip's time.")
-@click.option("--like", type=click.Choice(SUPPORTED), default="", help="The port whose answers a new board gives.")
+@click.option("--like", type=click.Choice(SUPPORTED), help="The port whose answers a new board gives.")
 def board(
     layout: str,
     flash: Path,
@@ -378,7 +378,7 @@ def board(
     idf: str,
     blank: bool,
     line: str | None,
-    like: str,
+    like: str | None,
 ) -> None:
     """Start a virtual board and print its port, for mpremote, ampy, push and flash."""
     needs.virtual_board("board")
@@ -389,10 +389,10 @@ def board(
         raise Refused("flash", f"{flash} is not the whole flash of a board; give --flash a file that is not there yet")
     try:
         options = Options(rollback=rollback, app_rollback=rollback, idf=idf, line=line or "")
-        if like not in ("", "esp32") and layout == "esp32":
+        if like not in (None, "esp32") and layout == "esp32":
             # No other port has an ESP32's partitions.
             layout = "files"
-        run_board(flash, layout, firmware, options, blank=blank, like=like)
+        run_board(flash, layout, firmware, options, blank=blank, like=like or "")
     except BoardError as e:
         raise Refused("board", str(e)) from e
 
@@ -445,7 +445,9 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 @click.option("--product", help="What the board is; for /mpota.json of a board that has none.")
 @click.option("--manifest", help="The URL of the manifest that it asks for updates.")
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
-@click.option("--wifi", help="The name of the Wi-Fi to join; asks for its password and keeps both in the board's NVS.")
+@click.option(
+    "--wifi", multiple=True, help="The name of a Wi-Fi to join; asks for its password. Keeps both in the board's NVS."
+)
 @click.option(
     "--device-key", "device_keys", type=FILE, multiple=True, help="A device key for it to hold, beside those it has."
 )
@@ -466,14 +468,15 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from mpota_host.package import keys
     from mpota_host.package.encode import encrypt
 
-    settings = {k: given[k] for k in ("product", "manifest") if given[k]}
+    settings = flasher.first_settings(given["product"], given["manifest"])
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
     wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
     held: dict[str, str] = {}
-    psk = password() if given["wifi"] and not dry_run else ""
+    wifi = [] if dry_run else [(name, password(name)) for name in given["wifi"]]
+    flasher.networks(wifi)
     after = None
     with open_board(port, tool) as repl:
         plan = flasher.make_plan(repl, wishes)
@@ -482,14 +485,14 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         if dry_run:
             show.note("nothing was changed: this was a dry run")
         else:
-            held, after = _flash(repl, plan, (given["wifi"], psk), (secrets, given["replace_device_keys"]))
+            held, after = _flash(repl, plan, wifi, (secrets, given["replace_device_keys"]))
     if as_json:
         show.facts({**flasher.as_facts(plan), "device_keys": held, "status": after and after.facts})
     elif after:
         show.flashed(held, after)
 
 
-def _flash(repl: Any, plan: Any, wifi: tuple[str | None, str], keys: tuple[list[bytes], bool]) -> tuple[Any, Any]:
+def _flash(repl: Any, plan: Any, wifi: list[tuple[str, str]], keys: tuple[list[bytes], bool]) -> tuple[Any, Any]:
     """Write the plan, then what goes into NVS: (the device keys that the board holds, by id; its status)."""
     from mpota_host.board import flash as flasher
     from mpota_host.board.status import read
@@ -498,9 +501,8 @@ def _flash(repl: Any, plan: Any, wifi: tuple[str | None, str], keys: tuple[list[
     with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
         flasher.apply(repl, plan, step)
     repl.restart()
-    name, psk = wifi
-    if name:
-        flasher.set_wifi(repl, name, psk)
+    if wifi:
+        flasher.set_wifi(repl, *wifi[0], *wifi[1:])
     held = flasher.set_device_keys(repl, *keys) if keys[0] else {}
     return held, read(repl)
 
@@ -540,10 +542,12 @@ def completion(shell: str) -> None:
     click.echo(script(cli, NAME, shell))
 
 
-def password() -> str:
-    """The Wi-Fi's, unseen at a terminal, else the first line of standard input."""
+def password(name: str = "") -> str:
+    """That of a Wi-Fi, unseen at a terminal, else the next line of standard input."""
     if sys.stdin.isatty():
-        return str(click.prompt("Wi-Fi password", hide_input=True, default="", show_default=False, err=True))
+        return str(
+            click.prompt(f"Wi-Fi password {name}".strip(), hide_input=True, default="", show_default=False, err=True)
+        )
     line = sys.stdin.readline()
     if not line:
         raise click.UsageError("--wifi asks for a password: run it in a terminal, or give it a line of standard input.")

@@ -35,8 +35,9 @@ AGENT, SHIM = "mpota.agent", "mpota_boot.shim"
 INSTALLER, WRITER, JOURNAL = "mpota.installer", "mpota.store.writer", "mpota_boot.journal"
 CONTRACT, GIVEN = "mpota.layout.contract", "mpota.layout.given"
 PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
-# Where tests of the layout lie.
-LAYS = "tests.core.test_layout:test_"
+DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
+# Where tests of the layout and of ports lie.
+LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
 GAVE = "tests.core.test_given:test_"
 
 # No bug at all: what finds this one finds nothing.
@@ -161,5 +162,26 @@ MUTANTS = [
     Mutant(
         "what cannot be told is the watchdog", OTHER, "cause", TELLS, 'word if word == "power" else "watchdog"',
         "tests.core.test_ports:test_a_healthy_application_is_never_in_rescue",
+    ),
+    # Ports and their watchdogs.
+    Mutant(
+        "count a trial's time in this start alone", AGENT, "_late", "self.trial and self.kept < spent < _PARTS", "0",
+        ROWS + "a_trial_ends_by_time_over_all_its_starts_on_every_port",
+    ),
+    Mutant(
+        "forget that a run has begun", MARK, "hold", "machine.mem32[at] = had | (run if more == 1 else dog)", "pass",
+        ROWS + "each_port_tells_what_it_can_and_no_more",
+    ),
+    Mutant(
+        "feed no watchdog that cannot be relaxed", DOG, "relax", "dog.feed()", "pass",
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
+    ),
+    Mutant(
+        "feed the watchdog of a trial by a timer", DOG, "watch", "Board._feeder.deinit()", "pass",
+        ROWS + "the_watchdog_of_a_trial_ends_a_hang_also_after_a_soft_reset",
+    ),
+    Mutant(
+        "forget a watchdog at a soft reset", MARK, "begin", "had == 3", "False",
+        ROWS + "nobody_at_the_prompt_is_reset_by_the_watchdog_of_a_trial_that_is_over",
     ),
 ]  # fmt: skip

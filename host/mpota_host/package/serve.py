@@ -16,7 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
+from mpota.link import url
 from mpota.link.http import MANIFEST
+from mpota.link.login import unquote
 from mpota.version import parse
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package.output import want_own
@@ -37,7 +39,7 @@ def offers(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     found = []
     for path in sorted(folder.glob("*.mpota")):
         try:
-            found.append({**package_facts(path.read_bytes()), "file": path.name})
+            found.append({**package_facts(path.read_bytes()), "file": _as_file(path.name)})
         except OtaError as e:
             raise type(e)(e.code, f"{path} is no whole package: {e}") from e
     if not found:
@@ -45,6 +47,17 @@ def offers(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     notes = [note for group in _versions(found) for note in _doubts(group)]
     rows, more = fitting([_entry(one) for one in found])
     return rows, notes + more
+
+
+def _as_file(name: str) -> str:
+    """The `file` of a manifest by which boards ask for this name. They take %41 for a character that is quoted."""
+    return name if _path(name) == name else name.replace("%", "%25")
+
+
+def _path(file: str) -> str:
+    """The path that a board asks a server for, by the `file` of a manifest at the server's root."""
+    path: str = url.split(url.beside("http://host/" + NAME, file))[2]
+    return bytes(unquote(path[1:])).decode(errors="replace")
 
 
 def fitting(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -200,7 +213,7 @@ def _logged(log: Log) -> Any:
 
 
 def _offered(folder: Path) -> set[str]:
-    return {NAME, *(str(row["file"]) for row in read_manifest(folder))}
+    return {NAME, *(_path(str(row["file"])) for row in read_manifest(folder))}
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

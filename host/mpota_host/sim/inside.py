@@ -1,10 +1,11 @@
-"""What a program on any virtual board can import and the unix port has not: machine, network, its view of socket.
+"""What a program on any virtual board can import and the unix port has not: machine, network; its view of some others.
 
 They stand on one wire to the supervisor. What needs the chip to go down (a reset, a watchdog, an abort) is said on the
 wire, and then nothing more runs here: the supervisor ends the process, as the power would.
 """
 
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -303,11 +304,82 @@ class Micropython:
         self._wire.say("binary %d" % (char != 3))
 
 
-def common(wire, cause, behaviour):
+class Words:
+    """A module with some other answers."""
+
+    def __init__(self, real, **answers):
+        self._real = real
+        for name in answers:
+            setattr(self, name, answers[name])
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+class Clock:
+    """The port's clock, and machine.RTC over it; seconds since 1970, as the unix port has them.
+
+    It starts in the port's year at power-on. The supervisor keeps it from run to run.
+    """
+
+    def __init__(self, wire, seconds):
+        self.wire = wire
+        self.began = time.ticks_ms()
+        self.seconds = seconds
+
+    def time(self):
+        return self.seconds + time.ticks_diff(time.ticks_ms(), self.began) // 1000
+
+    def gmtime(self, seconds=None):
+        return time.gmtime(self.time() if seconds is None else seconds)
+
+    def rtc(self):
+        clock = self
+
+        class RTC:
+            def datetime(self, now=None):
+                if now is None:
+                    year, month, day, hour, minute, second, weekday, _ = clock.gmtime()
+                    return (year, month, day, weekday, hour, minute, second, 0)
+                year, month, day, _, hour, minute, second, _ = now
+                clock.seconds = time.mktime((year, month, day, hour, minute, second, 0, 0))
+                clock.began = time.ticks_ms()
+                clock.wire.say("clock %d" % clock.seconds)
+
+        return RTC
+
+
+def _ssl_context_class(clock):
+    def judge(der, depth):
+        """mbedTLS asks the chip's clock, here it has the computer's: 0, or MBEDTLS_ERR_X509_CERT_VERIFY_FAILED."""
+        return 0 if not_before(bytes(der)) <= clock.gmtime()[:6] else -0x2700
+
+    class SSLContext(ssl.SSLContext):
+        def __init__(self, protocol):
+            super().__init__(protocol)
+            self._context.verify_callback = judge
+
+    return SSLContext
+
+
+def not_before(der):
+    """The first of the two dates in a certificate of X.509, as UTCTime of the years 2000 to 2049."""
+    at = der.find(b"\x17\x0d")
+    while der[at + 15 : at + 17] != b"\x17\x0d":
+        at = der.find(b"\x17\x0d", at + 1)
+    text = der[at + 2 : at + 14].decode()
+    return (2000 + int(text[:2]),) + tuple([int(text[i : i + 2]) for i in range(2, 12, 2)])
+
+
+def common(wire, cause, behaviour, clock):
     """Name -> module of what a program on any chip can import and the unix port cannot give."""
     net = Network(behaviour != "no-network")
+    chip = Machine(wire, cause)
+    chip.RTC = clock.rtc()
     return {
-        "machine": Machine(wire, cause),
+        "machine": chip,
+        "time": Words(time, time=clock.time, gmtime=clock.gmtime, localtime=clock.gmtime),
+        "ssl": Words(ssl, SSLContext=_ssl_context_class(clock)),
         "micropython": Micropython(wire),
         "network": net,
         "socket": Socket(net),

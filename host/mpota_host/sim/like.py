@@ -1,11 +1,10 @@
-"""What a program on a virtual board of another port finds: its `machine`, and its words in sys, os and time.
+"""What a program on a virtual board of another port finds: its `machine`, and its words in sys and os.
 
 sim/ports/table.py has the ports. The supervisor keeps what outlives a run: reset_cause(), registers, the clock.
 """
 
 import os
 import sys
-import time
 
 import machine
 
@@ -75,18 +74,6 @@ def _timer_class(wire, dog):
     return Timer
 
 
-class Words:
-    """A module with some other answers."""
-
-    def __init__(self, real, **answers):
-        self._real = real
-        for name in answers:
-            setattr(self, name, answers[name])
-
-    def __getattr__(self, name):
-        return getattr(self._real, name)
-
-
 class Implementation:
     """sys.implementation with the port's machine."""
 
@@ -97,46 +84,14 @@ class Implementation:
         return getattr(sys.implementation, name)
 
 
-class Clock:
-    """The port's clock, and machine.RTC over it; seconds since 1970, as the unix port has them."""
-
-    def __init__(self, wire, seconds):
-        self.wire = wire
-        self.began = time.ticks_ms()
-        self.seconds = seconds
-
-    def time(self):
-        return self.seconds + time.ticks_diff(time.ticks_ms(), self.began) // 1000
-
-    def gmtime(self, seconds=None):
-        return time.gmtime(self.time() if seconds is None else seconds)
-
-    def rtc(self):
-        clock = self
-
-        class RTC:
-            def datetime(self, now=None):
-                if now is None:
-                    year, month, day, hour, minute, second, weekday, _ = clock.gmtime()
-                    return (year, month, day, weekday, hour, minute, second, 0)
-                year, month, day, _, hour, minute, second, _ = now
-                clock.seconds = time.mktime((year, month, day, hour, minute, second, 0, 0))
-                clock.began = time.ticks_ms()
-                clock.wire.say("clock %d" % clock.seconds)
-
-        return RTC
-
-
-def modules(wire, config):
+def modules(wire, config, clock):
     """Name -> module of the port."""
     row = ports.ROWS[config["like"]]
-    clock = Clock(wire, config["clock"])
     chip = Machine(wire, row, config)
     chip.RTC = clock.rtc()
     names = (row.platform, row.platform, "1.29.0", "", row.machine)
     return {
         "machine": chip,
-        "sys": Words(sys, platform=row.platform, implementation=Implementation(row)),
-        "os": Words(os, uname=lambda: names),
-        "time": Words(time, time=clock.time, gmtime=clock.gmtime, localtime=clock.gmtime),
+        "sys": inside.Words(sys, platform=row.platform, implementation=Implementation(row)),
+        "os": inside.Words(os, uname=lambda: names),
     }

@@ -128,6 +128,16 @@ def application(wire, config):
         run(wire, "main.py", names)
 
 
+def stand_ins(wire, flash, config):
+    """The modules that a program imports here: every port's, this port's, this chip's."""
+    clock = inside.Clock(wire, config["clock"])
+    modules = inside.common(wire, config["cause"], config["behaviour"], clock)
+    if config["like"]:
+        modules.update(like.modules(wire, config, clock))
+    modules.update(kind_of(config).modules(wire, flash, config))
+    return modules
+
+
 def start(text):
     """`text` is the supervisor's JSON; returns to the unix port's REPL."""
     config = json.loads(text)
@@ -137,10 +147,7 @@ def start(text):
     if config["behaviour"] == "dies":
         wire.down("abort")
     flash = open_flash(config)
-    modules = inside.common(wire, config["cause"], config["behaviour"])
-    if config["like"]:
-        modules.update(like.modules(wire, config))
-    modules.update(kind_of(config).modules(wire, flash, config))
+    modules = stand_ins(wire, flash, config)
     device, kind = disk(flash, config)
     vfs.umount("/")
     place = config["place"]

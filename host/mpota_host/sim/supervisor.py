@@ -273,25 +273,25 @@ class Dog:
 
 
 class Silicon:
-    """What outlives a run inside the chip of another port: reset_cause(), registers, the clock."""
+    """What outlives a run inside the chip: the clock, and on a board of another port reset_cause() and registers."""
 
     def __init__(self, like: str) -> None:
-        self.row = ROWS[like] if like else None
+        # A board that is like no port is an ESP32 with this computer's name.
+        self.row = ROWS[like or "esp32"]
         self.like = like
         self.number = 0
         self.held: dict[str, int] = {}
         self.set_clock(0)
 
     def hard(self, cause: int) -> None:
-        if self.row:
-            kind = {PWRON: POWER, HARD: RESET, DEEPSLEEP: WAKE, WDT: DOG}[cause]
-            self.number, registers = started(self.row, self.number, kind)
-            self.held = {str(at): value for at, value in registers.items()}
-            if kind == POWER or self.row.forgets:
-                self.set_clock(calendar.timegm((self.row.year, 1, 1, 0, 0, 0)))
+        kind = {PWRON: POWER, HARD: RESET, DEEPSLEEP: WAKE, WDT: DOG}[cause]
+        self.number, registers = started(self.row, self.number, kind)
+        self.held = {str(at): value for at, value in registers.items()}
+        if kind == POWER or self.row.forgets:
+            self.set_clock(calendar.timegm((self.row.year, 1, 1, 0, 0, 0)))
 
     def soft(self) -> None:
-        if self.row and self.row.numbers[SOFT_KIND] is not None:
+        if self.row.numbers[SOFT_KIND] is not None:
             self.number = self.row.numbers[SOFT_KIND]
 
     def set_clock(self, seconds: int) -> None:
@@ -308,7 +308,7 @@ class Silicon:
     def config(self) -> dict[str, Any]:
         """What the port inside has to know of it."""
         now = int(self.ahead + time.monotonic())
-        return {"like": self.like, "number": self.number, "held": self.held, "clock": now} if self.row else {"like": ""}
+        return {"like": self.like, "number": self.number, "held": self.held, "clock": now}
 
 
 class Cable:

@@ -8,7 +8,7 @@ from binascii import hexlify
 from hashlib import sha256
 from io import BytesIO
 
-from mpota.layout.pic32 import download, events, loader
+from mpota.layout.pic32 import events, loader, service
 from mpota.layout.pic32.loader.programmer import Options
 from mpota.layout.pic32.store import database
 from mpota.layout.pic32.store.files import FACTORY_FILE
@@ -354,11 +354,11 @@ def test_a_store_that_fails_is_tried_a_few_times_and_no_more():
     d = Open(app(B).offer(entry(3, B)))
     port = d.board.layout.port
     port.files = Deaf(port.files, ("image1.bin",))
-    assert polls(d, 9) == download.TRIES and "(store)" in str(d.service.error)
+    assert polls(d, 9) == service.TRIES and "(store)" in str(d.service.error)
     d = Device(app(B).offer(signed(3, B)), key=KEY)
     port = d.board.layout.port
     port.files = Deaf(port.files, ("image1_sign.txt",))
-    assert polls(d, 9) == download.TRIES and "(store)" in str(d.service.error)
+    assert polls(d, 9) == service.TRIES and "(store)" in str(d.service.error)
 
 
 def test_a_file_that_cannot_be_read_back_is_said_and_not_armed():
@@ -383,8 +383,8 @@ def test_what_failed_is_remembered_for_a_few_entries_only():
         d.net.offer(wrong(n, B, "%d.bin" % n))
         d.net.files["%d.bin" % n] = B
         polls(d, 1)
-        assert len(d.service.failed) <= download.FAILED
-    assert d.service.failed[-1][1:] == (download.TRIES, "digest")
+        assert len(d.service.failed) <= service.FAILED
+    assert d.service.failed[-1][1:] == (service.TRIES, "digest")
 
 
 # A server that is slow.
@@ -428,7 +428,7 @@ def longest(d):
 def test_a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end():
     d, fetch = dripping(1, 9000)
     assert longest(d) == ("idle", 9000) and d.events == [4, 5] and d.service.error.code == "slow"
-    assert d.board.ms < download.SLOW_MS + 20000
+    assert d.board.ms < service.SLOW_MS + 20000
     # The image drips, the manifest does not.
     drip = d.service.fetch
     d.service.fetch = lambda url: fetch(url) if url == URL else drip(url)
@@ -446,7 +446,7 @@ def test_a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end()
     assert d.events == [4, 6, 16, 17, 19, 20, 25]
     # Nobody waits for a turn longer than one wait of the link and a little.
     d, _ = dripping(100, 20)
-    assert longest(d) == ("reset", download.STEP_MS + 20)
+    assert longest(d) == ("reset", service.STEP_MS + 20)
 
 
 def test_a_download_waits_while_a_package_is_armed():

@@ -14,7 +14,7 @@ from mpota.layout.sifli.loader.install import run
 from mpota.layout.sifli.pipe import offline, wire
 from mpota.layout.sifli.pipe.com import Com, Stored
 from mpota.layout.sifli.pipe.ctr import Ctr
-from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.policy import Policy
 from mpota.layout.sifli.port import Chip
 from mpota.layout.sifli.store import control
 from mpota.store.flash import Region
@@ -102,8 +102,8 @@ def device(case, ids):
 def session(chip):
     given = chip.given
     accept = {"accept": lambda found: True, "refuse": lambda found: False, "none": None}[given["cb"]]
-    gate = Gate(accept, lambda fw: bool(given["fwhook"]), given["sdk"])
-    found = Session(chip, gate, Clock(), True, "force")
+    policy = Policy(accept, lambda fw: bool(given["fwhook"]), given["sdk"])
+    found = Session(chip, policy, Clock(), True, "force")
     found.state = given["state"]
     found.up.now.fw = given["fw_state"]
     return found

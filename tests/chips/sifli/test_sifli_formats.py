@@ -9,8 +9,7 @@ from mpota.layout.sifli.link.framing import encode as frame
 from mpota.layout.sifli.pipe import com, offline, signed, wire
 from mpota.layout.sifli.pipe.ctr import Ctr
 from mpota.layout.sifli.port import EFUSE_SIZE, User, wanted
-from mpota.layout.sifli.store import control, progress, table
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, progress, table
 from mpota.store.flash import Region
 from mpota_boot.errors import Corrupt, FlashError, Refused
 from mpota_boot.journal import Record
@@ -308,21 +307,21 @@ def test_a_header_that_does_not_hold_is_an_error():
 def test_a_control_page_keeps_the_key_wrapped_for_this_chip():
     chip = maker.chip()
     made = maker.Package([(0, 16, RES)])
-    page.save(chip, 1, made.control)
-    found = page.load(chip, 1)
+    packets.save(chip, 1, made.control)
+    found = packets.load(chip, 1)
     assert found.key == maker.IMAGE_KEY and found.same() == made.control.same()
     raw = maker.held(chip.pages[1], 600)
-    assert raw.find(maker.IMAGE_KEY) < 0 and page.load(chip, 0) is None
+    assert raw.find(maker.IMAGE_KEY) < 0 and packets.load(chip, 0) is None
     other = maker.chip(memory=chip.flash, fuses=maker.efuse(uid=bytes(16)))
-    assert page.load(other, 1).key != maker.IMAGE_KEY
+    assert packets.load(other, 1).key != maker.IMAGE_KEY
     for off in (0, 4, 9, 12, 80):
         chip.flash.overwrite = ((0, chip.flash.size),)
         shot = chip.flash.snapshot()
         chip.pages[1].prog(off // 4 * 4, bytes(4))
-        assert page.load(chip, 1) is None
+        assert packets.load(chip, 1) is None
         chip.flash.restore(shot)
     chip.pages[0].prog = lambda off, buf: None
-    raises(FlashError, "readback", page.save, chip, 0, made.control)
+    raises(FlashError, "readback", packets.save, chip, 0, made.control)
 
 
 def test_records_are_read_as_they_were_written():

@@ -1,10 +1,9 @@
 """Frames of a line, and where links meet a session: noise, damage, a phone that comes in another's place."""
 
-from mpota.layout.sifli.link import framing, line
+from mpota.layout.sifli.link import framing, line, server
 from mpota.layout.sifli.link import messages as m
-from mpota.layout.sifli.link import pump as desk
 from mpota.layout.sifli.link.session import Session
-from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.policy import Policy
 from tests.chips.sifli import sifli_maker as maker
 
 VALUE = bytes(range(200))
@@ -143,9 +142,9 @@ def made(links=1, manager=False):
     chip = maker.chip()
     maker.provision(chip, maker.payload(9000, 1))
     board = Board()
-    session = Session(chip, Gate(lambda found: True), board, manager, "force" if manager else "")
+    session = Session(chip, Policy(lambda found: True), board, manager, "force" if manager else "")
     phones = [Phone() for _ in range(links)]
-    return desk.Desk(session, phones, board), phones, board
+    return server.Server(session, phones, board), phones, board
 
 
 def turns(at, n=40):
@@ -158,7 +157,7 @@ def test_a_user_program_answers_lingers_drops_the_link_and_leaves():
     phone.come(m.encode(m.INIT, tail=CODE.packet), m.encode(m.INIT_DONE, 1))
     assert at.stay()
     assert phone.heard() == [m.INIT_RSP] and phone.dropped == 1 and phone.deaf
-    assert board.ms >= 2 * desk.LINGER_MS
+    assert board.ms >= 2 * server.LINGER_MS
 
 
 def test_one_phone_at_a_time_and_the_next_one_when_it_has_gone():

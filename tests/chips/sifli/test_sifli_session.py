@@ -4,7 +4,7 @@ from mpota.layout.sifli import loader
 from mpota.layout.sifli.link import codes as g
 from mpota.layout.sifli.link import messages as m
 from mpota.layout.sifli.link.session import Session
-from mpota.layout.sifli.policy import Gate, newer
+from mpota.layout.sifli.policy import Policy, newer
 from mpota.layout.sifli.store import progress as p
 from mpota.layout.sifli.store import table
 from mpota_boot.journal import trial
@@ -22,12 +22,12 @@ LOCKED = maker.Package([(0, 1, NEW)], 1002000)
 class At:
     """A session on a provisioned chip, in the manager unless said otherwise."""
 
-    def __init__(self, chip=None, manager=True, gate=None, why="force", **given):
+    def __init__(self, chip=None, manager=True, policy=None, why="force", **given):
         self.chip = chip or maker.chip(**given)
         if chip is None:
             maker.provision(self.chip, OLD)
         self.clock = maker.Clock()
-        self.session = Session(self.chip, gate or Gate(lambda found: True), self.clock, manager, why)
+        self.session = Session(self.chip, policy or Policy(lambda found: True), self.clock, manager, why)
 
     def ask(self, id, *fields, tail=b""):
         """What the chip answers, as (id, fields) each."""
@@ -86,9 +86,9 @@ def refused(code, at, package=CODE, id=m.INIT):
 def test_each_check_has_its_code_and_writes_nothing():
     refused(g.GENERAL, At(), maker.Package([(3, 0, RES)], dfu=3))
     refused(g.USER_REJECT, At(), maker.Package([(6, 0, RES)], dfu=2))
-    refused(g.USER_REJECT, At(gate=Gate(None)))
-    refused(g.SDK_VER, At(gate=Gate(lambda found: True, None, 7000)))
-    refused(g.FW_VER, At(gate=Gate(lambda found: True, lambda fw: fw > 1002000)))
+    refused(g.USER_REJECT, At(policy=Policy(None)))
+    refused(g.SDK_VER, At(policy=Policy(lambda found: True, None, 7000)))
+    refused(g.FW_VER, At(policy=Policy(lambda found: True, lambda fw: fw > 1002000)))
     refused(g.PARAMETER, At(), maker.Package([(12, 0, RES)]))
     refused(g.PARAMETER, At(), maker.Package([(1, 0, RES)]))
     refused(g.PARAMETER, At(), maker.Package([(3, 0, RES), (3, 0, RES)]))
@@ -101,16 +101,16 @@ def test_each_check_has_its_code_and_writes_nothing():
     many.control.images[0].length = 65536 * 16
     many.packet = maker.control.write(many.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), maker.sign)
     refused(g.NO_SPACE, At(places=places, memory=maker.flash(places, size=0x200000)), many)
-    refused(g.USER_REJECT, At(gate=Gate(lambda found: False)))
+    refused(g.USER_REJECT, At(policy=Policy(lambda found: False)))
     asked = []
-    refused(g.USER_REJECT, At(gate=Gate(lambda found: asked.append(found.fw))))
+    refused(g.USER_REJECT, At(policy=Policy(lambda found: asked.append(found.fw))))
     assert asked == [1002000]
 
 
 def test_the_application_is_asked_last():
     asked = []
-    refused(g.SDK_VER, At(gate=Gate(lambda found: asked.append(1), None, 1)))
-    refused(g.NO_SPACE, At(gate=Gate(lambda found: asked.append(1))), maker.Package([(5, 0, RES)]))
+    refused(g.SDK_VER, At(policy=Policy(lambda found: asked.append(1), None, 1)))
+    refused(g.NO_SPACE, At(policy=Policy(lambda found: asked.append(1))), maker.Package([(5, 0, RES)]))
     assert not asked
 
 
@@ -236,13 +236,13 @@ def held(at, n=16):
 
 
 def floored(version):
-    """A gate as the shipped wiring has it, over a board that confirmed `version`; its list says who is let in."""
-    return lambda chip: Gate(lambda found: True, newer(chip, lambda: maker.control.version(version)))
+    """A policy as the shipped wiring has it, over a board that confirmed `version`; its list says who is let in."""
+    return lambda chip: Policy(lambda found: True, newer(chip, lambda: maker.control.version(version)))
 
 
 def guarded(flash, make, **given):
     chip = maker.chip(memory=flash)
-    return At(chip=chip, gate=make(chip), **given)
+    return At(chip=chip, policy=make(chip), **given)
 
 
 def test_a_start_without_a_packet_changes_nothing_whatever_the_image():
@@ -338,7 +338,7 @@ def test_a_restart_brings_the_version_that_runs_only_where_the_boards_owner_says
         ):
             at = At(manager=False)
             again = lambda fw, allowed=allowed: allowed and maker.control.version(fw) >= low  # noqa: E731
-            at.session.gate = Gate(lambda found: True, newer(at.chip, lambda: low), again=again)
+            at.session.policy = Policy(lambda found: True, newer(at.chip, lambda: low), again=again)
             assert at.init(package, id) == code, (allowed, id)
 
 
@@ -368,24 +368,24 @@ def test_a_package_without_a_program_is_taken_once():
     for package in (maker.Package([(3, 0, RES)], 1003001), maker.Package([(0, 16, NEW)], 1003000)):
         assert guarded(flash, make, manager=False).init(package) == 0
     allowed = guarded(flash, make, manager=False)
-    allowed.session.gate.again = lambda fw: True
+    allowed.session.policy.again = lambda fw: True
     assert allowed.init(files, m.FORCE_INIT) == 0
 
 
 def test_nobody_is_let_in_but_the_package_that_keeps_the_manager():
-    shut = Gate(lambda found: False)
-    refused(g.USER_REJECT, At(gate=shut), FILES, m.FORCE_INIT)
+    shut = Policy(lambda found: False)
+    refused(g.USER_REJECT, At(policy=shut), FILES, m.FORCE_INIT)
     at = At().begin(FILES)
     at.start(FILES, 3)
     at.packets(FILES, 3, 1, 9)
     at.session.lost()
     flash = at.chip.flash
-    refused(g.USER_REJECT, At(chip=maker.chip(memory=flash), gate=shut), BOTH, m.FORCE_INIT)
-    assert At(chip=maker.chip(memory=flash), gate=shut).init(FILES, m.RESUME) == 0
+    refused(g.USER_REJECT, At(chip=maker.chip(memory=flash), policy=shut), BOTH, m.FORCE_INIT)
+    assert At(chip=maker.chip(memory=flash), policy=shut).init(FILES, m.RESUME) == 0
     # An upgrade that left nothing half written is asked about again.
     at = At().begin(CODE)
     at.session.lost()
-    refused(g.USER_REJECT, At(chip=at.chip, gate=shut, manager=False), CODE, m.RESUME)
+    refused(g.USER_REJECT, At(chip=at.chip, policy=shut, manager=False), CODE, m.RESUME)
 
 
 def test_an_update_that_was_armed_since_init_is_not_overwritten():

@@ -10,8 +10,8 @@ from mpota.installer import install
 from mpota.layout.bk7238.link import fetch
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
-from mpota.link.url import quote
 from mpota.link.web import Web
+from mpota.network.net import Net
 from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota.store.raw import Raw
@@ -58,7 +58,7 @@ class Url(Web):
 
     def __init__(self, url):
         super().__init__()
-        self.place = quote(url)
+        self.place = url
 
     def open(self, at=0):
         return self.fetch(self.place, at)
@@ -69,7 +69,7 @@ def http_ota(url):
     here = Board()
     link = Url(url)
     link.feed = here.feed
-    here.connect()
+    link.network = Net(here)
     here.watch()
     try:
         fetch.http_ota(here, link, install, lambda done, size: print("%d of %d bytes" % (done, size), end="\r"))

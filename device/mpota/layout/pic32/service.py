@@ -5,31 +5,84 @@ Events and control messages have the vendor's numbers. `fetch(url)` gives a Sour
 does. What becomes of an image is the layout's: this is one more front door to it.
 """
 
-from mpota.layout.pic32.download import Download
 from mpota.layout.pic32.events import (
+    AVAILABLE,
     CHECK,
     CHECK_FAILED,
+    CHECK_START,
+    DB_ENTRY,
+    DOWNLOAD_FAILED,
+    DOWNLOAD_START,
+    DOWNLOAD_SUCCESS,
+    ERASE_FAILED,
+    ERASED,
     FACTORY_RESET,
     FACTORY_RESET_SUCCESS,
     FAILURE,
     IDLE,
     INITIATE,
+    NOT_AVAILABLE,
     REGISTER,
     RESET,
     ROLLBACK,
     ROLLBACK_SUCCESS,
     SUCCESS,
     TRIGGER_FAILED,
+    VERIFY_FAILED,
+    VERIFY_START,
+    VERIFY_SUCCESS,
     WAITING_FOR_TIME,
 )
 from mpota.layout.pic32.link import manifest
-from mpota_boot.errors import OtaError, Refused
+from mpota.layout.pic32.port import judge
+from mpota.layout.pic32.store import database, files
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
+from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
 
 TRIAL_MS = 600000
+# A step hands over to the application after this long; a manifest or 4 KiB that take longer do not come at all.
+STEP_MS, SLOW_MS = 200, 30000
+# Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
+FAILED, TRIES = 4, 3
+UNSIGNED = (
+    "nothing proves image %d: set `service_key` to the 128 hex digits that `pack --key` prints,"
+    " or `bare` to true to take what nobody signed"
+)
 
 
-class Service(Download):
+class Service:
     """`self_test()` judges an image on trial: True confirms, False goes back, None is not yet."""
+
+    auto_update = True
+    auto_reset = True
+    period_ms = 60000  # 0 asks only when told to
+    last_entry = False
+    enforce_tls = False
+    most = manifest.MOST
+    key = None  # x and y of the public key that signs images
+    bare = False  # without a key: take images that nobody signed; with or without: EraseVer of the last way back
+
+    def __init__(self, board, fetch, url, self_test=None):
+        self.board = board
+        self.layout = board.layout
+        self.fetch = fetch
+        self.url = url
+        self.self_test = self_test or (lambda: True)
+        self.callback = self.job = self.offer = self.error = None
+        self.said = IDLE
+        self.done = self.reset = False
+        self.progress = 0
+        self.failed = []  # (mark of an entry, times that it failed, a word), the latest last
+        self.trial = self.layout.on_trial()
+        self.began = self.due = board.ticks_ms()
+        self.ask = bool(self.period_ms)
+        try:
+            if not self.trial:
+                self.layout.tidy()
+        except OtaError as e:
+            self.error = e
+
+    # What an application and a person ask for.
 
     def control(self, message, given=None):
         """A control message; SUCCESS, or FAILURE where it cannot be done now."""
@@ -152,3 +205,227 @@ class Service(Download):
             self.error = e
         self.board.relax()
         return "idle"
+
+    # How an image comes into the store: the offer, its bytes, digest, signature and row.
+
+    def _tell(self, event):
+        self.said = event
+        try:
+            if self.callback:
+                self.callback(event)
+        except Exception as e:
+            # Whoever listens must not end an update.
+            self.error = e
+
+    def _fail(self, event, error):
+        self.error = error
+        self._tell(event)
+
+    def _fill(self, src, buf):
+        """Fill `buf` as pull() does, a step each STEP_MS; what takes SLOW_MS is given up. Returns the bytes."""
+        board = self.board
+        began = board.ticks_ms()
+        n = waited = 0
+        while n < len(buf):
+            got = src.readinto(memoryview(buf)[n:])
+            if got is None:
+                # Nothing yet, and the source has its own deadlines.
+                yield
+                began = board.ticks_ms()
+                continue
+            if not got:
+                break
+            n += got
+            ms = board.since(began)
+            if n < len(buf) and waited + ms > SLOW_MS:
+                raise LinkError("slow", "%d bytes in %d ms, wanted %d" % (n, waited + ms, len(buf)))
+            if ms > STEP_MS:
+                # The application's own turn is not the server's fault.
+                yield
+                waited += ms
+                began = board.ticks_ms()
+        return n
+
+    def _download(self, url, target):
+        """From the network to the file, block by block; nothing is written for what is no image."""
+        room = target.size - PAGE
+        src = yield from self.open(url)
+        try:
+            buf = bytearray(PAGE)
+            done = 0
+            n = yield from self._fill(src, buf)
+            while n:
+                if not done:
+                    judge(memoryview(buf)[:n], n + 1, self.layout.port.address)
+                    self._begin()
+                if done + n > room:
+                    raise Refused("size", "the image has more than the %d bytes there is room for" % room)
+                target.prog(done, memoryview(buf)[:n])
+                done += n
+                self.progress = done
+                yield
+                n = yield from self._fill(src, buf)
+        finally:
+            src.close()
+
+    def _begin(self):
+        """A package that a host pushed half way lies in the same file: it has to begin again."""
+        journal = self.layout.journal
+        if journal.last("progress"):
+            journal.put("progress", b"")
+
+    def _verify(self, offer, name):
+        """Bytes of the file, which is what the manifest promises. Its signature goes beside it, for the bootloader."""
+        store = self.layout.port.files
+        sha, size = files.digest(store, name, bytearray(PAGE))
+        if sha is None:
+            raise FlashError("store", "%s cannot be read" % name)
+        if sha != offer.digest:
+            raise Refused("digest", "the file is not the one that the manifest promises")
+        if offer.signature:
+            try:
+                store.put(name.rpartition(".")[0] + "_sign.txt", offer.signature.encode())
+            except OSError as e:
+                raise FlashError("store", "the image store: %r" % e)
+        return size
+
+    def _admit(self, offer):
+        """Refuse before the download what nothing proves, and what failed here or was given up."""
+        if not self._newer(offer):
+            raise Refused("number", "image %d ranks below image %d, which runs" % (offer.number, self._number()))
+        for row in self.layout.rows() or database.told(self.layout.port.files):
+            if row.digest == offer.digest and row.status == DISABLED:
+                raise Refused("failed", "image %d was given up here" % offer.number)
+        for mark, n, why in self.failed:
+            if mark == offer.mark and n >= TRIES:
+                raise Refused(
+                    "failed", "image %d failed here (%s): change its entry, reset, or CHECK" % (offer.number, why)
+                )
+        self._prove(offer)
+
+    def _prove(self, offer):
+        """The signature is over the digest, so it is judged before a byte of the image is asked for."""
+        if self.key:
+            from mpota.layout.pic32.pipe import p256
+
+            if not p256.verify_text(self.key, offer.signature, offer.digest):
+                error = Refused("signature", "image %d is not signed by the key that is trusted here" % offer.number)
+                self._remember(offer, error)
+                raise error
+        elif self.key is not None or not self.bare:
+            raise Refused("unsigned", UNSIGNED % offer.number)
+        elif offer.signature:
+            raise Refused("signature", "image %d is signed: set `service_key` to the key that signs" % offer.number)
+
+    def _remember(self, offer, error):
+        """What would fail again is not fetched again: a refusal at once, other trouble after TRIES. Links recover."""
+        if isinstance(error, (LinkError, NotNow, OSError)):
+            return
+        n = TRIES if isinstance(error, Refused) else 1
+        for mark, had, _ in self.failed:
+            if mark == offer.mark:
+                n += had
+        kept = [known for known in self.failed if known[0] != offer.mark]
+        self.failed = kept[1 - FAILED :] + [(offer.mark, n, getattr(error, "code", type(error).__name__))]
+
+    def _drop(self, name, event):
+        """A file that is not the image goes. One that could not be made to boot may be by the next start."""
+        try:
+            if event != TRIGGER_FAILED:
+                self.layout.port.files.remove(name)
+        except OSError:
+            pass  # it goes with the next look at the store, or is written over
+
+    def _check(self):
+        self._tell(CHECK_START)
+        try:
+            self.layout.ready()
+            src = yield from self.open(self.url)
+            try:
+                buf = bytearray(self.most + 1)
+                n = yield from self._fill(src, buf)
+            finally:
+                src.close()
+            found = manifest.read(buf, n, self.last_entry)
+        except OtaError as e:
+            return self._fail(CHECK_FAILED, e)
+        yield
+        for n in found.erase:
+            self._erase(n)
+            yield
+        for text in found.wrong:
+            self.error = Refused("manifest", text)
+        offer = found.offer
+        if offer is None or not self._newer(offer):
+            return self._tell(NOT_AVAILABLE)
+        try:
+            self._admit(offer)
+        except Refused as e:
+            return self._fail(NOT_AVAILABLE, e)
+        self.offer = offer
+        self._tell(AVAILABLE)
+        if self.auto_update:
+            yield from self._update(offer, True)
+
+    def _number(self):
+        return database.number(self.layout.port.version) if self.layout.port.running else 0
+
+    def _newer(self, offer):
+        return offer.number > self._number()
+
+    def open(self, url):
+        """The Source at a URL, in the steps of the link; another `fetch` gives it at once."""
+        if self.enforce_tls and url[:8].lower() != "https://":
+            raise Refused("tls", "%s is not https" % url)
+        src = self.fetch(url)
+        return src if hasattr(src, "readinto") else (yield from src)
+
+    def _erase(self, n):
+        """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""
+        rows = self.layout.rows()
+        gone = [row for row in rows if database.number(row.version) == n]
+        if not gone or n == self._number():
+            return self._fail(ERASE_FAILED, Refused("erase", "image %d runs, or there is none" % n))
+        if not self.bare and self._last(rows, gone):
+            text = "image %d is the only one to go back to: the setting `bare` lets a manifest erase it" % n
+            return self._fail(ERASE_FAILED, Refused("erase", text))
+        self.layout.save([row for row in rows if row not in gone])
+        self.layout.tidy()
+        self._tell(ERASED)
+
+    def _last(self, rows, gone):
+        """Would the store have no image but the one that runs?"""
+        now = self.layout.port.row(rows)
+        others = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
+        store = self.layout.port.files
+        for row in others:
+            if row not in gone and files.digest(store, row.name, bytearray(PAGE))[0] == row.digest:
+                return False
+        return any(row in gone for row in others)
+
+    def _update(self, offer, admitted=False):
+        self._tell(DOWNLOAD_START)
+        event = DOWNLOAD_FAILED
+        target = None
+        try:
+            self.layout.ready()
+            if not admitted:
+                self._admit(offer)
+            target = self.layout.incoming()
+            yield from self._download(offer.url, target)
+            self._tell(DOWNLOAD_SUCCESS)
+            self._tell(VERIFY_START)
+            event = VERIFY_FAILED
+            size = self._verify(offer, target.name)
+            self._tell(VERIFY_SUCCESS)
+            event = TRIGGER_FAILED
+            self.layout.take(target.name, offer.number, offer.digest, size)
+        except Exception as e:
+            if target:
+                self._remember(offer, e)
+                self._drop(target.name, event)
+            return self._fail(event, e)
+        self.offer = None
+        self.done = True
+        self._tell(DB_ENTRY)
+        self.reset = self.auto_reset

@@ -21,8 +21,7 @@ from mpota.layout.sifli.link.codes import (
     USER_REJECT,
 )
 from mpota.layout.sifli.pipe import wire
-from mpota.layout.sifli.store import control, progress, table
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, progress, table
 from mpota_boot.errors import Refused
 
 RESULTS = {"control-hash": GENERAL, "control-signature": CONTROL_INVALID, "control-fields": CONTROL_INVALID}
@@ -30,7 +29,7 @@ RESULTS = {"control-hash": GENERAL, "control-signature": CONTROL_INVALID, "contr
 ANY_SDK = 0xFFFFFFFF
 
 
-class Gate:
+class Policy:
     """What this program lets in: `accept(control)` (None: nobody is there to ask), `admits(firmware version)`.
 
     `again(firmware version)`: may a restart (FORCE_INIT) bring it although `admits` refuses it? Anybody can send one,
@@ -45,12 +44,12 @@ class Gate:
         self.restart = False
 
     def asked(self, restart):
-        """This gate, asked by a restart or not."""
+        """This policy, asked by a restart or not."""
         if not restart:
             return self
-        gate = Gate(self.accept, self.admits, self.sdk, self.again)
-        gate.restart = True
-        return gate
+        policy = Policy(self.accept, self.admits, self.sdk, self.again)
+        policy.restart = True
+        return policy
 
 
 def newer(chip, floor):
@@ -73,11 +72,11 @@ def forced(chip):
     return bool(now.force or now.state == progress.FORCE_UPDATE)
 
 
-def _old(chip, gate, found):
+def _old(chip, policy, found):
     """Is a package refused for its version? Of one without a program the journal knows what the last one was."""
-    if gate.admits is None or (gate.restart and gate.again and gate.again(found.fw)):
+    if policy.admits is None or (policy.restart and policy.again and policy.again(found.fw)):
         return False
-    if not gate.admits(found.fw):
+    if not policy.admits(found.fw):
         return True
     last = chip.journal.last("brought")
     if found.image(control.HCPU) or not last or forced(chip):
@@ -85,7 +84,7 @@ def _old(chip, gate, found):
     return found.fw <= unpack("<I", last)[0]
 
 
-def judge(chip, gate, packet, state, ongoing):
+def judge(chip, policy, packet, state, ongoing):
     """(result, Control) of a control packet, in the vendor's order. `ongoing`: does an upgrade under way forbid it?"""
     if not chip.ready or chip.journal.closed():
         return NOT_READY, None
@@ -96,8 +95,8 @@ def judge(chip, gate, packet, state, ongoing):
         return RESULTS[e.code], None
     if state not in (progress.IDLE, progress.FORCE_UPDATE):
         return UNEXPECTED, None
-    result = _permit(chip, gate, found, ongoing) or _room(chip, found)
-    if not result and not gate.accept(found) and not _begun(chip, found):
+    result = _permit(chip, policy, found, ongoing) or _room(chip, found)
+    if not result and not policy.accept(found) and not _begun(chip, found):
         result = USER_REJECT
     return result, found
 
@@ -107,15 +106,15 @@ def _begun(chip, found):
     return forced(chip) and progress.load(chip).same == found.same()
 
 
-def _permit(chip, gate, found, ongoing):
+def _permit(chip, policy, found, ongoing):
     if found.dfu > control.MANAGER:
         return GENERAL
     # The manager is what starts the chip, and there is one place for it: no way to change it survives a cut.
-    if gate.accept is None or found.dfu == control.MANAGER:
+    if policy.accept is None or found.dfu == control.MANAGER:
         return USER_REJECT
-    if found.sdk > gate.sdk:
+    if found.sdk > policy.sdk:
         return SDK_VER
-    if _old(chip, gate, found):
+    if _old(chip, policy, found):
         return FW_VER
     return ONGOING if ongoing else OK
 
@@ -144,8 +143,8 @@ def _room(chip, found):
 
 def erasable(chip, slot):
     """Is the page of a staging area blank, or one that this board wrote?"""
-    head, content = page.content(chip, slot)
-    if head[0] == page.MAGIC or (content and crc32(content) == head[3]):
+    head, content = packets.content(chip, slot)
+    if head[0] == packets.MAGIC or (content and crc32(content) == head[3]):
         return True
     # A page that was about to be written when the power went.
     if chip.journal.last("page") == bytes((slot,)):

@@ -1,15 +1,14 @@
 """An upgrade by phone, below its messages: begun, written block by block, proven.
 
 Everything here answers with a result code of the protocol. Nothing is written before the whole control packet was
-judged (gate.py), and nothing outside the image's own place. An image that is staged leaves the user program untouched;
+judged (policy.py), and nothing outside the image's own place. An image that is staged leaves the user program as it is;
 one that is written in place makes the manager stay until it is whole.
 """
 
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
 from mpota.layout.sifli.pipe import signed, wire
 from mpota.layout.sifli.port import wanted
-from mpota.layout.sifli.store import control, progress
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, progress
 from mpota.store.flash import Region
 from mpota.store.writer import digest, put
 from mpota_boot.errors import Corrupt, FlashError
@@ -24,7 +23,7 @@ class Upgrade:
     def __init__(self, chip):
         self.chip = chip
         self.now = progress.load(chip)
-        self.control = page.load(chip, self.now.slot) if self.now.fw and self.now.slot < len(chip.slots) else None
+        self.control = packets.load(chip, self.now.slot) if self.now.fw and self.now.slot < len(chip.slots) else None
         if self.control is None or self.control.same() != self.now.same:
             self.control = None
         self.image = self.cipher = None
@@ -50,7 +49,7 @@ class Upgrade:
             self.now = now = progress.Progress()
             now.force = force
             now.slot = self.chip.free()
-            page.save(self.chip, now.slot, found)
+            packets.save(self.chip, now.slot, found)
             now.same = found.same()
             self.control = found
         elif now.image != progress.NO_IMAGE:
@@ -112,7 +111,7 @@ class Upgrade:
         self.image = image
         if not self.block:
             self.block = bytearray(2048 + self.chip.flash.prog_size)
-        self.cipher = page.cipher(self.chip, self.control, image)
+        self.cipher = packets.cipher(self.chip, self.control, image)
         return OK, 0
 
     def _begin_image(self):

@@ -5,12 +5,13 @@ import json
 import chip
 
 import mpota_boot.board
-from mpota.layout.sifli.link.pump import Desk
+from mpota.layout.sifli.link.server import Server
 from mpota.layout.sifli.link.session import Session
-from mpota.layout.sifli.policy import Gate, newer
+from mpota.layout.sifli.policy import Policy, newer
 from mpota.layout.sifli.port import Chip
 from mpota.layout.sifli.store.control import version
 from mpota.layout.sifli.store.progress import IDLE
+from mpota.network.net import Net
 
 # The setting `phones`, and what it lets in.
 PHONES = {
@@ -24,6 +25,8 @@ class Board(mpota_boot.board.Board):
     """One Chip for everything in this program: its journal remembers where it writes next."""
 
     _chip = None
+    # The network, where a setting wants one.
+    net = None
 
     def __init__(self):
         super().__init__()
@@ -66,7 +69,9 @@ def links(board, console=False, tcp=True):
     if port:
         import socket
 
-        board.connect()
+        board.net = Net(board)
+        # A port's sockets begin with its radio.
+        board.net.step()
         server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(socket.getaddrinfo("0.0.0.0", port)[0][-1])
@@ -76,7 +81,7 @@ def links(board, console=False, tcp=True):
     return found
 
 
-def desk(board, manager=False, why="", **given):
+def server(board, manager=False, why="", **given):
     """Where a phone is served; `why` as the loader says it.
 
     Whoever is in radio range can send an upgrade that was published. So a phone is let in only if this board's owner
@@ -94,8 +99,8 @@ def desk(board, manager=False, why="", **given):
     def again(fw):
         return (word == "again" or cable()) and version(fw) >= floor()
 
-    gate = Gate(accept, newer(chip, floor), again=again)
-    at = Desk(Session(chip, gate, board, manager, why), links(board, **given), board)
+    policy = Policy(accept, newer(chip, floor), again=again)
+    at = Server(Session(chip, policy, board, manager, why), links(board, **given), board)
     return at
 
 
@@ -105,7 +110,7 @@ def phone():
 
     board = Board()
     # main.py, which was interrupted, holds the port.
-    at = desk(board, console=True, tcp=False)
+    at = server(board, console=True, tcp=False)
     try:
         # A phone that is here answers at once, one that was refused goes, and the console is its owner's again.
         if at.stay(lambda: at.session.state == IDLE and board.since(at.heard) > (2000 if at.link else 10000)):

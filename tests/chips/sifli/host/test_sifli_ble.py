@@ -9,9 +9,9 @@ from bumble.core import UUID, AdvertisingData
 from mpota.layout.sifli import loader
 from mpota.layout.sifli.link import ble, framing
 from mpota.layout.sifli.link.ble import Ble
-from mpota.layout.sifli.link.pump import Desk
+from mpota.layout.sifli.link.server import Server
 from mpota.layout.sifli.link.session import Session
-from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.policy import Policy
 from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
 from mpota_host.chips.sifli.phone.radio import drive
 from tests.chips.sifli import sifli_maker as maker
@@ -46,10 +46,10 @@ class Chip:
             chip = maker.chip(memory=self.chip.flash)
             start = loader.boot(chip)
             self.programs.append(start.name)
-            session = Session(chip, Gate(lambda found: True), Board(), start.name == loader.MANAGER, start.why)
-            desk = Desk(session, [Ble(self.radio, UUID)], Board())
-            while not (session.leave and desk.link is None):
-                desk.turn()
+            session = Session(chip, Policy(lambda found: True), Board(), start.name == loader.MANAGER, start.why)
+            server = Server(session, [Ble(self.radio, UUID)], Board())
+            while not (session.leave and server.link is None):
+                server.turn()
                 await asyncio.sleep(0)
 
 

@@ -5,8 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mpota.layout.sifli.port import Chip
-from mpota.layout.sifli.store import control, progress
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, progress
 from mpota_host.board.flash import compile_mpy
 from mpota_host.chips.sifli.packer import Options, compressed, pad
 from mpota_host.sim.flash import SimFlash
@@ -75,7 +74,7 @@ def test_a_large_program_is_installed_in_little_memory(tmp_path):
     chip.slots[0].prog(0, stored)
     image = control.Image(maker.sign(stored), len(stored), control.COMPRESS, control.HCPU)
     packet = control.Control([0, 51, 7001, 1002003, maker.IMAGE_KEY, 512], [image])
-    page.save(chip, 0, packet)
+    packets.save(chip, 0, packet)
     now = progress.Progress()
     now.state, now.fw, now.same = progress.INSTALL, progress.INSTALLING, packet.same()
     now.images[0] = progress.WHOLE

@@ -7,16 +7,16 @@ from mpota.layout.pic32 import events
 from mpota.layout.pic32.service import Service
 from mpota.layout.pic32.settings import configure, trigger
 from mpota.layout.pic32.words import WORDS
-from mpota.link.port import name_server
 from mpota.link.web import Web
+from mpota.network.net import Net
 from wiring import Board
 
 board = Board()
 settings = board.settings
 link = Web()
-link.name_server = name_server
+net = link.network = Net(board)
+link.name_server = net.name_server
 link.ca, link.cert, link.headers = map(settings.get, ("ca", "cert", "headers"))
-board.connect()
 
 try:
     import app
@@ -40,6 +40,7 @@ if broker and link.ca:
 error = None
 trial = service.trial
 while True:
+    net.step()
     if service.step() == "reset":
         print("ota: restarts")
         board.reset()

@@ -30,7 +30,7 @@ def _field(kind, data):
 
 
 class Ble:
-    """A link (desk.py) over `ble`, a bluetooth.BLE; `UUID` is bluetooth.UUID."""
+    """A link (server.py) over `ble`, a bluetooth.BLE; `UUID` is bluetooth.UUID."""
 
     deaf = False
 

@@ -12,8 +12,7 @@ from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
 from mpota.layout.sifli.port import User, known, moved
-from mpota.layout.sifli.store import control, progress
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, progress
 from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError
@@ -31,7 +30,7 @@ def finish(chip, buf):
             raise Corrupt("image", "image %d is not the one that was signed" % image.id)
         collect()
         if image.flags & control.COMPRESS:
-            stored = Stored(up.target(image), image.length, page.cipher(chip, up.control, image))
+            stored = Stored(up.target(image), image.length, packets.cipher(chip, up.control, image))
             found.append((image, stored, survey(chip, stored, chip.place(image.id), buf)[1]))
     now.fw = progress.INSTALLING
     up.keep(progress.INSTALL)

@@ -10,8 +10,7 @@ from hashlib import sha256
 
 from mpota.layout.sifli.pipe.com import Com, Stored
 from mpota.layout.sifli.port import User
-from mpota.layout.sifli.store import control, table
-from mpota.layout.sifli.store import kept as page
+from mpota.layout.sifli.store import control, packets, table
 from mpota.store.writer import digest, put
 from mpota.stream import pull
 from mpota_boot.errors import Corrupt, FlashError, OtaError
@@ -54,8 +53,8 @@ def staged(chip, slot, size, sha, buf):
     area = chip.slots[slot]
     if size > area.size or digest(area, size, buf, chip.feed) != sha:
         raise Corrupt("image", "area %d does not hold what was armed" % slot)
-    packet, image = page.owner(chip, slot, size, sha)
-    stored = Stored(area, size, page.cipher(chip, packet, image))
+    packet, image = packets.owner(chip, slot, size, sha)
+    stored = Stored(area, size, packets.cipher(chip, packet, image))
     # RSA leaves garbage, and what is taken now is large.
     collect()
     com, seen = survey(chip, stored, chip.user, buf)

@@ -2,12 +2,12 @@
 
 from mpota.agent import Agent
 from mpota.runner import Runner, application
-from wiring import Board, desk
+from wiring import Board, server
 
 board = Board()
 
-phones = desk(board)
-runner = Runner(board, Agent(board, [], board.keys()), application)
+phones = server(board)
+runner = Runner(board, Agent(board, [], board.keys()), application, board.net)
 while True:
     runner.turn()
     if not phones.turn():

@@ -3,12 +3,12 @@
 import chip
 
 from mpota.layout.sifli import loader
-from wiring import Board, desk
+from wiring import Board, server
 
 board = Board()
 why = loader.manage(board.port())
 if not why:
     chip.jump()
 print("OTA manager: waits for a phone" + (" for 30 s" if why == "wait" else ""))
-desk(board, True, why, console=True).stay()
+server(board, True, why, console=True).stay()
 board.reset()

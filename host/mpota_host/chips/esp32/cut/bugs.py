@@ -6,11 +6,15 @@ from mpota_host.cut import bugs
 from mpota_host.cut.bugs import INSTALLER, LAYS, SHIM, Mutant
 
 HOME = "mpota.layout.esp32."
+IMAGE = HOME + "image"
+ON_CHIP = "tests.chips.esp32.test_esp32_boards:test_"
 LAYOUT, SETTLE, OTADATA = (HOME + name for name in ("layout", "settle", "otadata"))
 PUT_ARMED = 'self.journal.put("armed", record.encode())'
 SET_BOOT = "self.port.set_boot(record.slot)"
 COUNT = "record.trials -= 1"
 AGAIN = "layout.put_armed(record)"
+
+BURNT = 'if secure < burnt: raise Refused("secure", ...)'
 
 MUTANTS = [
     *bugs.MUTANTS,
@@ -71,5 +75,29 @@ MUTANTS = [
         "confirm while staged", LAYOUT, "confirm",
         "self._stands(entry and slot)", "self._stands(entry and self.port.running)",
         LAYS + "pitfall_1_confirm_only_what_runs_and_boots",
+    ),
+    # Firmware that this very chip cannot go on from.
+    Mutant(
+        "take an image for other revisions", IMAGE, "follows",
+        "low > most or high < least", "low > most and high < least",
+        ON_CHIP + "an_image_for_other_revisions_of_the_chip_is_refused",
+    ),
+    Mutant(
+        "take what the eFuse keeps out", IMAGE, "follows",
+        BURNT, BURNT.replace("secure < burnt", "0"),
+        ON_CHIP + "an_image_that_the_efuse_keeps_out_is_refused",
+    ),
+    Mutant(
+        "take an interpreter that runs no mpota", IMAGE, "follows",
+        "0 < _idf(new) < 5 <= _idf(old)", "0 < _idf(new) < 1",
+        ON_CHIP + "an_interpreter_that_cannot_run_this_mpota_is_refused",
+    ),
+    Mutant(
+        "write to a flash that is encrypted", LAYOUT, "admit", "self.port.encrypted()", "0",
+        ON_CHIP + "a_chip_that_encrypts_its_flash_is_refused_before_an_erase",
+    ),
+    Mutant(
+        "believe every loader", SETTLE, "_judge_loader", 'layout.keep("loader", b"" if pending else b"0")', "pass",
+        ON_CHIP + "status_names_a_loader_without_rollback",
     ),
 ]  # fmt: skip

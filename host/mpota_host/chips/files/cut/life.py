@@ -68,7 +68,7 @@ def _scenarios() -> dict[str, Files]:
             Files("first-hang" + end, "hangs", fat=fat, begins="root"),
             Files("resource" + end, fat=fat, resource=True),
             Files("tight" + end, fat=fat, blocks=39),
-            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=39 if fat else 40),
+            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=40),
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
@@ -88,7 +88,7 @@ HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhea
 ROOMY = ""
 FAULTY = ()
 UNITS, ERASES = (1,), (4096,)
-# Distinct states that a full campaign tries; cuts in cuts that are not left out make 31,000 of them.
+# Distinct states that a full campaign tries.
 STATES = 35200
 SHARE = 8
 THOROUGH = True

@@ -9,8 +9,8 @@ from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.pic32"
 CONTROL, DATABASE, FILES = (f"{HOME}.store.{part}" for part in ("control", "database", "files"))
-LAYOUT, GOLDEN, LOADER, SETTLE, DOWNLOAD = (
-    f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "download")
+LAYOUT, GOLDEN, LOADER, SETTLE, SERVICE = (
+    f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "service")
 )
 MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
@@ -83,34 +83,34 @@ MUTANTS = [
     Mutant("note no reason", SETTLE, "retreat", "layout.note(record, why)", "",
            LAYS + "status_says_what_runs_what_is_there_and_why"),
     # The vendor's service.
-    Mutant("believe the manifest's digest", DOWNLOAD, "_verify", "sha != offer.digest", "not sha",
+    Mutant("believe the manifest's digest", SERVICE, "_verify", "sha != offer.digest", "not sha",
            SERVES + "a_digest_that_is_another_leaves_nothing"),
-    Mutant("believe any signature", DOWNLOAD, "_prove",
+    Mutant("believe any signature", SERVICE, "_prove",
            "p256.verify_text(self.key, offer.signature, offer.digest)", "offer.signature",
            STRANGER + "a_signature_is_judged_before_the_download"),
-    Mutant("take what nobody signed", DOWNLOAD, "_prove",
+    Mutant("take what nobody signed", SERVICE, "_prove",
            "self.key is not None or not self.bare", "self.key is not None",
            STRANGER + "without_a_key_nothing_is_installed_or_even_fetched"),
-    Mutant("fetch what failed at every poll", DOWNLOAD, "_admit", "mark == offer.mark and n >= TRIES", "not offer",
+    Mutant("fetch what failed at every poll", SERVICE, "_admit", "mark == offer.mark and n >= TRIES", "not offer",
            STRANGER + "an_image_that_failed_by_itself_is_fetched_once"),
-    Mutant("erase the last way back", DOWNLOAD, "_erase",
+    Mutant("erase the last way back", SERVICE, "_erase",
            "not self.bare and self._last(rows, gone)", "self._last([], gone)",
            STRANGER + "a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back"),
-    Mutant("take a name from the URL", DOWNLOAD, "_update", "target = self.layout.incoming()" + FETCH,
+    Mutant("take a name from the URL", SERVICE, "_update", "target = self.layout.incoming()" + FETCH,
            "target = files.Stored(self.layout.port.files, offer.url.rpartition('/')[2], self.layout.port.flash.size)"
            + FETCH,
            STRANGER + "nothing_in_the_store_is_written_over_whatever_the_url_is_called"),
-    Mutant("wait for a server that drips", DOWNLOAD, "_fill", "waited + ms > SLOW_MS", "ms < 0",
+    Mutant("wait for a server that drips", SERVICE, "_fill", "waited + ms > SLOW_MS", "ms < 0",
            STRANGER + "a_server_that_drips_costs_the_application_no_turn_and_comes_to_an_end"),
     Mutant("believe that keys are text", MANIFEST, "_lower(entry)", "not isinstance(key, str)", "key is entry",
            JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong"),
     Mutant("die of a message", MQTT, "_told", "except Exception as e: ...", "except SyntaxError as e: ...",
            JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service"),
-    Mutant("take lower versions", DOWNLOAD, "_newer", "offer.number > self._number()", "True",
+    Mutant("take lower versions", SERVICE, "_newer", "offer.number > self._number()", "True",
            SERVES + "equal_and_lower_versions_are_not_taken"),
-    Mutant("erase what runs", DOWNLOAD, "_erase", "not gone or n == self._number()", "not gone",
+    Mutant("erase what runs", SERVICE, "_erase", "not gone or n == self._number()", "not gone",
            SERVES + "a_version_is_erased_but_never_the_one_that_runs"),
-    Mutant("take again what was given up here", DOWNLOAD, "_admit",
+    Mutant("take again what was given up here", SERVICE, "_admit",
            "row.digest == offer.digest and row.status == DISABLED", "not row",
            SERVES + "an_image_that_was_given_up_is_not_taken_again"),
     Mutant("take the last entry", MANIFEST, "_take", "... or n > self.offer.number", "... or n",

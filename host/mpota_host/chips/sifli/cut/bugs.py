@@ -9,7 +9,7 @@ AREAS, CHIP, GATE, UPGRADE = (f"{HOME}.{name}" for name in ("layout", "port", "p
 LOADER, INSTALL, FINISH = f"{HOME}.loader", f"{HOME}.loader.install", f"{HOME}.loader.finish"
 TABLE, CONTROL, PAGE = (f"{HOME}.store.{name}" for name in ("table", "control", "progress"))
 COM, WIRE, SIGNED = (f"{HOME}.pipe.{name}" for name in ("com", "wire", "signed"))
-TRANSFER, SESSION = f"{HOME}.link.transfer", f"{HOME}.link.session"
+SESSION = f"{HOME}.link.session"
 INSTALLER, WRITER = "mpota.installer", "mpota.store.writer"
 LOG = "mpota.store.log"
 PHONE = "tests.chips.sifli.test_sifli_session:test_"
@@ -80,6 +80,6 @@ MUTANTS = [
            PHONE + "the_version_that_runs_is_refused_and_one_that_is_newer_resumes"),
     Mutant("go on with another package", UPGRADE, "matches", "found.same() == self.now.same", "found is not None",
            PHONE + "a_resume_of_another_package_is_refused"),
-    Mutant("never give up a silent phone", TRANSFER, "_ask", 'self._arm("check", QUIET_MS)', "",
+    Mutant("never give up a silent phone", SESSION, "_ask", 'self._arm("check", QUIET_MS)', "",
            PHONE + "a_phone_that_falls_silent_is_asked_and_then_given_up"),
 ]  # fmt: skip

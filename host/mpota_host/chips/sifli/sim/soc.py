@@ -10,7 +10,7 @@ from typing import Any
 
 from mpota.layout.sifli import loader
 from mpota.layout.sifli.link import session
-from mpota.layout.sifli.policy import Gate
+from mpota.layout.sifli.policy import Policy
 from mpota.layout.sifli.port import Chip
 from mpota_boot.journal import trial
 from mpota_host.sim.plain import GivenBoard
@@ -66,7 +66,7 @@ class Device:
     def __init__(self, flash: Any, places: dict[str, Any], efuse: bytes, clock: Clock, healthy: bool = True) -> None:
         self.flash, self.places, self.efuse, self.clock = flash, places, efuse, clock
         self.healthy = healthy
-        self.gate = Gate(lambda found: True)
+        self.policy = Policy(lambda found: True)
         self.resets = 0
         self.linked = False
         self.end = 0
@@ -82,7 +82,7 @@ class Device:
         self.manager = self.start.name == loader.MANAGER
         if not self.manager and self.healthy:
             self.confirm()
-        self.session = session.Session(self.chip, self.gate, self.clock, self.manager, self.start.why)
+        self.session = session.Session(self.chip, self.policy, self.clock, self.manager, self.start.why)
 
     def confirm(self) -> None:
         """The user program is well: what is on trial stays."""

@@ -14,7 +14,7 @@ LINGER_MS = 100
 _ROOM = control.SIZE + HEAD_SIZE
 
 
-class Desk:
+class Server:
     """`session` is the program's; `links` have read(), write(value), drop(), up, came, mtu."""
 
     def __init__(self, session, links, board):
