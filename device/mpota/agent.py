@@ -221,6 +221,9 @@ class Agent:
 
     def _report(self, code, words, then):
         """Tell the links, in steps; after them step() returns `then`."""
+        if tried.unheard:
+            # Nobody could be reached when it happened.
+            words, tried.unheard = "%s; %s" % (words, tried.unheard), ""
         self.telling = self._tell(code, words, then)
         return self._told()
 

@@ -5,7 +5,7 @@ import sys
 from mpota import console, tried
 from mpota.agent import Agent
 from mpota.link.http import Http
-from mpota_boot.errors import FlashError, LinkError, NotNow, UpToDate
+from mpota_boot.errors import FlashError, LinkError, NotNow, Refused, UpToDate
 from mpota_host.chips.files.sim.soc import Plain
 from tests.core.test_agent import chip
 from tests.core.test_runner import SETTINGS, App, Quiet, start
@@ -157,3 +157,13 @@ def test_each_attempt_that_failed_is_a_line_of_the_console():
             tried.sys = sys
         assert ["404" in line and line[-1] == "\n" for line in mine.said] == [True, True]
         assert "2 times in a row" in mine.said[1] and "2 times" not in mine.said[0]
+
+
+def test_the_next_report_tells_what_nobody_could_be_told():
+    agent = polls(chip().power_on(), GONE, GONE, Refused("product", "for a lamp"), Refused("floor", "too old"))
+    told = agent.links[0].reports
+    assert told[0] == (
+        "product",
+        "for a lamp; before: http: status 404 of http://s/x (2 times in a row), asked http://s/m.json",
+    )
+    assert told[1] == ("floor", "too old")

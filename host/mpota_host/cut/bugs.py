@@ -93,6 +93,11 @@ MUTANTS = [
         GAVE + "who_missed_only_the_network_waits_longer_each_time",
     ),
     Mutant(
+        "keep no word of an attempt that failed", AGENT, "_tried",
+        "tried.failed(self.board, self.links[self.turn], error)", "pass",
+        "tests.core.test_tried:test_status_says_when_what_was_asked_code_sentence_and_how_often",
+    ),
+    Mutant(
         "count no start", AGENT, "__init__", "if cause and not self.trial: ...", "if not cause and not self.trial: ...",
         GAVE + "a_board_counts_its_hours_awake_and_its_starts",
     ),
