@@ -57,7 +57,8 @@ class Agent:
         cause = board.cause()
         if cause not in ("", "wake"):
             board.layout.heal()
-        if cause and not self.trial:
+        if cause not in ("", "power") and not self.trial:
+            # Some ports cannot tell a wake from a reset. Switching a board on writes nothing.
             self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:

@@ -98,8 +98,9 @@ MUTANTS = [
         "tests.core.test_tried:test_status_says_when_what_was_asked_code_sentence_and_how_often",
     ),
     Mutant(
-        "count no start", AGENT, "__init__", "if cause and not self.trial: ...", "if not cause and not self.trial: ...",
-        GAVE + "a_board_counts_its_hours_awake_and_its_starts",
+        "count no wake", AGENT, "__init__",
+        'cause not in ("", "power") and not self.trial', "0",
+        GAVE + "a_board_counts_its_hours_awake_and_its_wakes",
     ),
     Mutant(
         "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",
