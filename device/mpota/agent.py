@@ -57,7 +57,8 @@ class Agent:
         cause = board.cause()
         if cause not in ("", "wake"):
             board.layout.heal()
-        if cause and not self.trial:
+        if cause not in ("", "power") and not self.trial:
+            # Some ports cannot tell a wake from a reset. Switching a board on writes nothing.
             self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
@@ -177,16 +178,6 @@ class Agent:
         # A server may say when to come back.
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
-    def hurry(self):
-        """The network has come: a link that was not asked for want of it is asked soon, at this board's own moment."""
-        if self.failures and not self.job and getattr(self.error, "code", "") == "network":
-            spread_ms = 0 if self.trial else self.board.setting("spread_ms", 0, _MOST_MS)
-            self.due = self.board.ticks_ms()
-            chance = moment(b"%d" % self.due, 256)
-            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
-            self.wait_ms = min(self.wait_ms, soon_ms)
-            self.failures = 0
-
     def _tried(self, error):
         """Keep why there is no update. What cannot be kept stops nobody."""
         try:
@@ -196,6 +187,16 @@ class Agent:
                 tried.failed(self.board, self.links[self.turn], error)
         except Exception as e:
             self.error = e
+
+    def hurry(self):
+        """The network has come: a link that was not asked for want of it is asked soon, at this board's own moment."""
+        if self.failures and not self.job and getattr(self.error, "code", "") == "network":
+            spread_ms = 0 if self.trial else self.board.setting("spread_ms", 0, _MOST_MS)
+            self.due = self.board.ticks_ms()
+            chance = moment(b"%d" % self.due, 256)
+            soon_ms = moment(self.board.id(), spread_ms) if spread_ms else pause(1, _POLL_MS, chance)
+            self.wait_ms = min(self.wait_ms, soon_ms)
+            self.failures = 0
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
@@ -221,6 +222,9 @@ class Agent:
 
     def _report(self, code, words, then):
         """Tell the links, in steps; after them step() returns `then`."""
+        if tried.unheard:
+            # Nobody could be reached when it happened.
+            words, tried.unheard = "%s; %s" % (words, tried.unheard), ""
         self.telling = self._tell(code, words, then)
         return self._told()
 

@@ -8,7 +8,7 @@ import sys
 from mpota import tried
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.errors import Refused, UpToDate
+from mpota_boot.errors import UpToDate
 
 
 def status(board):
@@ -16,13 +16,7 @@ def status(board):
     from mpota.pipe.package import STAGES
     from mpota.runner import wanted, words
 
-    try:
-        facts = board.layout.status()
-    except Exception:
-        if board.unread:
-            # They name the layout.
-            raise Refused("settings", _UNREAD % board.unread)
-        raise
+    facts = board.layout.status()
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
     facts["rescue"] = wanted(board)
@@ -34,9 +28,6 @@ def status(board):
     facts["chunk"] = board.chunk
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
-
-
-_UNREAD = "/mpota.json cannot be read, so none of it counts: %s"
 
 
 def _has(module):

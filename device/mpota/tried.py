@@ -6,29 +6,34 @@ that ends well forgets it. What was asked comes without user, password and query
 
 import sys
 
-from mpota_boot.errors import NotNow
+from mpota_boot.errors import LinkError, NotNow
 
 # [ticks_ms() of the end, what was asked, code, sentence, times in a row] of this run.
 last = None
+# What no report has told, for nobody could be reached: a sentence, or "".
+unheard = ""
 # May the memory know of one before?
 kept = True
 
 
 def begin():
     """Another run, or another agent."""
-    global last, kept
+    global last, kept, unheard
     last = None
     kept = True
+    unheard = ""
 
 
 def failed(board, link, error):
     """An attempt over `link` ended with `error`."""
-    global last
+    global last, unheard
     asked = link.asked() if hasattr(link, "asked") else ""
     code = getattr(error, "code", type(error).__name__)
     said = [asked, code, str(error)]
     n = last[4] if last and last[1:4] == said else 0
     last = [board.ticks_ms()] + said + [n + 1]
+    if isinstance(error, LinkError):
+        unheard = "before: " + words()[7:]
     # An update that waits for a reset, or for its hour, is no news after it.
     if not n and not isinstance(error, NotNow):
         memory = board.memory("mpota_tried")

@@ -32,8 +32,6 @@ class Board:
     _port = port
     # What is wrong with the NVS, None if nothing is.
     fault = None
-    # Why the settings cannot be read, None where they can.
-    unread = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
     # Where applications that packages bring are kept.

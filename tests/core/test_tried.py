@@ -9,7 +9,6 @@ from mpota_boot.errors import FlashError, LinkError, NotNow, Refused, UpToDate
 from mpota_host.chips.files.sim.soc import Plain
 from tests.core.test_agent import chip
 from tests.core.test_runner import SETTINGS, App, Quiet, start
-from tests.expect import raises
 from tests.scratch import Scratch
 
 GONE = LinkError("http", "status 404 of http://s/x")
@@ -160,55 +159,11 @@ def test_each_attempt_that_failed_is_a_line_of_the_console():
         assert "2 times in a row" in mine.said[1] and "2 times" not in mine.said[0]
 
 
-def settings_say(data):
-    """What `status` says of a /mpota.json with these bytes, and the settings that count."""
-    from mpota_boot import board as module
-
-    with Scratch() as root:
-        real, module.SETTINGS = module.SETTINGS, root + "/mpota.json"
-        try:
-            if data is not None:
-                with open(module.SETTINGS, "wb") as f:
-                    f.write(data)
-            board = Plain(root, SETTINGS).power_on()
-            assert board.layout.NAME == "files"
-            board._settings = None
-            return console.status(board)["settings_error"], board.settings
-        finally:
-            module.SETTINGS = real
-
-
-def test_settings_that_count_for_nothing_are_named():
-    for data in (b"", b"{", b'{"a": 1', b'{"a": 1} x', b"\xff\xfe{", b"[1]", b"7"):
-        words, settings = settings_say(data)
-        assert settings == {} and words, (data, words)
-
-
-def test_good_settings_are_no_news_and_none_at_all_are_none():
-    good = (
-        b'{"a": [1, {"b": "x,}\\"]"}, true, null, -1.5e3], "c": {}, "d": []}',
-        b"{}",
-        b'\r\n{\r\n"a":\t1\r\n}\r\n',
-        None,
+def test_the_next_report_tells_what_nobody_could_be_told():
+    agent = polls(chip().power_on(), GONE, GONE, Refused("product", "for a lamp"), Refused("floor", "too old"))
+    told = agent.links[0].reports
+    assert told[0] == (
+        "product",
+        "for a lamp; before: http: status 404 of http://s/x (2 times in a row), asked http://s/m.json",
     )
-    for data in good:
-        assert settings_say(data)[0] is None, data
-
-
-def test_a_byte_order_mark_before_the_settings_is_passed_over():
-    assert settings_say(b'\xef\xbb\xbf{"product": "lamp"}') == (None, {"product": "lamp"})
-
-
-def test_a_board_whose_layout_its_settings_cannot_name_says_so():
-    class Other:
-        """The layout that counts where none is named, on a board that cannot have it."""
-
-        def status(self):
-            raise ImportError("no module named 'esp32'")
-
-    with Scratch() as root:
-        board = Plain(root, SETTINGS).power_on()
-        board._layout = Other()
-        raises(ImportError, None, console.status, board)
-        board.unread = "ValueError('syntax error in JSON')"
-        assert "syntax" in str(raises(Refused, "settings", console.status, board))
+    assert told[1] == ("floor", "too old")

@@ -208,7 +208,8 @@ def status(board):
     return {"product": EVIL, "running": EVIL, "version": EVIL, "trial": None, "updates": EVIL, "floor": EVIL,
         "failed": {"version": EVIL, "reason": EVIL}, "state": EVIL, "boots": EVIL, "stages": [EVIL], "tree": EVIL,
         "slots": [{"label": EVIL, "size": 1}], "boot_error": EVIL, "findings": [EVIL + ": " + EVIL], "rescue": EVIL,
-        "settings": EVIL, "tried": {"asked": EVIL, "code": EVIL, "text": EVIL, "seconds": 1, "count": 2}}
+        "settings_note": EVIL, "settings_error": None,
+        "tried": {"asked": EVIL, "code": EVIL, "text": EVIL, "seconds": 1, "count": 2}}
 def confirm(board):
     raise Refused("x", ONE_LINE)
 rollback = forget = confirm

@@ -2,7 +2,7 @@
 
 A release is its image and its version: a delta and the whole image are one. What crashed or was unhealthy stays given
 up. A trial that ended without an answer of the network is no verdict, and is repeated after 1 h, 4 h, then each day.
-A board may have no clock, so it counts: six minutes awake are one, and so is each start that is no soft reset.
+A board may have no clock, so it counts: six minutes awake are one, and so is a wake or a reset.
 
 The tag `given`: count u16, then for each release, the latest first: CRC-32 of its SHA-256 and version u32,
 times armed u16 (its record's), the count when it was given up u16, trials in a row without a verdict u8, 0: judged
@@ -72,7 +72,7 @@ def file(journal):
 
 
 def awake(journal, n):
-    """`n` times six minutes are over, or a start: count it, if a release waits for its next trial."""
+    """`n` times six minutes are over, or a wake: count it, if a release waits for its next trial."""
     count, rows = known(journal)
     if [row for row in rows if _left(count, row)]:
         journal.put("given", encode(count + n & 0xFFFF, rows))

@@ -118,6 +118,17 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     return lines
 
 
+def _tried(facts: dict[str, Any]) -> str:
+    """Why the last attempt brought no update."""
+    said = f"{facts['code']}: {facts['text']}"
+    if facts["asked"] and facts["asked"] not in facts["text"]:
+        said += f" (asked {facts['asked']})"
+    if facts["count"] is None:
+        return f"before the last reset, {said}"
+    often = f", {facts['count']} times in a row" if facts["count"] > 1 else ""
+    return f"{facts['seconds']:,} s ago{often}, {said}"
+
+
 def _settings(facts: dict[str, Any]) -> dict[str, str]:
     note = facts.get("settings_note")
     words = f"/mpota.json is no JSON by the rules ({note}); this board reads it, other tools do not: mend it"
@@ -128,17 +139,6 @@ def _unset(facts: dict[str, Any]) -> str:
     """Why there is no product."""
     broken = facts.get("settings_error")
     return f"not known: /mpota.json cannot be read: {broken}" if broken else "not set: give the board its /mpota.json"
-
-
-def _tried(facts: dict[str, Any]) -> str:
-    """Why the last attempt brought no update."""
-    said = f"{facts['code']}: {facts['text']}"
-    if facts["asked"] and facts["asked"] not in facts["text"]:
-        said += f" (asked {facts['asked']})"
-    if facts["count"] is None:
-        return f"before the last reset, {said}"
-    often = f", {facts['count']} times in a row" if facts["count"] > 1 else ""
-    return f"{facts['seconds']:,} s ago{often}, {said}"
 
 
 def _rescue(facts: dict[str, Any]) -> dict[str, str]:

@@ -93,8 +93,14 @@ MUTANTS = [
         GAVE + "who_missed_only_the_network_waits_longer_each_time",
     ),
     Mutant(
-        "count no start", AGENT, "__init__", "if cause and not self.trial: ...", "if not cause and not self.trial: ...",
-        GAVE + "a_board_counts_its_hours_awake_and_its_starts",
+        "keep no word of an attempt that failed", AGENT, "_tried",
+        "tried.failed(self.board, self.links[self.turn], error)", "pass",
+        "tests.core.test_tried:test_status_says_when_what_was_asked_code_sentence_and_how_often",
+    ),
+    Mutant(
+        "count no wake", AGENT, "__init__",
+        'cause not in ("", "power") and not self.trial', "0",
+        GAVE + "a_board_counts_its_hours_awake_and_its_wakes",
     ),
     Mutant(
         "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",

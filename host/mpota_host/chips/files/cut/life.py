@@ -46,7 +46,8 @@ class Files(Scenario):
     fat: bool = False
     begins: str = "tree"
     resource: bool = False
-    # Blocks of 4 KiB of its file system; 0 is plenty. "tight": with one less no update goes through, cut or not.
+    # Blocks of 4 KiB of its file system; 0 is plenty. "tight": with one less no update goes through, cut or not;
+    # on FAT two more, for the words of an error that a cut may cause (mpota_tried, two files).
     blocks: int = 0
     # With firmware: the builds of a chip.
     chip: Any = None
@@ -67,8 +68,8 @@ def _scenarios() -> dict[str, Files]:
             Files("first" + end, fat=fat, begins="root"),
             Files("first-hang" + end, "hangs", fat=fat, begins="root"),
             Files("resource" + end, fat=fat, resource=True),
-            Files("tight" + end, fat=fat, blocks=39),
-            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=40),
+            Files("tight" + end, fat=fat, blocks=39 + 2 * fat),
+            Files("tight-unhealthy" + end, "unhealthy", fat=fat, resource=True, blocks=40 + 2 * fat),
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
