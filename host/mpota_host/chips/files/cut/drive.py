@@ -78,7 +78,5 @@ class FilesLife(Life):
                     board.ms += POLL_MS
             except Reset as e:
                 raise Bad("quiet", f"a boot with nothing to do ({cause}) resets") from e
-            # A release that nobody could judge waits for its next trial: that is something to do.
-            waits = (board.journal.last("reason") or b"")[8:15] == b"no-link"
-            if first and not waits:
+            if first:
                 self.oracle.quiet(cause, self.rig.medium.ops - before)
