@@ -140,13 +140,13 @@ class Runner:
             net.look()
             self._network()
         began = self.began
-        while board.since(began) < ms or (net and net.coming()):
+        while board.since(self.began) < ms or (busy and board.since(began) < ms) or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:
                 self._network()
             if net and net.coming():
-                # The window is for what the links say, which they cannot before.
+                # The window is for what the links say, which they cannot before; it is over when they have.
                 began = board.ticks_ms()
             board.feed()
             board.pause()

@@ -79,7 +79,7 @@ def test_push_over_a_line_and_a_flash_that_take_their_time(tmp_path, line, setti
 def test_a_new_board_on_a_uart_has_the_settings_of_one(tmp_path, monkeypatch):
     kept = {}
     monkeypatch.setattr("mpota_host.sim.board.serve", lambda *_: None)
-    monkeypatch.setattr("mpota_host.sim.board.create", lambda path, image, files, nvs: kept.update(files))
+    monkeypatch.setattr("mpota_host.sim.board.create", lambda path, image, files, nvs, like: kept.update(files))
     for line, wanted in (("uart", UART), ("usb", None), ("", None)):
         run_board(tmp_path / "new.bin", options=Options(line=line), firmware=image_file(tmp_path))
         assert json.loads(kept["/mpota.json"]).get("console") == wanted

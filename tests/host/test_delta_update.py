@@ -6,6 +6,7 @@ The board is one chip in this process; what it fetched is told by the server's l
 import asyncio
 import sys
 import threading
+import time
 
 import pytest
 from aiohttp import web
@@ -111,7 +112,8 @@ def agent(board, shop):
 def update(board, shop):
     """Let the agent run until it asks for the reset; what it refused on the way."""
     one = agent(board, shop)
-    for _ in range(2000):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         state = one.step()
         if state == "reset":
             return one

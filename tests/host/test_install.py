@@ -293,7 +293,7 @@ def top_imports(path: Path) -> tuple[set[str], set[str]]:
 
 
 # What runs on a board or on the unix port, where MicroPython brings the modules.
-ON_BOARD = re.compile(r"sim/cpython/|sim/(chip|port|inside)\.py|bench/on_port/")
+ON_BOARD = re.compile(r"sim/cpython/|sim/(chip|port|inside|like)\.py|bench/on_port/")
 
 
 def on_cpython() -> list[Path]:

@@ -19,6 +19,19 @@ def leave() -> None:
     shim.folder = ""
 
 
+class Blobs:
+    """A memory of a board besides its journal, in RAM: what no campaign is about."""
+
+    def __init__(self, values=()):
+        self.values = dict(values)
+
+    def last(self, tag):
+        return self.values.get(tag)
+
+    def put(self, tag, data):
+        self.values[tag] = data or None
+
+
 class GivenBoard(Board):
     """The shipped Board of any chip; given are its settings and its keys, and `ms` moves its clock."""
 

@@ -21,7 +21,7 @@ from mpota_boot.board import Board
 from mpota_boot.errors import FlashError
 from mpota_host.sim import reset
 from mpota_host.sim.flash import SimFlash
-from mpota_host.sim.plain import GivenBoard
+from mpota_host.sim.plain import Blobs, GivenBoard
 
 SECTOR = 4096
 SIZE = 0x200000
@@ -70,7 +70,7 @@ class ChipBoard(GivenBoard):
         super().__init__(chip.settings, chip.keys)
 
     def memory(self, name):
-        return Log(self.chip.log()) if name == "mpota" else super().memory(name)
+        return Log(self.chip.log()) if name == "mpota" else Blobs()
 
     def port(self):
         return self.chip.port(self)

@@ -43,7 +43,7 @@ DISK_SECTORS = 24
 UNITS, ERASES = (1, 16), (4096,)
 # Distinct states that a full campaign tries; one in so many, at least, is of each category.
 STATES = 21_500
-SHARE = 8
+SHARE = 10
 
 
 def image(size: int, seed: int) -> bytes:

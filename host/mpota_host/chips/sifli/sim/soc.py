@@ -13,14 +13,7 @@ from mpota.layout.sifli.link import session
 from mpota.layout.sifli.policy import Policy
 from mpota.layout.sifli.port import Chip
 from mpota_boot.journal import trial
-from mpota_host.sim.plain import GivenBoard
-
-
-class Blobs:
-    """What a namespace holds that no update touches."""
-
-    def __init__(self, values: dict[str, bytes]) -> None:
-        self.last = values.get
+from mpota_host.sim.plain import Blobs, GivenBoard
 
 
 class ChipBoard(GivenBoard):

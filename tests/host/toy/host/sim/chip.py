@@ -2,7 +2,7 @@
 
 from mpota.layout.toy import port
 from mpota.store.log import Log
-from mpota_host.sim.plain import GivenBoard
+from mpota_host.sim.plain import Blobs, GivenBoard
 
 # Two sectors of journal, two slots of 128 KiB; the files lie on a flash of their own behind them.
 SIZE = 0x42000
@@ -17,7 +17,7 @@ class ToyBoard(GivenBoard):
         super().__init__(settings, keys)
 
     def memory(self, name):
-        return Log(port.journal(self.flash))
+        return Log(port.journal(self.flash)) if name == "mpota" else Blobs()
 
     def port(self):
         return port.Port(self, self.flash, self.running)
