@@ -590,7 +590,17 @@ def test_a_server_that_wants_a_certificate_of_the_board_gets_it(run, certificate
     context = certificates.context()
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(certificates.pem)
-    assert secured(run, context, certificates.pem, cert=certificates.pair()) == [WHOLE]
+    for _ in range(5):
+        try:
+            assert secured(run, context, certificates.pem, cert=certificates.pair()) == [WHOLE]
+            break
+        except AssertionError as e:
+            # Open: beside other work this unix port sometimes ends with it while it loads the certificate, before any
+            # byte is sent. Nothing of ours has been called then that could raise.
+            if "uncaught NLR" not in str(e):
+                raise
+    else:
+        pytest.fail("the unix port crashed five times")
     assert secured(run, context, certificates.pem)[0]["code"] in ("tls", "link", "short")
     failed(secured(run, context, certificates.pem, cert=["none.crt", "none.key"])[0], "tls")
 
