@@ -125,8 +125,8 @@ def ask_link(url: str, opens: tuple[int, ...] = (0,), **more: object) -> Any:
     """What the HTTP link makes of a URL, on the unix port: [bytes, SHA-256], None, or {"code", "text"} of an error."""
     env = port_environment()
     text = json.dumps({"url": url, "opens": list(opens), **more})
-    program = [micropython(), "tests/host/http_client.py", text]
-    done = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, timeout=30)
+    program = [micropython(), "tests/host/http_client.py"]
+    done = subprocess.run(program, input=text.encode() + b"\n", cwd=ROOT, env=env, capture_output=True, timeout=30)
     need(not done.returncode, done.stdout.decode() + done.stderr.decode())
     return json.loads(done.stdout)["out"][0]
 

@@ -1,6 +1,6 @@
 """What one scenario of test_link_http.py runs, under CPython and under the unix port: open, read, print one line.
 
-The argument is a JSON object {url, ca, cert, headers, dns, version, opens: [offset, ...], report_url, timeout_ms}.
+Standard input has a JSON object {url, ca, cert, headers, dns, version, opens: [offset, ...], report_url, timeout_ms}.
 Prints a JSON object: for each open the length and SHA-256 of what came, None for no offer, or the error's code and
 text. In place of an offset "other" says that the offer was refused, and gives whether there is another.
 """
@@ -17,7 +17,7 @@ else:
 
 from mpota_boot.errors import LinkError
 
-want = json.loads(sys.argv[1])
+want = json.loads(sys.stdin.readline())
 fed = 0
 
 
