@@ -67,8 +67,15 @@ def test_texts(): assert "x" * 90000 == "y" * 90000
 """
 
 
-def test_large_values_that_differ_are_told_at_once_by_the_first_place(tmp_path):
-    status, said = run(tmp_path, LARGE, "deadlines.Deadlines(lambda: [])", "-p", "tests.suite.differ")
+@pytest.mark.parametrize("words", [(), ("-vv",), ("on a CI server",)])
+def test_large_values_that_differ_are_told_at_once_by_the_first_place(tmp_path, monkeypatch, words):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
+    if words == ("on a CI server",):
+        # pytest shows a comparison there to its last line.
+        monkeypatch.setenv("CI", "true")
+        words = ()
+    status, said = run(tmp_path, LARGE, "deadlines.Deadlines(lambda: [])", "-p", "tests.suite.differ", *words)
     assert status == 1 and "5 failed" in said and "Timeout" not in said
     for line in (
         "80000 and 80000 bytes; the first that differs is at 70000 (0x11170):",

@@ -1,11 +1,14 @@
 """Two large values that differ are told by the first place where they do.
 
 pytest compares them line by line, which can take longer than a test may take: a failed comparison becomes a test that
-ran out of time, and an expected failure an unexpected one.
+ran out of time, and an expected failure an unexpected one. pytest asks every plugin and takes the first answer, its own
+comparison runs even when it is not shown. Told stops the asking.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
+
+import pytest
 
 # A value whose text is shorter is told by pytest in full.
 SHORT = 4096
@@ -14,10 +17,33 @@ SHOWN = 16
 Image = bytes | bytearray | memoryview
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    if op != "==" or max(len(repr(left)), len(repr(right))) <= SHORT:
-        return None
-    return ["two large values", *told(left, right)]
+class Told(Exception):
+    """The lines that tell a comparison, so that no other plugin is asked."""
+
+    def __init__(self, lines: list[str]):
+        super().__init__()
+        self.lines = lines
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> None:
+    if op == "==" and max(len(repr(left)), len(repr(right))) > SHORT:
+        raise Told(["two large values", *told(left, right)])
+
+
+class Asking:
+    """Around all plugins that are asked: it makes an answer of Told."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_assertrepr_compare(self) -> Generator[None, list[list[str]], list[list[str]]]:
+        try:
+            return (yield)
+        except Told as answer:
+            return [answer.lines]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Asking())
 
 
 def told(one: Any, other: Any) -> list[str]:
