@@ -642,7 +642,6 @@ def test_inspect_finds_files_as_fat_does(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("pack has no option --img_para")
 def test_the_line_that_users_of_the_vendors_packer_type_works(monkeypatch, tmp_path, say):
     """vendors/11-sifli-vendor-command-line. Right: the vendor's line works: app.bin, s01.bin, sig_pri.pem."""
     private = rsa.generate_private_key(65537, 2048)

@@ -228,6 +228,27 @@ def test_a_resume_of_another_package_is_refused():
         assert (id, fields[0], fields[1]) == (m.INIT_EXT_RSP, 0, 0)
 
 
+def test_records_of_another_package_are_refused_at_the_end_or_by_their_length_at_the_packet():
+    package = maker.Package([(3, 0, RES)], 1002000)
+    for n, last, end in ((9000, 0, g.FW_INVALID), (8960, g.GENERAL, None)):
+        strange = maker.Package([(3, 0, maker.payload(n, 7))], 1002000)
+        at = At().begin(package)
+        assert at.start(package, 3, 1) == [(m.START_RSP, (0, 1, 0))]
+        results = [fields[0] for id, fields in at.packets(strange, 3) if id == m.PACKET_RSP]
+        assert len(results) == len(package.records[3]) and results[-1] == last and not any(results[:-1])
+        assert at.session.closing == bool(last)
+        if end:
+            assert at.ask(m.END, 3, 0) == [(m.END_RSP, (end,))]
+
+
+def test_an_encrypted_record_of_another_package_is_refused_at_the_packet_as_it_is_there():
+    package = maker.Package([(3, 1, RES)], 1002000)
+    strange = maker.Package([(3, 1, RES)], 1002000, key=bytes(range(32)))
+    at = At().begin(package)
+    assert at.start(package, 3, 1) == [(m.START_RSP, (0, 1, 0))]
+    assert at.packets(strange, 3, 1, 1)[0] == (m.PACKET_RSP, (g.GENERAL,))
+
+
 # Whoever is in radio range.
 
 

@@ -15,7 +15,6 @@ from mpota_host.package.output import want_own
 
 OUT = click.Path(file_okay=False, path_type=Path)
 CONTROL = "ctrl_packet.bin"
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def takes(name: str, args: list[str]) -> bool:
@@ -23,6 +22,15 @@ def takes(name: str, args: list[str]) -> bool:
     if name == "push":
         return any(Path(a).is_dir() or Path(a).name == CONTROL or a == "--help" for a in args)
     return any(a.split("=")[0] in ("--sigkey", "--offline_img", "--help") for a in args)
+
+
+def find(name: str, ending: str) -> Path:
+    """The file of a name as the vendor's packer has it, which adds the ending; or of a whole name."""
+    names = [name] if name.endswith(ending) else [name + ending, name]
+    for path in map(Path, names):
+        if path.is_file():
+            return path
+    raise click.UsageError(f"there is no file {' and no file '.join(names)}")
 
 
 def root_key(path: Path) -> bytes:
@@ -41,9 +49,10 @@ def root_key(path: Path) -> bytes:
 @click.command()
 @click.option("--layout", required=True, hidden=True)
 @click.argument("images", nargs=-1, required=True, metavar="FILE FLAGS ID...")
-@click.option("--key", type=FILE, required=True, help="The root key: 32 bytes, or 64 hex digits.")
-@click.option("--sigkey", type=FILE, required=True, help="The RSA-2048 private key, PEM.")
-@click.option("--dfu_id", type=int, default=1, show_default=True, help="0 code, 1 code and resources.")
+@click.option("--img_para", is_flag=True, help="Before the images, as the vendor's packer has it; may be left out.")
+@click.option("--key", required=True, help="The root key: 32 bytes, or 64 hex digits. NAME stands for NAME.bin too.")
+@click.option("--sigkey", required=True, help="The RSA-2048 private key, PEM. NAME stands for NAME_pri.pem too.")
+@click.option("--dfu_id", type=int, default=1, show_default=True, help="0 code, 1 code and resources; 2 is refused.")
 @click.option("--hw_ver", type=int, default=0, help="The hardware that it is for.")
 @click.option("--sdk_ver", default="0", help="The least SDK: 1.2.3 or a number.")
 @click.option("--fw_ver", default="0", help="The version of the firmware: 1.2.3 or a number.")
@@ -52,25 +61,38 @@ def root_key(path: Path) -> bytes:
 @click.option("--com_type", type=int, default=1, show_default=True, help="1 zlib, 0 the chip's own inflater.")
 @click.option("--align", type=int, default=1, show_default=True, help="0: do not pad to 16 bytes.")
 @click.option("--offline_img", type=int, default=0, help="1, 2: offline_install.bin, version 0 or 1.")
-@click.option("-o", "--out", type=OUT, default=".", help="The folder to write to.")
+@click.option("-o", "--out", "--dst_dir", "out", type=OUT, default=".", help="The folder to write to.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Path, as_json: bool, **given: Any) -> None:
+def pack(
+    layout: str, images: tuple[str, ...], img_para: bool, key: str, sigkey: str, out: Path, as_json: bool, **given: Any
+) -> None:
     """Make the control packet and the image files; FLAGS: 1 encrypted, 16 compressed, 17 both."""
     from mpota_host.chips.sifli import packer
     from mpota_host.chips.sifli.inspector import explain
     from mpota_host.command import show
 
-    if len(images) % 3 or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3):
+    if images[0] == "gen_dfu":
+        # The vendor's packer has other actions too; this command is that one.
+        images = images[1:]
+    if (
+        not images
+        or len(images) % 3
+        or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3)
+    ):
         raise click.UsageError("images come as FILE FLAGS ID, three words each")
-    public, sign = packer.signer(_private(sigkey))
+    root, signing = find(key, ".bin"), find(sigkey, "_pri.pem")
+    public, sign = packer.signer(_private(signing))
     for name in ("sdk_ver", "fw_ver"):
         given[name] = packer.version(given[name])
     given["align"] = bool(given["align"])
-    options = packer.Options(root_key(key), public, sign, **given)
-    rows = [images[i : i + 3] for i in range(0, len(images), 3)]
-    found = [packer.Given(Path(p).stem, _read(p), int(flags), int(id)) for p, flags, id in rows]
+    options = packer.Options(root_key(root), public, sign, **given)
+    paths = [find(name, ".bin") for name in images[::3]]
+    found = [
+        packer.Given(path.name.removesuffix(".bin"), path.read_bytes(), int(flags), int(id))
+        for path, flags, id in zip(paths, images[1::3], images[2::3], strict=True)
+    ]
     files = packer.pack(found, options)
-    inputs = [Path(row[0]) for row in rows] + [key, sigkey]
+    inputs = [*paths, root, signing]
     want_own([out / name for name in files], "file of an earlier upgrade", lambda data: bool(explain(data)), inputs)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -92,12 +114,6 @@ def _private(path: Path) -> Any:
     if not isinstance(private, rsa.RSAPrivateKey):
         raise click.UsageError(f"{path} is no RSA key")
     return private
-
-
-def _read(path: str) -> bytes:
-    if not Path(path).is_file():
-        raise click.UsageError(f"there is no file {path}")
-    return Path(path).read_bytes()
 
 
 @click.command()

@@ -19,11 +19,23 @@ from mpota.layout.sifli.pipe import com, offline, signed, wire
 from mpota.layout.sifli.pipe.ctr import Ctr
 from mpota.layout.sifli.store import control
 from mpota_boot.errors import Refused
+from mpota_host.chips.sifli import literals
 
 Sign = Callable[[bytes], bytes]
 GZIP, ZLIB = 0, 1
 # What the chip's own inflater can look back, as far as its files show.
 EZIP_WBITS = 13
+# How a chunk for it begins: the last block, with codes of its own.
+ONE_DYNAMIC = 5
+
+
+# Ids that the vendor has and that no phone may bring here.
+NOT_HERE = {
+    control.OTA_MANAGER: "the OTA manager, which starts the chip",
+    9: "the vendor's place to compare LCPU patches",
+    10: "the control packet",
+    11: "the bootloader, which starts the manager",
+}
 
 
 @dataclass
@@ -95,8 +107,8 @@ def blob(piece: bytes, com_type: int) -> bytes:
         return zlib.compress(piece, 9)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -EZIP_WBITS, 9)
     raw = deflate.compress(piece) + deflate.flush()
-    if raw[0] & 7 != 5:
-        raise Refused("com-type", "the chip's own inflater takes one dynamic block a chunk: use --com_type 1")
+    if raw[0] & 7 != ONE_DYNAMIC:
+        raw = literals.block(piece)
     return struct.pack("<I", len(piece)) + raw
 
 
@@ -125,7 +137,8 @@ def check(images: list[Given], options: Options) -> None:
     if not 0 < len(images) <= control.MOST or len({image.id for image in images}) != len(images):
         raise Refused("images", f"{len(images)} images, wanted 1 to {control.MOST}, each id once")
     if options.com_type not in (GZIP, ZLIB):
-        raise Refused("com-type", f"com_type {options.com_type}, wanted 0 or 1")
+        words = "the vendor's tool then stores the chunks as they are, which no chip can install"
+        raise Refused("com-type", f"com_type {options.com_type}: {words}; give 1 (zlib) or 0 (the chip's own inflater)")
     if options.offline_img not in (0, 1, 2):
         raise Refused("offline", f"offline_img {options.offline_img}, wanted 0, 1 or 2")
     fields = {"dfu_id": (options.dfu_id, 8), "hw_ver": (options.hw_ver, 32)}
@@ -137,11 +150,34 @@ def check(images: list[Given], options: Options) -> None:
     twice = {image.name for image in images if [other.name for other in images].count(image.name) > 1}
     if twice and options.offline_img != 2:
         raise Refused("names", f"two files are called {twice.pop()}.bin, and what is made of them would be too")
+    _placed(images, options)
     for image in images:
         if options.offline_img == 1 and image.flags & ~control.ENC != control.COMPRESS:
             raise Refused(
                 "offline", f"{image.name} has flags {image.flags}: a package of this kind takes flag 16 alone"
             )
+
+
+def _placed(images: list[Given], options: Options) -> None:
+    """Refuse what every mpota manager answers with an error, whatever its map."""
+    if options.dfu_id == control.MANAGER:
+        words = "replaces the OTA manager, which starts the chip: a cut in that leaves a chip that starts nothing"
+        raise Refused("dfu-id", f"dfu_id 2 {words}. An mpota manager refuses it; write a new manager by cable")
+    if options.dfu_id not in (control.CODE, control.MIX):
+        raise Refused("dfu-id", f"dfu_id {options.dfu_id}, wanted 0 (code) or 1 (code, resources and fonts)")
+    for image in images:
+        if image.id in NOT_HERE:
+            words = f"{image.name} has id {image.id}, {NOT_HERE[image.id]}"
+            raise Refused("id", f"{words}: no phone can bring it; write it by cable")
+        if image.id >= len(control.NAMES):
+            raise Refused("id", f"{image.name} has id {image.id}, wanted {_ids()}")
+        if image.id in (control.LCPU, control.PATCH) and image.flags & control.ENC:
+            words = f"{image.name} has flags {image.flags}: nothing on the chip decrypts an image of the LCPU"
+            raise Refused("lcpu", f"{words}; give flags {image.flags & ~control.ENC}")
+
+
+def _ids() -> str:
+    return ", ".join(f"{i} {name}" for i, name in enumerate(control.NAMES) if i not in NOT_HERE)
 
 
 def pack(images: list[Given], options: Options) -> dict[str, bytes]:

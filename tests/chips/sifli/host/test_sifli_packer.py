@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import random
 import subprocess
 import sys
+import zlib
 from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
@@ -12,14 +14,16 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mpota.layout.sifli.pipe import signed
+from mpota.layout.sifli.pipe import com, signed
 from mpota.layout.sifli.store import control
 from mpota_boot.errors import Refused
 from mpota_host.chips.sifli import packer
 from mpota_host.chips.sifli.phone import phone
 from mpota_host.chips.sifli.prepare import prepare
 from mpota_host.package.read import explain
+from mpota_host.package.rom import Rom
 from tests.chips.sifli import sifli_maker as maker
+from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[4]
 FILE = ROOT / "tests/vectors/sifli.json.gz"
@@ -140,8 +144,52 @@ def test_the_chips_own_inflater_gets_one_dynamic_block_a_chunk():
     made = packer.pack([packer.Given("app", text, 16, 0)], opts)
     report = explain(made["com_app.bin"])
     assert report.ok and report.kind == "compressed image" and report.facts["total"] == len(packer.pad(text, True))
-    with pytest.raises(Refused, match="com_type 1"):
-        packer.pack([packer.Given("app", b"short", 16, 0)], opts)
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 4096, 10240, 30000])
+def test_the_chips_own_inflater_gets_a_dynamic_block_also_of_what_does_not_compress(n):
+    """zlib stores noise and gives a short chunk the fixed codes; the vendor's eZIP does neither."""
+    noise = random.Random(n).randbytes(n)
+    opts = packer.Options(bytes(32), maker.PUBLIC, maker.sign, com_type=packer.GZIP)
+    for data in (noise, bytes(n), b"\xff" * n):
+        made = packer.compressed(packer.pad(data, True), opts)
+        found = com.Com(com.Stored(Rom(made, 0, len(made)), len(made)))
+        buf, out = bytearray(512), b""
+        while got := found.readinto(buf):
+            out += buf[:got]
+        assert out == packer.pad(data, True)
+        at = com.HEAD_SIZE
+        while at < len(made):
+            size = int.from_bytes(made[at : at + 4], "little")
+            whole, first = made[at + 8 : at + 4 + size], made[at + 8]
+            inflate = zlib.decompressobj(-packer.EZIP_WBITS)
+            inflate.decompress(whole)
+            assert first & 7 == 5 and inflate.eof and not inflate.unused_data
+            at += 4 + size
+
+
+@pytest.mark.parametrize(
+    ("image", "change", "words"),
+    [
+        ((0, 16), {"com_type": 2}, "stores the chunks as they are.*--com_type 1|give 1"),
+        ((0, 16), {"com_type": -1}, "com_type -1"),
+        ((0, 16), {"dfu_id": 2}, "replaces the OTA manager.*by cable"),
+        ((0, 16), {"dfu_id": 3}, "dfu_id 3, wanted 0"),
+        ((6, 16), {}, "id 6, the OTA manager.*by cable"),
+        ((9, 0), {}, "id 9, .*by cable"),
+        ((10, 0), {}, "id 10, the control packet"),
+        ((11, 0), {}, "id 11, the bootloader.*by cable"),
+        ((12, 0), {}, "id 12, wanted 0 hcpu, 1 lcpu"),
+        ((1, 17), {}, "nothing on the chip decrypts.*flags 16"),
+        ((2, 1), {}, "nothing on the chip decrypts.*flags 0"),
+    ],
+)
+@pytest.mark.parametrize("offline", [0, 2])
+def test_what_every_manager_refuses_is_refused_when_it_is_packed(image, change, words, offline):
+    given = [packer.Given("app", payload(513), image[1], image[0])]
+    options = packer.Options(bytes(32), maker.PUBLIC, maker.sign, offline_img=offline, **change)
+    with pytest.raises(Refused, match=words):
+        packer.pack(given, options)
 
 
 def test_versions_are_numbers_of_three_digits():
@@ -187,6 +235,61 @@ def test_the_command_takes_the_vendors_arguments(folder):
     assert found.fw == 1002003 and [(i.id, i.flags) for i in found.images] == [(0, 16), (3, 0), (4, 1)]
     wire = phone.split(3, (folder / "out/outres.bin").read_bytes(), 512)
     assert len(wire.records) == 10 and wire.size == (folder / "out/outres.bin").stat().st_size
+
+
+LINES = [
+    "--img_para app 16 0 --key=s01 --sigkey=sig --dfu_id=1",
+    "gen_dfu --img_para app 16 0 --key=s01 --sigkey=sig --dfu_id=1",
+    "gen_dfu --img_para app 16 0 res 0 3 font 0 4 --key=s01 --sigkey=sig --dfu_id=1 --hw_ver=51 --sdk_ver=7010 "
+    "--fw_ver=1001001 --bksize=512 --pksize=10240 --com_type=0",
+    "--key=s01 --sigkey=sig --dfu_id=0 --img_para app 17 0 --com_type=1 --align=0",
+    "--img_para app.bin 16 0 --key s01.bin --sigkey sig_pri.pem",
+    "app 16 0 --key s01.bin --sigkey sig_pri.pem --dst_dir out",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_lines_of_the_vendors_packer_work_as_they_stand(line, monkeypatch, tmp_path):
+    key = rsa.generate_private_key(65537, 2048)
+    private = serialization.PrivateFormat.TraditionalOpenSSL
+    pem = key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
+    (tmp_path / "sig_pri.pem").write_bytes(pem)
+    (tmp_path / "s01.bin").write_bytes(maker.ROOT)
+    # A build folder has the program's ELF under the name without an ending.
+    (tmp_path / "app").write_bytes(b"\x7fELF, which is not meant")
+    for name in ("app", "res", "font"):
+        (tmp_path / f"{name}.bin").write_bytes(payload(20000))
+    monkeypatch.chdir(tmp_path)
+    assert call("pack", "--layout", "sifli", *line.split()) == 0
+    folder = tmp_path / "out" if "dst_dir" in line else tmp_path
+    public = packer.signer(key)[0]
+    packet = control.read((folder / "ctrl_packet.bin").read_bytes(), maker.ROOT, signed.key_hash(public), public)
+    assert packet.image(0) and explain((folder / "com_app.bin").read_bytes()).facts["total"] == 20000
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--img_para app 16 0 --key=none --sigkey=sig", "no file none.bin and no file none"),
+        ("--img_para app 16 0 --key=s01 --sigkey=none", "no file none_pri.pem and no file none"),
+        ("--img_para none 16 0 --key=s01 --sigkey=sig", "no file none.bin and no file none"),
+        ("--img_para none.bin 16 0 --key=s01 --sigkey=sig", "no file none.bin\n"),
+        ("--img_para app 16 --key=s01 --sigkey=sig", "FILE FLAGS ID"),
+        ("gen_dfu --img_para --key=s01 --sigkey=sig", "FILE FLAGS ID"),
+        ("--img_para app 16 0 --key=app --sigkey=sig", "app.bin is no root key"),
+    ],
+)
+def test_a_line_that_cannot_be_packed_says_what_is_missing(line, words, monkeypatch, tmp_path, capsys):
+    key = rsa.generate_private_key(65537, 2048)
+    private = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
+    (tmp_path / "sig_pri.pem").write_bytes(pem)
+    (tmp_path / "s01.bin").write_bytes(maker.ROOT)
+    (tmp_path / "app.bin").write_bytes(payload(20000))
+    monkeypatch.chdir(tmp_path)
+    assert call("pack", "--layout", "sifli", *line.split()) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "ctrl_packet.bin").exists()
 
 
 @pytest.mark.parametrize(
