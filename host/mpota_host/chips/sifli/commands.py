@@ -71,26 +71,13 @@ def pack(
     from mpota_host.chips.sifli.inspector import explain
     from mpota_host.command import show
 
-    if images[0] == "gen_dfu":
-        # The vendor's packer has other actions too; this command is that one.
-        images = images[1:]
-    if (
-        not images
-        or len(images) % 3
-        or not all(text.isdecimal() and text.isascii() for i, text in enumerate(images) if i % 3)
-    ):
-        raise click.UsageError("images come as FILE FLAGS ID, three words each")
+    paths, found = _images(images)
     root, signing = find(key, ".bin"), find(sigkey, "_pri.pem")
     public, sign = packer.signer(_private(signing))
     for name in ("sdk_ver", "fw_ver"):
         given[name] = packer.version(given[name])
     given["align"] = bool(given["align"])
     options = packer.Options(root_key(root), public, sign, **given)
-    paths = [find(name, ".bin") for name in images[::3]]
-    found = [
-        packer.Given(path.name.removesuffix(".bin"), path.read_bytes(), int(flags), int(id))
-        for path, flags, id in zip(paths, images[1::3], images[2::3], strict=True)
-    ]
     files = packer.pack(found, options)
     inputs = [*paths, root, signing]
     want_own([out / name for name in files], "file of an earlier upgrade", lambda data: bool(explain(data)), inputs)
@@ -101,6 +88,22 @@ def pack(
         return show.facts({"files": {str(out / name): len(data) for name, data in files.items()}})
     for name, data in files.items():
         show.say(f"{out / name}  {len(data):,} bytes")
+
+
+def _images(words: tuple[str, ...]) -> tuple[list[Path], list[Any]]:
+    """(files, images) of FILE FLAGS ID, again and again."""
+    from mpota_host.chips.sifli import packer
+
+    if words[0] == "gen_dfu":
+        # The vendor's packer has other actions too; this command is that one.
+        words = words[1:]
+    numbers = [text for i, text in enumerate(words) if i % 3]
+    if not words or len(words) % 3 or not all(text.isdecimal() and text.isascii() for text in numbers):
+        raise click.UsageError("images come as FILE FLAGS ID, three words each")
+    paths = [find(name, ".bin") for name in words[::3]]
+    names = [path.name.removesuffix(".bin") for path in paths]
+    rows = zip(names, paths, words[1::3], words[2::3], strict=True)
+    return paths, [packer.Given(name, path.read_bytes(), int(flags), int(id)) for name, path, flags, id in rows]
 
 
 def _private(path: Path) -> Any:
