@@ -664,7 +664,6 @@ OFFLINE_START, OFFLINE_LAST = 38, 43
 
 @pytest.mark.case
 @pytest.mark.later
-@fails_today("the session ignores messages 38 to 43")
 def test_the_offline_path_of_the_public_sdk_is_answered():
     """vendors/16-sifli-offline-path. Right: the chip answers messages 38 to 43, which the SDK's phone app sends."""
     at = At()
@@ -680,7 +679,6 @@ def test_the_offline_path_of_the_public_sdk_is_answered():
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("the sentence blames the length")
 def test_a_message_that_is_not_done_has_a_sentence_of_its_own():
     """vendors/16-sifli-offline-path. Right: an error about message 38 says that this message is not supported."""
     said = ""

@@ -1,5 +1,7 @@
 """A chip's session: every row of the vendor's order of checks, and everything that a phone may send wrong."""
 
+from struct import pack, unpack
+
 from mpota.layout.sifli import loader
 from mpota.layout.sifli.link import codes as g
 from mpota.layout.sifli.link import messages as m
@@ -7,6 +9,7 @@ from mpota.layout.sifli.link.session import Session
 from mpota.layout.sifli.policy import Policy, newer
 from mpota.layout.sifli.store import progress as p
 from mpota.layout.sifli.store import table
+from mpota_boot.errors import Corrupt
 from mpota_boot.journal import trial
 from mpota_host.sim.flash import PowerCut
 from tests.chips.sifli import sifli_maker as maker
@@ -677,7 +680,9 @@ def test_noise_is_passed_over():
         b"",
         b"\0",
         b"\x63\0\0\0",
-        b"\x15\0\2\0ab",
+        b"\x16\0\2\0ab",
+        b"\x15\0\3\0ab",
+        b"\x12\0\1\0a",
         b"\x0a\0\2\0ab",
         m.encode(m.PRIORITY),
         m.encode(m.END_RSP, 0),
@@ -685,6 +690,77 @@ def test_noise_is_passed_over():
         at.session.feed(noise)
         assert at.heard() == []
     assert at.send(FILES, 3) == [(m.END_RSP, (0,))]
+
+
+def other(at, id, data=b""):
+    """What the chip answers to a message that messages.py does not have: (id, payload), None where it says nothing."""
+    at.session.feed(pack("<HH", id, len(data)) + data)
+    found = at.session.take()
+    assert at.session.take() is None
+    if found is None:
+        return None
+    assert unpack("<HH", found[:4])[1] == len(found) - 4
+    return unpack("<H", found[:2])[0], found[4:]
+
+
+def version_of(at):
+    """The version that the chip tells, piece by piece, and how many there were."""
+    text, piece, n = b"", 0, 0
+    while True:
+        id, data = other(at, 18, pack("<H", piece))
+        piece, size, part = unpack("<HH8s", data)
+        assert id == 19 and len(data) == 12 and part[size:] == bytes(8 - size)
+        text += part[:size]
+        n += 1
+        if not piece:
+            return text, n
+        assert piece == n
+
+
+def test_the_version_that_runs_is_told_in_pieces_to_whoever_asks():
+    for manager in (False, True):
+        at = At(manager=manager)
+        assert version_of(at) == (b"0.1.0", 1)
+        assert other(at, 18, pack("<H", 1)) == (19, bytes(12))
+        assert other(at, 18, pack("<H", 65535)) == (19, bytes(12))
+    long = maker.Package([(0, 16, NEW)], 4294967295)
+    at = upgraded(At(manager=False), long, (0,))
+    # On trial already: it is the one that lies there.
+    assert trial(at.chip.journal) and version_of(at) == (b"4294.967.295", 2)
+    at = At(manager=True).begin(LOCKED)
+    at.start(LOCKED, 0)
+    at.packets(LOCKED, 0, 1, 1)
+    # In the middle of a program that comes in place none is whole.
+    assert version_of(at) == (b"", 1)
+    assert At(chip=maker.chip(), manager=True).chip.installed() is None
+    assert version_of(At(chip=maker.chip(), manager=True)) == (b"", 1)
+
+
+def test_a_message_that_is_not_done_is_refused_whatever_it_holds_and_changes_nothing():
+    sizes = {21: 12, 24: 2, 26: 8, 28: 2, 30: 2, 38: 8, 40: 8, 42: 2}
+    at = At().begin(FILES)
+    assert at.start(FILES, 3) == [(m.START_RSP, (0, 1, 0))]
+    at.packets(FILES, 3, 1, 9)
+    before, state = at.chip.flash.digest(), at.session.state
+    for manager in (at, At(manager=False)):
+        for id in sizes:
+            for data in (b"", bytes(1), bytes(9), b"\xff" * 2000):
+                assert other(manager, id, data) == (id + 1, pack("<H", g.USER_REJECT) + bytes(sizes[id] - 2))
+    for id in (14 + 5, 20, 22, 23, 25, 27, 29, 31, 39, 41, 43, 44, 99, 65535):
+        assert other(at, id, bytes(20)) is None
+    assert at.chip.flash.digest() == before and at.session.state == state
+    for answer in at.packets(FILES, 3, 10):
+        assert answer == (m.PACKET_RSP, (0,))
+    assert at.ask(m.END, 3, 0) == [(m.END_RSP, (0,))]
+    at.session.closing = True
+    assert other(at, 38, bytes(12)) is None
+
+
+def test_a_message_that_is_not_done_is_named_by_its_number():
+    for id in (18, 21, 38, 43, 99):
+        e = raises(Corrupt, "decode", m.decode, pack("<HH", id, 9) + bytes(9))
+        assert "message %d is not done here" % id in str(e)
+    assert "says 8 bytes and has 9" in str(raises(Corrupt, "decode", m.decode, pack("<HH", 6, 8) + bytes(9)))
 
 
 # Ends.

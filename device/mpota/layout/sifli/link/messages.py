@@ -2,8 +2,8 @@
 
     message id u16 | bytes of the payload u16 | payload
 
-0 to 17 are the older set, 32 to 37 the newer one, which a chip answers alike. Where a sender fills a payload up to a
-whole number of words, the rest is not looked at.
+0 to 17 are the older set, 32 to 37 the newer one, which a chip answers alike; others.py answers what else a phone may
+ask. Where a sender fills a payload up to a whole number of words, the rest is not looked at.
 """
 
 from struct import calcsize, pack, unpack
@@ -62,7 +62,9 @@ def decode(message):
         raise Corrupt("decode", "a message of %d bytes" % len(message))
     id, n = unpack(HEAD, message[:HEAD_SIZE])
     data = message[HEAD_SIZE:]
-    if id not in FIELDS or n != len(data):
+    if id not in FIELDS:
+        raise Corrupt("decode", "message %d is not done here: images come by 0 to 17 and 32 to 37" % id)
+    if n != len(data):
         raise Corrupt("decode", "message %d says %d bytes and has %d" % (id, n, len(data)))
     size = calcsize(FIELDS[id]) if FIELDS[id] else 0
     if len(data) < LEAST.get(id, size):

@@ -46,14 +46,22 @@ class Session:
                 self._arm("start", WAIT_MS)
 
     def feed(self, message):
-        """Take one whole message; what is none is passed over."""
+        """Take one whole message."""
         try:
             id, fields, tail = m.decode(message)
         except Corrupt:
-            return
+            return self._other(message)
         call = self.CALLS.get(id)
         if call and not self.closing:
             call(self, id, fields, tail)
+
+    def _other(self, message):
+        """A question beside upgrades is answered; what is no message is passed over."""
+        from mpota.layout.sifli.link.others import answer
+
+        found = answer(self.chip, message)
+        if found and not self.closing:
+            self.out.append(found)
 
     def take(self):
         """The next message to send, or None."""
