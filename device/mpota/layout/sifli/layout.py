@@ -8,7 +8,7 @@ can be gone back to and the board waits in its manager instead.
 
 from mpota.layout import contract
 from mpota.layout.sifli.loader.install import WORN, staged, survey
-from mpota.layout.sifli.pipe.com import CHUNK, Stored
+from mpota.layout.sifli.pipe.com import CHUNK, Com, Stored
 from mpota.layout.sifli.port import known, moved, wanted
 from mpota.store.writer import digest
 from mpota.stream import FIRMWARE
@@ -68,7 +68,8 @@ class Layout(contract.Layout):
         if part.kind != FIRMWARE:
             return self.place().check(part)
         chip = self.port
-        survey(chip, Stored(self.target(part), part.size), chip.user, bytearray(chip.flash.erase_size))
+        com = Com(Stored(self.target(part), part.size))
+        survey(chip, com, chip.user, bytearray(chip.flash.erase_size))
 
     def arm(self, package):
         """Make the manager install the target; the last and the smallest write of an update."""

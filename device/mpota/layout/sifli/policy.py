@@ -131,6 +131,9 @@ def _room(chip, found):
             return NO_SPACE
         if found.block % chip.flash.prog_size:
             return PARAMETER
+        # Nothing on the chip decrypts an image of the LCPU.
+        if image.id in (control.LCPU, control.PATCH) and image.flags & control.ENC:
+            return USER_REJECT
         # The loader decrypts by the key in the flash table, so the table has to take it.
         if image.id == control.HCPU and image.flags & control.ENC and not table.writable(chip.table, table.IMG_HCPU2):
             return USER_REJECT

@@ -121,9 +121,12 @@ class Chip:
         """Where an image goes in the end: a Region, None where this chip has none, 0 for an id that it knows not."""
         if id == control.HCPU:
             return self.user
-        if id >= len(control.NAMES) or id in (control.LCPU, control.PATCH, control.OTA_MANAGER):
+        if id >= len(control.NAMES) or id == control.OTA_MANAGER:
             return 0
         place = self.places.get(control.NAMES[id])
+        if place is None and id in (control.LCPU, control.PATCH):
+            # As on a chip whose radio is in its ROM.
+            return 0
         return place and self._region(place)
 
     def installed(self):

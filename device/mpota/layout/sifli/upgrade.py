@@ -79,7 +79,7 @@ class Upgrade:
 
     def target(self, image):
         """The Flash that an image's stored bytes go to."""
-        if not image.flags & control.COMPRESS:
+        if not image.staged():
             return self.chip.place(image.id)
         area = self.chip.slots[self.now.slot]
         at = self.control.staging(image.id, self.chip.flash.erase_size)
@@ -117,7 +117,7 @@ class Upgrade:
     def _begin_image(self):
         """Before the first block is written: what is in place is lost from then on, whatever ends the download."""
         image = self.image
-        if not image.flags & control.COMPRESS:
+        if not image.staged():
             self.now.force |= 1 << image.id
             if image.id == control.HCPU:
                 self.chip.journal.put("user", b"")
@@ -176,6 +176,9 @@ class Upgrade:
 
 
 def sound(chip, image, flash, buf):
-    """Does `flash` begin with the stored bytes that were signed? Reads through `buf`."""
-    sha = digest(flash, image.length, buf, chip.feed)
-    return signed.verify(chip.public(), image.sig, sha)
+    """The SHA-256 of an image if `flash` begins with it as it was signed, else None; read again before it is denied."""
+    for _turn in (0, 1):
+        sha = digest(flash, image.length, buf, chip.feed)
+        if signed.verify(chip.public(), image.sig, sha):
+            return sha
+    return None

@@ -4,8 +4,10 @@ import pytest
 
 from mpota.layout.sifli.link import messages as m
 from mpota_boot.errors import Refused
+from mpota_host.chips.sifli import packer
 from mpota_host.chips.sifli.phone.carry import SerialWire
-from mpota_host.chips.sifli.phone.play import named
+from mpota_host.chips.sifli.phone.play import load, named
+from mpota_host.chips.sifli.sim.soc import Clock, Device
 from mpota_host.sim.flash import PowerCut
 from tests.chips.sifli.host.sifli_world import Choice, World, device, maker
 
@@ -48,6 +50,34 @@ def test_lost_repeated_and_swapped_packets_cost_time_only(seed, newer):
     world = World(at, full(), seed, loss=5, repeats=3, swaps=3, choice=Choice(newer))
     assert world.run(), world.phone.error
     all_there(at)
+
+
+@pytest.mark.parametrize("newer", [True, False])
+@pytest.mark.parametrize("cut", range(0, 24000, 3000))
+def test_what_pack_makes_for_both_cores_is_sent_by_the_phone_and_lies_where_the_map_says(newer, cut, tmp_path):
+    lcpu = maker.payload(6000, 31)
+    options = packer.Options(maker.ROOT, maker.PUBLIC, maker.sign, dfu_id=1, fw_ver=1002000)
+    given = [packer.Given("app", NEW, 16, 0), packer.Given("lcpu", lcpu, 16, 1), packer.Given("res", RES, 0, 3)]
+    for name, data in packer.pack(given, options).items():
+        (tmp_path / name).write_bytes(data)
+    upgrade = load(tmp_path, {})
+    assert [image.id for image in sorted(upgrade.images, key=lambda i: i.id)] == [0, 1, 3]
+    places = maker.places()
+    places["lcpu"] = (places["font"][0] + places["font"][1], 0x4000)
+    at = Device(maker.flash(places), places, maker.efuse(), Clock())
+    maker.provision(at.chip, OLD)
+    at.power_on()
+    package = maker.Package([], 1002000)
+    package.packet, package.records = upgrade.packet, {image.id: image.records for image in upgrade.images}
+    world = World(at, package, choice=Choice(newer))
+    if cut:
+        # The link is lost once, at some time of the upgrade.
+        while at.clock.ms < cut and not world.phone.done:
+            world.step()
+        world.drop()
+    assert world.run(), world.phone.error
+    assert maker.held(at.chip.place(1), len(lcpu)) == lcpu and maker.held(at.chip.place(3), len(RES)) == RES
+    assert runs(at)[: len(NEW)] == NEW and not at.manager
 
 
 @pytest.mark.parametrize("flags", [1, 17, 0, 16])

@@ -8,12 +8,11 @@ over, and starts the user program or stays to wait for a phone. Every write of i
 from collections import namedtuple
 from gc import collect
 
-from mpota.layout.sifli.loader.install import WORN, fits, install
+from mpota.layout.sifli.loader.install import WORN, fits, holds, install
 from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.port import wanted
 from mpota.layout.sifli.store import progress, table
-from mpota.store.writer import digest
-from mpota_boot.errors import Corrupt, FlashError, OtaError, Refused
+from mpota_boot.errors import FlashError, OtaError, Refused
 from mpota_boot.journal import Record, trial
 
 USER, MANAGER = "user", "manager"
@@ -104,7 +103,7 @@ def settle(chip, buf):
 def whole(chip, buf):
     """The User whose program lies in its place as it was installed, or None: bits may have turned since."""
     user = chip.installed()
-    return user if user and digest(chip.user, user.size, buf, chip.feed) == user.digest else None
+    return user if user and holds(chip.user, user.size, user.digest, buf, chip.feed) else None
 
 
 def put_in_place(chip, buf):
@@ -139,16 +138,13 @@ def _stay(chip, user, buf):
 
 
 def _try(chip, record, buf):
-    """Install; twice, for a flash that fails once. False where the staged image is not whole."""
-    for turn in (0, 1):
+    """Install; twice, for a flash that fails once or is read wrongly once. False where that did not help."""
+    for _turn in (0, 1):
         try:
             install(chip, record, buf)
             return True
-        except Corrupt:
-            return False
-        except (FlashError, OSError):
-            if turn:
-                return False
+        except (OtaError, OSError):
+            pass  # the caller says why
     return False
 
 

@@ -20,18 +20,36 @@ from mpota_boot.errors import Corrupt, FlashError, OtaError
 
 def finish(chip, buf):
     """Install what came, but for the user program, which is armed. Corrupt where something is not as it was signed."""
+    try:
+        _install(chip, buf)
+    except (OtaError, OSError):
+        # One wrong read, or a flash that fails once, must not cost a download.
+        _install(chip, buf)
+
+
+def _source(image, stored):
+    if image.flags & control.COMPRESS:
+        return Com(stored)
+    from mpota.layout.sifli.pipe.plain import Plain
+
+    return Plain(stored)
+
+
+def _install(chip, buf):
     up = Upgrade(chip)
     now = up.now
     if up.control is None:
         raise Corrupt("image", "the control packet of this upgrade is gone")
     found = []
+    shas = {}
     for image in sorted(up.control.images, key=lambda i: i.id):
-        if not sound(chip, image, up.target(image), buf):
+        shas[image.id] = sound(chip, image, up.target(image), buf)
+        if not shas[image.id]:
             raise Corrupt("image", "image %d is not the one that was signed" % image.id)
         collect()
-        if image.flags & control.COMPRESS:
+        if image.staged():
             stored = Stored(up.target(image), image.length, packets.cipher(chip, up.control, image))
-            found.append((image, stored, survey(chip, stored, chip.place(image.id), buf)[1]))
+            found.append((image, stored, survey(chip, _source(image, stored), chip.place(image.id), buf)))
     now.fw = progress.INSTALLING
     up.keep(progress.INSTALL)
     for image, stored, want in found:
@@ -39,10 +57,10 @@ def finish(chip, buf):
             # From its first erase on it is half written, and whatever ends this then leads to the manager.
             now.force |= 1 << image.id
             up.keep(progress.INSTALL)
-            _write(chip, Com(stored), want, chip.place(image.id), buf)
+            _write(chip, _source(image, stored), want, chip.place(image.id), buf)
     image = up.control.image(control.HCPU)
     if image:
-        _arm(up, image, buf)
+        _arm(up, image, shas[image.id])
     else:
         # No program will say which version was brought.
         chip.journal.put("brought", pack("<I", up.control.fw))
@@ -62,17 +80,16 @@ def _end(chip, up):
 
 
 def _write(chip, com, want, place, buf):
-    """A compressed image that is not the user program, into its place."""
+    """A staged image that is not the user program, into its place."""
     run(com, com.stored.cipher, buf, chip.feed, place)
     if digest(place, com.total, buf, chip.feed) != want:
-        raise FlashError("readback", "the place of a compressed image does not hold what was written")
+        raise FlashError("readback", "the place of a staged image does not hold what was written")
 
 
-def _arm(up, image, buf):
+def _arm(up, image, sha):
     """Put the user program on trial."""
     chip = up.chip
     staged = image.flags & control.COMPRESS
-    sha = digest(up.target(image), image.length, buf, chip.feed)
     slot = up.now.slot if staged else IN_PLACE
     known(chip)
     if not staged:

@@ -40,25 +40,29 @@ def run(com, cipher, buf, feed, flash=None):
     return h.digest()
 
 
-def survey(chip, stored, flash, buf):
-    """(Com, SHA-256 of what it decodes to) of stored bytes that decode whole and fit; Corrupt where they do not."""
-    com = Com(stored)
+def survey(chip, com, flash, buf):
+    """The SHA-256 of what a Com decodes to; Corrupt where it does not decode whole, or to more than `flash` has."""
     if not 0 < com.total <= flash.size:
-        raise Corrupt("decode", "a compressed image of %d bytes, its place has %d" % (com.total, flash.size))
-    return com, run(com, stored.cipher, buf, chip.feed)
+        raise Corrupt("decode", "an image of %d bytes, its place has %d" % (com.total, flash.size))
+    return run(com, com.stored.cipher, buf, chip.feed)
+
+
+def holds(flash, size, sha, buf, feed):
+    """Does `flash` begin with these bytes? Read again where it seems not so: one wrong read must cost no program."""
+    return digest(flash, size, buf, feed) == sha or digest(flash, size, buf, feed) == sha
 
 
 def staged(chip, slot, size, sha, buf):
     """(Com, Control, Image, SHA-256 to come) of the user program in a staging area; Corrupt where it is not whole."""
     area = chip.slots[slot]
-    if size > area.size or digest(area, size, buf, chip.feed) != sha:
+    if size > area.size or not holds(area, size, sha, buf, chip.feed):
         raise Corrupt("image", "area %d does not hold what was armed" % slot)
     packet, image = packets.owner(chip, slot, size, sha)
     stored = Stored(area, size, packets.cipher(chip, packet, image))
     # RSA leaves garbage, and what is taken now is large.
     collect()
-    com, seen = survey(chip, stored, chip.user, buf)
-    return com, packet, image, seen
+    com = Com(stored)
+    return com, packet, image, survey(chip, com, chip.user, buf)
 
 
 def install(chip, record, buf):

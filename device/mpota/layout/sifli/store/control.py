@@ -41,6 +41,10 @@ class Image:
         self.flags = flags
         self.id = id
 
+    def staged(self):
+        """Does it wait in an area until all has come? An LCPU that is half written may carry no phone's messages."""
+        return self.flags & COMPRESS or self.id in (LCPU, PATCH)
+
 
 class Control:
     """The content of a control packet."""
@@ -77,10 +81,10 @@ class Control:
         return None
 
     def staging(self, id, sector):
-        """Where in its area a compressed image lies, the user program first; for None, the bytes that all need."""
+        """Where in its area a staged image lies, the user program first; for None, the bytes that all need."""
         at = 0
         for image in sorted(self.images, key=lambda i: i.id):
-            if image.flags & COMPRESS:
+            if image.staged():
                 if image.id == id:
                     return at
                 at += (image.length + sector - 1) // sector * sector

@@ -50,9 +50,12 @@ def content(chip, slot):
 
 
 def load(chip, slot):
-    """The Control that was kept for a staging area, or None."""
-    head, data = content(chip, slot)
-    if head[0] != MAGIC or crc32(data) != head[3]:
+    """The Control that was kept for a staging area, or None; read again before that is believed."""
+    for _turn in (0, 1):
+        head, data = content(chip, slot)
+        if head[0] == MAGIC and crc32(data) == head[3]:
+            break
+    else:
         return None
     try:
         packet = control.Control.decode(bytes(data))

@@ -7,13 +7,15 @@ from mpota_host.cut.bugs import Mutant
 HOME = "mpota.layout.sifli"
 AREAS, CHIP, GATE, UPGRADE = (f"{HOME}.{name}" for name in ("layout", "port", "policy", "upgrade"))
 LOADER, INSTALL, FINISH = f"{HOME}.loader", f"{HOME}.loader.install", f"{HOME}.loader.finish"
-TABLE, CONTROL, PAGE = (f"{HOME}.store.{name}" for name in ("table", "control", "progress"))
+TABLE, CONTROL, PAGE, PACKETS = (f"{HOME}.store.{name}" for name in ("table", "control", "progress", "packets"))
 COM, WIRE, SIGNED = (f"{HOME}.pipe.{name}" for name in ("com", "wire", "signed"))
 SESSION = f"{HOME}.link.session"
 INSTALLER, WRITER = "mpota.installer", "mpota.store.writer"
 LOG = "mpota.store.log"
 PHONE = "tests.chips.sifli.test_sifli_session:test_"
 LAYS = "tests.chips.sifli.test_sifli_layout:test_"
+SMALL = "tests.chips.sifli.test_sifli_lcpu:test_"
+READS = "tests.chips.sifli.test_sifli_reads:test_"
 KEEPS = "tests.core.test_log:test_"
 # What a record's length and seal say, and what is then returned.
 RECORD = "if {}: return None\nreturn bytes(data[at + 2 : mid]).decode({}), bytes(data[mid:end]), end + 4"
@@ -31,9 +33,20 @@ PUT = "put(self.target(image), off, self.block, n)\n"
 
 MUTANTS = [
     # The manager.
-    Mutant("believe that the program is there", LOADER, "whole", "user and digest(...) == user.digest", "user",
+    Mutant("believe that the program is there", LOADER, "whole", "user and holds(...)", "user",
            LAYS + "bits_that_turned_in_the_program_are_healed_from_its_area"),
-    Mutant("erase before the staged image is proven", INSTALL, "staged", "digest(...) != sha", "sha is None"),
+    Mutant("erase before the staged image is proven", INSTALL, "staged", "not holds(...)", "False"),
+    Mutant("give a program up for one wrong read", INSTALL, "holds", "digest(...) == sha or digest(...) == sha",
+           "digest(...) == sha", READS + "no_single_wrong_read_at_a_start_changes_what_starts_or_what_is_kept"),
+    Mutant("give a trial up for one wrong read", LOADER, "_try", "(0, 1)", "(0,)",
+           READS + "no_single_wrong_read_at_a_start_changes_what_starts_or_what_is_kept"),
+    Mutant("wait for a phone for one wrong read", FINISH, "finish", "except (OtaError, OSError): _install(chip, buf)",
+           "except (OtaError, OSError): raise",
+           READS + "no_single_wrong_read_at_a_start_changes_what_starts_or_what_is_kept"),
+    Mutant("begin a download anew for one wrong read", PACKETS, "load", "(0, 1)", "(0,)",
+           READS + "a_kept_control_packet_that_is_read_wrongly_once_costs_no_resume"),
+    Mutant("refuse an image for one wrong read", UPGRADE, "sound", "(0, 1)", "(0,)",
+           READS + "an_image_that_is_read_wrongly_once_at_its_end_is_taken"),
     Mutant("do not read the place back", INSTALL, "install", "digest(...) != want", "want is None"),
     Mutant("count no boot", LOADER, "settle", "record.trials -= 1", ""),
     Mutant("give nothing up", LOADER, "give_up", '_keep(journal, "failed", record.encode())', "pass"),
@@ -76,6 +89,12 @@ MUTANTS = [
            PHONE + "resources_that_do_not_come_keep_the_manager_until_they_do"),
     Mutant("write in place before that is kept", UPGRADE, "write", BEGIN + PUT, PUT + BEGIN,
            PHONE + "the_first_byte_in_place_keeps_the_manager_though_the_power_goes_right_before_it"),
+    Mutant("take an image of the small core that nothing decrypts", GATE, "_room",
+           "image.id in (...) and image.flags & control.ENC", "False",
+           SMALL + "an_encrypted_image_of_the_small_core_is_refused_since_nothing_would_decrypt_it"),
+    Mutant("write an image of the small core before all has come", CONTROL, "staged",
+           "self.flags & COMPRESS or self.id in (...)", "self.flags & COMPRESS",
+           SMALL + "an_image_of_the_small_core_goes_where_the_map_says"),
     Mutant("take the version that runs", GATE, "admits", "seen > low", "seen >= low",
            PHONE + "the_version_that_runs_is_refused_and_one_that_is_newer_resumes"),
     Mutant("go on with another package", UPGRADE, "matches", "found.same() == self.now.same", "found is not None",
