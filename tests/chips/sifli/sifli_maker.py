@@ -77,7 +77,8 @@ def table_bytes(places, public=PUBLIC, apart=True):
 
 def flash(places, public=PUBLIC, apart=True, prog_size=4, size=SIZE):
     """A flash with a table."""
-    end = max([at + n for at, n in [places["font"], places["user"], places["upgrade"][-1]]])
+    end = max([at + n for at, n in [places[name] for name in ("res", "user")] + [places["upgrade"][-1]]])
+    end = max(end, sum(places.get("font", (0, 0))))
     found = SimFlash(max(size, end - BASE), prog_size=prog_size)
     found.trace = None
     data = table_bytes(places, public, apart)

@@ -259,6 +259,38 @@ def test_a_map_with_a_place_that_leaves_the_flash_is_refused_at_once():
         raises(FlashError, "bounds", maker.chip, places, memory)
 
 
+def test_a_map_whose_places_overlap_is_refused_at_once_and_names_both():
+    def refusal(change):
+        places = maker.places()
+        memory = maker.flash(places)
+        change(places)
+        return str(raises(Refused, "map", maker.chip, places, memory))
+
+    def into(name, other, off):
+        def change(places):
+            places[name] = (places[other][0] + off, 0x1000)
+
+        return change
+
+    for name, other, off in (
+        ("res", "font", 0x7000),
+        ("font", "state", 0),
+        ("manager", "table", 0x4000),
+        ("lcpu", "user", 0),
+    ):
+        said = refusal(into(name, other, off))
+        assert name in said and other in said, said
+    # A file system that the map names, and the two areas.
+    said = refusal(into("fs_region", "res", 0x1000))
+    assert "fs_region" in said and "res" in said
+    assert "upgrade" in refusal(
+        lambda places: places["upgrade"].append(places["upgrade"][0]) or places["upgrade"].pop(1)
+    )
+    places = maker.places()
+    places["kvdb_ble_region"] = (places["font"][0] + places["font"][1], 0x1000)
+    assert maker.chip(places, maker.flash(places)).place(4)
+
+
 def test_a_journals_sector_that_holds_anothers_data_refuses_updates_and_starts_the_program():
     places = maker.places()
     for sector in (0, 1):

@@ -99,7 +99,8 @@ def test_each_check_has_its_code_and_writes_nothing():
     refused(g.NO_SPACE, At(), maker.Package([(5, 0, RES)]))
     refused(g.NO_SPACE, At(), maker.Package([(3, 0, maker.payload(0x8001))]))
     places = maker.places()
-    places["res"] = (places["res"][0], 0x110000)
+    places["res"] = (places["font"][0], 0x110000)
+    del places["font"]
     many = maker.Package([(3, 0, RES)], block=16)
     many.control.images[0].length = 65536 * 16
     many.packet = maker.control.write(many.control, maker.ROOT, maker.signed.key_hash(maker.PUBLIC), maker.sign)

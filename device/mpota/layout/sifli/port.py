@@ -2,7 +2,11 @@
 
 The map is a dict, as memory_map.json has it: `flash`, the address where the flash begins; then [address, size] of
 `table`, `manager`, `user`, `state` (four sectors: a journal, and a control packet for each staging area), of `upgrade`
-(a list of one or two areas), and, where there are any, of `res`, `font`, `ex`, `tiny_font`, `res_upgrade`.
+(a list of one or two areas), and, where there are any, of `lcpu`, `patch`, `res`, `font`, `ex`, `tiny_font`,
+`res_upgrade`.
+
+What else is in the map (a file system, a bootloader) is there so that nothing overlaps it. `mpota sifli map` makes the
+file out of the header or ptab.json that the board's programs were built from.
 
     eFuses: 0 UID 16 | 16 signature hash 8 | 24 A5 where secure boot is on | 96 root key 32
 """
@@ -89,10 +93,24 @@ class Chip:
             # A place that leaves the flash is said now, not to the first phone.
             if name in control.NAMES:
                 self._region(places[name])
+        self._apart()
         state = self._region(places["state"])
         n = flash.erase_size
         self.journal = Log(Region(state, 0, 2 * n))
         self.pages = [Region(state, (2 + i) * n, n) for i in range(len(self.slots))]
+
+    def _apart(self):
+        """Refused where two places of the map share bytes: what is written to one would be lost from the other."""
+        rows = []
+        for name in self.places:
+            place = self.places[name]
+            if name != "flash":
+                rows += [(at, n, name) for at, n in (place if name == "upgrade" else [place])]
+        end, last = 0, ""
+        for at, n, name in sorted(rows):
+            if at < end:
+                raise Refused("map", "%s begins at 0x%x, where %s still is: mend the map" % (name, at, last))
+            end, last = at + n, name
 
     def _region(self, place):
         return Region(self.flash, place[0] - self.base, place[1])

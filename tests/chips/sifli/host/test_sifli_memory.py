@@ -65,6 +65,7 @@ def test_a_large_program_is_installed_in_little_memory(tmp_path):
     places = maker.places(areas=1)
     at = maker.BASE + 0xB000
     places |= {"user": (at, 896 * 1024), "upgrade": [(at + 896 * 1024, 640 * 1024)]}
+    del places["res"], places["font"]
     size = 0xB000 + (896 + 640) * 1024
     path = str(tmp_path / "flash.bin")
     flash = SimFlash(size, path=path)

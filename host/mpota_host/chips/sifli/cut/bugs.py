@@ -53,6 +53,8 @@ MUTANTS = [
     Mutant("stay in the manager after a trial", LOADER, "settle", "_stay(chip, user, buf)", "False"),
     Mutant("install over the trial that runs", LOADER, "settle", "record and user and user.sha == record.sha", "False"),
     # The areas.
+    Mutant("take a map whose places overlap", CHIP, "_apart", "at < end", "False",
+           LAYS + "a_map_whose_places_overlap_is_refused_at_once_and_names_both"),
     Mutant("stage where the retreat lies", CHIP, "free", "1 - slot", "slot"),
     Mutant("confirm nothing", AREAS, "confirm", "self.kept(record)", "pass"),
     # The log.
