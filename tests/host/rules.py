@@ -22,7 +22,7 @@ TALKS = "device/mpota/setup.py"
 MAX_MODULES = 14
 MAX_ROOMS = 10
 BAD_NAMES = ("utils", "util", "common", "helpers", "helper", "manager", "base")
-HARDWARE = ("esp32", "machine", "network", "esp")
+HARDWARE = ("esp32", "machine", "network", "esp", "bluetooth")
 
 # What the unix port and an ESP32 both have, and device code may stand on.
 PORT_MODULES = frozenset(

@@ -27,6 +27,8 @@ class Board(mpota_boot.board.Board):
     _chip = None
     # The network, where a setting wants one.
     net = None
+    # Why there is no Bluetooth, where a setting wants it.
+    mute = ""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +40,7 @@ class Board(mpota_boot.board.Board):
     def port(self):
         found = Board._chip
         found.feed, found.root, found.protected = self.feed, self.root, self.protected
-        found.phones = PHONES.get(self.phones(), CLOSED)
+        found.phones = PHONES.get(self.phones(), CLOSED) + Board.mute
         return found
 
     def phones(self):
@@ -62,7 +64,7 @@ def floor():
 
 
 def links(board, console=False, tcp=True):
-    """The links that phones come by: the console's line, and a TCP port where the settings name one."""
+    """The links that phones come by: the console's line, a TCP port and Bluetooth where the settings want them."""
     from mpota.layout.sifli.link import line
 
     found = []
@@ -87,7 +89,22 @@ def links(board, console=False, tcp=True):
         server.listen(1)
         server.setblocking(False)
         found.append(line.Tcp(server))
+    if tcp and board.settings.get("ble") is True:
+        found += radio()
     return found
+
+
+def radio():
+    """The vendor's service over this chip's Bluetooth; none where that is missing, and the board goes on without."""
+    try:
+        import bluetooth
+
+        from mpota.layout.sifli.link.ble import Ble
+
+        return [Ble(bluetooth.BLE(), bluetooth.UUID)]
+    except (ImportError, OSError, ValueError) as e:
+        Board.mute = "; no Bluetooth: %r" % e
+        return []
 
 
 def server(board, manager=False, why="", **given):

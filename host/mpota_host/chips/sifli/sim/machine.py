@@ -23,8 +23,8 @@ from mpota_host.chips.sifli.prepare import prepare
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import Started
 
-# What a board has in its settings beside those that are given: its phones are let in.
-SETTINGS = {"phones": "again"}
+# What a board has in its settings beside those that are given: its phones are let in, and come by Bluetooth too.
+SETTINGS = {"phones": "again", "ble": True}
 KEYS = Path("build/keys")
 KIB = 1024
 BASE = 0x10000000
