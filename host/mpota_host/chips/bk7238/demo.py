@@ -98,7 +98,7 @@ class Demo:
     def rbl(self, n: int, name: str, iv: str = IV) -> None:
         """The vendor's packer, letter by letter."""
         given = ["-f", f"app{n}.bin", "-v", f"1.0.{n}", "-p", "app", "-c", "lzma", "-s", "aes"]
-        typed("pack", "--layout", "bk7238", *given, "-k", KEY, "-i", iv, "-o", name)
+        typed("bk7238", "pack", *given, "-k", KEY, "-i", iv, "-o", name)
 
     def sign(self, n: int, name: str) -> str:
         """The RBL as a signed package."""
@@ -165,11 +165,11 @@ def packed(demo: Demo) -> None:
     out.print()
     out.rule("1. The vendor's packer, its letters; and what its loader will say", align="left")
     demo.rbl(1, "ota.rbl")
-    typed("verify", "--layout", "bk7238", "ota.rbl")
+    typed("bk7238", "verify", "ota.rbl")
     out.print()
     out.rule("2. Another IV: an update that 'succeeds', and nothing changes", align="left")
     demo.rbl(1, "other.rbl", "F" * 16)
-    typed("verify", "--layout", "bk7238", "other.rbl", status=5)
+    typed("bk7238", "verify", "other.rbl", status=5)
 
 
 def pushed(demo: Demo, board: VirtualBoard) -> None:

@@ -130,7 +130,7 @@ class Demo:
     def release(self, n: int, number: int) -> None:
         """Image `n` becomes a release, number `number` of the manifest."""
         given = ["--version", str(number), "--url", self.url, "--key", "sign.pem", "-o", "shelf"]
-        typed("pack", "--layout", "pic32", f"lamp{n}.hex", *given)
+        typed("pic32", "pack", f"lamp{n}.hex", *given)
 
     def page(self) -> bytes:
         """The front of the control page."""
@@ -175,7 +175,7 @@ class Demo:
 def packed(demo: Demo) -> None:
     """Act 1."""
     act(1, "A build's HEX becomes a release")
-    typed("pack", "--layout", "pic32", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
+    typed("pic32", "pack", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
     out.print("  one HEX for the programmer: a board leaves the workshop with lamp1.hex and its bootloader")
     demo.create()
     demo.release(2, 2)

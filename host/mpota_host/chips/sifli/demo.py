@@ -76,7 +76,7 @@ class Demo:
 
 def push_and_die(demo: Demo, port: str, image: int, packets: int) -> None:
     """A phone that is gone in the middle of an image."""
-    command = [sys.executable, "-m", "mpota_host", "push", "--layout", "sifli", UPGRADE, "--port", port, "--older"]
+    command = [sys.executable, "-m", "mpota_host", "sifli", "push", UPGRADE, "--port", port, "--older"]
     out.print(f"\n[dim]$[/] mpota {shlex.join(command[3:])}")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HOST, DEVICE)))}
     phone = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
@@ -107,7 +107,7 @@ def acts(demo: Demo, board: VirtualBoard) -> None:
     board.wait("reset", image="manager")
     out.print("  A resource is written in place, so the manager stays after the reset, whatever time it takes.")
     out.rule("4. Once more, with the newer messages: the rest of it, install, restart", align="left")
-    typed("push", "--layout", "sifli", UPGRADE, "--port", board.port)
+    typed("sifli", "push", UPGRADE, "--port", board.port)
     board.wait("reset", image="user")
     demo.wait(confirmed, "the new program did not confirm itself")
 
@@ -141,7 +141,7 @@ def play(demo: Demo) -> None:
     out.rule("1. The vendor's packer, its letters: a compressed program and a resource", align="left")
     keys = ["--key", workshop.ROOT_KEY, "--sigkey", workshop.SIGNING_KEY]
     images = ["app.bin", "16", "0", "res.bin", "0", "3"]
-    typed("pack", "--layout", "sifli", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE)
+    typed("sifli", "pack", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE)
     with VirtualBoard(demo.flash) as board:
         acts(demo, board)
     verdict(demo)
