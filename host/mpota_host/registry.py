@@ -8,6 +8,8 @@ codes            CODES: what a board's report calls errors that only this chip h
 inspector        explain(data): what a file of this chip is; store(folder), where there is one: what a folder is; both
                  return None where it is nothing of this chip's
 commands         group: the commands `mpota CHIP ...` for the vendor's own formats (mpota_host/command/groups.py)
+sample           write(folder): fills an empty folder with what the chip's guide uses, images, keys, a virtual board; it
+                 returns the commands to type there, one a line, in which $PORT is the board's port
 demo, bench      its own `make demo LAYOUT=...`, its own figures
 sim.machine      a virtual board (mpota_host/sim/machine.py says what it asks); sim.chip what its programs can import
 cut.life         what the power campaign asks (mpota_host/cut/rig.py); cut.bugs its seeded bugs

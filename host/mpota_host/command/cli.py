@@ -392,6 +392,27 @@ def board(
         raise Refused("board", str(e)) from e
 
 
+@cli.command(short_help="Write what a chip's guide uses: images, keys, a virtual board.")
+@click.argument("chip", type=click.Choice(having("sample")))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@as_json
+def sample(chip: str, folder: Path, as_json: bool) -> None:
+    """Write into FOLDER, new or empty, what the guide of CHIP uses, and say what to type next."""
+    needs.virtual_board("sample")
+    from mpota_host.command import sample as maker
+    from mpota_host.command import show
+
+    made = maker.write(chip, folder)
+    if as_json:
+        return show.facts({"chip": chip, "folder": str(folder), "files": made.files, "next": made.commands})
+    for name, size in made.files.items():
+        show.say(f"{folder / name}  {size:,} bytes")
+    for line in ("", "Type next, with `board` in a window of its own; $PORT is the port that it prints:", ""):
+        show.say(line)
+    for command in made.commands:
+        show.say(f"  {command}")
+
+
 @cli.command(short_help="Cut the power everywhere in an update's life.")
 @click.option("--layout", default="esp32", show_default=True)
 @click.option("--depth", type=click.IntRange(1), default=2, show_default=True, help="Cuts in cuts, none left out.")

@@ -17,7 +17,7 @@ from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.loader import copier
 from mpota.layout.bk7238.store import coded, table
 from mpota_boot.errors import Refused
-from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, verdict
+from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, sample, verdict
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.bk7238.sim import machine
 from mpota_host.package.read import explain
@@ -520,7 +520,7 @@ def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirm
 def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing_rotten(tmp_path):
     app, new = application(5003, 1), application(9001, 2)
     settings = {"product": "plug", "layout": "bk7238", "bare": True}
-    files = mpota_files(settings, layout="bk7238") | {"/app.py": demo.APP}
+    files = mpota_files(settings, layout="bk7238") | {"/app.py": sample.APP}
     flash = create_for("bk7238", tmp_path / "b.bin", app, files)
     (tmp_path / "x.rbl").write_bytes(packer.pack(new, options("gzip")))
     server = demo.shelf(tmp_path)

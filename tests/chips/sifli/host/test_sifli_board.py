@@ -12,7 +12,7 @@ import pytest
 from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
-from mpota_host.chips.sifli import bench, demo, workshop
+from mpota_host.chips.sifli import bench, demo, sample, workshop
 from mpota_host.chips.sifli.phone import play
 from mpota_host.chips.sifli.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
@@ -54,7 +54,7 @@ def made(tmp_path, keys, **more):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"product": "watch", "layout": "sifli", "phone_port": port, **more}
-    files = mpota_files(settings, layout="sifli") | {"/app.py": demo.APP}
+    files = mpota_files(settings, layout="sifli") | {"/app.py": sample.APP}
     flash = tmp_path / "board.bin"
     create_for("sifli", flash, OLD, files, lambda f: machine.make(f, OLD, keys[1]))
     return flash, port
