@@ -158,7 +158,8 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequ
 
 def store(folder: Path) -> Report | None:
     """Rows, files and the factory image of a store, and the image that comes first; None where it is no store."""
-    if not any((folder / name).is_file() for name in OF_A_STORE):
+    # A copy of a FAT file system may have any case.
+    if not {path.name.lower() for path in folder.iterdir()} & set(OF_A_STORE):
         return None
     rows = _rows(Folder(str(folder)))
     seen = {row.name: _file(folder / row.name, row) for row in rows if row.whole}

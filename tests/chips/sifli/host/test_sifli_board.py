@@ -191,7 +191,7 @@ def test_the_version_that_runs_comes_again_by_a_restart_that_the_owner_allows(ph
             assert call(*push, "--restart") == 0
             until(flash, lambda chip: progress.load(chip).encode() == before)
             assert call("status", "--port", b.port, "--json") == 0
-            assert "`push --restart`" in json.loads(_last_json(capsys))["findings"][0]
+            assert "`sifli push --restart`" in json.loads(_last_json(capsys))["findings"][0]
 
 
 def _last_json(capsys):
