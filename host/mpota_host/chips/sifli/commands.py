@@ -1,8 +1,4 @@
-"""`pack` with the arguments of the vendor's packer, and `push` that plays the vendor's app.
-
-mpota pack --layout sifli app.bin 16 0 res.bin 0 3 --key root.key --sigkey sign.pem --fw_ver 1.2.3 -o build/up
-mpota push --layout sifli build/up --port /dev/ttyUSB0
-"""
+"""`mpota sifli`: `pack` with the arguments of the vendor's packer, and `push` that plays the vendor's app."""
 
 from __future__ import annotations
 
@@ -11,17 +7,27 @@ from typing import Any
 
 import click
 
+from mpota_host.command.groups import Vendor, as_json, want_vendors
 from mpota_host.package.output import want_own
 
 OUT = click.Path(file_okay=False, path_type=Path)
-CONTROL = "ctrl_packet.bin"
 
 
-def takes(name: str, args: list[str]) -> bool:
-    """Only the vendor's packer has a second key, and only a phone is given a folder."""
-    if name == "push":
-        return any(Path(a).is_dir() or Path(a).name == CONTROL or a == "--help" for a in args)
-    return any(a.split("=")[0] in ("--sigkey", "--offline_img", "--help") for a in args)
+@click.group(cls=Vendor, short_help="SiFli: make an upgrade, send it as the vendor's phone does.")
+def group() -> None:
+    """Upgrades of a SiFli SF32LB5x, as the vendor's packer makes them and its phone application sends them.
+
+    \b
+    mpota sifli pack app.bin 16 0 res.bin 0 3 --key root.key --sigkey sign.pem --fw_ver 1.1.0 -o up
+    mpota sifli push up --port /dev/ttyUSB0
+    mpota inspect up/ctrl_packet.bin
+    mpota sifli map ptab.json -o memory_map.json
+
+    A package of mpota's is made of the same program:
+
+    \b
+    mpota pack app.bin --layout sifli --key release.pem --product watch --version 1.1.0
+    """
 
 
 def find(name: str, ending: str) -> Path:
@@ -46,8 +52,7 @@ def root_key(path: Path) -> bytes:
     return data
 
 
-@click.command()
-@click.option("--layout", required=True, hidden=True)
+@group.command(short_help="Make the control packet and the image files.")
 @click.argument("images", nargs=-1, required=True, metavar="FILE FLAGS ID...")
 @click.option("--img_para", is_flag=True, help="Before the images, as the vendor's packer has it; may be left out.")
 @click.option("--key", required=True, help="The root key: 32 bytes, or 64 hex digits. NAME stands for NAME.bin too.")
@@ -62,9 +67,9 @@ def root_key(path: Path) -> bytes:
 @click.option("--align", type=int, default=1, show_default=True, help="0: do not pad to 16 bytes.")
 @click.option("--offline_img", type=int, default=0, help="1, 2: offline_install.bin, version 0 or 1.")
 @click.option("-o", "--out", "--dst_dir", "out", type=OUT, default=".", help="The folder to write to.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@as_json
 def pack(
-    layout: str, images: tuple[str, ...], img_para: bool, key: str, sigkey: str, out: Path, as_json: bool, **given: Any
+    images: tuple[str, ...], img_para: bool, key: str, sigkey: str, out: Path, as_json: bool, **given: Any
 ) -> None:
     """Make the control packet and the image files; FLAGS: 1 encrypted, 16 compressed, 17 both."""
     from mpota_host.chips.sifli import packer
@@ -119,8 +124,51 @@ def _private(path: Path) -> Any:
     return private
 
 
-@click.command()
-@click.option("--layout", required=True, hidden=True)
+@group.command("map", short_help="Make a board's memory map out of its project.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-D", "--define", "defines", multiple=True, metavar="NAME[=VALUE]", help="As the header's compiler has it."
+)
+@click.option(
+    "--area", "areas", multiple=True, metavar="PLACE=NAME", help="What the project calls a place; PLACE= for none."
+)
+@click.option("--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A map to compare with.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="The memory_map.json to write.")
+@as_json
+def memory_map(
+    files: tuple[Path, ...],
+    defines: tuple[str, ...],
+    areas: tuple[str, ...],
+    check: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Make memory_map.json of FILES: ptab.json, or headers such as mem_map.h and custom_mem_map.h, in this order.
+
+    So a board writes where its programs were linked to. Without -o the map is shown.
+    """
+    from mpota_host.chips.sifli import memory
+    from mpota_host.command import show
+
+    named = {name: value if equals else "1" for name, equals, value in (text.partition("=") for text in defines)}
+    pairs = [text.partition("=") for text in areas]
+    if not all(equals for _, equals, _ in pairs):
+        raise click.UsageError("--area is PLACE=NAME, such as upgrade2=SPARE_REGION")
+    found = memory.read(*files, defines=named, names={name: stem for name, _, stem in pairs})
+    if check:
+        memory.want_same(found.places, check)
+    if out:
+        want_own([out], "memory map", memory.is_map, files)
+        out.write_text(found.text())
+    for note in found.notes:
+        show.note(note)
+    if as_json:
+        return show.facts({"places": found.places, "notes": found.notes})
+    for line in memory.lines(found.places):
+        show.say(line)
+
+
+@group.command(short_help="Play the phone: send an upgrade to a chip.")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--port", help="A serial port, or ADDRESS:PORT of a TCP connection.")
 @click.option("--ble", help="The address or name of a chip to reach by Bluetooth; needs the package bleak.")
@@ -129,14 +177,15 @@ def _private(path: Path) -> Any:
 @click.option("--every", type=click.IntRange(1, 255), default=20, show_default=True, help="Packets a response.")
 @click.option("--restart", is_flag=True, help="Forget an upgrade under way, in place of going on with it.")
 @click.option("--older", is_flag=True, help="The older messages, 0 to 17, which older chips know.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
+@as_json
+def push(folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
     """Play the phone: send FOLDER's control packet and images to a chip. Pushing again goes on."""
     from mpota_host.chips.sifli.phone import play
     from mpota_host.command import show
 
     if (port is None) == (ble is None):
         raise click.UsageError("give --port or --ble")
+    want_vendors(folder, f"mpota push {folder} --port PORT")
     upgrade = play.load(folder, play.named(given["ids"]))
     choice = play.Choice(newer=not given["older"], resume=not given["restart"], every=given["every"])
     with show.progress(f"push {folder.name}", upgrade.size) as step:
@@ -144,6 +193,3 @@ def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: 
     if as_json:
         return show.facts(said.facts())
     show.say(said.sentence())
-
-
-COMMANDS: dict[str, click.Command] = {"pack": pack, "push": push}

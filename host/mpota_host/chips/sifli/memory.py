@@ -203,6 +203,27 @@ def check(places: dict[str, Any], sector: int = 4096) -> None:
         raise Refused("map", f"state has {places['state'][1]:,} bytes, {words}")
 
 
+def lines(places: dict[str, Any]) -> list[str]:
+    """A line for each place, by address."""
+    return [f"{at:#010x}  {n:>10,} bytes  {name}" for at, n, name in rows(places)]
+
+
+def is_map(data: bytes) -> bool:
+    """Are these the bytes of a memory_map.json?"""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and all(name in found for name in ("flash", *NEEDED))
+
+
+def want_same(places: dict[str, Any], path: Path) -> None:
+    """Refused where a board's map is not the project's."""
+    text = same(places, _json(path))
+    if text:
+        raise Refused("map", f"{path} is not the project's map: {text}; make it anew with -o {path}")
+
+
 def same(places: dict[str, Any], other: Any) -> str:
     """What of a board's map differs from this one, "" where nothing does."""
     if not isinstance(other, dict):

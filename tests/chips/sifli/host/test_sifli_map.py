@@ -7,11 +7,12 @@ import pytest
 
 from mpota.layout.sifli.port import Chip
 from mpota_boot.errors import OtaError, Refused
-from mpota_host.chips.sifli import memory
+from mpota_host.chips.sifli import memory, sample
 from mpota_host.chips.sifli.cheader import Header
 from mpota_host.chips.sifli.sim import machine
 from mpota_host.sim.flash import SimFlash
 from tests.chips.sifli import sifli_maker as maker
+from tests.host.command import call
 
 # As the vendor's mem_map.h has it for a chip with flash inside: what a project's own header is taken for.
 BASE = """
@@ -307,6 +308,42 @@ def test_what_a_board_has_is_compared_with_the_project():
     assert memory.same(places, {"flash": 0x10000000, "upgrade": [[3, 4]]}) == "res is missing, wanted [0x1, 0x2]"
     assert memory.same(places, {**places, "font": [9, 9]}) == "font is [0x9, 0x9], wanted missing"
     assert memory.same(places, []) == "it is no map"
+
+
+def test_the_command_writes_what_a_board_reads_and_says_what_differs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    header(tmp_path)
+    words = ["sifli", "map", "mem_map.h", "-DBSP_USING_DFU_COMPRESS", "-D", "CUSTOM_MEM_MAP=1", "-D", "TWO_AREAS"]
+    assert call(*words, "-o", "memory_map.json") == 0
+    said = capsys.readouterr()
+    assert "0x10060000     655,360 bytes  upgrade" in said.out and not said.err
+    made = json.loads((tmp_path / "memory_map.json").read_text())
+    assert Chip(SimFlash(0x400000), made, maker.efuse(), lambda: None).place(1)
+    assert call(*words, "--check", "memory_map.json", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["places"] == made
+    # The project moves on; the board's file does not by itself.
+    (tmp_path / "custom_mem_map.h").write_text(CUSTOM.replace("0x280000", "0x290000"))
+    assert call(*words, "--check", "memory_map.json") == 3
+    assert "res is [0x10280000, 0x80000], wanted [0x10290000, 0x80000]; make it anew" in capsys.readouterr().err
+    assert call(*words, "-o", "memory_map.json") == 0
+    assert call(*words, "--check", "memory_map.json") == 0
+    capsys.readouterr()
+    (tmp_path / "mine.json").write_text("{}")
+    assert call(*words, "-o", "mine.json") == 3 and "is no memory map" in capsys.readouterr().err
+    assert call(*words, "-o", "custom_mem_map.h") == 3
+    assert call(*words, "--area", "upgrade2") == 2 and "PLACE=NAME" in capsys.readouterr().err
+    assert call(*words[:3]) == 3 and "manager is missing" in capsys.readouterr().err
+    assert call("sifli", "map", "nothing.h") == 2
+
+
+def test_the_samples_table_is_the_map_of_its_board(tmp_path, monkeypatch, capsys):
+    (tmp_path / "ptab.json").write_bytes(sample.table())
+    monkeypatch.chdir(tmp_path)
+    assert call("sifli", "map", "ptab.json", "-o", "memory_map.json") == 0
+    assert not capsys.readouterr().err
+    made = json.loads((tmp_path / "memory_map.json").read_text())
+    assert made.pop("fs_region") == [machine.BASE + machine.VOLUME[0], machine.VOLUME[1]]
+    assert memory.same(machine.PLACES, made) == ""
 
 
 def test_a_map_that_the_tool_lets_through_is_one_that_a_board_takes(tmp_path):

@@ -225,7 +225,7 @@ def folder(tmp_path_factory):
 def test_the_command_takes_the_vendors_arguments(folder):
     words = [str(folder / "app.bin"), "16", "0", str(folder / "res.bin"), "0", "3", str(folder / "font.bin"), "1", "4"]
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "sig.pem")]
-    done = run("pack", "--layout", "sifli", *words, *keys, "--fw_ver", "1.2.3", "-o", str(folder / "out"), "--json")
+    done = run("sifli", "pack", *words, *keys, "--fw_ver", "1.2.3", "-o", str(folder / "out"), "--json")
     assert done.returncode == 0, done.stderr
     names = {Path(name).name for name in json.loads(done.stdout)["files"]}
     assert names == {"ctrl_packet.bin", "com_app.bin", "outcom_app.bin", "outres.bin", "encfont.bin"}
@@ -260,7 +260,7 @@ def test_the_lines_of_the_vendors_packer_work_as_they_stand(line, monkeypatch, t
     for name in ("app", "res", "font"):
         (tmp_path / f"{name}.bin").write_bytes(payload(20000))
     monkeypatch.chdir(tmp_path)
-    assert call("pack", "--layout", "sifli", *line.split()) == 0
+    assert call("sifli", "pack", *line.split()) == 0
     folder = tmp_path / "out" if "dst_dir" in line else tmp_path
     public = packer.signer(key)[0]
     packet = control.read((folder / "ctrl_packet.bin").read_bytes(), maker.ROOT, signed.key_hash(public), public)
@@ -287,7 +287,7 @@ def test_a_line_that_cannot_be_packed_says_what_is_missing(line, words, monkeypa
     (tmp_path / "s01.bin").write_bytes(maker.ROOT)
     (tmp_path / "app.bin").write_bytes(payload(20000))
     monkeypatch.chdir(tmp_path)
-    assert call("pack", "--layout", "sifli", *line.split()) == 2
+    assert call("sifli", "pack", *line.split()) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "ctrl_packet.bin").exists()
 
@@ -297,7 +297,7 @@ def test_a_line_that_cannot_be_packed_says_what_is_missing(line, words, monkeypa
 )
 def test_a_wrong_row_of_images_is_said(folder, words):
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "sig.pem"), "-o", str(folder / "no")]
-    done = run("pack", "--layout", "sifli", *words, *keys)
+    done = run("sifli", "pack", *words, *keys)
     assert done.returncode == 2 and "Traceback" not in done.stderr and not (folder / "no").exists()
 
 
@@ -308,7 +308,7 @@ def test_a_signing_key_that_cannot_be_read_is_said(folder, wrong):
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
     (folder / "wrong.pem").write_bytes(b"no key" if wrong == "text" else private)
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "wrong.pem"), "-o", str(folder / "no")]
-    done = run("pack", "--layout", "sifli", str(folder / "app.bin"), "16", "0", *keys)
+    done = run("sifli", "pack", str(folder / "app.bin"), "16", "0", *keys)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "is no private key" in done.stderr
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import mpota_boot.board
 from mpota.layout.sifli.link.ble import Ble
-from mpota_host.chips.sifli import demo, workshop
+from mpota_host.chips.sifli import sample, workshop
 from mpota_host.chips.sifli.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sources import DEVICE
@@ -39,7 +39,7 @@ def air(monkeypatch):
 
 def made(tmp_path, keys, **more):
     """A board as `board --layout sifli` makes one, whose program confirms itself."""
-    files = mpota_files({"product": "watch", "layout": "sifli", **more}, layout="sifli") | {"/app.py": demo.APP}
+    files = mpota_files({"product": "watch", "layout": "sifli", **more}, layout="sifli") | {"/app.py": sample.APP}
     flash = tmp_path / "board.bin"
     create_for("sifli", flash, OLD, files, lambda f: machine.make(f, OLD, keys[1]))
     return flash
@@ -57,7 +57,7 @@ def test_an_upgrade_by_bluetooth_ends_in_a_confirmed_program(who, more, air, tmp
     up = pack(tmp_path, keys, ("app", NEW, 16, 0), ("res", RES, 0, 3))
     with VirtualBoard(flash) as board:
         board.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--ble", who, *more) == 0, capsys.readouterr().err
+        assert call("sifli", "push", up, "--ble", who, *more) == 0, capsys.readouterr().err
         all_there(flash)
     # The user program's link, and the manager's.
     assert air.connections == 2
@@ -70,7 +70,7 @@ def test_a_link_that_is_lost_is_found_again_and_gone_on_with(air, tmp_path, keys
     air.cut = 80
     with VirtualBoard(flash) as board:
         board.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--ble", NAME, "--json") == 0
+        assert call("sifli", "push", up, "--ble", NAME, "--json") == 0
         said = capsys.readouterr()
         assert (
             "the link was lost: the link is gone" in said.err and json.loads(said.out[said.out.index("{") :])["resumed"]
@@ -84,7 +84,7 @@ def test_a_board_lets_no_phone_in_by_bluetooth_that_its_owner_did_not_let_in(air
     up = pack(tmp_path, keys, ("app", NEW, 16, 0))
     with VirtualBoard(flash) as board:
         board.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--ble", NAME) == 3
+        assert call("sifli", "push", up, "--ble", NAME) == 3
         said = capsys.readouterr().err
         assert "11" in said and '"phones": true' in said
         assert look(flash, version) == "1.0.0"
