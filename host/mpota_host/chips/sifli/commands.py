@@ -135,14 +135,7 @@ def _private(path: Path) -> Any:
 @click.option("--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A map to compare with.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="The memory_map.json to write.")
 @as_json
-def memory_map(
-    files: tuple[Path, ...],
-    defines: tuple[str, ...],
-    areas: tuple[str, ...],
-    check: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def memory_map(files: tuple[Path, ...], check: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Make memory_map.json of FILES: ptab.json, or headers such as mem_map.h and custom_mem_map.h, in this order.
 
     So a board writes where its programs were linked to. Without -o the map is shown.
@@ -150,10 +143,11 @@ def memory_map(
     from mpota_host.chips.sifli import memory
     from mpota_host.command import show
 
-    named = {name: value if equals else "1" for name, equals, value in (text.partition("=") for text in defines)}
-    pairs = [text.partition("=") for text in areas]
+    pairs = [text.partition("=") for text in given["areas"]]
     if not all(equals for _, equals, _ in pairs):
         raise click.UsageError("--area is PLACE=NAME, such as upgrade2=SPARE_REGION")
+    defines = [text.partition("=") for text in given["defines"]]
+    named = {name: value if equals else "1" for name, equals, value in defines}
     found = memory.read(*files, defines=named, names={name: stem for name, _, stem in pairs})
     if check:
         memory.want_same(found.places, check)
