@@ -97,6 +97,8 @@ MUTANTS = [
     Mutant("write an image of the small core before all has come", CONTROL, "staged",
            "self.flags & COMPRESS or self.id in (...)", "self.flags & COMPRESS",
            SMALL + "an_image_of_the_small_core_goes_where_the_map_says"),
+    Mutant("keep nothing before the first byte in place", UPGRADE, "_begin_image", "self.keep(progress.TRAN_START)",
+           "pass", "phone"),
     Mutant("take the version that runs", GATE, "admits", "seen > low", "seen >= low",
            PHONE + "the_version_that_runs_is_refused_and_one_that_is_newer_resumes"),
     Mutant("go on with another package", UPGRADE, "matches", "found.same() == self.now.same", "found is not None",

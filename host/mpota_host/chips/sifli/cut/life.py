@@ -18,6 +18,7 @@ from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.port import Chip
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.chips.sifli import workshop
+from mpota_host.chips.sifli.cut import phone
 from mpota_host.chips.sifli.sim import soc as chips
 from mpota_host.chips.sifli.workshop import program, stored
 from mpota_host.cut.medium.cells import SECTOR, CutFlash
@@ -36,6 +37,9 @@ CAUSES = {"power": reset.PWRON, "reset": reset.HARD, "watchdog": reset.WDT}
 # where a cut took it. An area: an update, and again. The log: a sector for each power-on that
 # puts something, and for each that is full.
 USER_WEAR, AREA_WEAR, LOG_WEAR, HEADER_WEAR = 8, 5, 24, 8
+# A page is written when a phone agrees, and again where a cut took the agreement; what else a phone brings, twice, and
+# again.
+PAGE_WEAR, EXTRA_WEAR = 6, 6
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Sifli(Scenario):
     apart: bool = True
     user_first: bool = True
     journal_full: bool = False
+    # A phone brings the releases (phone.py), and more than a program.
+    phone: bool = False
     # Bytes of the program's place and of each area.
     place: int = 0x4000
 
@@ -84,6 +90,9 @@ def _scenarios() -> dict[str, Sifli]:
         Sifli("unit-16", prog_size=16),
         Sifli("unit-256", prog_size=256),
         Sifli("unit-256-hang", prog_size=256, verdict="hangs"),
+        Sifli("phone", phone=True),
+        Sifli("phone-hang", phone=True, verdict="hangs"),
+        Sifli("phone-unit-16", phone=True, prog_size=16, user_first=False),
         Sifli("erase-64k", sizes=(5003, 70001, 66001), erase_size=0x10000, place=0x20000),
     ]
     return {s.name: s for s in found}
@@ -99,9 +108,12 @@ HUNT = ("hang", "update-shared-table", "unit-256", "erase-64k")
 # Those that are played with faults; between them they have every way out of a trial.
 FAULTY = ("update", "unhealthy", "hang-behind", "dies", "no-link", "update-shared-table", "journal-full", "locked")
 # Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
-STATES = 20500
+STATES = 25000
 SHARE = 11
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
+
+
+Life, Oracle = phone.PhoneLife, phone.PhoneOracle
 
 
 def foreign(image: bytes) -> bytes:
@@ -130,21 +142,28 @@ class Rig(Releases):
         first = max(STATE_AT + 4 * SECTOR, s.erase_size)
         self.at = {name: first + i * s.place for i, name in enumerate(row)}
         self.network = first + 3 * s.place
-        self.flash = CutFlash(self.network + SECTOR, s.prog_size)
+        end = self.network + SECTOR
+        if s.phone:
+            self.at |= {name: end + i * phone.PLACE for i, name in enumerate(phone.IDS)}
+            end += len(phone.IDS) * phone.PLACE
+        self.flash = CutFlash(end, s.prog_size)
         self.places = {
             **{"flash": BASE, "table": (BASE, TABLE_SIZE), "manager": (BASE + MANAGER_AT, SECTOR)},
             **{"state": (BASE + STATE_AT, 4 * SECTOR), "user": (BASE + self.at["user"], s.place)},
             "upgrade": [(BASE + self.at[name], s.place) for name in names[1:]],
+            **({name: (BASE + self.at[name], phone.PLACE) for name in phone.IDS} if s.phone else {}),
         }
-        # An RSA-2048 modulus that nobody has the key of: a campaign's packages are mpota's own.
-        self.public = signed.encode(b"\xc5" * signed.SIZE)
+        # An RSA-2048 modulus that nobody has the key of, where packages are mpota's own.
+        self.public = phone.public() if s.phone else signed.encode(b"\xc5" * signed.SIZE)
         self.efuse = bytes(16) + signed.key_hash(self.public) + b"\xa5" + bytes(71) + bytes(32)
         self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": self.layout}
         self.given: Any = None
+        self.packages: dict[int, phone.Package] = {}
         self.areas = self._areas()
         self._fill()
 
     def _areas(self) -> list[Area]:
+        s = self.scenario
         found = [
             Area("table", 0, HEADER_SECTOR, 0, "other", False),
             # Erased where it has a sector of its own, and else programmed once.
@@ -152,11 +171,13 @@ class Rig(Releases):
             Area("rest of the table", 0x2000, TABLE_SIZE - 0x2000, 0, "other", False),
             Area("manager", MANAGER_AT, SECTOR, 0, "other", False),
             Area("log", STATE_AT, 2 * SECTOR, LOG_WEAR, "other", False),
-            Area("control pages", STATE_AT + 2 * SECTOR, 2 * SECTOR, 0, "other", False),
+            Area("control pages", STATE_AT + 2 * SECTOR, 2 * SECTOR, PAGE_WEAR * s.phone, "other", False),
             Area("user", self.at["user"], self.scenario.place, USER_WEAR, "slot", True),
         ]
         for name in ("area 0", "area 1"):
             found.append(Area(name, self.at[name], self.scenario.place, AREA_WEAR, "slot", False))
+        for name in phone.IDS if s.phone else ():
+            found.append(Area(name, self.at[name], phone.PLACE, EXTRA_WEAR, "other", False))
         return found
 
     def _fill(self) -> None:
@@ -171,6 +192,8 @@ class Rig(Releases):
             (self.network, CREDENTIALS),
         ):
             self.flash.cells.put(off, data)
+        for name in phone.IDS if self.scenario.phone else ():
+            self.flash.cells.put(self.at[name], phone.extra(name, 0))
         chip = self._chip()
         workshop.know(chip, first, kept, "1.0.0")
         if self.scenario.journal_full:
@@ -196,11 +219,20 @@ class Rig(Releases):
         """Through the chip's own step and the manager, which may write; False where no program starts."""
         self.cause = CAUSES[cause]
         self.runs = False
+        self.start: Any = None
+        self.chip = self._chip()
         try:
-            self.start = loader.boot(self._chip())
+            self.start = loader.boot(self.chip)
         except (OtaError, OSError):
             return False
         return bool(self.start.name == loader.USER)
+
+    def brought(self, n: int) -> phone.Package:
+        """What a phone brings as release `n`."""
+        n = min(n, len(self.images) - 1)
+        if n not in self.packages:
+            self.packages[n] = phone.Package(n, self.images[n], self.efuse[96:128], self.efuse[16:24])
+        return self.packages[n]
 
     def wired(self) -> Any:
         """The shipped Board on a new Chip."""
