@@ -63,6 +63,26 @@ def test_an_upgrade_by_bluetooth_ends_in_a_confirmed_program(who, more, air, tmp
     assert air.connections == 2
 
 
+@pytest.mark.timeout(300)
+def test_the_guides_own_board_takes_the_guides_own_upgrade_by_bluetooth(air, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "watch"
+    assert call("sample", "sifli", folder) == 0
+    monkeypatch.chdir(folder)
+    # A part of each: a virtual radio is slow, since it is heard only while the board sleeps.
+    (folder / "app.bin").write_bytes((folder / "app.bin").read_bytes()[:40000])
+    (folder / "res.bin").write_bytes((folder / "res.bin").read_bytes()[:12000])
+    keys = ["--key=sifli-root.key", "--sigkey=sifli-sign.pem"]
+    assert (
+        call("sifli", "pack", "--img_para", "app", "16", "0", "res", "0", "3", *keys, "--fw_ver=1.1.0", "-o", "up") == 0
+    )
+    with VirtualBoard(folder / sample.BOARD) as board:
+        board.wait("reset", image="user")
+        assert call("sifli", "push", "up", "--ble", NAME) == 0, capsys.readouterr().err
+        board.wait("reset", image="user")
+        assert call("confirm", "--port", board.port) == 0
+        until(folder / sample.BOARD, lambda chip: version(chip) == "1.1.0")
+
+
 def test_a_link_that_is_lost_is_found_again_and_gone_on_with(air, tmp_path, keys, capsys):
     flash = made(tmp_path, keys)
     up = pack(tmp_path, keys, ("app", NEW, 16, 0), ("res", RES, 0, 3))
