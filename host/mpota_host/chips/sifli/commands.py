@@ -65,6 +65,7 @@ def root_key(path: Path) -> bytes:
 @click.option("--pksize", type=int, default=10240, show_default=True, help="Bytes of a compressed chunk.")
 @click.option("--com_type", type=int, default=1, show_default=True, help="1 zlib, 0 the chip's own inflater.")
 @click.option("--align", type=int, default=1, show_default=True, help="0: do not pad to 16 bytes.")
+@click.option("--flags", type=int, default=1, show_default=True, help="1: sign what is stored, as every chip wants it.")
 @click.option("--offline_img", type=int, default=0, help="1, 2: offline_install.bin, version 0 or 1.")
 @click.option("-o", "--out", "--dst_dir", "out", type=OUT, default=".", help="The folder to write to.")
 @as_json

@@ -171,6 +171,9 @@ def _placed(images: list[Given], options: Options) -> None:
             raise Refused("id", f"{words}: no phone can bring it; write it by cable")
         if image.id >= len(control.NAMES):
             raise Refused("id", f"{image.name} has id {image.id}, wanted {_ids()}")
+        if image.flags & control.ENC and not options.flags & control.ENC:
+            words = "is signed before it is encrypted, and a chip proves what it stores"
+            raise Refused("flags", f"--flags {options.flags}: {image.name} {words}; leave --flags off")
         if image.id in (control.LCPU, control.PATCH) and image.flags & control.ENC:
             words = f"{image.name} has flags {image.flags}: nothing on the chip decrypts an image of the LCPU"
             raise Refused("lcpu", f"{words}; give flags {image.flags & ~control.ENC}")

@@ -182,6 +182,8 @@ def test_the_chips_own_inflater_gets_a_dynamic_block_also_of_what_does_not_compr
         ((12, 0), {}, "id 12, wanted 0 hcpu, 1 lcpu"),
         ((1, 17), {}, "nothing on the chip decrypts.*flags 16"),
         ((2, 1), {}, "nothing on the chip decrypts.*flags 0"),
+        ((0, 17), {"flags": 0}, "--flags 0: app is signed before it is encrypted"),
+        ((3, 1), {"flags": 2}, "--flags 2: app is signed before it is encrypted"),
     ],
 )
 @pytest.mark.parametrize("offline", [0, 2])
@@ -243,6 +245,8 @@ LINES = [
     "gen_dfu --img_para app 16 0 res 0 3 font 0 4 --key=s01 --sigkey=sig --dfu_id=1 --hw_ver=51 --sdk_ver=7010 "
     "--fw_ver=1001001 --bksize=512 --pksize=10240 --com_type=0",
     "--key=s01 --sigkey=sig --dfu_id=0 --img_para app 17 0 --com_type=1 --align=0",
+    "--img_para app 17 0 --key=s01 --sigkey=sig --flags=1",
+    "--img_para app 16 0 --key=s01 --sigkey=sig --flags=0",
     "--img_para app.bin 16 0 --key s01.bin --sigkey sig_pri.pem",
     "app 16 0 --key s01.bin --sigkey sig_pri.pem --dst_dir out",
 ]
