@@ -14,7 +14,7 @@ from mpota_host.package import format as fmt
 from mpota_host.package import read as inspect
 from mpota_host.package.choose import Content, Means, decoders
 from mpota_host.package.content import app
-from mpota_host.package.encode import encrypt
+from mpota_host.package.encode import encrypt, lzma_chunk
 from mpota_host.registry import prepare
 from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
 from tests.chips.esp32 import image_maker
@@ -277,6 +277,8 @@ def test_lzma_is_tried_where_boards_decode_it_with_no_larger_window_than_useful(
     out = tmp_path / "p.mpota"
     status, _, err = said(capsys, *packing(folder, "1.1.0", out, folder / "new.bin", "--decodes", "+lzma"))
     assert status == 0 and "flash --lzma" in err and stages(out) == {"firmware": ["lzma"]}
+    (part,) = inspect.read_package(out.read_bytes()).components
+    assert part.makers == [lzma_chunk.stage] and lzma_chunk.decoder.stage is not lzma_chunk.stage
     good(folder, out)
     for chunk, wbits in ((4096, 12), (8192, 13), (65536, 16)):
         (way,) = choose.whole(Content(fmt.FIRMWARE, "firmware", NEW), Means(chunk=chunk, compress="lzma"))
