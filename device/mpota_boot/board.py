@@ -23,14 +23,14 @@ except ImportError:
 class Board:
     """This board: its settings, its journal, its layout, its watchdog and its clock."""
 
-    # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
+    # Shared by every Board of a run: there is one watchdog, and each Board has to feed it.
     _dog = None  # type: ignore[var-annotated]
-    # What feeds a watchdog that nobody waits for and nobody can stop.
+    # The timer that feeds a watchdog after its trial, where it cannot be stopped.
     _feeder = None  # type: ignore[var-annotated]
     # Why this run began, where the port needs a mark to tell.
     _why = None
     _port = port
-    # What is wrong with the NVS, None if nothing is.
+    # Why the NVS does not open, a sentence; None where it does.
     fault = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name

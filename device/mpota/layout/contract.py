@@ -46,7 +46,7 @@ class Layout:
         self.trials = trials
         self._trees = self._version = None
 
-    # What each chip says. A `part` is a component of a package: kind, name, size in bytes, sha.
+    # Each chip overrides these. A `part` is a component of a package: kind, name, size in bytes, sha.
 
     def ready(self):
         """May an update begin? NotNow while one waits for its reset or its verdict; Refused where none can be taken.
@@ -63,7 +63,7 @@ class Layout:
         raise NotImplementedError
 
     def running(self, part):
-        """The Flash that a delta to a component stands on: what runs. Refused where there is none. Writes nothing."""
+        """The Flash that holds the base of a delta: what runs. Refused where there is none. Writes nothing."""
         raise NotImplementedError
 
     def admit(self, part, head):
@@ -106,7 +106,7 @@ class Layout:
         raise NotImplementedError
 
     def retreat(self, why):
-        """The image on trial is not wanted: keep `why`, a sentence, and let the image before it boot at the next reset.
+        """Leave the image on trial: keep `why`, a sentence, and let the image before it boot at the next reset.
 
         NotNow where nothing is on trial. A chip that cannot go back keeps the image; `failed` closes its trial.
         """
@@ -130,7 +130,7 @@ class Layout:
         """What a person asks for: facts(), and what else the chip knows. Writes nothing."""
         raise NotImplementedError
 
-    # What all chips share.
+    # All chips share these.
 
     def record(self, tag):
         """The Record that the journal has under `tag`, or None."""
@@ -245,7 +245,7 @@ class Layout:
         n = spent[0] + 1
         if n < most and self.keep("wakes", bytes((n,)) + spent[1:]):
             return False
-        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
+        self.retreat("no verdict after %d wakes from deep sleep" % n)
         # Where files alone were on trial, the tree before them is chosen after this.
         return record.slot != record.back or self.on_trial() is not None
 

@@ -1,4 +1,4 @@
-"""Whose is a sector that does not begin with the journal's magic? What is neither blank nor proven is never erased.
+"""Whose is a sector that does not begin with the journal's magic? Only a blank or a proven one may be erased.
 
 Proof is, beside the magic, what log.py wrote before it erased or while it began: see FORMAT.md. Most power-ons never
 ask: the sector that they begin over was left whole.

@@ -160,7 +160,7 @@ class Log:
         at = self.at
         if at + len(record) > self.tail:
             return False
-        # Whatever becomes of it, nothing is programmed there again.
+        # Move on first: even if the program fails, these cells are not programmed again.
         self.at = self._up(at + len(record))
         self._prog(self.number % 2 * self.size + at, record)
         return True

@@ -108,7 +108,7 @@ class Tree:
             raise FlashError("tree", "the list in %s is not what was written" % self.path)
         except OSError as e:
             if e.args[0] == 28:  # ENOSPC
-                # What runs needs room too.
+                # The file system is full: make room, which the running application needs too.
                 self.free()
             raise FlashError("tree", "%s, byte %d: %r" % (self.path, off, e))
 
@@ -180,7 +180,7 @@ class Tree:
         self.free()
         self.begun = True
         self.end = end
-        # What the file system makes of it is counted when the list is there.
+        # A first look; prog() counts blocks once the list is there.
         self._want(end + need + self.beside(), room_of(self.path)[1])
         self.lo, self.hi, self.name = 0, end, LIST
         self.rows = self.entries(self.protected)
@@ -202,7 +202,7 @@ class Tree:
                 rows += size
             at = name.find("/") + 1
             while at:
-                # Sorted, so what has one beginning stands together.
+                # The list is sorted, so paths of one folder follow each other.
                 blocks += 0 if before.startswith(name[:at]) else folder
                 at = name.find("/", at) + 1
             before = name
@@ -226,7 +226,7 @@ class Tree:
                 _remove(self.path + "/" + name)
                 self._empty(name)
         except Refused:
-            pass  # nobody can read the rest of it
+            pass  # the rest of the list cannot be read
         self.rows = None
         _remove(self.path + "/" + LIST)
 

@@ -1,7 +1,7 @@
 """The two trees of an application, /ota/1 and /ota/2: where the next update goes, and what it takes along.
 
-Tree 0 is none: the application lies where the board's owner put it. What the settings call `protected` is the
-board's own: no package brings it, and it is copied into the new tree before that is armed.
+Tree 0 stands for none: the application lies where the board's owner put it. Paths that the settings call `protected`
+are the board's own: no package brings them, and they are copied into the new tree before it is armed.
 """
 
 import os
@@ -43,7 +43,7 @@ class Trees:
             new = Resource(new.path + "/" + part.name)
         elif part.kind != FILES:
             raise Refused("kind", "components of kind %d are not for this board" % part.kind)
-        # What an earlier update left there goes before anything comes.
+        # begin() removes the files of an earlier update, so their bytes count as room.
         _, _, end, whole = self.new.head()
         new.size = room_of(new.path)[1] + end + whole
         return new
@@ -83,7 +83,7 @@ class Trees:
             self.new.check()
             buf = bytearray(512)
             for own in self.protected:
-                # What lies there is of the update before last, and may be gone since.
+                # The copy there is of the update before last: the running application may have removed the file since.
                 _drop(self.new.path + "/" + own)
                 _copy(self.old.path + "/" + own, self.new.path + "/" + own, buf)
         except OSError as e:

@@ -126,7 +126,7 @@ def _decode(unpacker, most, first, feed):
         fnv.update(view[:n])
         total += n
         feed()
-    # What ends right there may be followed by anything, as in the loader; more image it must not be.
+    # Bytes behind the image may be anything, as for the loader, but they must not decode to more image.
     try:
         total += pull(src, view[:1])
     except (OSError, ValueError, EOFError, IndexError):

@@ -43,7 +43,7 @@ class Layout(contract.Layout):
     NAME = "bk7238"
     CAN_RETREAT = False
 
-    # What an update needs.
+    # For an update.
 
     def ready(self):
         """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
@@ -140,7 +140,7 @@ class Layout(contract.Layout):
                 flash.prog(0, head)
         finally:
             if self.front() != head:
-                # Not armed: the next try goes on from what lies there.
+                # Not armed: the next try goes on from the header that is there now.
                 self.journal.put("armed", b"")
         if self.front() != head:
             raise FlashError("arm", "download does not begin with the header that was written")
@@ -158,7 +158,7 @@ class Layout(contract.Layout):
         flash.erase(0, flash.erase_size)
         flash.prog(rbl.SIZE, memoryview(data)[rbl.SIZE :])
 
-    # What was said of the image that runs.
+    # About the image that runs.
 
     def on_trial(self):
         """The Record of the image that runs, while it is on trial: the loader has left its header."""
@@ -184,7 +184,7 @@ class Layout(contract.Layout):
         elif trial(self.journal):
             raise NotNow("staged", "an update waits for its restart, or `rollback`")
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.bk7238 import settle

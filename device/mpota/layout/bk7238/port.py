@@ -26,7 +26,7 @@ class Port:
         self.scrambler = None
         self.kept = {"RF": 0, "network": 0}
         self.radio = radio
-        # Does this board take an RBL that nobody signed?
+        # Does this board take an unsigned RBL?
         self.bare = False
         self._theirs = None
 

@@ -30,7 +30,7 @@ class Layout(contract.Layout):
         self.tidy(self.free())
 
     def waits(self):
-        """The same, and nothing is tidied."""
+        """The same check as ready(), without tidying."""
         self.idle()
         page = control.read(self.port.flash)
         if page and page.status == DISABLED and self.waiting():
@@ -94,7 +94,7 @@ class Layout(contract.Layout):
         return files.Stored(there, name, min(room, self.port.flash.size))
 
     def running(self, part):
-        """The Flash that a delta stands on."""
+        """The Flash that holds the base of a delta."""
         return self.port.current if part.kind == FIRMWARE else self.place().running(part)
 
     def admit(self, part, head):
@@ -114,7 +114,7 @@ class Layout(contract.Layout):
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
-        # A row names the file now: whoever begins this package again writes another one.
+        # A row names the file now, so a new try at this package has to write another file.
         self.journal.put("progress", b"")
 
     def take(self, name, n, sha, size):
@@ -153,11 +153,11 @@ class Layout(contract.Layout):
         control.disable(self.port.flash)
 
     def _worth(self, row):
-        """Which row is missed least: one that will not run, then the oldest; never the one that runs."""
+        """The order in which rows may be dropped: those that will not run, then the oldest; never the one that runs."""
         return row is self.port.row([row]), row.status in (DOWNLOADED, VALID), row.version
 
     def on_trial(self):
-        """As for every layout; of two images whose numbers are 120 apart the journal says the same, the rows do not."""
+        """As for every layout. ident() wraps at 120, so two images can share a number: the row's digest decides."""
         record = contract.Layout.on_trial(self)
         if record and record.slot != record.back:
             try:
@@ -172,7 +172,7 @@ class Layout(contract.Layout):
         """Remove image files that no row names: what a cut or a newer row has left of them."""
         rows = self.rows()
         if self.port.running and self.port.row(rows) is None:
-            # A database that has lost the image that runs says nothing of the others.
+            # A database that has lost the row of the running image cannot be trusted about the others.
             return
         names = self.named()
         names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
@@ -199,7 +199,7 @@ class Layout(contract.Layout):
         if record:
             self.kept(record)
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.pic32 import settle

@@ -82,7 +82,7 @@ class Service:
         except OtaError as e:
             self.error = e
 
-    # What an application and a person ask for.
+    # For the application and a person.
 
     def control(self, message, given=None):
         """A control message; SUCCESS, or FAILURE where it cannot be done now."""
@@ -92,12 +92,12 @@ class Service:
         if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
             return FAILURE
         if message == CHECK:
-            # Whoever asks by hand may have mended what failed.
+            # A check by hand tries failed entries again: the cause may be mended.
             self.failed = []
         return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
 
     def look(self):
-        """A check that somebody far away asks for, any number of times: what failed is not fetched again for it."""
+        """A check from outside, which may come any number of times: failed entries are not fetched again for it."""
         return FAILURE if self.job or self.trial else self._check_now()
 
     def set_parameters(self, url, number, digest, signature=""):
@@ -142,7 +142,7 @@ class Service:
         self.due = self.board.ticks_ms()
         return "reset" if self.reset else "idle"
 
-    # What control messages do.
+    # Control messages.
 
     def _check_now(self):
         self.job = self._check()
@@ -175,7 +175,7 @@ class Service:
         self._tell(event)
         return SUCCESS
 
-    # What step() goes through.
+    # The states of step().
 
     def _judge(self):
         try:
@@ -214,7 +214,7 @@ class Service:
             if self.callback:
                 self.callback(event)
         except Exception as e:
-            # Whoever listens must not end an update.
+            # An error of the callback must not end an update.
             self.error = e
 
     def _fail(self, event, error):

@@ -46,7 +46,7 @@ class Layout(contract.Layout):
         return self.port.slots[self.port.free()] if part.kind == FIRMWARE else self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta stands on: the compressed image of the program that runs."""
+        """The Flash that holds the base of a delta: the compressed image of the program that runs."""
         if part.kind != FIRMWARE:
             return self.place().running(part)
         if self.port.running < 0:

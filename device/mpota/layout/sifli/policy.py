@@ -109,7 +109,7 @@ def _begun(chip, found):
 def _permit(chip, policy, found, ongoing):
     if found.dfu > control.MANAGER:
         return GENERAL
-    # The manager is what starts the chip, and there is one place for it: no way to change it survives a cut.
+    # The manager starts the chip and has one place, so replacing it cannot survive a cut.
     if policy.accept is None or found.dfu == control.MANAGER:
         return USER_REJECT
     if found.sdk > policy.sdk:

@@ -44,7 +44,7 @@ class Upgrade:
         """Keep what was agreed on, so that it outlives a reset. `fresh`: from the first packet of the first image."""
         now = self.now
         if fresh or not self.matches(found):
-            # What was written in place before stays spoiled until something whole is written over it.
+            # An image that was half written in place stays marked until a whole one is written over it.
             force = now.force
             self.now = now = progress.Progress()
             now.force = force

@@ -13,7 +13,7 @@ from mpota.layout.sifli.store.control import version
 from mpota.layout.sifli.store.progress import IDLE
 from mpota.network.net import Net
 
-# The setting `phones`, and what it lets in.
+# The values of the setting `phones`, and who is let in.
 PHONES = {
     True: "let in with firmware newer than the one that runs",
     "again": "let in with newer firmware, by `push --restart` with the version that runs",

@@ -50,7 +50,7 @@ def boot(options):
         if options.parts:
             code, why = _wants(options)
             if code == DONE:
-                # What is made from here on must lie low in the heap: an inflater's window is one piece of 32 KiB.
+                # Collect now, so that later objects lie low in the heap: an inflater's window is one piece of 32 KiB.
                 collect()
                 code, broken = _install(options)
                 why = "installed" if code == DONE else "the install failed: %d" % code

@@ -63,7 +63,7 @@ class Mqtt:
                 return
             self._hear()
         except Exception as e:
-            # Whatever a broker or the settings of one bring: the line is made anew, and the board goes on.
+            # Any error of the broker or of its settings: connect again later, and let the board go on.
             self.error = e
             self.close()
 
@@ -94,7 +94,7 @@ class Mqtt:
         self.kind = None
         self.heard = self.asked = self.board.ticks_ms()
         self.sock = self.dial()
-        # A session of its own each time; what was published meanwhile is not waited for.
+        # A clean session each time: messages published while the board was away are not delivered.
         flags, names = 2, text("mpota-" + self.board.product)
         if self.login:
             flags |= 0xC0
@@ -103,7 +103,7 @@ class Mqtt:
         self._send(packet(0x82, b"\0\1" + text(self.topic) + b"\0"))
 
     def _send(self, data):
-        # The little that is said here fits into what any stack keeps; TLS shakes hands first.
+        # These few bytes fit the send buffer of any stack; only a TLS handshake takes longer.
         began = self.board.ticks_ms()
         while data:
             n = self.sock.write(data)
@@ -186,6 +186,6 @@ class Mqtt:
             self.service.offered(fields)
             self.service.control(INITIATE)
         except Exception as e:
-            # Whoever may publish writes what he likes, and a broker keeps it: it is heard once and dropped.
+            # A publisher may send anything, and a broker may retain it: take the message once and drop it.
             self.error = e
         return True

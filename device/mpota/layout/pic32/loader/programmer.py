@@ -13,7 +13,7 @@ from mpota.store.writer import digest
 from mpota.stream import pull
 from mpota_boot.errors import FlashError
 
-# Where the processor goes, None for nowhere; the version that runs, as the page has it; what was done, in words.
+# address: where the processor jumps, None for nowhere. version: of what runs, as on the page. did: in words.
 Boot = namedtuple("Boot", ("address", "version", "did"))
 
 

@@ -82,7 +82,7 @@ class Stored:
         self._move(off, buf, "rb")
 
     def prog(self, off, buf):
-        # What is behind the end of a new image belongs to an older one.
+        # A new image truncates the file: bytes behind its end would be those of an older image.
         self._move(off, buf, "r+b" if off else "wb")
 
     def _move(self, off, buf, mode):

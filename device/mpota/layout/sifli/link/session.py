@@ -18,7 +18,7 @@ from mpota_boot.errors import Corrupt, OtaError
 from mpota_boot.journal import trial
 
 QUIET_MS = 6000  # no packet: ask; no answer: give up
-REBOOT_MS = 6000  # the user program resets, though nobody said that the agreement arrived
+REBOOT_MS = 6000  # the user program resets, even if the phone did not confirm the agreement
 WAIT_MS = 30000  # the manager waits for the first image
 
 
@@ -112,7 +112,7 @@ class Session:
         if result:
             self.closing = result == g.UNEXPECTED
             if self.closing and self.manager and state == p.PREPARE_START:
-                # A phone that does not know of its own agreement begins anew, and need not wait for its end.
+                # The phone forgot the session it agreed to: end it now, so that the phone meets no timeout.
                 self._over()
             return
         self.found = found

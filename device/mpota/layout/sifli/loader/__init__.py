@@ -17,7 +17,7 @@ from mpota_boot.errors import Corrupt, FlashError, OtaError, Refused
 from mpota_boot.journal import Record, trial
 
 USER, MANAGER = "user", "manager"
-# What to start, its address, and why the manager stays: it may go back by itself ("wait") or not ("force").
+# The program to start, its address, and why the manager stays: it may go back by itself ("wait") or not ("force").
 Start = namedtuple("Start", ("name", "address", "why"))
 
 
@@ -129,7 +129,7 @@ def _stay(chip, user, buf):
     if record:
         if (user and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf)):
             return True
-        # What was given up is better than nothing, if that is what lies there whole.
+        # Nothing else is bootable: start the rejected image if it is intact.
         return whole(chip, buf) is not None
     failed = Record.decode(journal.last("failed"))
     if user:

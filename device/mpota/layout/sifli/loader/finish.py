@@ -36,7 +36,7 @@ def finish(chip, buf):
     up.keep(progress.INSTALL)
     for image, stored, want in found:
         if image.id != control.HCPU:
-            # From its first erase on it is half written, and whatever ends this then leads to the manager.
+            # From its first erase on the image is half written: a reset then has to lead to the manager.
             now.force |= 1 << image.id
             up.keep(progress.INSTALL)
             _write(chip, Com(stored), want, chip.place(image.id), buf)

@@ -55,7 +55,7 @@ def staged(chip, slot, size, sha, buf):
         raise Corrupt("image", "area %d does not hold what was armed" % slot)
     packet, image = packets.owner(chip, slot, size, sha)
     stored = Stored(area, size, packets.cipher(chip, packet, image))
-    # RSA leaves garbage, and what is taken now is large.
+    # RSA leaves garbage, and the next buffers are large.
     collect()
     com, seen = survey(chip, stored, chip.user, buf)
     return com, packet, image, seen
