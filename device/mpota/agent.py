@@ -179,7 +179,7 @@ class Agent:
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
     def _tried(self, error):
-        """Keep why there is no update. What cannot be kept stops nobody."""
+        """Keep why there is no update. A failure to keep it goes into `error` alone."""
         try:
             if error is None or isinstance(error, UpToDate):
                 tried.passed(self.board)

@@ -29,7 +29,7 @@ def _exists(path):
 
 
 def words(boots):
-    """What ended the last start of a record `boots`, which may be cut inside a character."""
+    """The reason in a record `boots`, as text; the journal may have cut it inside a character."""
     return repr(boots[1:])[2:-1]
 
 
@@ -91,7 +91,7 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep.
+        """One turn of agent and application. Returns the agent's state: on "idle" and "trial" a board may deep-sleep.
 
         "busy" stands for a trial whose link is being asked: a board that slept then would never hear it.
         """

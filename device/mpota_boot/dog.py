@@ -11,7 +11,7 @@ FEED_MS = 2000
 
 
 def watch(board, ms):
-    """Start it, or change its time, and give that; `ms` 0: what the settings say. A port goes only so far."""
+    """Start the watchdog, or change its time to `ms`, 0: the setting `wdt_ms`; the port's limit. Returns the time."""
     from machine import WDT
 
     if Board._feeder:

@@ -127,7 +127,7 @@ class Layout:
         raise NotImplementedError
 
     def status(self):
-        """What a person asks for: facts(), and what else the chip knows. Writes nothing."""
+        """A dict for a person, ready for JSON: facts(), and what else the chip knows. Writes nothing."""
         raise NotImplementedError
 
     # All chips share these.
@@ -137,7 +137,7 @@ class Layout:
         return Record.decode(self.journal.last(tag))
 
     def idle(self, on_trial=False):
-        """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
+        """NotNow while an update waits for its reset or its verdict. Drops what the last try left in memory."""
         self._trees = None
         if on_trial or trial(self.journal):
             raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
@@ -194,7 +194,7 @@ class Layout:
         return given.refusal(self, sha, version)
 
     def awake(self, n=1):
-        """`n` times six minutes awake, or a wake: what had no verdict is tried again after some of them."""
+        """Count `n` times six minutes awake, or a wake: a release without a verdict waits for some of them."""
         if self.record("failed"):
             from mpota.layout import given
 
@@ -206,7 +206,7 @@ class Layout:
         return (record, self.reason(record.id) or "unknown") if record else None
 
     def note(self, record, why):
-        """Keep the first reason why an image is given up: what came later followed from it."""
+        """Keep why an image is given up. Only the first reason counts: later ones follow from it."""
         if self.reason(record.id) is None:
             # A journal in files has 498 bytes for all records at their longest.
             self.keep("reason", record.id + self._doing(why).encode()[:64])
@@ -231,7 +231,7 @@ class Layout:
         return self.keep("armed", record.encode())
 
     def give_up(self, record, why):
-        """The end of a trial that failed, or of what was confirmed and is left."""
+        """End a trial that failed, or leave a confirmed image: `failed` and the reason go into the journal."""
         self.note(record, why)
         self.journal.put("failed", record.encode())
         self._rested()
@@ -270,7 +270,7 @@ class Layout:
         return self._version
 
     def floor(self):
-        """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+        """The lowest version that may be installed, 8 bytes: the tag `floor`, or the confirmed version if higher."""
         low = self.journal.last("floor") or b""
         if len(low) != 8:
             low = bytes(8)
@@ -278,7 +278,7 @@ class Layout:
         return max(low, running.version) if running else low
 
     def kept(self, record):
-        """What is on trial is good: it runs from now on, and the application before it goes."""
+        """Confirm the image on trial in the journal, raise the floor, and remove the application before it."""
         low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)

@@ -13,7 +13,7 @@ _BLANK = b"\xff" * 8
 
 
 def strange(log, i):
-    """Why the sector `i` of a Log is never erased: it holds the data of somebody else; "" where it may be erased."""
+    """Why the sector `i` of a Log is never erased: it holds other data than the journal's; "" where it may be."""
     if _ours(log, i):
         return ""
     at = n = i * log.size

@@ -173,7 +173,7 @@ class Tree:
                 raise Refused("files", "the list of %d files does not end at byte %d" % (files, f.tell()))
 
     def begin(self, head):
-        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room."""
+        """A list that starts with `head` comes: remove an earlier one's files; Refused where there is no room."""
         if len(head) < HEAD_SIZE or bytes(head[:4]) != MAGIC:
             raise Refused("files", "a list of files begins with %r, this with %r" % (MAGIC, bytes(head[:4])))
         end, need = unpack(HEAD, head[:HEAD_SIZE])[2:]
@@ -186,7 +186,7 @@ class Tree:
         self.rows = self.entries(self.protected)
 
     def _need(self):
-        """Bytes that the file system takes for what the list names, and for what comes beside it; a little less."""
+        """Bytes that the file system needs for the list's files and those beside them, a little low."""
         block = room_of(self.path)[0]
         # FAT, which tells no case, has a block for each file and folder; littlefs keeps a small file in its folder.
         fat = exists(self.path + "/" + LIST.upper())
@@ -215,7 +215,7 @@ class Tree:
             raise Refused("size", "the files need %d bytes, there is room for %d" % (need, room))
 
     def free(self):
-        """Remove every file that the list names, then the list; what others put there stays."""
+        """Remove every file that the list names, then the list; other files stay."""
         if not self.head()[2]:
             # A torn one names nothing, and takes room.
             _remove(self.path + "/" + LIST)

@@ -37,7 +37,7 @@ class Trees:
         self.new.beside = self._own
 
     def target(self, part):
-        """What a component is written to; its `size` is the room for all of them together."""
+        """The Flash that a component is written to; its `size` is the room for all of them together."""
         new = self.new
         if part.kind == RESOURCE:
             new = Resource(new.path + "/" + part.name)
@@ -70,7 +70,7 @@ class Trees:
         raise Refused("files", "the list of files has no %r of %d bytes" % (part.name, part.size))
 
     def _own(self):
-        """Bytes that the board's own need in the new tree beside what an earlier update took along, which goes."""
+        """Bytes that the protected files need in the new tree, beyond those that an earlier update copied there."""
         block = room_of(self.new.path)[0]
         old, new = self.old.path + "/", self.new.path + "/"
         return sum([_bytes(old + own, block) - _bytes(new + own, block) for own in self.protected])
@@ -95,7 +95,7 @@ class Trees:
 
 
 def _bytes(path, block):
-    """What a file or a folder takes, at most."""
+    """Bytes that a file or a folder takes at most, in blocks of `block` bytes."""
     try:
         facts = os.stat(path)
     except OSError:

@@ -56,7 +56,7 @@ class Layout(contract.Layout):
             raise Refused("table", wrong)
 
     def mismatch(self):
-        """What the loader's partition table has otherwise than the application's, "" if they agree."""
+        """How the loader's partition table differs from the application's, a sentence; "" if they agree."""
         theirs = self.port.theirs()
         if not theirs:
             return "the loader has no partition table: it is none that takes RBL packages, flash the vendor's"
@@ -77,7 +77,7 @@ class Layout(contract.Layout):
         return Held(self.port.download, self.journal)
 
     def running(self, part):
-        """Nothing that a delta could stand on: what runs is not the package that brought it."""
+        """Refused: a delta has no base here, for the image that runs is not the package that brought it."""
         raise Refused("base", "this board keeps no package that a delta could stand on")
 
     def header(self):
@@ -88,7 +88,7 @@ class Layout(contract.Layout):
         return bytes(data)
 
     def where(self):
-        """What a package has to fit."""
+        """The Place that a package has to fit."""
         app = self.port.current
         return checks.Place(self.port.download.size, app.start, app.size, self.port.secret, self.header())
 

@@ -69,7 +69,7 @@ class Layout(contract.Layout):
         self.give_up(record, why)
 
     def rollback(self, why):
-        """By hand: end a trial. What was confirmed has no tree before it any more."""
+        """By hand: end a trial. After a confirm there is no tree to go back to."""
         if trial(self.journal) is None:
             raise NotNow("rollback", "the application before this one is gone: install it")
         self.retreat(why)

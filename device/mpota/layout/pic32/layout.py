@@ -37,7 +37,7 @@ class Layout(contract.Layout):
             raise NotNow("staged", STAGED)
 
     def waiting(self):
-        """Has the store anything for the next boot? Else what runs, disabled or not, is all that there is."""
+        """Has the store an image for the next boot? Otherwise the image that runs is the only one, disabled or not."""
         size = self.port.files.size
         ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
         return ready or size(FACTORY_FILE) == self.port.flash.size
@@ -109,7 +109,7 @@ class Layout(contract.Layout):
             self.place().check(part)
 
     def arm(self, package):
-        """Make what was written boot: a record, a row, and two bytes that lose bits."""
+        """Make the new image boot: a record, a row, and two bytes that lose bits."""
         if package.components[0].kind != FIRMWARE:
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()

@@ -11,7 +11,7 @@ BASE, SLOT = 0x20000, 0xDF000
 
 
 def ident(version):
-    """What the journal calls an image by: a number of one byte, 0 for the factory image."""
+    """The number by which the journal knows an image, 1 to 120, shared by images 120 apart; 0 for the factory image."""
     return database.number(version) % 120 + 1
 
 
@@ -51,7 +51,7 @@ def find(rows, version):
 
 
 def judge(head, size, address):
-    """Refuse what is no .bin for this slot, by its first bytes."""
+    """Refuse all but a .bin for this slot, by its first bytes."""
     give = "; give the .bin that `pack --layout pic32` makes"
     start = bytes(head[:64])
     if start[:1] == b":":

@@ -113,7 +113,7 @@ class Service:
 
     @property
     def status(self):
-        """The vendor's SYS_OTA_STATUS: the last event while something is done, else what is waited for."""
+        """The vendor's SYS_OTA_STATUS: the last event while work is under way, else the state that it waits in."""
         if self.job:
             return self.said
         return WAITING_FOR_TIME if self.period_ms and not self.done else IDLE
@@ -222,7 +222,7 @@ class Service:
         self._tell(event)
 
     def _fill(self, src, buf):
-        """Fill `buf` as pull() does, a step each STEP_MS; what takes SLOW_MS is given up. Returns the bytes."""
+        """Fill `buf` as pull() does, in steps of STEP_MS; LinkError after SLOW_MS. Returns the byte count."""
         board = self.board
         began = board.ticks_ms()
         n = waited = 0
@@ -247,7 +247,7 @@ class Service:
         return n
 
     def _download(self, url, target):
-        """From the network to the file, block by block; nothing is written for what is no image."""
+        """From the network to the file, block by block; the first block must begin an image."""
         room = target.size - PAGE
         src = yield from self.open(url)
         try:
@@ -290,7 +290,7 @@ class Service:
         return size
 
     def _admit(self, offer):
-        """Refuse before the download what nothing proves, and what failed here or was given up."""
+        """Refuse before the download an entry without proof, and one that failed here or was given up."""
         if not self._newer(offer):
             raise Refused("number", "image %d ranks below image %d, which runs" % (offer.number, self._number()))
         for row in self.layout.rows() or database.told(self.layout.port.files):
@@ -318,7 +318,7 @@ class Service:
             raise Refused("signature", "image %d is signed: set `service_key` to the key that signs" % offer.number)
 
     def _remember(self, offer, error):
-        """What would fail again is not fetched again: a refusal at once, other trouble after TRIES. Links recover."""
+        """Fetch no entry again that would fail again: a refused one at once, others after TRIES. Links recover."""
         if isinstance(error, (LinkError, NotNow, OSError)):
             return
         n = TRIES if isinstance(error, Refused) else 1
@@ -381,7 +381,7 @@ class Service:
         return src if hasattr(src, "readinto") else (yield from src)
 
     def _erase(self, n):
-        """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""
+        """EraseVer: a row and its file. A manifest is not signed, so it cannot erase the images that a device needs."""
         rows = self.layout.rows()
         gone = [row for row in rows if database.number(row.version) == n]
         if not gone or n == self._number():

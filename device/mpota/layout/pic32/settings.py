@@ -36,7 +36,7 @@ def _wrong(service, name, value, wanted):
 
 
 def _key(text):
-    """The public key, b"" where it is none: then nothing is proven, and nothing is taken."""
+    """The public key, b"" for text that is no key: then no image can be proven, and none is taken."""
     try:
         key = unhexlify(text.encode())
     except (ValueError, AttributeError):

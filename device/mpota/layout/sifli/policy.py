@@ -73,7 +73,7 @@ def forced(chip):
 
 
 def _old(chip, policy, found):
-    """Is a package refused for its version? Of one without a program the journal knows what the last one was."""
+    """Is a package refused for its version? For one without a program the journal has the version of the last."""
     if policy.admits is None or (policy.restart and policy.again and policy.again(found.fw)):
         return False
     if not policy.admits(found.fw):

@@ -42,7 +42,7 @@ class Board(mpota_boot.board.Board):
         return found
 
     def phones(self):
-        """The setting `phones`; whatever it does not know lets none in."""
+        """The setting `phones`; any value that is not known lets no phone in."""
         word = self.settings.get("phones")
         return word if word is True or word == "again" else None
 

@@ -152,7 +152,7 @@ def parse(text, last_entry=False):
 
 
 def read(buf, n, last_entry=False):
-    """The Manifest in the first `n` bytes of `buf`; Refused where they fill it: nobody knows how many there are."""
+    """The Manifest in the first `n` bytes of `buf`; Refused where they fill it: there may be more."""
     if n == len(buf):
         raise Refused("manifest", "the manifest has more than %d bytes" % (n - 1))
     for i in range(n, len(buf)):

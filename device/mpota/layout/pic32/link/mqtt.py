@@ -1,4 +1,4 @@
-"""A trigger for the update service: a message on one topic of an MQTT broker means that somebody wants it to look.
+"""A trigger for the update service: a message on one topic of an MQTT broker asks it to look.
 
 MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "",
 "Version": 2, "Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures:
@@ -68,7 +68,7 @@ class Mqtt:
             self.close()
 
     def close(self):
-        """Until the next try."""
+        """Close the connection; step() makes a new one after RETRY_MS."""
         self.lost = self.board.ticks_ms()
         self.ready = False
         if self.sock:

@@ -21,7 +21,7 @@ _NUMBER, _TEXT = 30, 100  # most characters of a field that the vendor's parser 
 
 
 def strtol(text):
-    """What C reads from the front of `text` in base 16."""
+    """The number that C's strtol(text, NULL, 16) gives."""
     text = text.strip().lower()
     if text[:2] == "0x":
         text = text[2:]
@@ -35,7 +35,7 @@ def strtol(text):
 
 
 def number(version):
-    """The number that somebody meant whose decimal digits were read as hex: 0x10 is 10."""
+    """The decimal number whose digits were read as hex: 0x10 is 10."""
     text = "%x" % version
     return int(text) if text.isdigit() else version
 

@@ -16,7 +16,7 @@ FACTORY_DIGEST = "factory_image_digest.txt"
 
 
 def fold(name):
-    """A name as FAT compares it: whatever its case, and without dots and spaces at its end."""
+    """A name as FAT compares it: without its case, and without dots and spaces at its end."""
     return name.lower().rstrip(". ")
 
 
@@ -98,7 +98,7 @@ class Stored:
 
 
 class Programmed:
-    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
+    """A .bin once it runs, to be hashed: its head out of the file, its code out of the flash."""
 
     def __init__(self, flash, store, name):
         self.flash = flash

@@ -125,7 +125,7 @@ class Line:
         return None
 
     def write(self, value):
-        """Send a value; True where it is on its way, or nobody is there any more who would take it."""
+        """Send a value. True where it is on its way, or the phone is gone."""
         data = encode(value)
         try:
             while data:
@@ -177,7 +177,7 @@ class Tcp(Line):
             return self.lost()
 
     def write(self, value):
-        """As Line: a phone that does not read is none."""
+        """As Line; True also where no phone is connected."""
         return self.rx is self.server or super().write(value)
 
     def drop(self):

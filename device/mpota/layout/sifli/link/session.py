@@ -46,7 +46,7 @@ class Session:
                 self._arm("start", WAIT_MS)
 
     def feed(self, message):
-        """Take one whole message; what is none is passed over."""
+        """Take one whole message; anything else is passed over."""
         try:
             id, fields, tail = m.decode(message)
         except Corrupt:
@@ -135,7 +135,7 @@ class Session:
             self.state = p.IDLE
 
     def _agree(self, fresh):
-        """Keep what was agreed on; the user program makes way for the manager."""
+        """Keep the agreement; the user program makes way for the manager."""
         if not self.manager and trial(self.chip.journal):
             # Another update was armed since INIT, and waits in the area that this one would overwrite.
             return self._error(g.UNEXPECTED)
@@ -265,7 +265,7 @@ class Session:
         self.job = True
 
     def work(self):
-        """Install what came. The answer says how it went; then the user program starts."""
+        """Install the images that came. The answer says how it went; then the user program starts."""
         from mpota.layout.sifli.loader.finish import complete
 
         self.job = False

@@ -79,7 +79,7 @@ def _force(chip, now):
 
 
 def settle(chip, buf):
-    """Bring the user program's place to what the journal wants there; is there one to start?"""
+    """Install the program that the journal wants into its place; is there one to start?"""
     journal = chip.journal
     record = trial(journal)
     user = whole(chip, buf)
@@ -108,7 +108,7 @@ def whole(chip, buf):
 
 
 def put_in_place(chip, buf):
-    """In the manager, before the reset: install what was just armed. False where it cannot be."""
+    """In the manager, before the reset: install the image that was just armed. False where that failed."""
     record = trial(chip.journal)
     user = chip.installed()
     return record is None or (user is not None and user.sha == record.sha) or _try(chip, record, buf)
