@@ -16,7 +16,7 @@ from mpota_boot.journal import trial
 NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 
-class Held(Region):
+class StagedPackage(Region):
     """`download` as a whole package: its first 96 bytes are in the journal under `staged`, not in the flash."""
 
     def __init__(self, flash, journal):
@@ -74,7 +74,7 @@ class Layout(contract.Layout):
         """The Flash that a component goes to."""
         if part.kind != FIRMWARE:
             raise Refused("kind", "this board takes firmware, no files: %r" % part.name)
-        return Held(self.port.download, self.journal)
+        return StagedPackage(self.port.download, self.journal)
 
     def running(self, part):
         """Refused: a delta has no base here, for the image that runs is not the package that brought it."""
