@@ -138,7 +138,7 @@ def decode(board, package, chunks):
             if not done:
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
                 if not chunks.i:
-                    # A journal that keeps nothing shows here, before the first erase.
+                    # A journal that keeps nothing is found out before the first erase.
                     board.journal.put("progress", b"")
             put(target, done, chunks.buf, n, between)
             done += n

@@ -16,7 +16,7 @@ FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
 WINDOW_MS = 1000
-# The longest that the last step in the window may take: a TLS handshake and a chunk need some seconds.
+# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
 STEP_MS = 10000
 
 

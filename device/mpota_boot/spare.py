@@ -47,7 +47,7 @@ def begin(board, nvs):
         if data:
             nvs.set_blob(tag, data)
     # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A record
-    # is three entries long: three numbers that nothing reads take those cells.
+    # reaches three entries far: three numbers that nobody misses take those cells.
     for key in "abc":
         try:
             n = nvs.get_i32(key)

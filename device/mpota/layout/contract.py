@@ -194,7 +194,7 @@ class Layout:
         return given.refusal(self, sha, version)
 
     def awake(self, n=1):
-        """Count `n` times six minutes awake, or a wake: a release without a verdict waits for some of them."""
+        """`n` times six minutes awake, or a wake: what had no verdict is tried again after some of them."""
         if self.record("failed"):
             from mpota.layout import given
 

@@ -2,6 +2,7 @@
 
 from mpota.agent import Agent
 from mpota.installer import install
+from mpota.layout.pic32.layout import BOOKS
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DISABLED, VALID
@@ -339,3 +340,14 @@ def test_a_reset_is_a_reset_to_whoever_plays_the_board():
     except Reset:
         pass
     assert golden.FACTORY_FILE in c.store.files
+
+
+def test_an_image_leaves_room_for_the_files_that_judge_it():
+    c, board = chip(("a.bin", 2, "f8", A))
+    before = dict(c.store.files)
+    c.store.capacity = sum(map(len, before.values())) + len(B) + BOOKS - 1
+    error = raises(Refused, "size", update, board, B)
+    assert "its place has %d" % (len(B) - 1) in str(error) and c.store.files == before
+    c.store.capacity += 1
+    confirmed(c, B, (1, 1, 0))
+    assert maker.rows(c)[1] == ("image1.bin", "f8", "3")

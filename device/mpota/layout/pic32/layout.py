@@ -16,6 +16,8 @@ from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.
 SIGN = "factory_image_sign.txt"
+# Bytes of the store that no image takes: six files of a sector, the database's two others and two journals.
+BOOKS = 6 * 4096
 STAGED = "an image waits for its restart"
 
 
@@ -88,7 +90,7 @@ class Layout(contract.Layout):
         name = self.free()
         there = self.port.files
         try:
-            room = there.room() + (there.size(name) or 0)
+            room = max(there.room() + (there.size(name) or 0) - BOOKS, 0)
         except OSError as e:
             raise FlashError("store", "the image store: %r" % e)
         return files.Stored(there, name, min(room, self.port.flash.size))

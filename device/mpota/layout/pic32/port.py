@@ -11,7 +11,7 @@ BASE, SLOT = 0x20000, 0xDF000
 
 
 def ident(version):
-    """The number by which the journal knows an image, 1 to 120, shared by images 120 apart; 0 for the factory image."""
+    """What the journal calls an image by: a number of one byte, 0 for the factory image."""
     return database.number(version) % 120 + 1
 
 
@@ -51,8 +51,8 @@ def find(rows, version):
 
 
 def judge(head, size, address):
-    """Refuse all but a .bin for this slot, by its first bytes."""
-    give = "; give the .bin that `pack --layout pic32` makes"
+    """Refuse what is no .bin for this slot, by its first bytes."""
+    give = "; give the .bin that `mpota pic32 pack` makes"
     start = bytes(head[:64])
     if start[:1] == b":":
         raise Refused("hex", "an Intel HEX file" + give)

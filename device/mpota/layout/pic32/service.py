@@ -45,7 +45,7 @@ STEP_MS, SLOW_MS = 200, 30000
 # Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
 FAILED, TRIES = 4, 3
 UNSIGNED = (
-    "nothing proves image %d: set `service_key` to the 128 hex digits that `pack --key` prints,"
+    "nothing proves image %d: set `service_key` to the 128 hex digits that `pic32 pack --key` prints,"
     " or `bare` to true to take what nobody signed"
 )
 
@@ -82,7 +82,7 @@ class Service:
         except OtaError as e:
             self.error = e
 
-    # For the application and a person.
+    # What an application and a person ask for.
 
     def control(self, message, given=None):
         """A control message; SUCCESS, or FAILURE where it cannot be done now."""
@@ -92,12 +92,12 @@ class Service:
         if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
             return FAILURE
         if message == CHECK:
-            # A check by hand tries failed entries again: the cause may be mended.
+            # Whoever asks by hand may have mended what failed.
             self.failed = []
         return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
 
     def look(self):
-        """A check from outside, which may come any number of times: failed entries are not fetched again for it."""
+        """A check that somebody far away asks for, any number of times: what failed is not fetched again for it."""
         return FAILURE if self.job or self.trial else self._check_now()
 
     def set_parameters(self, url, number, digest, signature=""):
@@ -113,7 +113,7 @@ class Service:
 
     @property
     def status(self):
-        """The vendor's SYS_OTA_STATUS: the last event while work is under way, else the state that it waits in."""
+        """The vendor's SYS_OTA_STATUS: the last event while something is done, else what is waited for."""
         if self.job:
             return self.said
         return WAITING_FOR_TIME if self.period_ms and not self.done else IDLE
@@ -142,7 +142,7 @@ class Service:
         self.due = self.board.ticks_ms()
         return "reset" if self.reset else "idle"
 
-    # Control messages.
+    # What control messages do.
 
     def _check_now(self):
         self.job = self._check()
@@ -175,7 +175,7 @@ class Service:
         self._tell(event)
         return SUCCESS
 
-    # The states of step().
+    # What step() goes through.
 
     def _judge(self):
         try:
@@ -214,7 +214,7 @@ class Service:
             if self.callback:
                 self.callback(event)
         except Exception as e:
-            # An error of the callback must not end an update.
+            # Whoever listens must not end an update.
             self.error = e
 
     def _fail(self, event, error):
@@ -222,7 +222,7 @@ class Service:
         self._tell(event)
 
     def _fill(self, src, buf):
-        """Fill `buf` as pull() does, in steps of STEP_MS; LinkError after SLOW_MS. Returns the byte count."""
+        """Fill `buf` as pull() does, a step each STEP_MS; what takes SLOW_MS is given up. Returns the bytes."""
         board = self.board
         began = board.ticks_ms()
         n = waited = 0
@@ -247,7 +247,7 @@ class Service:
         return n
 
     def _download(self, url, target):
-        """From the network to the file, block by block; the first block must begin an image."""
+        """From the network to the file, block by block; nothing is written for what is no image."""
         room = target.size - PAGE
         src = yield from self.open(url)
         try:
@@ -290,7 +290,7 @@ class Service:
         return size
 
     def _admit(self, offer):
-        """Refuse before the download an entry without proof, and one that failed here or was given up."""
+        """Refuse before the download what nothing proves, and what failed here or was given up."""
         if not self._newer(offer):
             raise Refused("number", "image %d ranks below image %d, which runs" % (offer.number, self._number()))
         for row in self.layout.rows() or database.told(self.layout.port.files):
@@ -318,7 +318,7 @@ class Service:
             raise Refused("signature", "image %d is signed: set `service_key` to the key that signs" % offer.number)
 
     def _remember(self, offer, error):
-        """Fetch no entry again that would fail again: a refused one at once, others after TRIES. Links recover."""
+        """What would fail again is not fetched again: a refusal at once, other trouble after TRIES. Links recover."""
         if isinstance(error, (LinkError, NotNow, OSError)):
             return
         n = TRIES if isinstance(error, Refused) else 1
@@ -381,7 +381,7 @@ class Service:
         return src if hasattr(src, "readinto") else (yield from src)
 
     def _erase(self, n):
-        """EraseVer: a row and its file. A manifest is not signed, so it cannot erase the images that a device needs."""
+        """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""
         rows = self.layout.rows()
         gone = [row for row in rows if database.number(row.version) == n]
         if not gone or n == self._number():

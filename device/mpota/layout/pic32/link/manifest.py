@@ -56,7 +56,7 @@ class Manifest:
                 self.erase.append(n)
             return
         url = _field(fields, "url", str)
-        # A line end or a character outside ASCII would get into the request.
+        # What is no ASCII or a line's end would get into the request.
         strange = len(url) > URL or min(url or " ") <= " " or max(url) > "~"
         if strange or url.partition("://")[0].lower() not in ("http", "https"):
             raise ValueError("URL is %r, wanted http or https in at most %d plain characters" % (url[:40], URL))
@@ -79,7 +79,7 @@ def _lower(entry):
         try:
             entry = loads(entry)  # type: ignore[type-var]  # the stubs know no bytearray here
         except (ValueError, RuntimeError) as e:
-            # RuntimeError: nested too deep. The whole manifest fails, since the end of this entry is not known.
+            # RuntimeError: nested without end. Not this entry alone: where it ends nobody knows.
             raise SyntaxError(str(e))
     if not isinstance(entry, dict):
         raise ValueError("is %s, wanted an object" % type(entry).__name__)
@@ -152,7 +152,7 @@ def parse(text, last_entry=False):
 
 
 def read(buf, n, last_entry=False):
-    """The Manifest in the first `n` bytes of `buf`; Refused where they fill it: there may be more."""
+    """The Manifest in the first `n` bytes of `buf`; Refused where they fill it: nobody knows how many there are."""
     if n == len(buf):
         raise Refused("manifest", "the manifest has more than %d bytes" % (n - 1))
     for i in range(n, len(buf)):

@@ -1,4 +1,4 @@
-"""A trigger for the update service: a message on one topic of an MQTT broker asks it to look.
+"""A trigger for the update service: a message on one topic of an MQTT broker means that somebody wants it to look.
 
 MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "",
 "Version": 2, "Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures:
@@ -63,12 +63,12 @@ class Mqtt:
                 return
             self._hear()
         except Exception as e:
-            # Any error of the broker or of its settings: connect again later, and let the board go on.
+            # Whatever a broker or the settings of one bring: the line is made anew, and the board goes on.
             self.error = e
             self.close()
 
     def close(self):
-        """Close the connection; step() makes a new one after RETRY_MS."""
+        """Until the next try."""
         self.lost = self.board.ticks_ms()
         self.ready = False
         if self.sock:
@@ -94,7 +94,7 @@ class Mqtt:
         self.kind = None
         self.heard = self.asked = self.board.ticks_ms()
         self.sock = self.dial()
-        # A clean session each time: messages published while the board was away are not delivered.
+        # A session of its own each time; what was published meanwhile is not waited for.
         flags, names = 2, text("mpota-" + self.board.product)
         if self.login:
             flags |= 0xC0
@@ -103,7 +103,7 @@ class Mqtt:
         self._send(packet(0x82, b"\0\1" + text(self.topic) + b"\0"))
 
     def _send(self, data):
-        # These few bytes fit the send buffer of any stack; only a TLS handshake takes longer.
+        # The little that is said here fits into what any stack keeps; TLS shakes hands first.
         began = self.board.ticks_ms()
         while data:
             n = self.sock.write(data)
@@ -186,6 +186,6 @@ class Mqtt:
             self.service.offered(fields)
             self.service.control(INITIATE)
         except Exception as e:
-            # A publisher may send anything, and a broker may retain it: take the message once and drop it.
+            # Whoever may publish writes what he likes, and a broker keeps it: it is heard once and dropped.
             self.error = e
         return True

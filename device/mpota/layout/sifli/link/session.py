@@ -18,7 +18,7 @@ from mpota_boot.errors import Corrupt, OtaError
 from mpota_boot.journal import trial
 
 QUIET_MS = 6000  # no packet: ask; no answer: give up
-REBOOT_MS = 6000  # the user program resets, even if the phone did not confirm the agreement
+REBOOT_MS = 6000  # the user program resets, though nobody said that the agreement arrived
 WAIT_MS = 30000  # the manager waits for the first image
 
 
@@ -46,7 +46,7 @@ class Session:
                 self._arm("start", WAIT_MS)
 
     def feed(self, message):
-        """Take one whole message; anything else is passed over."""
+        """Take one whole message; what is none is passed over."""
         try:
             id, fields, tail = m.decode(message)
         except Corrupt:
@@ -112,7 +112,7 @@ class Session:
         if result:
             self.closing = result == g.UNEXPECTED
             if self.closing and self.manager and state == p.PREPARE_START:
-                # The phone forgot the session it agreed to: end it now, so that the phone meets no timeout.
+                # A phone that does not know of its own agreement begins anew, and need not wait for its end.
                 self._over()
             return
         self.found = found
@@ -135,7 +135,7 @@ class Session:
             self.state = p.IDLE
 
     def _agree(self, fresh):
-        """Keep the agreement; the user program makes way for the manager."""
+        """Keep what was agreed on; the user program makes way for the manager."""
         if not self.manager and trial(self.chip.journal):
             # Another update was armed since INIT, and waits in the area that this one would overwrite.
             return self._error(g.UNEXPECTED)
@@ -265,7 +265,7 @@ class Session:
         self.job = True
 
     def work(self):
-        """Install the images that came. The answer says how it went; then the user program starts."""
+        """Install what came. The answer says how it went; then the user program starts."""
         from mpota.layout.sifli.loader.finish import complete
 
         self.job = False

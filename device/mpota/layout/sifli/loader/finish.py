@@ -19,7 +19,7 @@ from mpota_boot.errors import Corrupt, FlashError, OtaError
 
 
 def finish(chip, buf):
-    """Install every image but the user program, which is armed. Corrupt where one is not as it was signed."""
+    """Install what came, but for the user program, which is armed. Corrupt where something is not as it was signed."""
     up = Upgrade(chip)
     now = up.now
     if up.control is None:
@@ -36,7 +36,7 @@ def finish(chip, buf):
     up.keep(progress.INSTALL)
     for image, stored, want in found:
         if image.id != control.HCPU:
-            # From its first erase on the image is half written: a reset then has to lead to the manager.
+            # From its first erase on it is half written, and whatever ends this then leads to the manager.
             now.force |= 1 << image.id
             up.keep(progress.INSTALL)
             _write(chip, Com(stored), want, chip.place(image.id), buf)
@@ -50,7 +50,7 @@ def finish(chip, buf):
 
 
 def _end(chip, up):
-    """The upgrade is over. An image that was left half written before, and did not come now, keeps the manager."""
+    """Over; but what an earlier upgrade left half written, and this one did not bring, still keeps the manager."""
     left = up.now.force
     for image in up.control.images:
         left &= ~(1 << image.id)
@@ -85,7 +85,7 @@ def _arm(up, image, buf):
 
 
 def complete(chip):
-    """The whole end, in the manager: 0, or the vendor's code of the failure."""
+    """The whole end, in the manager: 0, or the code of what went wrong."""
     from mpota.layout.sifli.loader import put_in_place
 
     buf = bytearray(chip.flash.erase_size)
@@ -100,7 +100,7 @@ def complete(chip):
 
 
 def refuse(chip):
-    """The signed images do not decode: mark all of them, so that the phone sends them again."""
+    """What was signed does not decode: all of it comes again, if it comes."""
     up = Upgrade(chip)
     for i in range(len(up.now.images)):
         up.now.images[i] = progress.FAILED if up.now.images[i] else progress.NONE

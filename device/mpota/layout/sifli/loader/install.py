@@ -41,7 +41,7 @@ def run(com, cipher, buf, feed, flash=None):
 
 
 def survey(chip, stored, flash, buf):
-    """(Com, SHA-256 of the decoded bytes) of stored bytes that decode whole and fit; Corrupt where they do not."""
+    """(Com, SHA-256 of what it decodes to) of stored bytes that decode whole and fit; Corrupt where they do not."""
     com = Com(stored)
     if not 0 < com.total <= flash.size:
         raise Corrupt("decode", "a compressed image of %d bytes, its place has %d" % (com.total, flash.size))
@@ -55,7 +55,7 @@ def staged(chip, slot, size, sha, buf):
         raise Corrupt("image", "area %d does not hold what was armed" % slot)
     packet, image = packets.owner(chip, slot, size, sha)
     stored = Stored(area, size, packets.cipher(chip, packet, image))
-    # RSA leaves garbage, and the next buffers are large.
+    # RSA leaves garbage, and what is taken now is large.
     collect()
     com, seen = survey(chip, stored, chip.user, buf)
     return com, packet, image, seen
@@ -96,7 +96,7 @@ def describe(chip, head):
 
 
 def header(chip, size, packet, image):
-    """The header of the user program in the flash table; its version is the vendor's and stays."""
+    """What the flash table says of the user program; its version is not ours to change."""
     old = table.header(chip.table, table.IMG_HCPU2)
     version = old.version if old else b"\xff" * 20
     if image is None:

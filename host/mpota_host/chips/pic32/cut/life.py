@@ -38,13 +38,13 @@ KEPT = ("diary.txt", b"nobody's business")
 WEAR = 12
 # The directory changes with every file that is opened or closed.
 DISK_WEAR = 500
-DISK_SECTORS = 24
+# Room for a story's images, and what the layout keeps free beside them.
+DISK_SECTORS = 30
 # What this chip's flashes program at once: a byte of the external one, a quad word of its own. Both erase 4 KiB.
 UNITS, ERASES = (1, 16), (4096,)
-# Distinct states that a full campaign tries; one in so many, at least, is of each category. A quick one
-# has 350 of 3,001 in recovery.
+# Distinct states that a full campaign tries; one in so many, at least, is of each category.
 STATES = 21_500
-SHARE = 10
+SHARE = 8
 
 
 def image(size: int, seed: int) -> bytes:
@@ -111,7 +111,8 @@ def own(firmware: bytes, table_file: bytes | None) -> Pic32:
         raise Refused("table", "a PIC32MZW1 has no partition table: leave --table off")
     update = prepare(firmware)[0][PAGE:]
     around = [code(max(len(update) - 8192, 4999), seed) for seed in (1, 3)]
-    return Pic32("own", images=(around[0], update, around[1]), chunk=16384, slot_size=SLOT, disk=4 * SLOT // SECTOR + 8)
+    images = around[0], update, around[1]
+    return Pic32("own", images=images, chunk=16384, slot_size=SLOT, disk=4 * SLOT // SECTOR + 14)
 
 
 class Program:
