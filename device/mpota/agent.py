@@ -33,7 +33,7 @@ class Agent:
     Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
     """
 
-    # The longest a step may take while the application waits for its start; 0 where none waits.
+    # What a step may take while the application waits for its start; 0 where it does not.
     step_ms = 0
 
     def __init__(self, board, links, keys, health=None):
