@@ -1,6 +1,5 @@
 """A request and the head of its answer, in steps. Needed only while a link opens."""
 
-from mpota.link.url import follow, shown
 from mpota.link.web import HEADER, LOCATION, number
 from mpota_boot.errors import LinkError
 
@@ -12,6 +11,8 @@ _FIELDS = (
 def ask(web, to, home, at, post):
     """GET, or POST of `post`; then `web` stands at the body and knows what that is like. A redirect gives its URL."""
     data = _request(web, to, home, at, post)
+    # Loading this was a step.
+    yield
     while data:
         n = web.io(web.sock.write, data)
         if n:
@@ -84,9 +85,9 @@ def _judge(web, status, fields, at):
     goto = fields.get(b"location")
     if kind == 3 and goto:
         # Not decoded, and not quoted: a URL that is none is refused.
-        return follow(web.url, "".join([chr(c) for c in goto]))
+        return "".join([chr(c) for c in goto])
     if kind != 2 and not (status == 304 and web.known):
-        e = LinkError("http", "status %d of %s" % (status, shown(web.url)))
+        e = LinkError("http", "status %d of %s" % (status, web.url))
         if b"retry-after" in fields:
             from mpota.link.later import wait_ms
 

@@ -6,6 +6,9 @@ the arithmetic of TLS takes its time. `wait()` waits for the end of such steps.
 
 import sys
 import time
+from gc import collect
+
+from micropython import const
 
 from mpota_boot.errors import LinkError
 
@@ -13,22 +16,20 @@ SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
 # No clock that shows an earlier year has been set: a port's begins in 1970, 2000 or 2021.
 YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
-_LOOK_MS = 1000
-
-# Modules that are needed only while a link opens.
-_OPENING = "ask", "find", "later", "login", "reach", "tls", "url"
+_LOOK_MS = const(1000)
 
 
-def forget(*names):
-    """Give the room of such modules back, all or some of them; they are loaded again for the next time."""
+def forget():
+    """Give the room of what is needed only while a link opens back; it is loaded again for the next time."""
     link = sys.modules["mpota.link"]
-    for name in names or _OPENING:
+    for name in ("ask", "find", "later", "login", "reach", "tls", "url"):
         if sys.modules.pop("mpota.link." + name, None) and hasattr(link, name):
             delattr(link, name)
+    collect()
 
 
 class Connection:
-    """One connection after another; `url` says where to, for messages."""
+    """One connection after another; `url` says where to, for messages: without what may be a secret."""
 
     ca = None  # PEM or DER of the CAs behind the server's certificate: bytes, or a file's name
     cert = None  # (certificate, key), names of files: who we are, for a server that wants to know
@@ -125,9 +126,7 @@ class Connection:
 
     def end(self, code, words):
         """Raise a LinkError about this URL."""
-        from mpota.link.url import shown
-
-        raise LinkError(code, shown(self.url) + ": " + words)
+        raise LinkError(code, "%s: %s" % (self.url, words))
 
     def fail(self, e):
         # TCP's errors have numbers from 100 on, those of the TLS libraries are negative or small.

@@ -10,10 +10,9 @@ The id is for people. https needs `ca`, goes on to https only, and judges the ce
 More than the manifest's size is never read.
 """
 
-from gc import collect
-
 from mpota.link.connection import forget
 from mpota.link.web import Web
+from mpota.stream import fill
 from mpota_boot.errors import LinkError
 
 MANIFEST = 4096  # bytes a manifest may have
@@ -48,20 +47,16 @@ class Http(Web):
                 self.file = None
                 self.known, self.takes = self.unchanged, b"gzip"
                 yield from self.asking(str(self.manifest))
-                # What is over stays on the stack of a generator until something takes its place.
-                yield from ()
-                collect()
-                from mpota.link.find import find
-
-                yield from find(self, buf or bytearray(MANIFEST))
-                yield from ()
-                find = None
+                self.most = MANIFEST_MS
+                buf = buf or bytearray(MANIFEST)
+                n = yield from fill(self, buf)
                 self.close()
+                self._choose(buf, n)
+                buf = None
                 forget()
-                # What stays must not lie behind what goes: neither the connection here nor the installer's buffer next.
-                collect()
                 if not self.offer:
                     return None
+                self.file = self._place(self.offer[2])
             self.known = self.takes = b""
             yield from self.asking(self.file, at, self.offer[1])
             yield from ()
@@ -69,14 +64,25 @@ class Http(Web):
             self.close()
             forget()
             raise
-        collect()
         return self
+
+    def _choose(self, buf, n):
+        from mpota.link.find import find
+
+        find(self, buf, n)
+
+    def _place(self, name):
+        """The URL of the `file` of an entry."""
+        from mpota.link.url import beside, follow, quote
+
+        manifest = quote(str(self.manifest))
+        return follow(manifest, beside(manifest, name))
 
     def asked(self):
         """The URL that was asked last, without what may be a secret."""
         from mpota.link.url import shown
 
-        return shown(self.url or self.home)
+        return self.url or shown(self.home)
 
     def other(self):
         """After a refusal: is there a larger package of the same version? The next open() gives it."""

@@ -59,7 +59,6 @@ class Web(Connection):
         home = self.home or url
         try:
             for _ in range(6):
-                self.close()
                 url = yield from self._ask(url, home, at, post)
                 if not url:
                     break
@@ -81,25 +80,37 @@ class Web(Connection):
 
     def _ask(self, url, home, at, post):
         """One request, in steps, and the head of its answer; a redirect gives its URL."""
-        from mpota.link.url import parse, quote
-
-        # A URL of the settings may have been typed; that of a redirect is none with such characters.
-        self.url = url = quote(url)
-        to = parse(url)
-        home = parse(quote(str(home)))
+        self.close()
+        url, to, home = self._places(url, home)
+        # Each part makes way before the next is loaded.
+        forget()
         yield from self.connect(to)
         # What is over stays on the stack of a generator until something takes its place.
         yield from ()
-        forget("reach", "tls")
+        forget()
+        goto = yield from self._head(to, home, at, post)
+        yield from ()
+        forget()
+        return goto and self._follow(url, goto)
+
+    def _places(self, url, home):
+        """A URL, quoted, and what parse() makes of it and of `home`."""
+        from mpota.link.url import parse, quote, shown
+
+        # A URL of the settings may have been typed; that of a redirect is none with such characters.
+        url = quote(url)
+        self.url = shown(url)
+        return url, parse(url), parse(quote(str(home)))
+
+    def _head(self, *given):
         from mpota.link.ask import ask
 
-        # Loading it was a step.
-        yield
-        goto = yield from ask(self, to, home, at, post)
-        yield from ()
-        parse = quote = ask = None
-        forget()
-        return goto
+        return ask(self, *given)
+
+    def _follow(self, url, goto):
+        from mpota.link.url import follow
+
+        return follow(url, goto)
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
