@@ -1,11 +1,11 @@
 """A request and the head of its answer, in steps. Needed only while a link opens."""
 
-from mpota.link.web import HEADER, LOCATION, number
+from micropython import const
+
+from mpota.link.web import HEADER, number
 from mpota_boot.errors import LinkError
 
-_FIELDS = (
-    b"content-length transfer-encoding content-range content-type content-encoding location retry-after date etag"
-).split()
+_LOCATION = const(2048)  # bytes of the URL that a redirect gives
 
 
 def ask(web, to, home, at, post):
@@ -72,9 +72,12 @@ def _head(web):
             line = yield from _whole_line(web)
             name, _, value = line.partition(b":")
             name, value = name.strip().lower(), value.strip()
-            if name in _FIELDS:
-                if web.cut or len(value) > LOCATION:
-                    web.end("http", "%s of more than %d bytes" % (name.decode(), LOCATION))
+            if name in (
+                b"content-length", b"transfer-encoding", b"content-range", b"content-type", b"content-encoding",
+                b"location", b"retry-after", b"date", b"etag",
+            ):  # fmt: skip
+                if web.cut or len(value) > _LOCATION:
+                    web.end("http", "%s of more than %d bytes" % (name.decode(), _LOCATION))
                 fields[name] = value
     return status, fields
 
@@ -84,8 +87,7 @@ def _judge(web, status, fields, at):
     kind = status // 100
     goto = fields.get(b"location")
     if kind == 3 and goto:
-        # Not decoded, and not quoted: a URL that is none is refused.
-        return "".join([chr(c) for c in goto])
+        return goto
     if kind != 2 and not (status == 304 and web.known):
         e = LinkError("http", "status %d of %s" % (status, web.url))
         if b"retry-after" in fields:

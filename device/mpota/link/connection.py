@@ -12,7 +12,7 @@ from micropython import const
 
 from mpota_boot.errors import LinkError
 
-SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
+_SPAN_MS = const(15000)  # of waiting, after which the speed of a body is judged
 # No clock that shows an earlier year has been set: a port's begins in 1970, 2000 or 2021.
 YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
@@ -22,7 +22,7 @@ _LOOK_MS = const(1000)
 def forget():
     """Give the room of what is needed only while a link opens back; it is loaded again for the next time."""
     link = sys.modules["mpota.link"]
-    for name in ("ask", "find", "later", "login", "reach", "tls", "url"):
+    for name in "ask find later login reach tls url".split():
         if sys.modules.pop("mpota.link." + name, None) and hasattr(link, name):
             delattr(link, name)
     collect()
@@ -117,7 +117,7 @@ class Connection:
         if self.most:
             if self.waited >= self.most:
                 self.end("slow", "no end after %d ms, at most %d" % (self.waited, self.most))
-        elif self.waited >= SPAN_MS:
+        elif self.waited >= _SPAN_MS:
             n = self.pos - self.mark
             if n * 1000 < self.least * self.waited:
                 self.end("slow", "%d bytes in %d ms, at least %d a second" % (n, self.waited, self.least))

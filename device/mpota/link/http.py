@@ -10,13 +10,15 @@ The id is for people. https needs `ca`, goes on to https only, and judges the ce
 More than the manifest's size is never read.
 """
 
+from micropython import const
+
 from mpota.link.connection import forget
 from mpota.link.web import Web
 from mpota.stream import fill
 from mpota_boot.errors import LinkError
 
 MANIFEST = 4096  # bytes a manifest may have
-MANIFEST_MS = 30000  # for them, after the header
+_MANIFEST_MS = const(30000)  # for them, after the header
 
 
 class Http(Web):
@@ -47,7 +49,7 @@ class Http(Web):
                 self.file = None
                 self.known, self.takes = self.unchanged, b"gzip"
                 yield from self.asking(str(self.manifest))
-                self.most = MANIFEST_MS
+                self.most = _MANIFEST_MS
                 buf = buf or bytearray(MANIFEST)
                 n = yield from fill(self, buf)
                 self.close()

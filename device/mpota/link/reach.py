@@ -6,11 +6,13 @@ in .local is asked of everybody in the network (RFC 6762, section 5.1).
 
 from struct import unpack_from
 
+from micropython import const
+
 from mpota_boot.errors import LinkError
 
 # A datagram without an answer is sent again.
-_AGAIN_MS = 2000
-_PORT = 53
+_AGAIN_MS = const(2000)
+_PORT = const(53)
 
 
 def reach(call, at):

@@ -8,14 +8,15 @@ A server has `header_ms` from the request to the end of the header, may be silen
 never read. Nothing is allocated by what the server says.
 """
 
+from micropython import const
+
 from mpota.link.connection import Connection, forget
 from mpota_boot.errors import LinkError
 
 HEADER = 8192  # bytes of a header, or of a line between two chunks of a body
-LOCATION = 2048  # bytes of the URL that a redirect gives
-_LINE = 2176  # bytes of a header's line that are kept: a Location with its name
+_LINE = const(2176)  # bytes of a header's line that are kept: a Location of 2048 with its name
 # Bytes that a step reads one by one; an RP2040 needs 0.1 ms for each.
-_STEP = 512
+_STEP = const(512)
 
 
 def number(value, base=10):
@@ -108,9 +109,10 @@ class Web(Connection):
         return ask(self, *given)
 
     def _follow(self, url, goto):
-        from mpota.link.url import follow
+        from mpota.link.url import checked, follow
 
-        return follow(url, goto)
+        # Not quoted: a URL that is none is refused.
+        return follow(url, checked(goto))
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
