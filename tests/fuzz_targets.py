@@ -150,7 +150,7 @@ class _Page(Http):
 
     def __init__(self, data):
         super().__init__("http://h/manifest.json", "demo", "esp32", lambda: None)
-        self.url = self.manifest
+        self.url = self.home
         self.data = bytes(data)
         self.at = 0
 

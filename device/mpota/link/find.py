@@ -14,7 +14,7 @@ def find(link, buf, n):
         link.offer = ()
         return
     try:
-        if link.coding == b"gzip":
+        if link.zipped:
             buf, n = _inflated(buf, n)
         # Editors of Windows begin a file with a byte order mark.
         found = [] if n == MANIFEST else _offers(link, buf[3 if buf[:3] == b"\xef\xbb\xbf" else 0 : n])
@@ -33,7 +33,8 @@ def _choose(link, found):
     link.offer = found[0] if found else ()
     link.more = len(found) > 1
     # Of one that has an offer the file may be wanted again.
-    link.unchanged = b"" if found or [c for c in link.tag if not 0x20 < c < 0x7F] else link.tag
+    tag = link.tag or b""
+    link.unchanged = b"" if found or [c for c in tag if not 0x20 < c < 0x7F] else tag
 
 
 def _offers(link, data):

@@ -28,7 +28,7 @@ class Http(Web):
 
     def __init__(self, manifest, product, layout, current):
         super().__init__()
-        self.manifest = self.home = manifest
+        self.home = manifest
         self.product = product
         self.layout = layout
         self.current = current
@@ -47,8 +47,8 @@ class Http(Web):
         try:
             if not at or not self.file:
                 self.file = None
-                self.known, self.takes = self.unchanged, b"gzip"
-                yield from self.asking(str(self.manifest))
+                self.tag = self.unchanged
+                yield from self.asking(str(self.home))
                 self.most = _MANIFEST_MS
                 buf = buf or bytearray(MANIFEST)
                 n = yield from fill(self, buf)
@@ -59,7 +59,7 @@ class Http(Web):
                 if not self.offer:
                     return None
                 self.file = self._place(self.offer[2])
-            self.known = self.takes = b""
+            self.tag = None
             yield from self.asking(self.file, at, self.offer[1])
             yield from ()
         except Exception:
@@ -77,7 +77,7 @@ class Http(Web):
         """The URL of the `file` of an entry."""
         from mpota.link.url import beside, follow, quote
 
-        manifest = quote(str(self.manifest))
+        manifest = quote(str(self.home))
         return follow(manifest, beside(manifest, name))
 
     def asked(self):
@@ -102,7 +102,7 @@ class Http(Web):
             return
         from json import dumps
 
-        self.known = self.takes = b""
+        self.tag = None
         words = {"product": self.product, "layout": self.layout, "code": code, "text": text}
         try:
             yield from self.asking(str(self.report_url), 0, None, dumps(words).encode())

@@ -73,8 +73,10 @@ def quote(text, more=""):
     data = text.encode()
     unsafe = _UNSAFE + more.encode()
     out = bytearray()
-    for i, c in enumerate(data):
-        code = data[i + 1 : i + 3] if c == 37 else b"00"
+    at = 0
+    for c in data:
+        at += 1
+        code = data[at : at + 2] if c == 37 else b"00"
         if c > 0x7F or c in unsafe or len(code) < 2 or code.strip(_HEX):
             out += b"%%%02X" % c
         else:
@@ -104,10 +106,12 @@ def shown(url):
 
 def checked(data):
     """The text of a URL's bytes, or LinkError."""
-    for i, c in enumerate(data):
+    at = 0
+    for c in data:
         if not 0x20 < c < 0x7F:
             words = "the URL has the byte 0x%02x at %d, 0x21 to 0x7e are allowed: percent-encode it"
-            raise LinkError("url", words % (c, i))
+            raise LinkError("url", words % (c, at))
+        at += 1
     return data.decode()
 
 

@@ -35,17 +35,17 @@ class Web(Connection):
 
     headers = None  # name -> value, sent to the server of `home` alone
     home = None  # the URL that the settings name; None: the one asked for first
+    tag = None  # the ETag of what we have, then that of the answer; None: there is no telling of the two
     header_ms = 30000
 
     def __init__(self):
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
         super().__init__()
         self.size = self.left = None
-        self.buf = bytearray()
+        self.buf = b""
         self.room = self.status = 0
-        self.chunked = self.html = self.gap = self.cut = False
+        self.chunked = self.zipped = self.html = self.gap = self.cut = False
         self.one = bytearray(1)
-        self.known = self.tag = self.coding = self.takes = b""
 
     def fetch(self, url, at=0, size=None, post=b""):
         """asking(), waited for; readinto() waits as well then."""
@@ -85,6 +85,8 @@ class Web(Connection):
         url, to, home = self._places(url, home)
         # Each part makes way before the next is loaded.
         forget()
+        # A copy, for the text lies behind what went and would split the heap.
+        self.url = "%s" % self.url
         yield from self.connect(to)
         # What is over stays on the stack of a generator until something takes its place.
         yield from ()
@@ -175,9 +177,11 @@ class Web(Connection):
             if not self.room:
                 self.end("http", "a header of more than %d bytes" % HEADER)
             if self.one[0] == 10:
-                line, self.buf = self.buf, bytearray()
+                line, self.buf = bytes(self.buf), b""
                 self.cut = len(line) == _LINE
-                return bytes(line).strip()
+                return line.strip()
+            if not self.buf:
+                self.buf = bytearray()
             if len(self.buf) < _LINE:
                 self.buf.append(self.one[0])
             if not self.room % _STEP:
