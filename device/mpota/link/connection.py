@@ -19,12 +19,12 @@ YEAR = 2026
 _LOOK_MS = const(1000)
 
 
-def forget():
-    """Give the room of what is needed only while a link opens back; it is loaded again for the next time."""
-    link = sys.modules["mpota.link"]
-    for name in "ask find later login reach tls url".split():
-        if sys.modules.pop("mpota.link." + name, None) and hasattr(link, name):
-            delattr(link, name)
+def forget(names="ask find later login reach tls url", home="mpota.link"):
+    """Give the room of modules back that are needed for a while only, while a link opens; the next time loads them."""
+    there = sys.modules[home]
+    for name in names.split():
+        if sys.modules.pop(home + "." + name, None) and hasattr(there, name):
+            delattr(there, name)
     collect()
 
 
