@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mpota_host.bench import app_memory, chart, erases, material, memory, modules, page, sizes, speed, stages, travel
+from mpota_host.bench import app_memory, chart, erases, material, memory, page, sizes, speed, stages, travel
 from mpota_host.bench.__main__ import GROUPS, number, table
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, EXACTLY, Figure, spread
 from mpota_host.bench.size import peers
@@ -78,14 +78,14 @@ def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
 
 
 def test_every_module_of_a_board_is_weighed_once_and_what_stays_apart(stuff):
-    rows = [row for row in modules.measure(stuff) if row.facts]
+    rows = [row for row in sizes.by_module(stuff) if row.facts]
     carried = {name_of(path) for path in material.modules("esp32", platform="esp32")}
     assert sorted(row.name for row in rows) == sorted(name for name in carried if "/loader/" not in name)
     assert all(row.value > 0 and row.facts["heap"] > 0 for row in rows)
     kept = {row.name for row in rows if row.facts["stays"]}
     assert {"mpota/agent.py", "mpota/link/http.py", "mpota/network/net.py", "mpota/layout/esp32/layout.py"} < kept
     assert not kept & {"mpota/link/ask.py", "mpota/link/tls.py", "mpota/network/sntp.py", "mpota/pipe/delta.py"}
-    order = modules.ordered(["mpota.link.http"])
+    order = sizes.ordered(["mpota.link.http"])
     assert order.index("mpota.link.connection") < order.index("mpota.link.web") < order.index("mpota.link.http")
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mpota_host.bench import app_memory, erases, memory, modules, page, push, sizes, speed, stages, travel
+from mpota_host.bench import app_memory, erases, memory, page, push, sizes, speed, stages, travel
 from mpota_host.bench.figure import Figure
 from mpota_host.bench.material import FOLDER, Material
 from mpota_host.command import show
@@ -29,7 +29,7 @@ from mpota_host.registry import having, part_of
 Group = tuple[str, Callable[[Material], list[Figure]]]
 GROUPS: dict[str, Group] = {
     "sizes": ("Bytes of .mpy", sizes.measure),
-    "modules": ("Each module of an ESP32 with HTTP: bytes of .mpy, and heap on 64 bits", modules.measure),
+    "modules": ("Each module of an ESP32 with HTTP: bytes of .mpy, and heap on 64 bits", sizes.by_module),
     "travel": ("What travels, in % of the image, the smallest first", travel.measure),
     "memory": ("Least heap of the unix port that completes the update", memory.measure),
     "application": ("Least heap of the unix port for application files alone", app_memory.measure),

@@ -6,7 +6,6 @@ The Layout is in layout.py, which is imported when a board asks for it: the load
 
 def make(board):
     """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.pic32.layout import Layout
     from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port
     from mpota.layout.pic32.store.control import PAGE
@@ -17,4 +16,4 @@ def make(board):
     port = Port(board, flash, board.store)
     port.address = 0xB0000000 + base + PAGE
     port.images = max(2, board.setting("images", IMAGES, 5))
-    return Layout(port, board.journal, board.setting("trials", TRIALS, 7))
+    return Layout(port, board.journal, board.setting("trials", 0, 7))

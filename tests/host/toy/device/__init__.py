@@ -3,7 +3,6 @@
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.toy.layout import Layout
 
-    return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))
+    return Layout(board.port(), board.journal, board.setting("trials", 0, 255))

@@ -80,7 +80,7 @@ def _arm(up, image, buf):
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
     new = up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
     # Nothing runs on trial here: a phone is refused then.
-    record = arming.new(chip.journal, chip.running, arming.TRIALS, new, lambda: False)
+    record = arming.new(chip.journal, chip.running, 0, new, lambda: False)
     chip.journal.put("armed", moved(record).encode())
 
 
