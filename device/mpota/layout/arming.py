@@ -1,18 +1,13 @@
 """The Record of an update that is to be armed, for every layout, and for a manager that has no memory for a Layout."""
 
-from micropython import const
-
 from mpota_boot.journal import Record, tree
-
-# Boots that an image on trial may have, unless the setting `trials` says otherwise.
-_TRIALS = const(3)
 
 
 def new(journal, running, trials, image, on_trial):
     """A Record that no other one of this board looks like, whether it closes a trial or opens one.
 
     `image` is package id, SHA-256, version, size and slot; `running` the slot to go back to; `on_trial()`: does an
-    image on trial run? `trials`: the boots that it may have, 0 for the usual ones.
+    image on trial run?
     """
     key, sha, version, size, slot = image
     if journal.last("failed"):
@@ -32,4 +27,4 @@ def new(journal, running, trials, image, on_trial):
         if record and record.count >= count:
             count = record.count + 1
     now = tree(journal, on_trial)
-    return Record(key, sha, version, size, count & 0xFFFF, slot, running, now * 17, trials or _TRIALS)
+    return Record(key, sha, version, size, count & 0xFFFF, slot, running, now * 17, trials)

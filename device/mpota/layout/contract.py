@@ -28,7 +28,7 @@ ASKED = "no-link (%s while the network was asked)"
 
 
 class Layout:
-    """`port` is the chip's own. `journal` is the board's; `trials`: the boots that an update may have; 0: as usual.
+    """`port` is the chip's own. `journal` is the board's; `trials` is how many boots an update may try.
 
     All layouts ask the port for `running`, the number of the image that runs; `feed()` for the watchdog; `root` and
     `protected`, store/trees.py has them; and, where the chip takes firmware, `current`, a Flash: the image that runs.

@@ -52,9 +52,9 @@ class Connection:
     def ticks(self):
         return time.ticks_ms()
 
-    def since(self, then):
-        """Milliseconds since `then`, a value of ticks()."""
-        return time.ticks_diff(time.ticks_ms(), then)
+    def since(self, at):
+        """Milliseconds since `at`, a value of ticks()."""
+        return time.ticks_diff(time.ticks_ms(), at)
 
     def wait(self, steps):
         """Run steps to their end, feeding the watchdog."""
@@ -105,13 +105,13 @@ class Connection:
             self.quiet = 0
         return n
 
-    def count(self, moved):
+    def count(self, n):
         """Count the time since the last look; raise where a server takes more of it than it has."""
         # No garbage here: while nothing comes this is all that is done, again and again.
         ms = min(self.since(self.looked), _LOOK_MS)
         self.looked = self.ticks()
         self.waited += ms
-        self.quiet = 0 if moved else self.quiet + ms
+        self.quiet = 0 if n else self.quiet + ms
         if self.quiet >= self.timeout_ms:
             self.end("link", "no %s in %d ms" % (self.what, self.timeout_ms))
         if self.most:

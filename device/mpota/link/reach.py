@@ -129,8 +129,9 @@ def decode(data, query):
         kind, _, _, n = unpack_from(">HHIH", data, at)
         at += 10
         if kind == query[-3] and n == (4 if kind == 1 else 16) and at + n <= len(data):
-            parts = unpack_from("4B" if kind == 1 else ">8H", data, at)
-            return ("." if kind == 1 else ":").join([("%d" if kind == 1 else "%x") % part for part in parts])
+            if kind == 1:
+                return ".".join([str(part) for part in data[at : at + n]])
+            return ":".join(["%x" % part for part in unpack_from(">8H", data, at)])
         at += n
     return ""
 

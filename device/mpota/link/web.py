@@ -91,10 +91,10 @@ class Web(Connection):
         # What is over stays on the stack of a generator until something takes its place.
         yield from ()
         forget()
-        goto = yield from self._head(to, home, at, post)
+        name = yield from self._head(to, home, at, post)
         yield from ()
         forget()
-        return goto and self._follow(url, goto)
+        return name and self._follow(url, name)
 
     def _places(self, url, home):
         """A URL, quoted, and what parse() makes of it and of `home`."""
@@ -110,11 +110,11 @@ class Web(Connection):
 
         return ask(self, *given)
 
-    def _follow(self, url, goto):
+    def _follow(self, url, name):
         from mpota.link.url import checked, follow
 
         # Not quoted: a URL that is none is refused.
-        return follow(url, checked(goto))
+        return follow(url, checked(name))
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""

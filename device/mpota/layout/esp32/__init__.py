@@ -8,5 +8,6 @@ def make(board):
     """The Layout of a Board."""
     from mpota.layout.esp32.layout import Layout
     from mpota.layout.esp32.port import Port
+    from mpota_boot.journal import TRIALS
 
-    return Layout(Port(board), board.journal, board.setting("trials", 0, 255))
+    return Layout(Port(board), board.journal, board.setting("trials", TRIALS, 255))

@@ -10,10 +10,11 @@ def make(board):
     from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port
     from mpota.layout.pic32.store.control import PAGE
     from mpota.store.flash import Region
+    from mpota_boot.journal import TRIALS
 
     base = board.setting("base", BASE, 1 << 20)
     flash = Region(board.program, base, board.setting("slot", SLOT, 1 << 20))
     port = Port(board, flash, board.store)
     port.address = 0xB0000000 + base + PAGE
     port.images = max(2, board.setting("images", IMAGES, 5))
-    return Layout(port, board.journal, board.setting("trials", 0, 7))
+    return Layout(port, board.journal, board.setting("trials", TRIALS, 7))

@@ -4,5 +4,6 @@
 def make(board):
     """The Layout of a Board."""
     from mpota.layout.toy.layout import Layout
+    from mpota_boot.journal import TRIALS
 
-    return Layout(board.port(), board.journal, board.setting("trials", 0, 255))
+    return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))
