@@ -197,6 +197,7 @@ def test_what_opens_a_link_is_forgotten_whatever_comes_of_it():
             assert link.run() is link
         except LinkError:
             assert says != [(0, listing(DATA))]
+        assert link.asked()[:9] == "http://h/"
         left = [name for name in sys.modules if name[:11] == "mpota.link." and name[11:] in OPENS]
         assert left == [], left
 

@@ -82,9 +82,11 @@ class Http(Web):
 
     def asked(self):
         """The URL that was asked last, without what may be a secret."""
+        if self.url:
+            return self.url
         from mpota.link.url import shown
 
-        return self.url or shown(self.home)
+        return shown(self.home)
 
     def other(self):
         """After a refusal: is there a larger package of the same version? The next open() gives it."""
