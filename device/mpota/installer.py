@@ -6,11 +6,16 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
+from micropython import const
+
 from mpota.pipe.package import Chunks, Package
-from mpota.store.writer import decode_progress, digest, encode_progress, put
+from mpota.store.writer import begun, decode_progress, digest, encode_progress, holds, put
 from mpota.stream import FIRMWARE, opened, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
+
+# After a package was begun over another, the next may be when Layout.awake() has taken these bytes: an hour.
+_HOLD = const(b"..........")
 
 
 def install(board, link, keys):
@@ -62,6 +67,9 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    if board.journal.last("begun") and begun(board.journal, package.id):
+        # Two packages that a bad line brings in turn must not wear out the flash.
+        raise Refused("begun", "another package is half here: again after 1 h awake, or `rollback --forget`")
     if package.recipients:
         from mpota.pipe.decrypt import unlock
 
@@ -128,6 +136,7 @@ def decode(board, package, chunks):
     part = chunks.part
     target = board.layout.target(part)
     between = getattr(chunks.src, "between", board.feed)
+    stands = begun(board.journal, package.id)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
         left = yield from chunks.loading()
@@ -139,8 +148,11 @@ def decode(board, package, chunks):
                 board.layout.admit(part, memoryview(chunks.buf)[:n])
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
+                    if stands:
+                        board.journal.put("begun", _HOLD)
                     board.journal.put("progress", b"")
-            put(target, done, chunks.buf, n, between)
+            if done + n > stands or not holds(target, done, chunks.buf, n):
+                put(target, done, chunks.buf, n, between)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:

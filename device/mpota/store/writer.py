@@ -2,7 +2,8 @@
 
 A sector is erased right before its first byte is written: never all at once, which would starve the radio and the
 watchdog for seconds, and never twice. One that reads blank is erased too: so does one whose erase was cut, and its bits
-may turn later. The journal does not tell the two apart.
+may turn later. The journal does not tell the two apart. It does tell which sectors another package has finished: those
+stay where they hold the right bytes.
 """
 
 from hashlib import sha256
@@ -13,6 +14,8 @@ from micropython import const
 # Package id 8, SHA-256 of the next chunk 32, its bytes u32, its offset u32, its number u16, its component u8.
 _PROGRESS = const("<8s32sIIHB")
 _PROGRESS_SIZE = const(51)
+# The least bytes of a chunk.
+_CHUNK = const(4096)
 
 
 def encode_progress(*fields):
@@ -25,6 +28,28 @@ def encode_progress(*fields):
 def decode_progress(data):
     """The same six fields, or None where the bytes are none."""
     return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
+
+
+def begun(journal, id):
+    """Bytes at least that another package than `id`, begun and not finished, has written from the front; else 0."""
+    where = decode_progress(journal.last("progress"))
+    # The last chunk promises no other.
+    if not where or where[0] == id or not where[2]:
+        return 0
+    return where[4] * _CHUNK if not where[5] else 1
+
+
+def holds(flash, off, buf, n):
+    """Does the flash hold the first `n` bytes of `buf` at `off` already, a whole sector?"""
+    if n != flash.erase_size:
+        return False
+    view = memoryview(buf)
+    seen = bytearray(128)
+    for at in range(0, n, 128):
+        flash.read(off + at, seen)
+        if seen != view[at : at + 128]:
+            return False
+    return True
 
 
 def put(flash, off, buf, n, between=None):

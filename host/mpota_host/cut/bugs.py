@@ -38,7 +38,7 @@ PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
 # Where tests of the layout and of ports lie.
 LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
-GAVE = "tests.core.test_given:test_"
+GAVE, TAKES = "tests.core.test_given:test_", "tests.core.test_installer:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
@@ -118,6 +118,23 @@ MUTANTS = [
     Mutant(
         "erase a sector too many", WRITER, "put",
         "flash.erase(off, flash.erase_size)", "flash.erase(off, 2 * flash.erase_size)",
+    ),
+    Mutant(
+        "erase a sector again for bytes that it holds", INSTALLER, "decode",
+        "done + n > stands or not holds(target, done, chunks.buf, n)", "target",
+        TAKES + "a_sector_is_not_erased_again_for_bytes_that_it_holds",
+    ),
+    Mutant(
+        "leave a sector for most of its bytes", WRITER, "holds", "range(0, n, 128)", "range(0, n - 128, 128)",
+        TAKES + "a_sector_with_one_other_byte_is_written_again",
+    ),
+    Mutant(
+        "believe a sector that a cut may have torn", INSTALLER, "decode", "done + n > stands", "done < 0",
+        TAKES + "a_sector_that_a_cut_may_have_torn_is_erased_whatever_it_holds",
+    ),
+    Mutant(
+        "begin over what was begun whenever another package comes", INSTALLER, "decode", "if stands: ...", "pass",
+        TAKES + "a_package_is_begun_over_another_once_an_hour",
     ),
     # Resume.
     Mutant(

@@ -66,8 +66,7 @@ class Folder:
 class Stored:
     """The Flash contract over one file, which may have `size` bytes."""
 
-    erase_size = 4096
-    prog_size = 1
+    erase_size = prog_size = 1
     erased = 0xFF
 
     def __init__(self, files, name, size):
