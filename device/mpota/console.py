@@ -118,8 +118,11 @@ def push(board):
     board.watch()
     try:
         state = agent.step()
+        told = None
         while state == "busy":
-            link.progress(*agent.progress)
+            if told is not agent.progress:
+                told = agent.progress
+                link.progress(*told)
             state = agent.step()
         if isinstance(agent.error, UpToDate):
             # An agent that polls keeps this to itself; a person wants to read it.

@@ -527,6 +527,127 @@ def test_between_its_works_a_board_takes_what_came_and_asks_for_no_more_than_fit
     assert link.readinto(buf) == 300 and buf[99:101] == b"01"
 
 
+class Mute(Line):
+    """A line whose host says this, a byte each millisecond, and then nothing."""
+
+    def __init__(self, board, said=b""):
+        super().__init__(board)
+        self.said = said
+        self.heard = []
+
+    def write(self, data):
+        self.heard.append(data[2])
+        return len(data)
+
+    def poll(self, ms):
+        if self.said:
+            return [self]
+        self.board.ms += ms
+        return []
+
+    def readinto(self, buf):
+        self.board.ms += 1
+        buf[:1] = self.said[:1]
+        self.said = self.said[1:]
+        return 1
+
+
+class Noisy(Mute):
+    """One whose host says what is no frame, without an end."""
+
+    def poll(self, ms):
+        self.said = b"x"
+        return [self]
+
+
+def longest(board, steps):
+    """The longest step in ms; the application has its turn between two."""
+    most = 0
+    for _ in range(100000):
+        before = board.ms
+        try:
+            next(steps)
+        except StopIteration:
+            return most
+        finally:
+            most = max(most, board.ms - before)
+        board.ms += 10
+    raise AssertionError("this has no end")
+
+
+def until_idle(agent):
+    while agent.step() == "busy":
+        yield
+
+
+def test_no_step_waits_for_a_host_that_says_nothing_or_only_noise():
+    for host in (Mute, Noisy):
+        board = boot(chip(), soc.PWRON)
+        line = host(board)
+        link = Chatty(line, size=2048, ahead=242)
+        agent = Agent(board, [link], None)
+        most = longest(board, until_idle(agent))
+        assert most <= 250, (host, most)
+        assert agent.error.code == "link" and "asked 10 times" in str(agent.error), repr(agent.error)
+        assert longest(board, link.reporting("code", "words")) <= 250 and line.heard.count(3) == 3
+
+
+def test_no_step_waits_for_a_host_that_dies_in_the_middle_of_a_package():
+    for whole in (True, False):
+        board = boot(chip(), soc.PWRON)
+        line = Mute(board)
+        link = Chatty(line, size=2048, ahead=242)
+        steps = link.opening()
+        next(steps)
+        line.said = encode(5, link.run, 0, len(DATA).to_bytes(4, "little"))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as e:
+                assert e.value is link
+                break
+        line.said = encode(7, link.run, 0, DATA[:200])[: None if whole else 100]
+        buf = bytearray(400)
+        n = most = 0
+        try:
+            while True:
+                before = board.ms
+                try:
+                    n += link.readinto(memoryview(buf)[n:]) or 0
+                finally:
+                    most = max(most, board.ms - before)
+        except LinkError as e:
+            assert e.code == "link" and most <= 270, (str(e), most)
+        assert n == (200 if whole else 0) and buf[:n] == DATA[:n]
+
+
+def test_between_its_works_a_board_waits_for_no_host_that_died_in_a_frame():
+    board = boot(chip(), soc.PWRON)
+    line = Mute(board)
+    link = Chatty(line, size=2048, ahead=242)
+    link.start()
+    link.asked, link.size = False, 1000
+    line.said = encode(7, link.run, 0, DATA[:100])[:50]
+    link.between()
+    assert board.ms <= 110 and link.at == 0
+    line.said = encode(7, link.run, 0, DATA[:100])[50:]
+    link.between()
+    assert link.at == 100
+
+
+def test_an_open_that_waits_makes_its_source_wait():
+    link, rx = useless((5, 0, SIZE))
+    rx.says = ((5, 0, SIZE), (7, 0, b"abc"))
+    link.open()
+    assert link.readinto(bytearray(9)) == 3
+    link.waits = False
+    steps = link.opening()
+    rx.says = ((5, 0, SIZE),)
+    for _ in steps:
+        pass
+    assert not link.waits and link.readinto(bytearray(9)) is None
+
+
 class Owner:
     """A Board as far as its line goes."""
 
