@@ -447,6 +447,38 @@ def test_the_window_waits_for_a_network_that_is_here_and_for_what_the_links_say_
             assert net.looks == (window_ms == 1000) and net.steps > 3 and hurried == [1]
 
 
+def test_a_start_that_may_be_a_wake_holds_no_application_back_for_a_network():
+    for why in ("power", "watchdog", "reset", "unknown", "wake", ""):
+        with Scratch() as root:
+            plain = Plain(root, dict(SETTINGS, window_ms=1000))
+            board = plain.power_on(why)
+            net = Network(board, 9000)
+            asked = []
+            link = Nothing()
+            link.open = lambda at=0, asked=asked: asked.append(at)
+            run = Runner(board, Agent(board, [link], None), lambda: None, net)
+            holds = why in ("power", "watchdog")
+            assert asked and net.looks == holds and (board.ms >= 9000) == holds, (why, board.ms)
+            # The window is over as soon as a link has answered, but for a console.
+            assert holds or board.ms <= (20 if why == "wake" else 1020), (why, board.ms)
+            steps = net.steps
+            run.turn()
+            assert net.steps > steps
+
+
+def test_a_wake_whose_link_has_nothing_to_say_yet_lasts_as_long_as_the_window():
+    class Mute(Nothing):
+        def opening(self, at=0, buf=None):
+            while True:
+                yield
+
+    with Scratch() as root:
+        board = Plain(root, dict(SETTINGS, window_ms=1000)).power_on("wake")
+        started = []
+        Runner(board, Agent(board, [Mute()], None), lambda: started.append(board.ms), Network(board, 9000))
+        assert 1000 <= started[0] <= 1020
+
+
 def test_a_trial_looks_for_no_network_and_still_has_its_steps():
     with Scratch() as root:
         plain = Plain(root, dict(SETTINGS, window_ms=1000))

@@ -86,6 +86,22 @@ def test_a_trial_that_sleeps_between_its_turns_hears_its_link(tmp_path: Path) ->
     assert found.on_trial() is None and found.version() == bytes((0, 2, 0, 0, 0, 0, 0, 0)), life
 
 
+@pytest.mark.parametrize("port", ["esp32", "rp2"])
+@pytest.mark.parametrize("networks, join_ms", [(("any",), 4000), (("other",), 100)])
+def test_an_application_that_sleeps_starts_within_two_seconds_of_each_wake(
+    tmp_path: Path, port: str, networks: tuple[str, ...], join_ms: int
+) -> None:
+    board = board_with(tmp_path, program("deepsleep"))
+    board.port = port
+    life = board.live((600_000, "stop"), boots=4, server=NONE_NEWER, networks=networks, join_ms=join_ms)
+    begins = [at for at, _ in life.all("boot")]
+    firsts = [min(at for at in life.says("working") if at >= begin) - begin for begin in begins]
+    assert len(firsts) == 4 and max(firsts[1:]) < 2000, (firsts, life)
+    # Switched on, it waits for a network that is here; awake it goes on joining beside the application.
+    assert (firsts[0] > 4000) == (join_ms == 4000), firsts
+    assert len(life.all("asked")) == (4 if join_ms == 4000 else 0), life
+
+
 def test_a_link_that_missed_the_network_is_asked_soon_after_it_came(tmp_path: Path) -> None:
     board = Bare(tmp_path / "board", "esp32", QUIET, manifest=MANIFEST)
     life = board.live((450_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)

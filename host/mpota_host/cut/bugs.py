@@ -103,6 +103,11 @@ MUTANTS = [
         GAVE + "a_board_counts_its_hours_awake_and_its_wakes",
     ),
     Mutant(
+        "hold an application back for a network at each wake", "mpota.runner", "_window",
+        'cause in ("power", "watchdog")', "cause",
+        "tests.core.test_runner:test_a_start_that_may_be_a_wake_holds_no_application_back_for_a_network",
+    ),
+    Mutant(
         "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",
         GAVE + "a_watchdog_that_ends_a_question_to_the_network_is_no_verdict_and_a_hang_later_is_one",
     ),
