@@ -136,6 +136,25 @@ def test_a_wire_that_comes_late_is_used(tmp_path: Path, port: str) -> None:
     assert life.says("started")[0] <= 6500 and not life.all("asked"), "a cable that is out"
 
 
+EVB = {"spi": {"id": 0, "sck": 18, "mosi": 19, "miso": 16}, "cs": 17, "reset": 20, "int": 21}
+PHY = {"phy_type": "PHY_W5500", "phy_addr": 0, "spi": {"id": 1, "sck": 13}, "cs": 14, "int": 10}
+
+
+@pytest.mark.parametrize(
+    "port, lan, kind, said",
+    [
+        ("rp2", True, "wiznet", ""),
+        ("rp2", EVB, "wiznet", "spi 0 (miso pin 16, mosi pin 19, sck pin 18), pin 17, pin 20, pin 21"),
+        ("esp32", PHY, "lan", "cs pin 14, int pin 10, phy_addr 0, phy_type 102, spi spi 1 (sck pin 13)"),
+    ],
+)
+def test_a_chip_on_spi_is_a_wire_too(tmp_path: Path, port: str, lan: object, kind: str, said: str) -> None:
+    board = Bare(tmp_path / "board", port, APP, ssid=False, manifest=MANIFEST, lan=lan)
+    life = board.live((60_000, "stop"), server=NONE_NEWER, radio="wire", join_ms=3000)
+    assert life.all(kind)[0][1] == said and len(life.all(kind)) == 1, life
+    assert life.all("asked")[0][0] < life.says("started")[0] <= 4500, life
+
+
 def test_a_wire_that_is_described_wrongly_ends_nothing(tmp_path: Path) -> None:
     board = board_with(tmp_path, "while True:\n    runner.turn()\n    print(runner.agent.error)\n    board.pause()\n")
     board.write("mpota.json", json.dumps({**board.settings, "lan": {"phy_type": "PHY_NONE"}}))

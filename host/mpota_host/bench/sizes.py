@@ -18,7 +18,7 @@ from mpota_host.sources import modules as device_modules
 
 # A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
 # link for a card; the others are stages and stores that a board may do without.
-WIRING = ("board", "port", "runner", "dog", "other")
+WIRING = ("board", "port", "wire", "runner", "dog", "other")
 OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
