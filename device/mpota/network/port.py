@@ -13,9 +13,12 @@ def station():
 
 def wired(given):
     """The interface of Ethernet, by the setting `lan`."""
+    import machine
+    import network
+
     from mpota.network.wire import interface
 
-    return interface(given)
+    return interface(given, network, machine)
 
 
 def name_server(nic=None):

@@ -14,17 +14,16 @@ PINS = ("mdc", "mdio", "power", "ref_clk", "reset", "cs", "int", "sck", "mosi", 
 _WIZNET = ("spi", "cs", "reset", "int")
 
 
-def interface(given):
-    """The interface of Ethernet. ValueError where the setting or the port has none."""
-    import network
-
+def interface(given, network, machine):
+    """The interface, by the port's modules. ValueError where the setting or the port has none."""
     given = {} if given is True else given
     if not isinstance(given, dict):
         raise ValueError('the setting lan is %r, wanted is true or an object such as {"mdc": 23, "mdio": 18}' % given)
     lan, chip = [getattr(network, name, None) for name in ("LAN", "WIZNET5K")]
     if not (lan or chip):
         raise ValueError("the setting lan: this firmware has no network.LAN and no network.WIZNET5K")
-    words = {name: _value(name, given[name], lan) for name in given}
+    places = lan, network, machine.Pin
+    words = {name: _value(name, given[name], machine, places) for name in given}
     if lan and not (chip and "spi" in words and "phy_type" not in words):
         return lan(**words)
     names = [name for name in words if words[name] is not None]
@@ -34,13 +33,10 @@ def interface(given):
     return chip(*[words[name] for name in found])  # type: ignore[misc]  # one of the two is there
 
 
-def _value(name, value, lan):
-    import machine
-    import network
-
+def _value(name, value, machine, places):
     if name == "spi":
         if isinstance(value, dict) and "id" in value:
-            words = {name: _value(name, value[name], lan) for name in value}
+            words = {name: _value(name, value[name], machine, places) for name in value}
             return machine.SPI(words.pop("id"), **words)
         if not isinstance(value, int):
             raise ValueError('the setting lan has spi %r, wanted is a number or {"id": 0, "sck": 18}' % value)
@@ -49,7 +45,7 @@ def _value(name, value, lan):
         return machine.Pin(value)
     if not isinstance(value, str):
         return value
-    for place in (lan, network, machine.Pin):
+    for place in places:
         if hasattr(place, value):
             return getattr(place, value)
     raise ValueError("the setting lan has %s %s, which this port does not know" % (name, value))
