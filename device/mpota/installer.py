@@ -6,10 +6,12 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
+from hashlib import sha256
+
 from micropython import const
 
 from mpota.pipe.package import Chunks, Package
-from mpota.store.writer import begun, decode_progress, digest, encode_progress, holds, put
+from mpota.store.writer import begun, decode_progress, digest, encode_progress, put
 from mpota.stream import FIRMWARE, opened, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
@@ -69,7 +71,7 @@ def admit(board, package, buf):
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
     if board.journal.last("begun") and begun(board.journal, package.id):
         # Two packages that a bad line brings in turn must not wear out the flash.
-        raise Refused("begun", "another package is half here: again after 1 h awake, or `rollback --forget`")
+        raise Refused("begun", "another is half here: again after 1 h awake, or `rollback --forget`")
     if package.recipients:
         from mpota.pipe.decrypt import unlock
 
@@ -144,14 +146,17 @@ def decode(board, package, chunks):
             board.feed()
             between()
             n = pull(chunks, chunks.buf)
+            piece = memoryview(chunks.buf)[:n]
             if not done:
-                board.layout.admit(part, memoryview(chunks.buf)[:n])
+                board.layout.admit(part, piece)
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
                     if stands:
                         board.journal.put("begun", _HOLD)
                     board.journal.put("progress", b"")
-            if done + n > stands or not holds(target, done, chunks.buf, n):
+            # A whole sector that another package has finished may hold these bytes.
+            holds = done + n <= stands and n == target.erase_size
+            if not holds or digest(target, n, bytearray(128), board.feed, done) != sha256(piece).digest():
                 put(target, done, chunks.buf, n, between)
             done += n
             left -= n

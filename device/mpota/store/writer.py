@@ -39,19 +39,6 @@ def begun(journal, id):
     return where[4] * _CHUNK if not where[5] else 1
 
 
-def holds(flash, off, buf, n):
-    """Does the flash hold the first `n` bytes of `buf` at `off` already, a whole sector?"""
-    if n != flash.erase_size:
-        return False
-    view = memoryview(buf)
-    seen = bytearray(128)
-    for at in range(0, n, 128):
-        flash.read(off + at, seen)
-        if seen != view[at : at + 128]:
-            return False
-    return True
-
-
 def put(flash, off, buf, n, between=None):
     """Write the first `n` bytes of the bytearray `buf` at `off`, at most a sector; the last unit is filled up.
 
@@ -67,13 +54,13 @@ def put(flash, off, buf, n, between=None):
     flash.prog(off, memoryview(buf)[:n])
 
 
-def digest(flash, size, buf, feed):
-    """SHA-256 (32 bytes) of the first `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
+def digest(flash, size, buf, feed, start=0):
+    """SHA-256 (32 bytes) of `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
     h = sha256()
     view = memoryview(buf)
     for off in range(0, size, len(buf)):
         piece = view[: size - off]
-        flash.read(off, piece)
+        flash.read(start + off, piece)
         h.update(piece)
         feed()
     return h.digest()

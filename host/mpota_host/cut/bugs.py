@@ -126,15 +126,17 @@ MUTANTS = [
     ),
     Mutant(
         "erase a sector again for bytes that it holds", INSTALLER, "decode",
-        "done + n > stands or not holds(target, done, chunks.buf, n)", "target",
+        "holds = done + n <= stands and n == target.erase_size", "holds = 0",
         TAKES + "a_sector_is_not_erased_again_for_bytes_that_it_holds",
     ),
     Mutant(
-        "leave a sector for most of its bytes", WRITER, "holds", "range(0, n, 128)", "range(0, n - 128, 128)",
+        "leave a sector for most of its bytes", INSTALLER, "decode",
+        "not holds or digest(...) != sha256(piece).digest()", "not holds",
         TAKES + "a_sector_with_one_other_byte_is_written_again",
     ),
     Mutant(
-        "believe a sector that a cut may have torn", INSTALLER, "decode", "done + n > stands", "done < 0",
+        "believe a sector that a cut may have torn", INSTALLER, "decode",
+        "holds = done + n <= stands and n == target.erase_size", "holds = n == target.erase_size",
         TAKES + "a_sector_that_a_cut_may_have_torn_is_erased_whatever_it_holds",
     ),
     Mutant(
