@@ -16,8 +16,6 @@ FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
 WINDOW_MS = 1000
-# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
-STEP_MS = 10000
 
 
 def _exists(path):
@@ -134,7 +132,6 @@ class Runner:
         ms = board.setting("window_ms", WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
-        self.agent.step_ms = STEP_MS
         # A board that sleeps a lot has no seconds for a scan and for joining: it joins beside the application. Some
         # ports cannot tell a wake from a reset.
         cause = board.cause()
@@ -155,7 +152,6 @@ class Runner:
                 began = board.ticks_ms()
             board.feed()
             board.pause()
-        self.agent.step_ms = 0
 
     def _start(self, application):
         trial = self.agent.trial

@@ -354,7 +354,6 @@ def test_the_window_ends_though_a_server_drips():
         at, run, one = window(pages)
         assert 1000 <= at <= 1020, at
         assert one.asked, "it was asked for news"
-        assert run.agent.left() > HOUR, "no deadline of the window is left"
 
 
 def test_the_window_is_what_the_settings_say_where_nothing_holds_it_up():
@@ -418,14 +417,6 @@ class Chatty(Serial):
         self.poll, self.rx.link = self.rx, self
 
 
-def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
-    board = trial({}, 3000)[1].board
-    agent = Agent(board, [Chatty(Line(board))], None, lambda: None)
-    src = agent.links[0].open()
-    raises(LinkError, "late", src.readinto, bytearray(100))
-    assert 3000 <= board.ms <= 3300
-
-
 class Says(Line):
     """A line whose host says the next frame of these again and again; each read takes 1 ms."""
 
@@ -481,6 +472,21 @@ def test_frames_that_bring_nothing_end_a_wait_whatever_they_are():
             e = raises(LinkError, "link", link.readinto, bytearray(10))
             assert "no frame from the host with byte 100, asked 10 times" in str(e), e
             assert rx.board.ms < HOUR // 6 and rx.heard.count(1) >= 9
+
+
+def test_a_host_that_talks_and_brings_nothing_does_not_outlast_a_trial():
+    for says in ((99, 0, b""), (8, 0, b""), (7, 0, b"")):
+        board = trial({}, 3000)[1].board
+        agent = Agent(board, [Chatty(Says(board, says), size=2048, ahead=242)], None)
+        longest = 0
+        state = ""
+        while state != "reset":
+            before = board.ms
+            state = agent.step()
+            longest = max(longest, board.ms - before)
+            board.ms += 10
+            assert board.ms <= 4000, (says, state)
+        assert longest <= 250, (says, longest)
 
 
 def test_a_question_is_not_answered_by_frames_that_bring_nothing():
@@ -590,6 +596,11 @@ def test_no_step_waits_for_a_host_that_says_nothing_or_only_noise():
         assert most <= 250, (host, most)
         assert agent.error.code == "link" and "asked 10 times" in str(agent.error), repr(agent.error)
         assert longest(board, link.reporting("code", "words")) <= 250 and line.heard.count(3) == 3
+    for says in USELESS:
+        board = boot(chip(), soc.PWRON)
+        link = Chatty(Says(board, says), size=2048, ahead=242)
+        assert longest(board, until_idle(Agent(board, [link], None))) <= 250, says
+        assert longest(board, link.reporting("code", "words")) <= 250, says
 
 
 def test_no_step_waits_for_a_host_that_dies_in_the_middle_of_a_package():

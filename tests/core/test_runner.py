@@ -406,8 +406,6 @@ def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made(
 class Nothing:
     """A link that has nothing."""
 
-    time_left = None
-
     def open(self, at=0):
         return None
 

@@ -65,7 +65,6 @@ class Serial:
     waits = True  # does readinto() wait for a host that says nothing?
     steps = None  # those to the next bytes
     feed = None  # called while waiting, for the watchdog
-    time_left = None  # gives the milliseconds that a wait may still take; the agent's
 
     def __init__(self, rx, tx=None, size=_SIZE, ahead=_AHEAD):
         self.rx, self.tx = rx, tx or rx
@@ -93,6 +92,7 @@ class Serial:
             kind, _, data = yield from self.next()
             if kind == _NONE:
                 return None
+            yield
         self.size = int.from_bytes(data[:4], "little")
         self._fresh()
         return self
@@ -228,6 +228,7 @@ class Serial:
                 self.send(kind, off, data)
                 f = yield from self._listen()
                 while f and f[:2] != (answer, off):
+                    yield
                     f = yield from self._listen()
                 if f:
                     return
@@ -261,8 +262,6 @@ class Serial:
         frames.bad = 0
         if self.feed:
             self.feed()
-        if self.time_left and self.time_left() <= 0:
-            raise LinkError("late", "no time left for the host, asked again later")
         n = self.poll.poll(50) and self.rx.readinto(frames.room()[: frames.need])
         # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
         if n == 0:
