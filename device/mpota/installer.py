@@ -11,7 +11,7 @@ from hashlib import sha256
 from micropython import const
 
 from mpota.pipe.package import Chunks, Package
-from mpota.store.writer import begun, decode_progress, digest, encode_progress, put
+from mpota.store.writer import decode_progress, digest, encode_progress, put
 from mpota.stream import FIRMWARE, opened, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
@@ -69,9 +69,6 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
-    if board.journal.last("begun") and begun(board.journal, package.id):
-        # Two packages that a bad line brings in turn must not wear out the flash.
-        raise Refused("begun", "another is half here: again after 1 h awake, or `rollback --forget`")
     if package.recipients:
         from mpota.pipe.decrypt import unlock
 
@@ -111,7 +108,15 @@ def resume(board, package, src, buf):
         chunks = Chunks(package, i, src, buf)
         chunks.go(index, at, length, sha)
         return chunks
-    return Chunks(package, 0, src, buf)
+    chunks = Chunks(package, 0, src, buf)
+    # The last chunk promises no other.
+    if where and where[2]:
+        if board.journal.last("begun"):
+            # Two packages that a bad line brings in turn must not wear out the flash.
+            raise Refused("begun", "another is half here: again after 1 h awake, or `rollback --forget`")
+        # A chunk has 4096 bytes at least.
+        chunks.stands = 1 if where[5] else where[4] << 12
+    return chunks
 
 
 def _reopen(link, at):
@@ -138,7 +143,6 @@ def decode(board, package, chunks):
     part = chunks.part
     target = board.layout.target(part)
     between = getattr(chunks.src, "between", board.feed)
-    stands = begun(board.journal, package.id)
     done = min(chunks.index * chunks.chunk, part.size)
     while done < part.size:
         left = yield from chunks.loading()
@@ -151,11 +155,11 @@ def decode(board, package, chunks):
                 board.layout.admit(part, piece)
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
-                    if stands:
+                    if chunks.stands:
                         board.journal.put("begun", _HOLD)
                     board.journal.put("progress", b"")
             # A whole sector that another package has finished may hold these bytes.
-            holds = done + n <= stands and n == target.erase_size
+            holds = done + n <= chunks.stands and n == target.erase_size
             if not holds or digest(target, n, bytearray(128), board.feed, done) != sha256(piece).digest():
                 put(target, done, chunks.buf, n, between)
             done += n

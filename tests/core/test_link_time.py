@@ -351,7 +351,7 @@ def window(pages, settings=None):
 
 def test_the_window_ends_though_a_server_drips():
     for pages in SLOW + ({"/p": lambda: forever(b"x", 900, body(DATA)[:9000])},):
-        at, run, one = window(pages)
+        at, _, one = window(pages)
         assert 1000 <= at <= 1020, at
         assert one.asked, "it was asked for news"
 

@@ -14,8 +14,6 @@ from micropython import const
 # Package id 8, SHA-256 of the next chunk 32, its bytes u32, its offset u32, its number u16, its component u8.
 _PROGRESS = const("<8s32sIIHB")
 _PROGRESS_SIZE = const(51)
-# The least bytes of a chunk.
-_CHUNK = const(4096)
 
 
 def encode_progress(*fields):
@@ -28,15 +26,6 @@ def encode_progress(*fields):
 def decode_progress(data):
     """The same six fields, or None where the bytes are none."""
     return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
-
-
-def begun(journal, id):
-    """Bytes at least that another package than `id`, begun and not finished, has written from the front; else 0."""
-    where = decode_progress(journal.last("progress"))
-    # The last chunk promises no other.
-    if not where or where[0] == id or not where[2]:
-        return 0
-    return where[4] * _CHUNK if not where[5] else 1
 
 
 def put(flash, off, buf, n, between=None):

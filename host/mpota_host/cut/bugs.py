@@ -126,7 +126,7 @@ MUTANTS = [
     ),
     Mutant(
         "erase a sector again for bytes that it holds", INSTALLER, "decode",
-        "holds = done + n <= stands and n == target.erase_size", "holds = 0",
+        "holds = done + n <= chunks.stands and n == target.erase_size", "holds = 0",
         TAKES + "a_sector_is_not_erased_again_for_bytes_that_it_holds",
     ),
     Mutant(
@@ -136,11 +136,12 @@ MUTANTS = [
     ),
     Mutant(
         "believe a sector that a cut may have torn", INSTALLER, "decode",
-        "holds = done + n <= stands and n == target.erase_size", "holds = n == target.erase_size",
+        "holds = done + n <= chunks.stands and n == target.erase_size", "holds = n == target.erase_size",
         TAKES + "a_sector_that_a_cut_may_have_torn_is_erased_whatever_it_holds",
     ),
     Mutant(
-        "begin over what was begun whenever another package comes", INSTALLER, "decode", "if stands: ...", "pass",
+        "begin over what was begun whenever another package comes", INSTALLER, "decode",
+        "if chunks.stands: ...", "pass",
         TAKES + "a_package_is_begun_over_another_once_an_hour",
     ),
     # Resume.
