@@ -265,6 +265,7 @@ class Service:
                 self.progress = done
                 yield
                 n = yield from self._fill(src, buf)
+            target.end(done)
         finally:
             src.close()
 
@@ -423,7 +424,9 @@ class Service:
         except Exception as e:
             if target:
                 self._remember(offer, e)
-                self._drop(target.name, event)
+                if not isinstance(e, LinkError):
+                    # What a line that broke has brought is not written again.
+                    self._drop(target.name, event)
             return self._fail(event, e)
         self.offer = None
         self.done = True
