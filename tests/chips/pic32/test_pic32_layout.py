@@ -5,7 +5,7 @@ from mpota.installer import install
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DISABLED, VALID
-from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
+from mpota_boot.errors import FlashError, LinkError, NotNow, Refused
 from mpota_host.chips.pic32.sim.chip import ChipBoard
 from mpota_host.sim.reset import Reset
 from tests.chips.pic32 import pic32_maker as maker
@@ -53,21 +53,6 @@ def test_an_update_is_armed_tried_and_confirmed():
     ops = c.flash.ops, c.store.ops
     assert c.power_on().layout.version() == version(1, 1, 0)
     assert (c.flash.ops, c.store.ops) == ops, "an ordinary boot writes nothing"
-
-
-def test_a_file_that_an_older_image_made_longer_is_written_again():
-    c, board = chip(("a.bin", 2, "f8", A))
-    longer = B + bytes(7000)
-    for data, code in ((longer, "link"), (B, "store"), (B, None)):
-        try:
-            for _ in install(board, Ram(package(data), 17500 if code == "link" else None), None):
-                pass
-            assert code is None
-        except OtaError as e:
-            assert e.code == code, e
-    assert c.store.files["image1.bin"] == B
-    board = c.power_on("reset")
-    assert maker.holds(c, B) and board.layout.on_trial()
 
 
 def test_two_packages_in_turn_on_a_bad_line_write_the_store_once():

@@ -104,10 +104,9 @@ class Layout(contract.Layout):
         judge(head, part.size, self.port.address)
 
     def check(self, part):
-        """The installer has read the file back: does nothing follow? Are all files of an application there?"""
+        """The installer has read the file back; are all files of an application there?"""
         if part.kind != FIRMWARE:
-            return self.place().check(part)
-        self.incoming().end(part.size)
+            self.place().check(part)
 
     def arm(self, package):
         """Make what was written boot: a record, a row, and two bytes that lose bits."""

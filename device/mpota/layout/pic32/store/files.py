@@ -66,6 +66,8 @@ class Folder:
 class Stored:
     """The Flash contract over one file, which may have `size` bytes."""
 
+    # Did the download into this file break off, so that it has the beginning of an image?
+    again = False
     erase_size = prog_size = 1
     erased = 0xFF
 
@@ -82,7 +84,7 @@ class Stored:
 
     def prog(self, off, buf):
         # A line that breaks again and again must not wear out the store.
-        if not self._holds(off, buf):
+        if not (self.again and self._holds(off, buf)):
             # What is behind the end of a new image belongs to an older one.
             self._move(off, buf, "r+b" if off else "wb")
 
