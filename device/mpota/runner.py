@@ -18,8 +18,6 @@ FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
 _WINDOW_MS = const(1000)
-# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
-STEP_MS = 10000
 
 
 def _exists(path):
@@ -136,13 +134,17 @@ class Runner:
         ms = board.setting("window_ms", _WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
-        self.agent.step_ms = STEP_MS
-        net = busy and ms >= _WINDOW_MS and self.net
+        # A board that sleeps a lot has no seconds for a scan and for joining: it joins beside the application. Some
+        # ports cannot tell a wake from a reset.
+        cause = board.cause()
+        net = busy and ms >= _WINDOW_MS and cause in ("power", "watchdog") and self.net
         if net:
             net.look()
             self._network()
         began = self.began
-        while board.since(self.began) < ms or (busy and board.since(began) < ms) or (net and net.coming()):
+        # Nobody sits at the console of one that wakes.
+        least_ms = 0 if cause == "wake" else ms
+        while board.since(self.began) < least_ms or (busy and board.since(began) < ms) or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:
@@ -152,7 +154,6 @@ class Runner:
                 began = board.ticks_ms()
             board.feed()
             board.pause()
-        self.agent.step_ms = 0
 
     def _start(self, application):
         trial = self.agent.trial

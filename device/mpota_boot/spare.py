@@ -40,17 +40,9 @@ def put(board, tag, data):
             pass
 
 
-def begin(board, nvs):
-    """The first put of a run. `board`: the NVS has nothing yet, and may take the copy of that board; else None."""
-    for tag in COPIED if board else ():
+def restore(board, nvs):
+    """Put the copy into an NVS that has nothing yet."""
+    for tag in COPIED:
         data = last(board, tag)
         if data:
             nvs.set_blob(tag, data)
-    # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A record
-    # reaches three entries far: three numbers that nobody misses take those cells.
-    for key in "abc":
-        try:
-            n = nvs.get_i32(key)
-        except OSError:
-            n = 0
-        nvs.set_i32(key, n ^ 1)

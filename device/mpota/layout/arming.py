@@ -14,8 +14,8 @@ def new(journal, running, trials, image, on_trial):
         from mpota.layout import given
 
         given.file(journal)
-    for tag in ("wakes", "soft", "doing"):
-        # Of another trial.
+    for tag in ("wakes", "soft", "doing", "begun"):
+        # Of another trial, or download.
         if journal.last(tag):
             journal.put(tag, b"")
     if (journal.last("reason") or b"")[:8] == key:

@@ -197,7 +197,13 @@ class Layout:
         return given.refusal(self, sha, version)
 
     def awake(self, n=1):
-        """`n` times six minutes awake, or a wake: what had no verdict is tried again after some of them."""
+        """`n` times six minutes awake, or a wake: after some of them what had no verdict is tried again.
+
+        And one package may be begun over another again.
+        """
+        left = self.journal.last("begun")
+        if left:
+            self.journal.put("begun", left[n:])
         if self.record("failed"):
             from mpota.layout import given
 
@@ -309,5 +315,5 @@ class Layout:
     def forget(self):
         """Let a package that was given up be tried again. NotNow while a trial is open."""
         self.idle()
-        for tag in ("armed", "failed", "reason", "given"):
+        for tag in ("armed", "failed", "reason", "given", "begun"):
             self.journal.put(tag, b"")

@@ -16,10 +16,9 @@ def wired(given):
     import machine
     import network
 
-    from mpota.network.wire import arguments
+    from mpota.network.wire import interface
 
-    # A port without Pin knows its pins by number.
-    return network.LAN(**arguments(given, network, getattr(machine, "Pin", int)))
+    return interface(given, network, machine)
 
 
 def name_server(nic=None):

@@ -30,7 +30,7 @@ OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "p
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 47552, 4608, 1536
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 48064, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
 PORTS, MARK = "mpota_boot.ports.", "mpota_boot.ports.mark"

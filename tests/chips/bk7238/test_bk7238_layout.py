@@ -432,6 +432,27 @@ def test_a_package_that_rotted_while_it_waited_is_fetched_again():
     installed(it, package(NEW), 1, 1)
 
 
+def test_bytes_that_lie_in_download_already_are_not_written_again():
+    it = chip()
+    board = boot(it)
+    one, two = release(package(NEW), 1, 1), packages.Maker(package(NEW), product=b"lamp", deflate=True)
+    two.layout, two.version = b"bk7238", packages.version(1, 1)
+    for maker in (two, one):
+        # The line breaks in the second chunk.
+        it.flash.flash.trace = []
+        agent = Agent(board, [packages.Ram(maker.bytes(), 4500)], None)
+        while agent.step() == "busy":
+            pass
+        assert agent.error.code == "link", agent.error
+        at, size = it.rows[b"download"].offset, it.part(b"download").size
+        wrote = [op for op, off, _ in it.flash.flash.trace if at <= off < at + size]
+        assert (wrote == []) == (maker is one), wrote
+    assert run(board, two.bytes())[1].error.code == "begun"
+    assert run(board, one.bytes())[0] == "reset"
+    boot(it)
+    assert it.image(len(NEW)) == NEW
+
+
 def test_a_cut_while_what_rotted_is_forgotten_does_not_end_in_a_resume():
     it = chip()
     state, agent = run(boot(it), release(package(NEW), 1).bytes())

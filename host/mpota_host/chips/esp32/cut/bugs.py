@@ -41,7 +41,7 @@ MUTANTS = [
     ),
     Mutant("believe a torn otadata entry", OTADATA, "valid", "... and self.crc == seal(self.seq)", "..."),
     # Trials.
-    Mutant("forget the journal's order", "mpota_boot.spare", "begin", '"abc"', '""'),
+    Mutant("forget the journal's order", "mpota_boot.nvs", "_begin", "for key in ...: ...", ""),
     Mutant(
         "count a trial after it", SETTLE, "_again",
         COUNT + "\n" + AGAIN, f'{AGAIN}\n{COUNT}\nlayout.keep("armed", record.encode())',
