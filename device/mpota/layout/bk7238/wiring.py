@@ -19,7 +19,7 @@ from mpota_boot import board
 
 SECTOR = 4096
 # Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
-# On a Tuya module the calibration lies at 0x1E3000: give the journal two other sectors, or the board takes no update.
+# Other firmware uses them, on a Tuya T1 for the calibration: there set JOURNAL to 0x1EC000. README.md has a table.
 RADIO = table.RADIO[chip.SIZE]
 JOURNAL = RADIO + 2 * SECTOR
 
