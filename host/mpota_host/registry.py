@@ -5,7 +5,7 @@ A chip brings the parts that it has, each a module of its folder:
 prepare          what goes into the target, out of a file; ALONE: its boards take a whole firmware and nothing else;
                  goes_on(image), where there is one, refuses firmware that could not run mpota
 codes            CODES: what a board's report calls errors that only this chip has, by their class
-inspector        explain(data): what a file of this chip is
+inspector        explain(data): what a file of this chip is; guess(data), where there is one, is asked last
 commands         COMMANDS, takes(name, args): a command that the vendor has in another form
 demo, bench      its own `make demo LAYOUT=...`, its own figures
 sim.machine      a virtual board (mpota_host/sim/machine.py says what it asks); sim.chip what its programs can import

@@ -7,6 +7,7 @@ from mpota_host.cut.bugs import CONTRACT, Mutant
 HOME = "mpota.layout.bk7238."
 LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "loader.copier", "layout", "settle"))
 LOG = "mpota.store.log"
+CHECKS = HOME + "checks"
 CODED, BARE = HOME + "store.coded", HOME + "bare"
 LOADS, LAYS = "tests.chips.bk7238.test_bk7238_loader:test_", "tests.chips.bk7238.test_bk7238_layout:test_"
 FOREIGN = HOME + "store.foreign"
@@ -46,6 +47,10 @@ MUTANTS = [
     Mutant("write the header before the record", LAYOUT, "arm", ARMED + COMMIT, COMMIT + ARMED),
     Mutant("hold nothing back", LAYOUT, "prog", "off = rbl.SIZE\nbuf = memoryview(buf)[off:]", "",
            LAYS + "the_header_is_the_last_thing_written_and_one_program"),
+    Mutant("take another chip's firmware", CHECKS, "early", "_chip(head)", '""',
+           LAYS + "firmware_of_another_chip_of_the_family_is_refused_by_its_version"),
+    Mutant("believe the first chip that a version names", CHECKS, "_chip", 'text.rfind(b"bk7")', 'text.find(b"bk7")',
+           LAYS + "firmware_of_another_chip_of_the_family_is_refused_by_its_version"),
     Mutant("make no dry run", LAYOUT, "check", "checks.late(...)", "()",
            LAYS + "what_only_the_body_shows_is_found_before_the_restart"),
     Mutant("update in spite of another table", LAYOUT, "ready",
