@@ -275,7 +275,6 @@ def test_pack_of_what_is_no_application_fails(tmp_path, say, kind):
     ],
     ids=["sta", "http_ota"],
 )
-@fails_today("the wiring has Python calls only")
 def test_the_lines_of_the_vendors_page_are_typed_as_they_stand(monkeypatch, tmp_path, line, wanted):
     """vendors/finding-16. Right: the console takes `sta SSID PASSWORD` and `http_ota URL` (wiring.command(line))."""
     wiring, _ = _bk7238(monkeypatch, tmp_path, _tuya(0x1E5000))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.store import coded, table
-from mpota_host.chips.bk7238 import opened, others, tables, verdict
+from mpota_host.chips.bk7238 import dump, opened, others, tables, verdict
 from mpota_host.package.report import Report, Table
 
 
@@ -55,9 +55,11 @@ def _package(data: bytes) -> Report:
 
 def _dump(data: bytes) -> Report | None:
     """The whole flash, a virtual board's too: what the loader's table says, and the packages in it."""
-    rows = tables.rows_in(data[: tables.LOADER]) if len(data) >= min(table.SIZES) else {}
-    if not {b"app", b"download"} <= set(rows):
+    if len(data) < min(table.SIZES):
         return None
+    rows = tables.rows_in(data[: tables.LOADER])
+    if not {b"app", b"download"} <= set(rows):
+        return _foreign_loader(data)
     app, download = rows[b"app"], rows[b"download"]
     end = (app.offset + app.size) * 34 // 32
     # A table may name places that the flash has not: no header is there.
@@ -68,9 +70,28 @@ def _dump(data: bytes) -> Report | None:
         facts = verdict.facts(head)
         said = f"{facts['part']} {facts['version']}, {facts['compress']}, {facts['crypt']}" if facts else "none"
         lines.append((place, said))
-    shown = [_listed(rows), Table("RBL headers", ("behind or in", "package"), lines)]
+    answers = dump.answers(data, rows)
+    shown = [
+        _listed(rows),
+        Table("RBL headers", ("behind or in", "package"), lines),
+        Table("an update that did not come: what the vendor's page asks", ("what", "answer"), answers),
+    ]
     text = f"the whole flash of a BK7238, {len(data):,} bytes; app: {lines[0][1]}"
-    return Report("flash dump", text, {"bytes": len(data), "headers": dict(lines)}, shown)
+    facts = {"bytes": len(data), "headers": dict(lines), "findings": [": ".join(line) for line in answers]}
+    return Report("flash dump", text, facts, shown)
+
+
+def _foreign_loader(data: bytes) -> Report | None:
+    """A whole flash whose loader has no table, as Tuya's of a T1 module."""
+    if not others.has_application(data) or _code(data):
+        return None
+    answers = dump.answers(data, {})
+    shown = Table("an update that did not come: what the vendor's page asks", ("what", "answer"), answers)
+    text = (
+        f"the whole flash of a BK72xx, {len(data):,} bytes; its loader has no partition table that takes RBL packages"
+    )
+    facts: dict[str, object] = {"bytes": len(data), "findings": [": ".join(line) for line in answers]}
+    return Report("flash dump", text, facts, [shown])
 
 
 def _loader(data: bytes) -> Report | None:

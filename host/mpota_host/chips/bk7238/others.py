@@ -95,11 +95,16 @@ def _diff2ya(data: bytes) -> Other | None:
 
 def _qio(data: bytes) -> Other | None:
     """A loader, and behind it an application with CRCs. A file that is nothing but code has no beginning there."""
-    if not (_checked(data[APP_AT : APP_AT + 34]) and _checked(data[APP_AT + 34 : APP_AT + 68])):
+    if not has_application(data):
         return None
     if not data[APP_AT:].startswith((VECTORS, SCRAMBLED)) and _checked(data) and not tables.rows_in(data[:APP_AT]):
         return None
     return Other("QIO", f"a QIO file or a dump, loader and application as they lie in flash, for a wire: {GIVE}")
+
+
+def has_application(data: bytes) -> bool:
+    """Does code with its CRCs begin where the application does?"""
+    return _checked(data[APP_AT : APP_AT + 34]) and _checked(data[APP_AT + 34 : APP_AT + 68])
 
 
 def _checked(data: bytes) -> bool:
