@@ -106,6 +106,30 @@ def test_the_guides_places_for_the_journal_are_those_that_are_tested_on_each_map
             assert board_maps.BOARDS[board]["map"] == name
 
 
+def test_each_statement_of_the_vendors_page_is_shown_by_tests_that_exist():
+    part = (HOME / "README.md").read_text().split("## The vendor's page, statement by statement")[1].split("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    files = [*(ROOT / "tests/chips/bk7238").rglob("test_*.py")]
+    known = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    assert len(lines) == 18 and {line[0].split()[0] for line in lines} == {
+        "1",
+        "2.1",
+        "2.2",
+        "2.3",
+        "2.4",
+        "2.5",
+        "3",
+        "Figure",
+    }
+    for statement, where, shown, differs in lines:
+        named = re.findall(r"`(test_\w+)`", shown)
+        assert named and set(named) <= known, statement
+        for path in re.findall(r"`([\w/]+(?:\.py|/))`", where):
+            places = (HOME, ROOT / "device/mpota", ROOT / "host/mpota_host/chips/bk7238")
+            assert any((place / path).exists() for place in places), path
+        assert differs and not re.search(r"missing|partly|not yet", differs), statement
+
+
 def test_the_formats_results_are_the_loaders():
     part = FORMAT.split("## Results")[1]
     codes = {int(n) for n in re.findall(r"^\| (-?\d+) \|", part, re.M)}
