@@ -79,7 +79,9 @@ def judge(
     found = checks_for(data, secret, size, runs, rows)
     lines = [(name, wrong or "right") for name, wrong in found]
     wrong = [(name, text) for name, text in found if text]
-    verdict = sentence(*wrong[0]) if wrong else "the loader installs it"
+    # The vendor's loaders are compiled with the vendor's key.
+    taken = "the loader installs it" if secret == SECRET else "a loader with this key and IV installs it"
+    verdict = sentence(*wrong[0]) if wrong else taken
     early = bool(wrong) and wrong[0][0] in EARLY
     more = {"checks": lines, "failed": [name for name, _ in wrong], "early": early, **facts(data)}
     return Report("verdict", verdict, more, [Table("", ("check", "result"), lines)], not wrong)

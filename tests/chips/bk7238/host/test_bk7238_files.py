@@ -251,3 +251,18 @@ def test_verify_of_another_chips_firmware_names_the_chip(version, tmp_path, caps
     with pytest.raises(Refused, match="chip"):
         prepare.prepare(path.read_bytes())
     assert verdict.sentence("sizes", "x") == "the loader would not install it: sizes: x"
+
+
+def test_verify_takes_the_letters_for_key_and_iv_as_pack_does(tmp_path, capsys):
+    app, out = tmp_path / "app.bin", tmp_path / "out.rbl"
+    app.write_bytes(application(20000))
+    own = ["-k", "K" * 32, "-i", "I" * 16]
+    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-c", "gzip", "-s", "aes", *own, "-o", out) == 0
+    capsys.readouterr()
+    assert call("verify", "--layout", "bk7238", out, *own) == 0
+    assert "a loader with this key and IV installs it" in capsys.readouterr().out
+    assert call("verify", "--layout", "bk7238", out) == 5
+    for wrong in (["-k", "short"], ["-i", "\u00e9" * 16], ["-k", "K" * 31], ["-i", ""]):
+        for command in (["verify", "--layout", "bk7238", out], ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]):
+            assert call(*command, *wrong) == 3
+            assert "ASCII characters" in capsys.readouterr().err
