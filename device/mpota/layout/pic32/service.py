@@ -45,7 +45,7 @@ STEP_MS, SLOW_MS = 200, 30000
 # Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
 FAILED, TRIES = 4, 3
 UNSIGNED = (
-    "nothing proves image %d: set `service_key` to the 128 hex digits that `pack --key` prints,"
+    "nothing proves image %d: set `service_key` to the 128 hex digits that `pic32 pack --key` prints,"
     " or `bare` to true to take what nobody signed"
 )
 

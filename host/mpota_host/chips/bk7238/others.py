@@ -15,7 +15,7 @@ from mpota_host.chips.bk7238 import tables
 from mpota_host.package import format as fmt
 
 GIVE = "give the .rbl of the same release"
-MAKE = "`pack -f` makes an RBL of it"
+MAKE = "`mpota bk7238 pack -f` makes an RBL of it"
 UF2, UG, DIFF2YA, MANAGED = b"UF2\nWQ\x5d\x9e", b"\x55\xaa\x55\xaa", b"MMM\0", b"\xba\xdc\xcd\xab"
 # Families of UF2 files, as ltchiptool's families.json has them.
 FAMILIES = {
@@ -120,7 +120,10 @@ def _application(data: bytes) -> Other:
 def _of_a_build(data: bytes) -> Other | None:
     """What no loader takes and every build has."""
     if data.startswith(b"\x7fELF"):
-        return Other("ELF", "an ELF file: `objcopy -O binary` makes the application of it, `pack -f` the RBL of that")
+        return Other(
+            "ELF",
+            "an ELF file: `objcopy -O binary` makes the application of it, `mpota bk7238 pack -f` the RBL of that",
+        )
     if _is_hex(data):
         return Other("Intel HEX", "an Intel HEX file: `objcopy -I ihex -O binary` makes the application of it")
     if data[:2] in (b"S0", b"S1", b"S2", b"S3") and data[2:16].isalnum():

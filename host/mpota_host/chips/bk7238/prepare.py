@@ -21,7 +21,7 @@ def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
         other = others.named(firmware)
         if other and other.kind != "application":
             raise Refused("rbl", f"this is {other.text}")
-        raise Refused("rbl", "this is no RBL: make one with `pack --layout bk7238 -f APPLICATION -o X.rbl ...` first")
+        raise Refused("rbl", "this is no RBL: make one with `mpota bk7238 pack -f APPLICATION -o X.rbl ...` first")
     for size in (0x200000, 0x400000):
         found = verdict.checks_for(firmware, size=size)
         wrong = next(((name, text) for name, text in found if text), None)

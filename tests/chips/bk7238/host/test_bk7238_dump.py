@@ -6,7 +6,7 @@ import select
 import time
 
 from mpota.layout.bk7238.store import table
-from mpota_host.chips.bk7238 import demo, dump, packer, tables
+from mpota_host.chips.bk7238 import demo, dump, packer, sample, tables
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.package.read import explain
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
@@ -177,7 +177,9 @@ def until(line, mark, seconds=30):
 
 
 def test_the_lines_of_the_vendors_page_are_typed_at_a_boards_console(tmp_path, capsys):
-    files = mpota_files({"product": "plug", "layout": "bk7238", "bare": True}, layout="bk7238") | {"/app.py": demo.APP}
+    files = mpota_files({"product": "plug", "layout": "bk7238", "bare": True}, layout="bk7238") | {
+        "/app.py": sample.APP
+    }
     flash = create_for("bk7238", tmp_path / "b.bin", application(5003, 1), files)
     new = application(9001, 2)
     (tmp_path / "bk7238_ota.bin").write_bytes(package(new))

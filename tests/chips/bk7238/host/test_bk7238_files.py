@@ -75,10 +75,10 @@ def test_a_file_of_a_release_is_named_by_every_command_that_is_given_it(kind, i,
     if kind != "application" or data[:8] == others.VECTORS or len(data) > 0x10000:
         assert explain(data).kind == kind and not explain(data).ok
         assert "rbl" in explain(data).text.lower()
-    assert call("verify", "--layout", "bk7238", path) == 3
+    assert call("bk7238", "verify", path) == 3
     assert "rbl" in capsys.readouterr().err.lower() and others.named(data).kind == kind
     out = tmp_path / "out.rbl"
-    status = call("pack", "--layout", "bk7238", "-f", path, "-v", "1", "-s", "aes", "-o", out)
+    status = call("bk7238", "pack", "-f", path, "-v", "1", "-s", "aes", "-o", out)
     assert (status, out.exists()) == ((0, True) if kind == "application" else (3, False))
     with pytest.raises(Refused, match=r"(?i)rbl"):
         prepare.prepare(data)
@@ -129,7 +129,7 @@ def test_pack_writes_nothing_of_what_is_no_application_unless_it_is_forced(kind,
     path, out = tmp_path / "file.bin", tmp_path / "out.rbl"
     path.write_bytes(STRANGERS[kind])
     version = "1.0.1-bk7231n" if kind == "another chip" else "1.0.1"
-    given = ["pack", "--layout", "bk7238", "-f", path, "-v", version, "-s", crypt, "-o", out]
+    given = ["bk7238", "pack", "-f", path, "-v", version, "-s", crypt, "-o", out]
     assert call(*given) == 3 and not out.exists()
     said = capsys.readouterr().err
     words = {"not linked": "linked", "CRCs between": "plain", "too large": "sizes", "another chip": "bk7231n"}
@@ -142,7 +142,7 @@ def test_what_the_letters_ask_for_stays_a_note(tmp_path, capsys):
     path, out = tmp_path / "app.bin", tmp_path / "out.rbl"
     path.write_bytes(APP)
     for letters, word in ((["-s", "none"], "algorithm"), (["-s", "aes", "-p", "user"], "name")):
-        assert call("pack", "--layout", "bk7238", "-f", path, "-v", "1", *letters, "-o", out) == 0
+        assert call("bk7238", "pack", "-f", path, "-v", "1", *letters, "-o", out) == 0
         assert f"the loader will refuse it: {word}" in capsys.readouterr().err
 
 
@@ -172,21 +172,21 @@ def test_verify_goes_by_the_table_that_is_named(option, big, tmp_path, capsys):
     for coefficients in (None, tables.COEFFICIENTS):
         data = in_flash(APP, coefficients, 0xA6000)[:0x11000]
         loader.write_bytes(data)
-        assert call("verify", "--layout", "bk7238", big, option, loader) == 3, coefficients
+        assert call("bk7238", "verify", big, option, loader) == 3, coefficients
         assert "690336 bytes, `download` has 679936" in capsys.readouterr().out
         assert tables.rows_in(data)[b"download"].size == 0xA6000
     for place in (whole, "generic-bk7238", "XH-WB3S"):
-        assert call("verify", "--layout", "bk7238", big, option, place) == 3
+        assert call("bk7238", "verify", big, option, place) == 3
         assert "`download` has 679936" in capsys.readouterr().out
     loader.write_bytes(in_flash(APP)[:0x11000])
-    assert call("verify", "--layout", "bk7238", big, option, loader, "-k", KEY, "-i", IV) == 0
-    assert call("verify", "--layout", "bk7238", big, "--json") == 0
+    assert call("bk7238", "verify", big, option, loader, "-k", KEY, "-i", IV) == 0
+    assert call("bk7238", "verify", big, "--json") == 0
 
 
 def test_pack_goes_by_it_too(big, tmp_path, capsys):
     app, out = tmp_path / "app.bin", tmp_path / "out.rbl"
     app.write_bytes(application(690240 - 16))
-    given = ["pack", "--layout", "bk7238", "-f", app, "-v", "1.0.1", "-s", "aes", "-o", out]
+    given = ["bk7238", "pack", "-f", app, "-v", "1.0.1", "-s", "aes", "-o", out]
     assert call(*given, "--table", "generic-bk7238") == 3 and not out.exists()
     assert "`download` has 679936" in capsys.readouterr().err
     assert call(*given) == 0 and out.exists()
@@ -203,7 +203,7 @@ def test_pack_goes_by_it_too(big, tmp_path, capsys):
     ],
 )
 def test_a_board_that_takes_no_such_package_is_named(name, words, big, capsys):
-    assert call("verify", "--layout", "bk7238", big, "--table", name) == 3
+    assert call("bk7238", "verify", big, "--table", name) == 3
     assert words in capsys.readouterr().err
 
 
@@ -219,7 +219,7 @@ def test_a_file_without_a_table_is_no_loader(big, tmp_path, capsys):
         (bytes(half.flash.flash.cells.get(0, 0x11000)), "no partition table with download:"),
     ):
         path.write_bytes(data)
-        assert call("verify", "--layout", "bk7238", big, "--table", path) == 3
+        assert call("bk7238", "verify", big, "--table", path) == 3
         assert words in capsys.readouterr().err.replace("\n", "")
 
 
@@ -243,10 +243,10 @@ def test_the_boards_are_those_of_ltchiptool():
 def test_verify_of_another_chips_firmware_names_the_chip(version, tmp_path, capsys):
     path = tmp_path / "x.rbl"
     path.write_bytes(packer.pack(APP, packer.Options(version, "app", "gzip", "aes", KEY, IV)))
-    assert call("verify", "--layout", "bk7238", path) == 3
+    assert call("bk7238", "verify", path) == 3
     out = capsys.readouterr().out
     assert out.startswith("do not install it: chip: ") and re.search(r"is for a bk72\d\d\w?, this is a bk7238", out)
-    assert call("verify", "--layout", "bk7238", path, "--json") == 3
+    assert call("bk7238", "verify", path, "--json") == 3
     assert json.loads(capsys.readouterr().out)["failed"] == ["chip"]
     with pytest.raises(Refused, match="chip"):
         prepare.prepare(path.read_bytes())
@@ -257,12 +257,12 @@ def test_verify_takes_the_letters_for_key_and_iv_as_pack_does(tmp_path, capsys):
     app, out = tmp_path / "app.bin", tmp_path / "out.rbl"
     app.write_bytes(application(20000))
     own = ["-k", "K" * 32, "-i", "I" * 16]
-    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-c", "gzip", "-s", "aes", *own, "-o", out) == 0
+    assert call("bk7238", "pack", "-f", app, "-v", "1", "-c", "gzip", "-s", "aes", *own, "-o", out) == 0
     capsys.readouterr()
-    assert call("verify", "--layout", "bk7238", out, *own) == 0
+    assert call("bk7238", "verify", out, *own) == 0
     assert "a loader with this key and IV installs it" in capsys.readouterr().out
-    assert call("verify", "--layout", "bk7238", out) == 5
+    assert call("bk7238", "verify", out) == 5
     for wrong in (["-k", "short"], ["-i", "\u00e9" * 16], ["-k", "K" * 31], ["-i", ""]):
-        for command in (["verify", "--layout", "bk7238", out], ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]):
+        for command in (["bk7238", "verify", out], ["bk7238", "pack", "-f", app, "-v", "1"]):
             assert call(*command, *wrong) == 3
             assert "ASCII characters" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_ltchiptools_packages_are_judged_right_and_installed(compress, size, tmp
     assert [text for _, text in verdict.checks_for(data) if text] == []
     path = tmp_path / "x.rbl"
     path.write_bytes(data)
-    assert call("verify", "--layout", "bk7238", path) == 0
+    assert call("bk7238", "verify", path) == 0
     it = sim.Chip(SETTINGS, None)
     it.write_loader()
     it.part(b"download").prog(0, data)
