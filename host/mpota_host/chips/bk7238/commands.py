@@ -64,7 +64,8 @@ def group() -> None:
 @as_json
 def pack(file: Path, out: Path | None, as_json: bool, flash: str, place: str | None, force: bool, **given: Any) -> None:
     """Make an RBL of an application, for the vendor's loader; `mpota pack --layout bk7238` signs it."""
-    from mpota_host.chips.bk7238 import packer, tables, verdict
+    from mpota_host.chips.bk7238 import packer, verdict
+    from mpota_host.chips.bk7238.look import tables
     from mpota_host.command import show
 
     out = out or file.with_suffix(".rbl")
@@ -101,7 +102,8 @@ def pack(file: Path, out: Path | None, as_json: bool, flash: str, place: str | N
 @as_json
 def verify(file: Path, flash: str, place: str | None, running: Path | None, as_json: bool, **given: str) -> None:
     """Which of the bootloader's checks the RBL FILE would fail; a table of all."""
-    from mpota_host.chips.bk7238 import others, packer, tables, verdict
+    from mpota_host.chips.bk7238 import packer, verdict
+    from mpota_host.chips.bk7238.look import others, tables
     from mpota_host.command import show
 
     want_vendors(file, f"mpota verify {file} --key FILE")
@@ -121,7 +123,7 @@ def verify(file: Path, flash: str, place: str | None, running: Path | None, as_j
 
 def want_application(raw: bytes) -> None:
     """Refused where the file is one that a build has beside the application, or a package that was made of it."""
-    from mpota_host.chips.bk7238 import others
+    from mpota_host.chips.bk7238.look import others
 
     other = others.named(raw)
     if other and other.kind != "application":

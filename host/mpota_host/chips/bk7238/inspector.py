@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.store import coded, table
-from mpota_host.chips.bk7238 import dump, opened, others, tables, verdict
+from mpota_host.chips.bk7238 import opened, verdict
+from mpota_host.chips.bk7238.look import dump, others, tables
 from mpota_host.package.report import Report, Table
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from mpota.layout.bk7238 import rbl
 from mpota_boot.errors import Refused
-from mpota_host.chips.bk7238 import others, verdict
+from mpota_host.chips.bk7238 import verdict
+from mpota_host.chips.bk7238.look import others
 
 # What a package holds is that RBL: there is no place for files, and none for what a delta would stand on.
 ALONE = True

@@ -6,7 +6,8 @@ import select
 import time
 
 from mpota.layout.bk7238.store import table
-from mpota_host.chips.bk7238 import demo, dump, packer, sample, tables
+from mpota_host.chips.bk7238 import demo, packer, sample
+from mpota_host.chips.bk7238.look import dump, tables
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.package.read import explain
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files

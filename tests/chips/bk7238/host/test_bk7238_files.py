@@ -13,7 +13,8 @@ from intelhex import IntelHex
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.store import table
 from mpota_boot.errors import Refused
-from mpota_host.chips.bk7238 import others, packer, prepare, tables, verdict
+from mpota_host.chips.bk7238 import packer, prepare, verdict
+from mpota_host.chips.bk7238.look import others, tables
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.package.read import explain

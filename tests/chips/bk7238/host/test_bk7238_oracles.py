@@ -27,7 +27,8 @@ from ltchiptool.util.detection import Detection
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.loader import copier
 from mpota.layout.bk7238.store import scramble
-from mpota_host.chips.bk7238 import opened, others, packer, tables, verdict
+from mpota_host.chips.bk7238 import opened, packer, verdict
+from mpota_host.chips.bk7238.look import others, tables
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.package.read import explain
 from tests.chips.bk7238 import board_maps

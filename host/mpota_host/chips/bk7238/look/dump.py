@@ -16,7 +16,8 @@ from mpota.layout.bk7238.store import table
 from mpota.store.flash import Region
 from mpota.store.log import MAGIC, Log
 from mpota_boot.errors import OtaError
-from mpota_host.chips.bk7238 import tables, verdict
+from mpota_host.chips.bk7238 import verdict
+from mpota_host.chips.bk7238.look import tables
 from mpota_host.package.rom import Rom
 
 SECTOR = 4096

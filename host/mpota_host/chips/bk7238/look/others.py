@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.store import coded, table
-from mpota_host.chips.bk7238 import tables
+from mpota_host.chips.bk7238.look import tables
 from mpota_host.package import format as fmt
 
 GIVE = "give the .rbl of the same release"
