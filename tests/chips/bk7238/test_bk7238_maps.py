@@ -1,6 +1,7 @@
 """On every public map of a Beken board another owner's data stays, and RF calibration is found where it lies."""
 
 from mpota.agent import Agent
+from mpota.layout.bk7238 import bare
 from mpota.layout.bk7238.store import foreign, table
 from mpota_boot.errors import Refused
 from mpota_boot.journal import trial
@@ -139,6 +140,20 @@ def test_calibration_and_key_values_inside_download_stop_an_update_that_would_re
             assert found[-1].startswith("last download: refused before the restart: download: 0x%x" % at), found
             assert [line for line in found if line.startswith("download: 0x%x holds %s" % (at, words))], found
         maps.kept(it, there)
+
+
+def test_a_bare_package_stops_before_a_calibration_too():
+    it = maps.chip(SETTINGS, "beken-72xx")
+    it.write(OLD)
+    it.bare = True
+    at = it.rows[b"download"].offset + SECTOR
+    it.flash.prog(at, maps.RF)
+    board = boot(it)
+    it.flash.flash.trace = []
+    error = raises(Refused, "foreign", list, bare.install(board, packages.Ram(package(NEW))))
+    assert "0x%x" % at in str(error)
+    assert [off for off in maps.erased(it) if off < 0x1E0000] == []
+    maps.kept(it, {at: maps.RF})
 
 
 def test_sectors_that_mpota_wrote_itself_are_no_calibration():

@@ -28,7 +28,7 @@ def _other(found: others.Other | None, data: bytes) -> Report | None:
     if found is None:
         return None
     rows = tables.rows_in(data[: tables.LOADER]) if found.kind == "QIO" else {}
-    return Report(found.kind, found.text, {}, [_listed(rows)] if rows else [], ok=False)
+    return Report(found.kind, found.text, {}, [_listed(rows)] if rows else [])
 
 
 def _package(data: bytes) -> Report:

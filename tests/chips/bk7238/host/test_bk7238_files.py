@@ -74,7 +74,7 @@ def test_a_file_of_a_release_is_named_by_every_command_that_is_given_it(kind, i,
     data = NAMED[kind][i]
     path.write_bytes(data)
     if kind != "application" or data[:8] == others.VECTORS or len(data) > 0x10000:
-        assert explain(data).kind == kind and not explain(data).ok
+        assert explain(data).kind == kind and explain(data).ok
         assert "rbl" in explain(data).text.lower()
     assert call("bk7238", "verify", path) == 3
     assert "rbl" in capsys.readouterr().err.lower() and others.named(data).kind == kind
@@ -83,6 +83,12 @@ def test_a_file_of_a_release_is_named_by_every_command_that_is_given_it(kind, i,
     assert (status, out.exists()) == ((0, True) if kind == "application" else (3, False))
     with pytest.raises(Refused, match=r"(?i)rbl"):
         prepare.prepare(data)
+
+
+def test_a_uf2_of_another_chip_asks_for_a_release_for_this_one():
+    for family, chip in others.FAMILIES.items():
+        text = others.named(uf2(family)).text
+        assert chip in text and ("of the same release" in text) == (chip == "BK7238"), text
 
 
 def test_what_only_resembles_such_a_file_is_not_called_one():

@@ -81,7 +81,8 @@ def _uf2(data: bytes) -> Other | None:
     family = struct.unpack("<I", data[28:32])[0]
     if family not in FAMILIES:
         return None
-    return Other("UF2", f"a UF2 file for {FAMILIES[family]}, which ltchiptool and LibreTiny's updater take: {GIVE}")
+    give = GIVE if FAMILIES[family] == "BK7238" else "give the .rbl of a release for BK7238"
+    return Other("UF2", f"a UF2 file for {FAMILIES[family]}, which ltchiptool and LibreTiny's updater take: {give}")
 
 
 def _diff2ya(data: bytes) -> Other | None:
