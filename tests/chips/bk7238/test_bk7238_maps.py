@@ -53,13 +53,15 @@ def test_a_journal_that_lies_in_a_partition_is_named_and_no_update_begins():
         (0x1DF000, "lies in download"),
         (0x130000, "lies in app, 0x11000 to 0x132000"),
         (0x10000, "lies in"),
+        (0x1E0000, "lies in RF, 0x1e0000 to 0x1e1000"),
+        (0x1E1000, "lies in network, 0x1e1000 to 0x1e2000"),
     ):
         it = maps.chip(SETTINGS, "beken-72xx", at)
         layout = it.run(0).layout
         error = raises(Refused, "table", layout.ready)
         assert "the journal at 0x%x" % at in str(error) and words in str(error), error
         assert words in layout.status()["updates"]
-    for at in (0x1E0000, 0x1FE000):
+    for at in (0x1E2000, 0x1FE000):
         it = maps.chip(SETTINGS, "beken-72xx", at)
         it.write(OLD)
         boot(it).layout.ready()

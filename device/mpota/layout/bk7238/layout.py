@@ -55,17 +55,19 @@ class Layout(contract.Layout):
                 raise Refused(code, text)
 
     def misplaced(self):
-        """Which partition the journal's sectors lie in, a sentence; "" where they lie in none."""
+        """Where the journal's sectors lie in a partition, or in the radio's, a sentence; "" where they are free."""
         off = 0
         flash = self.journal.flash
         while hasattr(flash, "start"):
             off += flash.start
             flash = flash.flash
-        for row in self.port.rows.values():
-            low, high = row.ends
-            if off < high and off + 2 * flash.erase_size > low:
+        unit = flash.erase_size
+        taken = [(row.name.decode(), row.ends) for row in self.port.rows.values()]
+        taken += [(name, (at, at + unit)) for name, at in sorted(self.port.kept.items()) if at]
+        for name, (low, high) in taken:
+            if off < high and off + 2 * unit > low:
                 words = "the journal at 0x%x lies in %s, 0x%x to 0x%x: give JOURNAL two sectors outside"
-                return words % (off, row.name.decode(), low, high)
+                return words % (off, name, low, high)
         return ""
 
     def mismatch(self):

@@ -62,7 +62,7 @@ MUTANTS = [
            "(rbl.SIZE + head.body + unit - 1) // unit * unit if head else 0", "0",
            MAPS + "sectors_that_mpota_wrote_itself_are_no_calibration"),
     Mutant("keep the journal inside a partition", LAYOUT, "misplaced",
-           "off < high and off + 2 * flash.erase_size > low", "False",
+           "off < high and off + 2 * unit > low", "False",
            MAPS + "a_journal_that_lies_in_a_partition_is_named_and_no_update_begins"),
     Mutant("find calibration where the wiring says, and nowhere else", FOREIGN, "kind",
            "if first in _CALIBRATION: return RF", "",
