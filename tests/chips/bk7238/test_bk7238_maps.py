@@ -13,7 +13,7 @@ from tests.expect import raises
 
 SECTOR = 4096
 # Maps of chips with 2 MiB, whose owners can flash the vendor's loader of a BK7238.
-SMALL = [name for name in sorted(maps.MAPS) if maps.size_of(name) == 0x200000]
+SMALL = ("beken-7231n-tuya", "beken-7231t-tuya", "beken-7238-tuya", "beken-72xx")
 
 
 def lives(it, make=lambda n: release(package(NEW if n % 2 else NEWER), 1, n).bytes()):
@@ -31,18 +31,19 @@ def lives(it, make=lambda n: release(package(NEW if n % 2 else NEWER), 1, n).byt
 
 
 def test_there_are_maps_and_each_board_has_one():
-    assert len(maps.MAPS) == 5 and len(maps.BOARDS) == 29 and len(SMALL) == 4
-    chips = {maps.BOARDS[name]["chip"] for name in maps.BOARDS}
+    assert len(maps.recorded("maps")) == 5 and len(maps.recorded("boards")) == 29
+    assert tuple([name for name in sorted(maps.recorded("maps")) if maps.size_of(name) == 0x200000]) == SMALL
+    chips = {maps.recorded("boards")[name]["chip"] for name in maps.recorded("boards")}
     assert chips == {"BK7231N", "BK7231T", "BK7231Q", "BK7238", "BK7251"}
-    for name in maps.BOARDS:
-        assert maps.BOARDS[name]["map"] in maps.MAPS
+    for name in maps.recorded("boards"):
+        assert maps.recorded("boards")[name]["map"] in maps.recorded("maps")
 
 
 def test_the_place_that_the_guide_names_for_the_journal_is_free_on_each_map():
-    assert sorted(maps.JOURNALS) == SMALL
+    assert tuple(sorted(maps.JOURNALS)) == SMALL
     for name in SMALL:
         for off in (maps.JOURNALS[name], maps.JOURNALS[name] + SECTOR):
-            owners = [w for w, (start, n) in maps.MAPS[name].items() if start <= off < start + n]
+            owners = [w for w, (start, n) in maps.recorded("maps")[name].items() if start <= off < start + n]
             assert owners == ["userdata"], (name, owners)
             assert off >= table.RADIO[0x200000] + 2 * SECTOR
 
@@ -68,9 +69,9 @@ def test_a_journal_that_lies_in_a_partition_is_named_and_no_update_begins():
 
 
 def test_a_loader_with_the_boards_own_table_is_named_and_nothing_is_erased():
-    for name in sorted(maps.MAPS):
+    for name in sorted(maps.recorded("maps")):
         it = maps.chip(SETTINGS, name)
-        start, size = maps.MAPS[name]["download"]
+        start, size = maps.recorded("maps")[name]["download"]
         it.theirs = dict(it.rows)
         it.theirs[b"download"] = table.Entry(b"download", table.DATA, start, size)
         it.write_loader()
@@ -174,8 +175,8 @@ def test_sectors_that_mpota_wrote_itself_are_no_calibration():
 
 
 def test_the_calibration_is_found_by_its_tlv_wherever_it_lies():
-    for name in sorted(maps.MAPS):
-        at = maps.MAPS[name]["calibration"][0]
+    for name in sorted(maps.recorded("maps")):
+        at = maps.recorded("maps")[name]["calibration"][0]
         it = maps.chip(SETTINGS, name, maps.JOURNALS.get(name))
         it.flash.prog(at, maps.RF)
         expected = it.kept["RF"]

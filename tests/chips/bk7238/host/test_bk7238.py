@@ -101,9 +101,9 @@ def test_the_guides_places_for_the_journal_are_those_that_are_tested_on_each_map
     lines = re.findall(r"^\| (beken-[\w-]+) \| (.+) \| (0x\w+) \| (0x\w+) \|$", part, re.M)
     assert {name: int(at, 16) for name, _, _, at in lines} == board_maps.JOURNALS
     for name, boards, calibration, _ in lines:
-        assert int(calibration, 16) == board_maps.MAPS[name]["calibration"][0]
+        assert int(calibration, 16) == board_maps.recorded("maps")[name]["calibration"][0]
         for board in re.findall(r"\b(?:generic|t1|xh)-[\w-]+", boards):
-            assert board_maps.BOARDS[board]["map"] == name
+            assert board_maps.recorded("boards")[board]["map"] == name
 
 
 def test_each_statement_of_the_vendors_page_is_shown_by_tests_that_exist():

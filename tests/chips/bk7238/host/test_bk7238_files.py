@@ -233,17 +233,17 @@ def test_a_file_without_a_table_is_no_loader(big, tmp_path, capsys):
 def test_the_boards_are_those_of_ltchiptool():
     named = {"BK7238": [*tables.BOARDS, *tables.TUYA], **{k: v.split() for k, v in tables.OTHERS.items()}}
     assert {chip: sorted(boards) for chip, boards in named.items()} == {
-        chip: sorted(name for name, board in board_maps.BOARDS.items() if board["chip"] == chip)
-        for chip in {board["chip"] for board in board_maps.BOARDS.values()}
+        chip: sorted(name for name, board in board_maps.recorded("boards").items() if board["chip"] == chip)
+        for chip in {board["chip"] for board in board_maps.recorded("boards").values()}
     }
     for name in tables.BOARDS:
-        assert board_maps.BOARDS[name]["takes"] == "rbl"
-        regions = board_maps.MAPS[board_maps.BOARDS[name]["map"]]
+        assert board_maps.recorded("boards")[name]["takes"] == "rbl"
+        regions = board_maps.recorded("maps")[board_maps.recorded("boards")[name]["map"]]
         rows = tables.of(name)
         for part in ("app", "download", "bootloader"):
             low, high = rows[part.encode()].ends
             assert [low, high - low] == regions[part], part
-    assert {board_maps.BOARDS[name]["takes"] for name in tables.TUYA} == {"diff2ya"}
+    assert {board_maps.recorded("boards")[name]["takes"] for name in tables.TUYA} == {"diff2ya"}
 
 
 @pytest.mark.parametrize("version", ["1.17.5-bk7231n", "1.17.5-BK7231T", "OpenBK7231N_1.17", "26.11.30-bk7252"])

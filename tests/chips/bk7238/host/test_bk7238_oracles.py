@@ -109,7 +109,7 @@ def test_ltchiptools_packages_without_a_cipher_and_of_other_chips_are_told(compr
     assert {name for name, text in verdict.checks_for(plain) if text} - {"sizes"} == {"algorithm"}
     head = rbl.Header.decode(plain[: rbl.SIZE])
     assert opened.told(plain, head, verdict.SECRET) == "5,000 bytes, whole: length and FNV-1a are right"
-    for board in board_maps.BOARDS:
+    for board in board_maps.recorded("boards"):
         mcu = Board(board)["build.mcu"]
         wrong = [name for name, text in verdict.checks_for(theirs(app, compress, version=f"26.11.30-{mcu}")) if text]
         assert wrong == ([] if mcu == "bk7238" else ["chip"]), (board, mcu)
@@ -228,13 +228,13 @@ def test_the_recorded_maps_are_ltchiptools():
     names = [path.stem for path in (Path(ltchiptool.__file__).parent / "boards").glob("*.json")]
     found = {name: Board(name) for name in names}
     beken = {name: board for name, board in found.items() if board.family.is_child_of("beken-72xx")}
-    assert sorted(beken) == sorted(board_maps.BOARDS) and len(beken) == 29
+    assert sorted(beken) == sorted(board_maps.recorded("boards")) and len(beken) == 29
     for name, board in beken.items():
-        row = board_maps.BOARDS[name]
+        row = board_maps.recorded("boards")[name]
         seen = {
             "chip": board.family.short_name,
             "takes": board["build.bkota.format"],
             "loader": board["build.bkboot_version"],
         }
         assert {**row, **seen} == row, name
-        assert regions(board) == board_maps.MAPS[row["map"]], name
+        assert regions(board) == board_maps.recorded("maps")[row["map"]], name
