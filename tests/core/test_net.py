@@ -130,13 +130,15 @@ class World:
 
     def __enter__(self):
         Clock.now = self.now
-        self.real = {name: sys.modules.get(name) for name in ("network", "machine")}
+        self.real = {name: sys.modules.get(name) for name in ("network", "machine", "time", "mpota.network.sntp")}
         sys.modules["network"] = sys.modules["machine"] = self.air
-        under_test.time = sntp.time = Clock()
+        under_test.time = sys.modules["time"] = Clock()
+        # It is loaded when it is needed, and then takes its time from here.
+        sys.modules.pop("mpota.network.sntp", None)
         return self.air
 
     def __exit__(self, *_):
-        under_test.time = sntp.time = time
+        under_test.time = time
         for name in self.real:
             if self.real[name]:
                 sys.modules[name] = self.real[name]
@@ -424,6 +426,16 @@ def test_the_clock_is_set_once_when_the_network_is_there():
     net, server, air = timed(said, ntp="10.0.0.7")
     assert server.to == [("10.0.0.7", 123)] and net.untimed is None
     assert air.date == (2026, 7, 1, 3, 0, 0, 0, 0)
+
+
+def test_what_sets_the_clock_is_loaded_for_that_alone():
+    for answer, failed in ((said, 0), (lambda q: said(q, s=Y2000), 1)):
+        board = Board([(b"one", None)], ntp="10.0.0.7")
+        with World(board, now=Y2000), Ticking(Socket(answer), board):
+            net = Net(board)
+            live(net, 2000)
+            assert net.failed == failed
+            assert "mpota.network.sntp" not in sys.modules and "mpota.link.reach" not in sys.modules
 
 
 def test_the_time_server_may_have_another_port():

@@ -16,7 +16,6 @@ asked for only where it changes what boots. And every name may raise FlashError,
 A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
-from mpota.layout import arming
 from mpota.store.writer import digest
 from mpota.stream import FILES
 from mpota_boot.errors import FlashError, NotNow
@@ -157,6 +156,8 @@ class Layout:
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        from mpota.layout import arming
+
         image = key, sha, version, size, slot
         return arming.new(self.journal, self.port.running, self.trials, image, self.on_trial)
 
@@ -189,6 +190,8 @@ class Layout:
 
     def given_up(self, sha, version):
         """The sentence that a release is refused with because it was given up here; None where it may be tried."""
+        if not (self.journal.last("failed") or self.journal.last("given")):
+            return None
         from mpota.layout import given
 
         return given.refusal(self, sha, version)

@@ -171,7 +171,8 @@ class Chunks:
         view = memoryview(self.buf)
         for n in range(self.length, 0, -len(view)):
             piece = view[:n]
-            if (yield from fill(self.src, piece)) < len(piece):
+            got = self.src.readinto(piece) or 0
+            if got < len(piece) and got + (yield from fill(self.src, piece[got:])) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)
