@@ -63,7 +63,7 @@ class Story:
         life = Life(self.rig, oracle)
         oracle.soft, oracle.patient = kind in LASTING, kind in PASSING
         self.rig.waver(True)
-        life.begin(case.memory, bool(case.path))
+        life.begin(case.memory, len(case.path))
         prepare(life)
         try:
             life.run()

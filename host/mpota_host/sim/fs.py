@@ -469,6 +469,6 @@ def modules():
     """The modules of the device that open files."""
     from mpota import runner
     from mpota.store import pair, tree, trees
-    from mpota_boot import shim
+    from mpota_boot import shim, spare
 
-    return [shim, runner, pair, tree, trees]
+    return [shim, spare, runner, pair, tree, trees]

@@ -183,7 +183,9 @@ class CutFlash(SimFlash):
         n = len(buf)
         if self.dead or off < 0 or off + n > self.size:
             self._fits("read", off, n, 1)
-        buf[:] = self.cells.get(off, n)
+        at = off % SECTOR
+        # Most reads lie in one sector.
+        buf[:] = self.cells.sectors[off // SECTOR][at : at + n] if at + n <= SECTOR else self.cells.get(off, n)
         if self.weak:
             for i in range(off // SECTOR, (off + n + SECTOR - 1) // SECTOR):
                 if i in self.weak:
@@ -209,8 +211,10 @@ class CutFlash(SimFlash):
         """Also with a cell that is stuck or weak, where the rules of NOR are not the caller's fault."""
         self._fits("prog", off, len(data), self.prog_size)
         old = self.cells.get(off, len(data))
-        want = int.from_bytes(old, "little") & int.from_bytes(data, "little")
-        self._operate("prog", off, old, want.to_bytes(len(data), "little"))
+        if old != BLANK[: len(data)]:
+            want = int.from_bytes(old, "little") & int.from_bytes(data, "little")
+            data = want.to_bytes(len(data), "little")
+        self._operate("prog", off, old, data)
         if self.odd:
             self._settle(off, len(data))
             self._stay()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from mpota.layout.esp32 import loader, table
+from mpota.layout.esp32.loader import verify
 from mpota.store.flash import Region
 from mpota_host.chips.esp32.prepare import prepare
 from mpota_host.chips.esp32.sim import nvs, soc
@@ -67,7 +69,13 @@ class Esp32(Scenario):
     slots: int = 2
     slot_size: int = 0x2000
     journal_full: bool = False
+    # An application's values fill the first page of the NVS, and on the next one, where the journal lies, so many
+    # entries are left: what needs one more moves that page. 0: there is room.
+    left: int = 0
 
+
+# Entries that are left for a page to be full then.
+MOVES = {"arm": 14, "trial": 20, "confirm": 26}
 
 # Images that share most of their bytes.
 RELATED = (image(4999, 1), image(6007, 1), image(5003, 1))
@@ -93,6 +101,9 @@ def _scenarios() -> list[Esp32]:
         Esp32("three-slots", slots=3),
         Esp32("journal-full", journal_full=True),
         Esp32("journal-full-hang", journal_full=True, verdict="hangs"),
+        # The page of the journal is full when the image is armed, in its first run, and when it is confirmed.
+        *(Esp32(f"move-{when}", left=left) for when, left in MOVES.items()),
+        Esp32("move-settle-unprotected", left=26, verdict="hangs", bootloader=False),
         Esp32("deflate", sizes=(8176, 12289, 9999), slot_size=0x4000, chunk=8192, compress="deflate"),
         Esp32("delta", images=RELATED, delta=True, compress="deflate", chunk=8192),
         Esp32("delta-unhealthy", images=RELATED, delta=True, verdict="unhealthy", compress="deflate"),
@@ -146,6 +157,14 @@ def own(firmware: bytes, table_file: bytes | None) -> Esp32:
     return Esp32("own", images=(around[0], update, around[1]), table=rows, chunk=16384)
 
 
+def quicken() -> None:
+    """Remember what was made of the same bytes: a campaign mounts the same pages, and verifies the same images."""
+    if nvs.Page.SEEN is None:
+        nvs.Page.SEEN = {}
+        fold = lru_cache(maxsize=65536)(verify.fold)
+        verify.fold = lambda buf: fold(bytes(buf))
+
+
 class Rig(Releases):
     """One ESP32: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
 
@@ -154,6 +173,7 @@ class Rig(Releases):
 
     def __init__(self, s: Esp32) -> None:
         super().__init__(s)
+        quicken()
         self.images = list(s.images) or [image(size, i + 1) for i, size in enumerate(s.sizes)]
         rows = list(s.table) or self._rows()
         end = max(row[2] + row[3] for row in rows)
@@ -215,6 +235,8 @@ class Rig(Releases):
             store("mpota_keys").set_blob("0", SECRET)
         if self.scenario.journal_full:
             self._crowd(store)
+        if self.scenario.left:
+            self.fill_up()
 
     def _nvs(self) -> Any:
         return nvs.bind(self._journal())
@@ -232,6 +254,16 @@ class Rig(Releases):
             last = nvs.Store(window).pages
             if len(last) == 2 and last[-1].next >= NEARLY_FULL:
                 return
+
+    def fill_up(self) -> None:
+        """An application writes: values that fill a page, then a counter, until `left` entries are left on the next."""
+        window = self._journal()
+        app = self._nvs()("app")
+        for i in range(4 * nvs.COUNT):
+            last = nvs.Store(window).pages
+            if len(last) == 2 and last[-1].next >= nvs.COUNT - self.scenario.left:
+                return
+            app.set_i32(f"k{i}" if len(last) < 2 else "n", i)
 
     def power_on(self, cause: str) -> bool:
         """Through the loader, which may write; False where it starts nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
+from mpota_host.cut.bugs import AGENT, ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 # From the read-back to the switch.
@@ -66,6 +66,14 @@ MUTANTS = [
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",
            'try: ...\nfinally: board.journal.put("progress", b"")\n_enter(board)'),
+    # A watchdog's reset instead of a cut.
+    Mutant("take a reset by the watchdog for a verdict", CONTRACT, "count_boot",
+           "if not self.spend(record): self.give_up(record, why)",
+           'if why == "watchdog" or not self.spend(record): self.give_up(record, why)'),
+    Mutant("finish a confirm after a power-on alone", AGENT, "__init__", 'cause not in ("", "wake")', 'cause == "power"'),
+    # Where the NVS moves a page, and a cut in its last erase takes the journal.
+    Mutant("keep no second copy of a trial", "mpota_boot.spare", "put", "tag in COPIED", "tag in COPIED[:-2]",
+           "both-move"),
     # Firmware and files.
     Mutant("switch the files whatever firmware runs", JOURNAL, "tree", SOFT, "armed == failed", "both-soft"),
     Mutant("keep the new files after a retreat", JOURNAL, "tree", SOFT, "not armed"),

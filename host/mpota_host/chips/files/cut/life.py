@@ -37,6 +37,8 @@ from mpota_host.sim.reset import SOFT, Reset
 CHIP = part_of("esp32", "cut.life")
 TRIALS = 3
 CHUNK = 4096
+# Entries of the journal's page that are left when its update begins.
+MOVES_AT = 35
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _scenarios() -> dict[str, Files]:
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
+        # The page of the journal is full in the first run of an image that hangs, and its records lie on it.
+        chips.append(CHIP.Esp32("both-move", "hangs", bootloader=False, left=MOVES_AT))
         found += [Files(chip.name + end, chip.verdict, fat=fat, resource=True, chip=chip) for chip in chips]
         found.append(Files("soft" + end, "hangs", fat=fat, soft=True))
         found.append(Files("both-soft" + end, "hangs", fat=fat, resource=True, chip=chips[0], soft=True))
@@ -146,6 +150,8 @@ class Rig(Releases):
         own = "" if self.scenario.begins == "root" else ROOT + "/1"
         if own:
             self._install()
+            if self.inner and self.scenario.chip.left:
+                self.inner.fill_up()
         files = dict(STRANGERS)
         files.update({f"{own}/{name}": data for name, data in OWN.items()})
         if not own:
