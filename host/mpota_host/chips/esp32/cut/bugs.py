@@ -54,8 +54,7 @@ MUTANTS = [
     ),
     Mutant("find an open trial and do nothing", SETTLE, "settle", "_again(layout, record, why)", "False"),
     Mutant(
-        "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass",
-        LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
+        "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass", "hang",  # by two cuts at the switch
     ),
     Mutant("retreat without the switch", SETTLE, "_leave", "layout.port.set_boot(record.back)", "pass"),
     Mutant(
@@ -70,16 +69,11 @@ MUTANTS = [
         "try a set_boot for ever", LAYOUT, "arm", "max(before.trials - 1, 1)", "before.trials",
         LAYS + "a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials",
     ),
-    # Two cuts at the switch.
-    Mutant(
-        "give a release up at the second cut", SETTLE, "_again", "record.trials < 2", "record.trials < 3",
-        "unhealthy-unprotected",
-    ),
     # A watchdog's reset instead of a cut.
     Mutant(
         "take a reset by the watchdog for a verdict", SETTLE, "_count",
         f"if {STAYS}: ...\nlayout.note(record, why)",
-        f"if why != \"watchdog\" and ({STAYS}): ...\nlayout.note(record, why)",
+        f"if why != \"watchdog\" and ({STAYS}): ...\nlayout.note(record, why)", "update-unprotected",
     ),
     # The verdict.
     Mutant("confirm without the loader's mark", LAYOUT, "confirm", "entry.state != otadata.VALID", "not entry"),

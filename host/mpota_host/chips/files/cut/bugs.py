@@ -11,6 +11,8 @@ INDENTED = "try:\n    ...\n    "
 ENTRIES = "try:\n    for name, _, _ in self.entries(): ...\nexcept Refused: ..."
 MODE = 'mode if at or mode == "rb" else "wb"'
 KEPT = 'self.journal.put("running", record.encode())'
+MINE, COPY = ('self.old.path + "/" + own', 'self.new.path + "/" + own')
+TAKE = f"_drop({COPY})\n_copy({MINE}, {COPY}, buf)"
 SOFT = "(armed == failed or not on_trial())"
 
 MUTANTS = [
@@ -29,6 +31,9 @@ MUTANTS = [
            f"with open(path, {MODE}) as f: ...", f"if f := open(path, {MODE}): ..."),
     Mutant("truncate at every write", TREE, "_move", MODE, 'mode if mode == "rb" else "wb"'),
     Mutant("count no resource in the room", TREES, "target(self)", "... + end + whole", "... + self.new.there()"),
+    # Writes that FAT's medium makes in another order.
+    Mutant("take a copy of the right length for a whole one", TREES, "check", TAKE,
+           f"if _bytes({MINE}, 1) != _bytes({COPY}, 1):\n    " + TAKE.replace("\n", "\n    "), "update-fat"),
     # Resume.
     Mutant("resume one byte too far", INSTALLER, "decode",
            "chunks.index * chunks.chunk", "chunks.index * chunks.chunk + bool(chunks.index)"),
