@@ -27,6 +27,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
+    .misread(fault)                          a read of the journal goes wrong once (medium/medium.py); None: no more
     .waver(on)                               cells may read differently each time: a model that keeps what it read stops
                                              (only where FAULTY names scenarios)
 """
@@ -38,7 +39,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.cut.medium.medium import Medium
+from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.registry import part_of
 from mpota_host.sources import DEVICE
 
@@ -102,6 +103,7 @@ class Rig(Protocol):
     def board(self) -> Any: ...
     def started(self) -> int: ...
     def intact(self) -> str: ...
+    def misread(self, fault: Misread | None) -> None: ...
     def waver(self, on: bool) -> None: ...
 
 

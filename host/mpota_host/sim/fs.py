@@ -17,7 +17,7 @@ of an open file without those before it, its new length without its bytes, or th
 
 from mpota_host.sim.flash import PowerCut
 
-ENOENT, EACCES, EEXIST, ENOTDIR, EISDIR, EINVAL, ENOSPC, ENOTEMPTY = 2, 13, 17, 20, 21, 22, 28, 39
+ENOENT, EIO, EACCES, EEXIST, ENOTDIR, EISDIR, EINVAL, ENOSPC, ENOTEMPTY = 2, 5, 13, 17, 20, 21, 22, 28, 39
 SECTOR = 512
 FOLDER, FILE = 0x4000, 0x8000
 
@@ -76,6 +76,8 @@ class Disk:
     NAME = ""
     # Are bytes of a file written over where they lie?
     IN_PLACE = False
+    # A read of a journal's file that goes wrong, see cut/medium.
+    misread = None
     # What opening a folder gives.
     OPENS_FOLDER = EISDIR
     File: type
@@ -305,8 +307,14 @@ class File:
 
     def read(self, n=-1):
         self._open(self.reads)
-        data = bytes(self.data[self.at : self.at + n if n >= 0 else len(self.data)])
+        data = bytearray(self.data[self.at : self.at + n if n >= 0 else len(self.data)])
         self.at += len(data)
+        misread = self.disk.misread
+        if misread and self.path[-7:-1] == "/mpota" and misread.now():
+            if misread.how == "fails":
+                raise OSError(EIO)
+            misread.spoil(data)
+        data = bytes(data)
         return data.decode() if self.text else data
 
     def readline(self):

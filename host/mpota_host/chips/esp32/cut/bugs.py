@@ -41,6 +41,8 @@ MUTANTS = [
         LAYS + "a_cut_before_otadata_was_written_arms_again",
     ),
     Mutant("believe a torn otadata entry", OTADATA, "valid", "... and self.crc == seal(self.seq)", "..."),
+    # A read that fails once.
+    Mutant("believe one failed read of the NVS", "mpota_boot.nvs", "NvsJournal._get", '"12"', '"1"'),
     # Trials.
     Mutant("forget the journal's order", "mpota_boot.spare", "begin", '"abc"', '""'),
     Mutant(

@@ -33,8 +33,10 @@ ANY_CHUNK = 0xFF
 VERSIONS = (0x00, 0x80)  # first chunk numbers of a blob and of the one that replaces it
 
 NOT_FOUND, NO_SPACE, KEY_TOO_LONG, INVALID_STATE = 0x1102, 0x1105, 0x1109, 0x110B
+FAILED = 0x6001  # ESP_ERR_FLASH_OP_FAIL
 INVALID_LENGTH, NO_FREE_PAGES, TOO_LONG = 0x110C, 0x110D, 0x110E
 NAMES = {
+    FAILED: "ESP_ERR_FLASH_OP_FAIL",
     NOT_FOUND: "ESP_ERR_NVS_NOT_FOUND",
     NO_SPACE: "ESP_ERR_NVS_NOT_ENOUGH_SPACE",
     KEY_TOO_LONG: "ESP_ERR_NVS_KEY_TOO_LONG",
@@ -527,8 +529,11 @@ def mount(flash):
         return Store(flash)
 
 
-class _Mounted:
+class Mounted:
     """A partition that is mounted at its first use, and refuses everything once the flash failed under it."""
+
+    # Of one get_blob that fails, see cut/medium.
+    misread = None
 
     def __init__(self, flash):
         self.flash = flash
@@ -539,6 +544,8 @@ class _Mounted:
 
     def blob(self, ns, key, most):
         """Of get_blob: the bytes, or None."""
+        if self.misread and self.misread.now():
+            raise OSError(-FAILED, NAMES[FAILED])
         try:
             value = self.blobs[ns, key]
             if value is None or len(value) <= most:
@@ -610,6 +617,6 @@ def bind(flash):
     """MicroPython's class `NVS` over the partition `flash`, which is mounted at its first use."""
 
     class NVS(_Nvs):
-        _on = _Mounted(flash)
+        _on = Mounted(flash)
 
     return NVS

@@ -67,6 +67,8 @@ MUTANTS = [
         'self._load("ab"[self.number + 1 & 1])', "pass",
         "tests.core.test_pair:test_a_file_that_reads_well_again_is_not_written_over_with_older_records",
     ),
+    Mutant("believe one wrong read of what was written", PAIR, "FileJournal.put",
+           "self._read(name) != image and self._read(name) != image", "self._read(name) != image"),
     Mutant("forget to give up", CONTRACT, "count_boot", "self.give_up(record, why)", "pass"),
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",

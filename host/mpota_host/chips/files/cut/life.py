@@ -21,7 +21,7 @@ from mpota_host.chips.files.cut.oracle import FilesOracle
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.cut.medium.medium import Medium
+from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.cut.medium.world import World
 from mpota_host.cut.releases import PRODUCT, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
@@ -89,9 +89,10 @@ EDGES = ("both",)
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
 HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhealthy", "both-hang-fat")
-# Forged releases, faults and other geometries are tried on chips: nothing here is of a file system alone.
+# Forged releases, faults of a flash and other geometries are tried on chips: nothing here is of a file system alone.
 ROOMY = ""
-FAULTY = ()
+# Here a read of the journal's files goes wrong.
+FAULTY = ("unhealthy-fat", "hang", "update")
 UNITS, ERASES = (1,), (4096,)
 # Distinct states that a full campaign tries.
 STATES = 35200
@@ -140,6 +141,12 @@ class Rig(Releases):
         self.cause = "power"
         with self.world:
             self._fill()
+
+    def misread(self, fault: Misread | None) -> None:
+        """A read of the journal's files, or of the chip's journal, goes wrong once."""
+        self.disk.misread = fault
+        if self.inner:
+            self.inner.misread(fault)
 
     @property
     def medium(self) -> Medium:
@@ -223,6 +230,11 @@ class Rig(Releases):
     def started(self) -> int:
         """The flash offset of the firmware that the loader started."""
         return self.inner.started() if self.inner else 0
+
+    def waver(self, on: bool) -> None:
+        """Of the chip."""
+        if self.inner:
+            self.inner.waver(on)
 
     def intact(self) -> str:
         """What of the board's secrets in NVS is gone."""
