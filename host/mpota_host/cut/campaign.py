@@ -2,8 +2,8 @@
 
 Each process tries its share of the states, told by their hashes, so that no state is tried twice within a depth. First
 every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut, for some every
-cut between operations there, and for others every two cuts around the switch; then cuts in cuts at random, ten deep, where the kind of cut that was tried least
-goes first. The layout's life.py names the scenarios of each (rig.py).
+cut between operations there, and for others every two cuts around the switch; then cuts in cuts at random, ten deep,
+where the kind of cut that was tried least goes first. The layout's life.py names the scenarios of each (rig.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Settings:
     """What a campaign tries. `depth`: cuts within cuts that are tried without leaving one out; 1 is none.
 
     `exhaustive` go down to `depth`, `deep` of them one deeper; `edges`: of these, every cut between two operations in
-    the life after every such cut; `pairs`: of these, every two cuts around arm and settle. The others take cuts in cuts at random, until there are `states` in all.
+    the life after every such cut; `pairs`: of these, every two cuts around arm and settle. The others take cuts in cuts
+    at random, until there are `states` in all.
     """
 
     layout: str
@@ -80,9 +81,7 @@ def full(layout: str, depth: int, seed: int) -> Settings:
     if depth < 2:
         return single
     deep, edges, pairs = (getattr(life, name, ()) for name in ("DEEP", "EDGES", "PAIRS"))
-    return replace(
-        single, exhaustive=tuple(life.EXHAUSTIVE), states=life.STATES, deep=deep, edges=edges, pairs=pairs
-    )
+    return replace(single, exhaustive=tuple(life.EXHAUSTIVE), states=life.STATES, deep=deep, edges=edges, pairs=pairs)
 
 
 def quick(layout: str, states: int = 3000) -> Settings:

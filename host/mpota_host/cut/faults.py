@@ -1,8 +1,9 @@
 """Faults beyond a power cut: cells that waver, a cell that is stuck, an operation that fails, bits that rot at rest.
 
-And a read of the journal that goes wrong once. Cells that waver, and such a read, are judged by every rule. After a failure that is reported once an error may be seen, a trial may go
-uncounted, and somebody may have to switch the device off and on. A fault that stays, or that takes bytes which nobody
-can bring back, leaves the promise that a whole image runs where one exists, and errors that have names.
+And a read of the journal that goes wrong once. Cells that waver, and such a read, are judged by every rule. After a
+failure that is reported once an error may be seen, a trial may go uncounted, and somebody may have to switch the device
+off and on. A fault that stays, or that takes bytes which nobody can bring back, leaves the promise that a whole image
+runs where one exists, and errors that have names.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ SCENARIOS   name -> Scenario            STATES   distinct states that a full cam
 EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
 DEEP        optional: those of EXHAUSTIVE that go one cut deeper
 EDGES       optional: others, in which every cut between two operations is tried in the life after every such cut
+PAIRS       optional: others, in which every two cuts around arm and settle are tried
 FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
 ROOMY       the one with place for 12 KiB, to which forged releases are offered; "" for none
 THOROUGH    optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out

@@ -56,7 +56,9 @@ MUTANTS = [
     ),
     Mutant("find an open trial and do nothing", SETTLE, "settle", "_again(layout, record, why)", "False"),
     Mutant(
-        "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass", "hang",  # by two cuts at the switch
+        "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass",
+        # Two cuts at the switch.
+        "hang",
     ),
     Mutant("retreat without the switch", SETTLE, "_leave", "layout.port.set_boot(record.back)", "pass"),
     Mutant(

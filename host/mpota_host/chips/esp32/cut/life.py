@@ -75,9 +75,6 @@ class Esp32(Scenario):
     left: int = 0
 
 
-# Entries that are left for a page to be full then.
-MOVES = {"arm": 14, "trial": 20, "confirm": 26}
-
 # Images that share most of their bytes.
 RELATED = (image(4999, 1), image(6007, 1), image(5003, 1))
 
@@ -102,9 +99,6 @@ def _scenarios() -> list[Esp32]:
         Esp32("three-slots", slots=3),
         Esp32("journal-full", journal_full=True),
         Esp32("journal-full-hang", journal_full=True, verdict="hangs"),
-        # The page of the journal is full when the image is armed, in its first run, and when it is confirmed.
-        *(Esp32(f"move-{when}", left=left) for when, left in MOVES.items()),
-        Esp32("move-settle-unprotected", left=26, verdict="hangs", bootloader=False),
         Esp32("deflate", sizes=(8176, 12289, 9999), slot_size=0x4000, chunk=8192, compress="deflate"),
         Esp32("delta", images=RELATED, delta=True, compress="deflate", chunk=8192),
         Esp32("delta-unhealthy", images=RELATED, delta=True, verdict="unhealthy", compress="deflate"),
@@ -117,9 +111,18 @@ def _scenarios() -> list[Esp32]:
     ]
 
 
-SCENARIOS: dict[str, Esp32] = {s.name: s for s in _scenarios()}
+# The page of the journal is full when the image is armed, in its first run, when it is confirmed, when it is counted.
+MOVES = [
+    Esp32("move-arm", left=14),
+    Esp32("move-trial", left=20),
+    Esp32("move-confirm", left=26),
+    Esp32("move-settle-unprotected", left=26, verdict="hangs", bootloader=False),
+]
+SCENARIOS: dict[str, Esp32] = {s.name: s for s in (*_scenarios(), *MOVES)}
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
 EXHAUSTIVE = ("update",)
+# Every two cuts around the switch: with a loader that goes back by itself, and with one that does not.
+PAIRS = ("hang", "update-unprotected")
 # What `make test` and the search for seeded bugs go through.
 QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy", "locked-delta")
 ROOMY = "deflate"
@@ -160,8 +163,9 @@ def own(firmware: bytes, table_file: bytes | None) -> Esp32:
 
 def quicken() -> None:
     """Remember what was made of the same bytes: a campaign mounts the same pages, and verifies the same images."""
-    if nvs.Page.SEEN is None:
-        nvs.Page.SEEN = {}
+    page: Any = nvs.Page
+    if page.SEEN is None:
+        page.SEEN = {}
         fold = lru_cache(maxsize=65536)(verify.fold)
         verify.fold = lambda buf: fold(bytes(buf))
 
@@ -305,7 +309,8 @@ class Rig(Releases):
 
     def misread(self, fault: Misread | None) -> None:
         """What a wrong bit costs inside the NVS is ESP-IDF's: a call fails."""
-        nvs.Mounted.misread = fault
+        mounted: Any = nvs.Mounted
+        mounted.misread = fault
 
     def waver(self, on: bool) -> None:
         """The model of NVS keeps entries that it decoded."""

@@ -77,7 +77,8 @@ MUTANTS = [
     Mutant("take a reset by the watchdog for a verdict", CONTRACT, "count_boot",
            "if not self.spend(record): self.give_up(record, why)",
            'if why == "watchdog" or not self.spend(record): self.give_up(record, why)'),
-    Mutant("finish a confirm after a power-on alone", AGENT, "__init__", 'cause not in ("", "wake")', 'cause == "power"'),
+    Mutant("finish a confirm after a power-on alone", AGENT, "__init__",
+           'cause not in ("", "wake")', 'cause == "power"'),
     # Where the NVS moves a page, and a cut in its last erase takes the journal.
     Mutant("keep no second copy of a trial", "mpota_boot.spare", "put", "tag in COPIED", "tag in COPIED[:-2]",
            "both-move"),

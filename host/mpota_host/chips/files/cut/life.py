@@ -144,7 +144,8 @@ class Rig(Releases):
 
     def misread(self, fault: Misread | None) -> None:
         """A read of the journal's files, or of the chip's journal, goes wrong once."""
-        self.disk.misread = fault
+        disk: Any = self.disk
+        disk.misread = fault
         if self.inner:
             self.inner.misread(fault)
 
