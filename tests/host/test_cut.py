@@ -133,10 +133,16 @@ def test_a_healthy_image_that_is_given_up_while_it_has_trials_is_bad(explorer):
 
 
 def test_pairs_are_all_cuts_of_the_switch_after_each_of_them():
-    tally = campaign.work(campaign.Settings("bk7238", ("dies",), (), 0, workers=1, pairs=("dies",)), 0)
-    alone = campaign.work(campaign.Settings("bk7238", ("dies",), (), 0, workers=1), 0)
-    assert set(tally.depths) == {1, 2} and tally.depths[1] == alone.depths[1] and tally.depths[2] > 1000
-    assert tally.bad == []
+    name = life_of("pic32").PAIRS[0]
+    worker = campaign.Worker(campaign.Settings("pic32", (name,), (), 0), 0)
+    explorer = Explorer("pic32", scenario_of("pic32", name))
+    first = [case for case in explorer.run(explorer.start, every) if case.switches]
+    assert {case.phase for case in first} == {"arm and first boot"} and len(first) > 30
+    worker.inner(explorer, first[-3:], campaign.switching(explorer))
+    assert set(explorer.tally.depths) == {2} and explorer.tally.depths[2] > 50 and explorer.tally.torn > 50
+    assert explorer.tally.bad == []
+    settings = campaign.full("pic32", 2, 0)
+    assert settings.pairs == (name,) and campaign.one("pic32", name, 600).pairs == (name,)
 
 
 def test_a_full_page_of_the_nvs_moves_in_each_of_its_stories(monkeypatch):
@@ -148,19 +154,22 @@ def test_a_full_page_of_the_nvs_moves_in_each_of_its_stories(monkeypatch):
         explorer = Explorer("esp32", scenario)
         moved, move = [], nvs.Store._move
 
-        def noted(store, page, life=explorer.life, moved=moved, move=move):
-            moved.append((page.state, life.phase))
+        def noted(store, page, explorer=explorer, moved=moved, move=move):
+            first = page.state, explorer.life.phase, explorer.medium.ops
             move(store, page)
+            moved.append((*first, explorer.medium.ops))
 
         monkeypatch.setattr(nvs.Store, "_move", noted)
         found = explorer.run(explorer.start, every)
         assert len(moved) == 1 and moved[0][1] != "fetch", scenario.name
-        del moved[:]
-        for case in found:
+        low, high = moved.pop()[2:]
+        inside = [case for case in found if low < case.path[0].op <= high]
+        assert len(inside) > 50
+        for case in inside:
             explorer.run(case)
         monkeypatch.undo()
         assert explorer.tally.bad == []
-        assert [state for state, _ in moved].count(nvs.FREEING) > 10, "it is finished by a mount"
+        assert [state for state, *_ in moved].count(nvs.FREEING) > 10, "it is finished by a mount"
 
 
 def test_a_read_of_the_journal_that_goes_wrong_is_counted_and_comes_once():

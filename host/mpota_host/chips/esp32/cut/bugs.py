@@ -13,7 +13,6 @@ PUT_ARMED = 'self.journal.put("armed", record.encode())'
 SET_BOOT = "self.port.set_boot(record.slot)"
 COUNT = "record.trials -= 1"
 AGAIN = "layout.put_armed(record)"
-STAYS = "(record.trials and pending) or layout.spend(record)"
 
 BURNT = 'if secure < burnt: raise Refused("secure", ...)'
 
@@ -72,12 +71,6 @@ MUTANTS = [
     Mutant(
         "try a set_boot for ever", LAYOUT, "arm", "max(before.trials - 1, 1)", "before.trials",
         LAYS + "a_set_boot_that_always_refuses_gives_the_release_up_after_its_trials",
-    ),
-    # A watchdog's reset instead of a cut.
-    Mutant(
-        "take a reset by the watchdog for a verdict", SETTLE, "_count",
-        f"if {STAYS}: ...\nlayout.note(record, why)",
-        f"if why != \"watchdog\" and ({STAYS}): ...\nlayout.note(record, why)", "update-unprotected",
     ),
     # The verdict.
     Mutant("confirm without the loader's mark", LAYOUT, "confirm", "entry.state != otadata.VALID", "not entry"),
