@@ -138,7 +138,7 @@ def test_pairs_are_all_cuts_of_the_switch_after_each_of_them():
     explorer = Explorer("pic32", scenario_of("pic32", name))
     first = [case for case in explorer.run(explorer.start, every) if case.switches]
     assert {case.phase for case in first} == {"arm and first boot"} and len(first) > 30
-    worker.inner(explorer, first[-3:], campaign.switching(explorer))
+    worker.inner(explorer, first[:4], campaign.switching(explorer))
     assert set(explorer.tally.depths) == {2} and explorer.tally.depths[2] > 50 and explorer.tally.torn > 50
     assert explorer.tally.bad == []
     settings = campaign.full("pic32", 2, 0)
