@@ -1,4 +1,4 @@
-"""The second copy of what a lost NVS must not undo: which application runs, the lowest version, what was given up.
+"""The second copy of what a lost NVS must not undo: what runs, a trial, the lowest version, what was given up.
 
 It is a journal in two files. It is read while nothing of mpota is in the NVS, and the first put takes it over.
 """
@@ -7,7 +7,7 @@ import os
 
 from mpota_boot.errors import FlashError
 
-COPIED = ("running", "floor", "given")
+COPIED = ("running", "floor", "given", "armed", "failed")
 
 
 def _copy(board):
@@ -44,5 +44,9 @@ def restore(board, nvs):
     """Put the copy into an NVS that has nothing yet."""
     for tag in COPIED:
         data = last(board, tag)
-        if data:
-            nvs.set_blob(tag, data)
+        try:
+            # Where a cut took a part of the NVS, the rest may be newer.
+            nvs.get_blob(tag, bytearray(128))
+        except OSError:
+            if data:
+                nvs.set_blob(tag, data)

@@ -93,6 +93,8 @@ MUTANTS = [
            KEEPS + "a_cut_anywhere_in_a_put_leaves_the_old_or_the_new_value_and_all_others"),
     Mutant("begin over a sector that reads well again", LOG, "_newer", "_numbered(head) > self.number", "False",
            KEEPS + "a_sector_that_reads_well_again_is_not_begun_over"),
+    Mutant("ask for bytes of the journal once", LOG, "Log._fill",
+           "except (OSError, FlashError): ...", "except (OSError, FlashError): raise"),
     Mutant("leave no other sector", LOG, "put", "(self.grows, not self.grows)", "(self.grows,)"),
     Mutant("grow what another one wrote", LOG, "_read", "self.grows = False", "self.grows = True",
            KEEPS + "a_power_on_needs_nothing_that_another_one_wrote_once_it_has_put"),
