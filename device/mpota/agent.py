@@ -19,9 +19,9 @@ _TRIAL_MS = const(600000)
 _OFFERS = const(32)
 # A trial's time is kept in tenths, over all its starts: ten writes at most, and none outside a trial.
 _PARTS = const(10)
-# Six days is what a MicroPython clock can tell apart.
+# Half of the 12.4 days after which ticks_ms() wraps on 30 bits, less some: longer waits cannot be measured.
 _MOST_MS = const(432000000)
-# What layout.awake() counts.
+# layout.awake() counts in units of this time.
 _AWAKE_MS = const(360000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
 _TRIAL_ASK_MS = const(5000)
@@ -33,24 +33,19 @@ class Agent:
     Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
     """
 
-    # What a step may take while the application waits for its start; 0 where it does not.
-    step_ms = 0
-
     def __init__(self, board, links, keys, health=None):
         self.board = board
         self.links = links
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = self.now = self.counted = board.ticks_ms()
+        self.began = self.due = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
         tried.begin()
         self.spent = self.kept = self._used()[1] if self.trial else 0
-        for link in links:
-            link.time_left = self.left
         # A start that ended while a link was asked has left a mark; a hang of this one is its own.
         self.asking = board.journal.last("doing") == b"link"
         self._ask(False)
@@ -58,23 +53,16 @@ class Agent:
         if cause not in ("", "wake"):
             board.layout.heal()
         if cause not in ("", "power") and not self.trial:
-            # Some ports cannot tell a wake from a reset. Switching a board on writes nothing.
+            # Count a reset like a wake, since some ports cannot tell them apart. A power-on writes nothing.
             self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
             # All boards of a house start at once when the power comes back.
             self.wait_ms = moment(board.id(), spread_ms)
 
-    def left(self):
-        """Milliseconds that a link which waits may still hold up this step."""
-        if self.trial:
-            return (_PARTS - self.spent) * self._part_ms() - self.board.since(self.began)
-        return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
-
     def step(self):
         """One bounded step. Returns "idle", "busy", "trial", or "reset": the board has to be reset now."""
         self.board.feed()
-        self.now = self.board.ticks_ms()
         try:
             if self.telling:
                 return self._told()
@@ -179,7 +167,7 @@ class Agent:
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
     def _tried(self, error):
-        """Keep why there is no update. What cannot be kept stops nobody."""
+        """Keep why there is no update. A failure to keep it goes into `error` alone."""
         try:
             if error is None or isinstance(error, UpToDate):
                 tried.passed(self.board)
@@ -200,16 +188,17 @@ class Agent:
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
-        # A delta takes more memory than the whole.
+        # A larger package may fit: a delta needs more memory than a full package.
         again = isinstance(error, (Refused, MemoryError)) and not self.trial and self.refusals < _OFFERS
         if again and self.links[self.turn].other():
-            # It was due, so it still is.
+            # Ask again at once: the poll that was due has not ended.
             self.job = None
             self.refusals += 1
             return "busy"
         self._next(error)
         self.error = error
-        # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
+        # If the trial cannot be ended here, reset and let the boot code end it. If the last reset did not help, do not
+        # ask for another.
         stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() not in ("reset", "unknown")
         then = "trial" if self.trial else "idle"
         if (self.trial or stuck) and self._late():
@@ -223,13 +212,12 @@ class Agent:
     def _report(self, code, words, then):
         """Tell the links, in steps; after them step() returns `then`."""
         if tried.unheard:
-            # Nobody could be reached when it happened.
+            # An earlier failure that no link could report goes along.
             words, tried.unheard = "%s; %s" % (words, tried.unheard), ""
         self.telling = self._tell(code, words, then)
         return self._told()
 
     def _told(self):
-        self.now = self.board.ticks_ms()
         try:
             next(self.telling)  # type: ignore[arg-type]
         except StopIteration as e:
@@ -245,7 +233,7 @@ class Agent:
                 else:
                     link.report(code, words)
             except Exception as e:
-                # Nobody heard it; what happened has happened all the same.
+                # The report is lost; the outcome that it tells stays as it is.
                 self.error = e
         return then
 
@@ -275,6 +263,6 @@ class Agent:
                 if e.value:
                     e.value.close()
             except Exception as e:
-                # Whatever is wrong with a link says nothing about this image.
+                # A fault of the link is no verdict on this image.
                 self._next(e if isinstance(e, LinkError) else LinkError("link", repr(e)))
         return self.answered or None

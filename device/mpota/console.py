@@ -1,4 +1,4 @@
-"""What a host calls over the REPL, each time with the Board of the owner's wiring.
+"""The functions that a host calls over the REPL, each time with the Board of the owner's wiring.
 
 from wiring import Board; from mpota import console; print(console.status(Board()))
 """
@@ -91,7 +91,7 @@ def device_keys(board, keys, replace):
 
 
 def line(board):
-    """Longest payload, and bytes ahead: the setting `console`, or what fits the port where there is none, or nonsense.
+    """(longest payload of a frame, bytes that a host may send ahead): the setting `console`, else what fits the port.
 
     The console of an ESP32 and of most other ports is a ring of 260 bytes (ports/esp32/mphalport.c,
     stdin_ringbuf_array), and a UART has no flow control: 242 bytes ahead leave room for a SENT. An RP2's console is USB
@@ -116,10 +116,16 @@ def push(board):
     agent.trial = None
     # A console reads until it has what it asked for: a host that dies in between is ended by the watchdog alone.
     board.watch()
+    # A person may begin one package over another; the hold is for those that a bad network brings in turn.
+    if board.journal.last("begun"):
+        board.journal.put("begun", b"")
     try:
         state = agent.step()
+        told = None
         while state == "busy":
-            link.progress(*agent.progress)
+            if told is not agent.progress:
+                told = agent.progress
+                link.progress(*told)
             state = agent.step()
         if isinstance(agent.error, UpToDate):
             # An agent that polls keeps this to itself; a person wants to read it.

@@ -9,15 +9,15 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
+from micropython import const
+
 from mpota import tried
 from mpota_boot import shim
 
 FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
-WINDOW_MS = 1000
-# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
-STEP_MS = 10000
+_WINDOW_MS = const(1000)
 
 
 def _exists(path):
@@ -29,21 +29,21 @@ def _exists(path):
 
 
 def words(boots):
-    """What ended the last start of a record `boots`, which may be cut inside a character."""
+    """The reason in a record `boots`, as text; the journal may have cut it inside a character."""
     return repr(boots[1:])[2:-1]
 
 
 def wanted(board):
     """Why this board shall start without its application, or None. The same answer however often it is asked."""
     if board.layout.on_trial():
-        # Nobody else can judge it, and a trial has its own way back.
+        # Only the application can judge a version on trial, and a trial ends by its own rules.
         return None
     if board.held():
         return "the pin is held"
     if _exists(board.home + "/" + FILE):
         return "there is a file " + FILE
     boots = board.journal.last("boots")
-    # Somebody who switched it off and on wants to see it try again.
+    # After a power-on try the application again: a person who switched the board off and on expects it.
     if boots and boots[0] >= STARTS and board.cause() != "power":
         return "%d starts failed: %s" % (boots[0], words(boots))
     return None
@@ -83,7 +83,7 @@ class Runner:
             if board.cause() == "watchdog":
                 self._count("the watchdog")
         elif board.cause() not in ("", "wake"):
-            # Those before were of another version.
+            # Failed starts counted so far belong to the previous version: forget them.
             self._count(None)
         self.why = wanted(board)
         self._window()
@@ -91,7 +91,7 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep.
+        """One turn of agent and application. Returns the agent's state: on "idle" and "trial" a board may deep-sleep.
 
         "busy" stands for a trial whose link is being asked: a board that slept then would never hear it.
         """
@@ -131,32 +131,35 @@ class Runner:
         # A host at the console can press Ctrl-C now, and the links are asked for news. An update that has begun goes on
         # after the window.
         board = self.board
-        ms = board.setting("window_ms", WINDOW_MS, 60000)
+        ms = board.setting("window_ms", _WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
-        self.agent.step_ms = STEP_MS
-        net = busy and ms >= WINDOW_MS and self.net
+        # A board that sleeps a lot has no seconds for a scan and for joining: it joins beside the application. Some
+        # ports cannot tell a wake from a reset.
+        cause = board.cause()
+        net = busy and ms >= _WINDOW_MS and cause in ("power", "watchdog") and self.net
         if net:
             net.look()
             self._network()
         began = self.began
-        while board.since(self.began) < ms or (busy and board.since(began) < ms) or (net and net.coming()):
+        # Nobody sits at the console of one that wakes.
+        least_ms = 0 if cause == "wake" else ms
+        while board.since(self.began) < least_ms or (busy and board.since(began) < ms) or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:
                 self._network()
             if net and net.coming():
-                # The window is for what the links say, which they cannot before; it is over when they have.
+                # No link can answer before the network is there, so the window begins when it comes.
                 began = board.ticks_ms()
             board.feed()
             board.pause()
-        self.agent.step_ms = 0
 
     def _start(self, application):
         trial = self.agent.trial
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
-        # An import that never returns is ended by the watchdog, which knows no more than that.
+        # If the import never returns, the watchdog ends it: the note tells the next start why.
         noted = trial and self.board.layout.keep("doing", b"import")
         self.app = application()
         if noted:
@@ -167,7 +170,7 @@ class Runner:
         try:
             call()
         except SystemExit as e:
-            # A soft reset follows, and no trial counts those.
+            # A soft reset follows, and a trial does not count soft resets.
             if self.agent.trial and self._count(repr(e)) >= STARTS:
                 self._count(None)
                 self.agent.failed(e)

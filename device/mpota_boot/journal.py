@@ -12,6 +12,9 @@ A trial is open while `armed` is neither confirmed nor given up.
 
 from struct import pack, unpack
 
+# Boots that an image on trial may have, unless the setting `trials` says otherwise.
+TRIALS = 3
+
 
 class Record:
     """An image that was armed: whose, which, where it lies, and how many boots it may still try.
@@ -40,7 +43,7 @@ class Record:
 
 
 def _armings(journal):
-    """What was armed, confirmed and given up, as bytes; whatever trials it has left."""
+    """The records armed, running and failed as bytes, each without its last one: the trials left."""
     return [(journal.last(tag) or b"")[:-1] for tag in ("armed", "running", "failed")]
 
 

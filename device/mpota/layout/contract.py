@@ -16,7 +16,6 @@ asked for only where it changes what boots. And every name may raise FlashError,
 A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
-from mpota.layout import arming
 from mpota.store.writer import digest
 from mpota.stream import FILES
 from mpota_boot.errors import FlashError, NotNow
@@ -46,7 +45,7 @@ class Layout:
         self.trials = trials
         self._trees = self._version = None
 
-    # What each chip says. A `part` is a component of a package: kind, name, size in bytes, sha.
+    # Each chip overrides these. A `part` is a component of a package: kind, name, size in bytes, sha.
 
     def ready(self):
         """May an update begin? NotNow while one waits for its reset or its verdict; Refused where none can be taken.
@@ -63,7 +62,7 @@ class Layout:
         raise NotImplementedError
 
     def running(self, part):
-        """The Flash that a delta to a component stands on: what runs. Refused where there is none. Writes nothing."""
+        """The Flash that holds the base of a delta: what runs. Refused where there is none. Writes nothing."""
         raise NotImplementedError
 
     def admit(self, part, head):
@@ -106,7 +105,7 @@ class Layout:
         raise NotImplementedError
 
     def retreat(self, why):
-        """The image on trial is not wanted: keep `why`, a sentence, and let the image before it boot at the next reset.
+        """Leave the image on trial: keep `why`, a sentence, and let the image before it boot at the next reset.
 
         NotNow where nothing is on trial. A chip that cannot go back keeps the image; `failed` closes its trial.
         """
@@ -127,17 +126,17 @@ class Layout:
         raise NotImplementedError
 
     def status(self):
-        """What a person asks for: facts(), and what else the chip knows. Writes nothing."""
+        """A dict for a person, ready for JSON: facts(), and what else the chip knows. Writes nothing."""
         raise NotImplementedError
 
-    # What all chips share.
+    # All chips share these.
 
     def record(self, tag):
         """The Record that the journal has under `tag`, or None."""
         return Record.decode(self.journal.last(tag))
 
     def idle(self, on_trial=False):
-        """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
+        """NotNow while an update waits for its reset or its verdict. Drops what the last try left in memory."""
         self._trees = None
         if on_trial or trial(self.journal):
             raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
@@ -157,6 +156,8 @@ class Layout:
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        from mpota.layout import arming
+
         image = key, sha, version, size, slot
         return arming.new(self.journal, self.port.running, self.trials, image, self.on_trial)
 
@@ -189,12 +190,20 @@ class Layout:
 
     def given_up(self, sha, version):
         """The sentence that a release is refused with because it was given up here; None where it may be tried."""
+        if not (self.journal.last("failed") or self.journal.last("given")):
+            return None
         from mpota.layout import given
 
         return given.refusal(self, sha, version)
 
     def awake(self, n=1):
-        """`n` times six minutes awake, or a wake: what had no verdict is tried again after some of them."""
+        """`n` times six minutes awake, or a wake: after some of them what had no verdict is tried again.
+
+        And one package may be begun over another again.
+        """
+        left = self.journal.last("begun")
+        if left:
+            self.journal.put("begun", left[n:])
         if self.record("failed"):
             from mpota.layout import given
 
@@ -206,7 +215,7 @@ class Layout:
         return (record, self.reason(record.id) or "unknown") if record else None
 
     def note(self, record, why):
-        """Keep the first reason why an image is given up: what came later followed from it."""
+        """Keep why an image is given up. Only the first reason counts: later ones follow from it."""
         if self.reason(record.id) is None:
             # A journal in files has 498 bytes for all records at their longest.
             self.keep("reason", record.id + self._doing(why).encode()[:64])
@@ -231,7 +240,7 @@ class Layout:
         return self.keep("armed", record.encode())
 
     def give_up(self, record, why):
-        """The end of a trial that failed, or of what was confirmed and is left."""
+        """End a trial that failed, or leave a confirmed image: `failed` and the reason go into the journal."""
         self.note(record, why)
         self.journal.put("failed", record.encode())
         self._rested()
@@ -245,7 +254,7 @@ class Layout:
         n = spent[0] + 1
         if n < most and self.keep("wakes", bytes((n,)) + spent[1:]):
             return False
-        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
+        self.retreat("no verdict after %d wakes from deep sleep" % n)
         # Where files alone were on trial, the tree before them is chosen after this.
         return record.slot != record.back or self.on_trial() is not None
 
@@ -270,7 +279,7 @@ class Layout:
         return self._version
 
     def floor(self):
-        """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+        """The lowest version that may be installed, 8 bytes: the tag `floor`, or the confirmed version if higher."""
         low = self.journal.last("floor") or b""
         if len(low) != 8:
             low = bytes(8)
@@ -278,7 +287,7 @@ class Layout:
         return max(low, running.version) if running else low
 
     def kept(self, record):
-        """What is on trial is good: it runs from now on, and the application before it goes."""
+        """Confirm the image on trial in the journal, raise the floor, and remove the application before it."""
         low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)
@@ -306,5 +315,5 @@ class Layout:
     def forget(self):
         """Let a package that was given up be tried again. NotNow while a trial is open."""
         self.idle()
-        for tag in ("armed", "failed", "reason", "given"):
+        for tag in ("armed", "failed", "reason", "given", "begun"):
             self.journal.put(tag, b"")

@@ -27,7 +27,7 @@ _COMPONENT = const("<BBH4sII32sI32sI32s16s")
 _COMPONENT_SIZE = const(136)
 _LINK = const("<32sI")
 _LINK_SIZE = const(36)
-# What a stored chunk may have above the bytes it decodes to.
+# Bytes that a stored chunk may be longer than what it decodes to.
 _SLACK = const(64)
 # Decoders by stage code; a module that is left off the board is a stage that it refuses.
 STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma", 5: "xtensa"}
@@ -50,7 +50,7 @@ class Component:
         # Where its chunks begin in the package.
         self.at = package.size
         self.name = name(label)
-        self.base = None  # the Flash that a delta stands on, from whoever knows the board
+        self.base = None  # the Flash with the base of a delta; the installer sets it
         self.stages = stages.rstrip(b"\0")
         self.makers = []
         for code in self.stages:
@@ -114,7 +114,7 @@ class Package:
             from mpota.pipe.trust import check
 
             yield from check(keys, key, view[end:whole], digest)
-            # RSA leaves garbage; what is made from here on must lie low in the heap, below the chunk's room.
+            # RSA leaves garbage. Collect now, so that later objects lie low in the heap, below the chunk buffer.
             collect()
         return cls(buf, end, whole, digest)
 
@@ -123,8 +123,11 @@ class Chunks:
     """A Source: the decoded bytes of a component. `load()` proves the next chunk, `readinto` decodes it.
 
     `i`, `index`, `at`, `length` and `sha` say which chunk of which component is next, where it begins in the package,
-    and what it must be: all that it takes to go on after a reset.
+    and what it must be: all that it takes to go on after a reset. `stands`: so many bytes at the front of the first
+    target another package has written, whose next chunk never came.
     """
+
+    stands = 0
 
     def __init__(self, package, i, src, buf):
         self.src = src
@@ -171,7 +174,8 @@ class Chunks:
         view = memoryview(self.buf)
         for n in range(self.length, 0, -len(view)):
             piece = view[:n]
-            if (yield from fill(self.src, piece)) < len(piece):
+            got = self.src.readinto(piece) or 0
+            if got < len(piece) and got + (yield from fill(self.src, piece[got:])) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)

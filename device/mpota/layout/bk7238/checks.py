@@ -14,10 +14,11 @@ from mpota.stream import pull
 # The largest window of LZMA that the vendor's own packer asks of the loader's heap.
 WINDOW = 65536
 NAME = b"app"
+CHIP = b"bk7238"
 
 
 class Place:
-    """What a package has to fit: bytes of `download`, `start` and `size` of the application, the loader's secret.
+    """Where a package has to fit: bytes of `download`, `start` and `size` of the application, the loader's secret.
 
     `runs` are the 96 bytes behind the application that runs.
     """
@@ -31,7 +32,7 @@ class Place:
 
 
 def early(data, place):
-    """Yield (check, what is wrong or "") of a header's 96 bytes; nothing behind it was read."""
+    """Check a header of 96 bytes alone: yields (name of the check, what is wrong or "")."""
     head = rbl.Header.decode(data) if len(data) == rbl.SIZE else None
     wrong = "no RBL header begins here: its CRC-32 is wrong"
     if head and head.magic != rbl.MAGIC:
@@ -40,9 +41,20 @@ def early(data, place):
     if head is None:
         return
     yield "name", "" if head.name == NAME else "it is for partition %r, wanted %r" % (head.name, NAME)
+    yield "chip", _chip(head)
     yield "algorithm", _algorithm(head)
     yield "sizes", _sizes(head, place)
     yield "new", "this very package is what runs: the loader would do nothing" if data == place.runs else ""
+
+
+def _chip(head):
+    """LibreTiny and OpenBeken write the chip into the version: 1.17.5-bk7231n. The last one that is named counts."""
+    text = head.version.lower()
+    at = text.rfind(b"bk7")
+    word = text[at : at + 7] if text[at + 6 : at + 7].isalpha() else text[at : at + 6]
+    if at < 0 or len(word) < 6 or not word[3:6].isdigit() or word[:6] == CHIP:
+        return ""
+    return "version %s is for a %s, this is a %s" % (repr(head.version)[1:], word.decode(), CHIP.decode())
 
 
 def _algorithm(head):
@@ -58,13 +70,15 @@ def _algorithm(head):
 def _sizes(head, place):
     if head.raw < rbl.LEAST_RAW or head.raw + rbl.SIZE > place.size:
         return "an image of %d bytes, wanted %d to %d" % (head.raw, rbl.LEAST_RAW, place.size - rbl.SIZE)
-    if not rbl.LEAST_BODY <= head.body <= place.download - rbl.SIZE:
-        return "a body of %d bytes, wanted %d to %d" % (head.body, rbl.LEAST_BODY, place.download - rbl.SIZE)
+    if head.body + rbl.SIZE > place.download:
+        return "a package of %d bytes, `download` has %d" % (head.body + rbl.SIZE, place.download)
+    if head.body < rbl.LEAST_BODY:
+        return "a body of %d bytes, wanted %d or more" % (head.body, rbl.LEAST_BODY)
     return "a body of %d bytes, AES takes multiples of 16" % head.body if head.body % 16 else ""
 
 
 def late(flash, head, place, feed):
-    """Yield the same of what lies behind a header that `early` has nothing against; `flash` has the package at 0."""
+    """The same for the body behind a header that passed `early`; `flash` has the package at 0."""
     seen = _crc(flash, head.body, feed)
     wrong = seen != head.crc
     yield "body CRC", "the body has CRC-32 0x%08x, the header says 0x%08x" % (seen, head.crc) if wrong else ""
@@ -126,7 +140,7 @@ def _decode(unpacker, most, first, feed):
         fnv.update(view[:n])
         total += n
         feed()
-    # What ends right there may be followed by anything, as in the loader; more image it must not be.
+    # Bytes behind the image may be anything, as for the loader, but they must not decode to more image.
     try:
         total += pull(src, view[:1])
     except (OSError, ValueError, EOFError, IndexError):

@@ -7,6 +7,7 @@ The image that runs is known by its header, which the loader leaves behind it.
 
 from mpota.layout import contract
 from mpota.layout.bk7238 import checks, rbl
+from mpota.layout.bk7238.store import foreign
 from mpota.store.flash import Region
 from mpota.store.log import MOST
 from mpota.stream import FIRMWARE
@@ -16,7 +17,7 @@ from mpota_boot.journal import trial
 NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 
-class Held(Region):
+class StagedPackage(Region):
     """`download` as a whole package: its first 96 bytes are in the journal under `staged`, not in the flash."""
 
     def __init__(self, flash, journal):
@@ -43,20 +44,34 @@ class Layout(contract.Layout):
     NAME = "bk7238"
     CAN_RETREAT = False
 
-    # What an update needs.
+    # For an update.
 
     def ready(self):
         """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
         self.idle()
-        closed = self.journal.closed()
-        if closed:
-            raise Refused("foreign", closed)
-        wrong = self.mismatch()
-        if wrong:
-            raise Refused("table", wrong)
+        for code, wrong in (("table", self.misplaced), ("foreign", self.journal.closed), ("table", self.mismatch)):
+            text = wrong()
+            if text:
+                raise Refused(code, text)
+
+    def misplaced(self):
+        """Where the journal's sectors lie in a partition, or in the radio's, a sentence; "" where they are free."""
+        off = 0
+        flash = self.journal.flash
+        while hasattr(flash, "start"):
+            off += flash.start
+            flash = flash.flash
+        unit = flash.erase_size
+        taken = [(row.name.decode(), row.ends) for row in self.port.rows.values()]
+        taken += [(name, (at, at + unit)) for name, at in sorted(self.port.kept.items()) if at]
+        for name, (low, high) in taken:
+            if off < high and off + 2 * unit > low:
+                words = "the journal at 0x%x lies in %s, 0x%x to 0x%x: give JOURNAL two sectors outside"
+                return words % (off, name, low, high)
+        return ""
 
     def mismatch(self):
-        """What the loader's partition table has otherwise than the application's, "" if they agree."""
+        """How the loader's partition table differs from the application's, a sentence; "" if they agree."""
         theirs = self.port.theirs()
         if not theirs:
             return "the loader has no partition table: it is none that takes RBL packages, flash the vendor's"
@@ -74,10 +89,10 @@ class Layout(contract.Layout):
         """The Flash that a component goes to."""
         if part.kind != FIRMWARE:
             raise Refused("kind", "this board takes firmware, no files: %r" % part.name)
-        return Held(self.port.download, self.journal)
+        return StagedPackage(self.port.download, self.journal)
 
     def running(self, part):
-        """Nothing that a delta could stand on: what runs is not the package that brought it."""
+        """Refused: a delta has no base here, for the image that runs is not the package that brought it."""
         raise Refused("base", "this board keeps no package that a delta could stand on")
 
     def header(self):
@@ -88,7 +103,7 @@ class Layout(contract.Layout):
         return bytes(data)
 
     def where(self):
-        """What a package has to fit."""
+        """The Place that a package has to fit."""
         app = self.port.current
         return checks.Place(self.port.download.size, app.start, app.size, self.port.secret, self.header())
 
@@ -103,8 +118,24 @@ class Layout(contract.Layout):
         if size != part.size:
             wrong = "an RBL of %d bytes in a component of %d" % (size, part.size)
             raise self.refused(Refused, "rbl", "sizes", wrong)
+        wrong = self.occupied(size)
+        if wrong:
+            raise self.refused(Refused, "foreign", "download", wrong)
         if self.journal.last("ended"):
             self.journal.put("ended", b"")
+
+    def occupied(self, size):
+        """What of other owners an update of `size` bytes would erase, "" if nothing. Up to `staged` mpota wrote it."""
+        flash = self.port.download
+        unit = flash.erase_size
+        head = rbl.Header.decode(self.journal.last("staged") or bytes(rbl.SIZE))
+        done = (rbl.SIZE + head.body + unit - 1) // unit * unit if head else 0
+        for off, seen in foreign.find(flash, done, size):
+            if seen in foreign.WORDS:
+                off += flash.start
+                text = "0x%x holds %s and is never erased: give loader and wiring a `download` that ends there"
+                return text % (off, foreign.words(seen, off))
+        return ""
 
     def refused(self, cls, code, name, wrong):
         """The error that says so; `status` tells it after a restart too."""
@@ -140,7 +171,7 @@ class Layout(contract.Layout):
                 flash.prog(0, head)
         finally:
             if self.front() != head:
-                # Not armed: the next try goes on from what lies there.
+                # Not armed: the next try goes on from the header that is there now.
                 self.journal.put("armed", b"")
         if self.front() != head:
             raise FlashError("arm", "download does not begin with the header that was written")
@@ -158,7 +189,7 @@ class Layout(contract.Layout):
         flash.erase(0, flash.erase_size)
         flash.prog(rbl.SIZE, memoryview(data)[rbl.SIZE :])
 
-    # What was said of the image that runs.
+    # About the image that runs.
 
     def on_trial(self):
         """The Record of the image that runs, while it is on trial: the loader has left its header."""
@@ -184,7 +215,7 @@ class Layout(contract.Layout):
         elif trial(self.journal):
             raise NotNow("staged", "an update waits for its restart, or `rollback`")
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.bk7238 import settle

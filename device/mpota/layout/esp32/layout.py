@@ -8,7 +8,7 @@ own functions only, handed in by the board, and never for the slot that boots al
 from micropython import const
 
 from mpota.layout import contract
-from mpota.layout.esp32 import image, otadata
+from mpota.layout.esp32 import otadata
 from mpota.stream import FIRMWARE
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
@@ -46,7 +46,7 @@ class Layout(contract.Layout):
             words = "slot %s boots next and slot %d runs: restart, or `rollback`"
             raise NotNow("staged", words % (slot, self.port.running))
 
-    # What an update needs.
+    # For an update.
 
     def unarmed(self):
         """The Record of an update that is written and that set_boot did not take: its next try is due. Else None."""
@@ -77,13 +77,15 @@ class Layout(contract.Layout):
         return self.port.slots[self.free()] if part.kind == FIRMWARE else self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta stands on."""
+        """The Flash that holds the base of a delta."""
         return self.port.current if part.kind == FIRMWARE else self.place().running(part)
 
     def admit(self, part, head):
         """Judge the first bytes of a component before anything is erased for it."""
         if part.kind != FIRMWARE:
             return self.place().admit(part, head)
+        from mpota.layout.esp32 import image
+
         mine = bytearray(image.COMPARES)
         self.port.current.read(0, mine)
         image.judge(head, image.chip_of(mine), part.size)
@@ -95,7 +97,9 @@ class Layout(contract.Layout):
         """Would the loader find a whole image in the target? Are all files there?"""
         if part.kind != FIRMWARE:
             return self.place().check(part)
-        image.walk(self.target(part), part.size)
+        from mpota.layout.esp32.image import walk
+
+        walk(self.target(part), part.size)
 
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""
@@ -126,7 +130,7 @@ class Layout(contract.Layout):
             raise
 
     def confirm(self):
-        """The image that runs is good: the loader's mark first, for without it the record would be a lie."""
+        """The image that runs is good. The loader's mark comes first: without it the loader would still go back."""
         record = self.on_trial()
         if record is None or record.slot != record.back:
             slot, entry = self.boots()
@@ -136,7 +140,7 @@ class Layout(contract.Layout):
         if record:
             self.kept(record)
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.esp32 import settle

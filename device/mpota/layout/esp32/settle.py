@@ -5,7 +5,7 @@ No path comes back to itself through a reset: a reset is asked for only where it
 waits for a journal that keeps nothing.
 """
 
-from mpota.layout.esp32 import image, otadata
+from mpota.layout.esp32 import otadata
 from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import trial
 
@@ -19,7 +19,7 @@ def settle(layout, why):
         return False
     runs = layout.port.running == record.slot
     if not runs if record.slot == record.back else not 0 <= record.slot < len(layout.port.slots):
-        # No record of ours: left alone it would hold up every update to come.
+        # Not a record that this layout writes: it would block every later update.
         layout.journal.put("armed", b"")
         return False
     if runs:
@@ -138,9 +138,11 @@ def rollback(layout, why):
 
 
 def _arm_back(layout, slot):
+    from mpota.layout.esp32.image import walk
+
     flash = layout.port.slots[slot]
     try:
-        size = image.walk(flash)
+        size = walk(flash)
     except OtaError as e:
         raise NotNow("rollback", "no image in %s: %s" % (flash.label, e))
     sha = layout.digest(flash, size)
@@ -157,7 +159,7 @@ def _arm_back(layout, slot):
 
 
 def heal(layout):
-    """The loader has been and would not start what otadata names: name what runs, so that updates go on."""
+    """The loader did not start the slot that otadata names: make it name the one that runs, so that updates go on."""
     slot, entry = layout.boots()
     if entry and slot != layout.port.running and trial(layout.journal) is None:
         stay(layout)

@@ -72,6 +72,7 @@ class Service:
         self.said = IDLE
         self.done = self.reset = False
         self.progress = 0
+        self.broken = None  # the file whose download has begun, and may have broken off
         self.failed = []  # (mark of an entry, times that it failed, a word), the latest last
         self.trial = self.layout.on_trial()
         self.began = self.due = board.ticks_ms()
@@ -249,6 +250,7 @@ class Service:
     def _download(self, url, target):
         """From the network to the file, block by block; nothing is written for what is no image."""
         room = target.size - PAGE
+        target.again = target.name == self.broken
         src = yield from self.open(url)
         try:
             buf = bytearray(PAGE)
@@ -261,10 +263,12 @@ class Service:
                 if done + n > room:
                     raise Refused("size", "the image has more than the %d bytes there is room for" % room)
                 target.prog(done, memoryview(buf)[:n])
+                self.broken = target.name
                 done += n
                 self.progress = done
                 yield
                 n = yield from self._fill(src, buf)
+            target.end(done)
         finally:
             src.close()
 
@@ -423,9 +427,12 @@ class Service:
         except Exception as e:
             if target:
                 self._remember(offer, e)
-                self._drop(target.name, event)
+                if not isinstance(e, LinkError):
+                    # What a line that broke has brought is not written again.
+                    self.broken = None
+                    self._drop(target.name, event)
             return self._fail(event, e)
-        self.offer = None
+        self.offer = self.broken = None
         self.done = True
         self._tell(DB_ENTRY)
         self.reset = self.auto_reset
