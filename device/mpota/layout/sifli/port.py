@@ -11,6 +11,7 @@ file out of the header or ptab.json that the board's programs were built from.
     eFuses: 0 UID 16 | 16 signature hash 8 | 24 A5 where secure boot is on | 96 root key 32
 """
 
+from gc import collect
 from struct import pack, unpack
 
 from cryptolib import aes
@@ -47,6 +48,14 @@ def moved(record):
     if record.slot == record.back:
         record.back = -1
     return record
+
+
+def rows(places):
+    """(address, bytes, name) of each place of a map."""
+    for name in places:
+        if name != "flash":
+            for at, n in places[name] if name == "upgrade" else (places[name],):
+                yield at, n, name
 
 
 class User:
@@ -89,28 +98,21 @@ class Chip:
         self.table = self._region(places["table"])
         self.user = self._region(places["user"])
         self.slots = [self._region(place) for place in places["upgrade"][:AREAS]]
-        for name in places:
+        last = self.base, 0, "flash"
+        for row in sorted(rows(places)):
             # A place that leaves the flash is said now, not to the first phone.
-            if name in control.NAMES:
-                self._region(places[name])
-        self._apart()
+            self._region(row)
+            if row[0] < last[0] + last[1]:
+                raise Refused("map", "%s and %s overlap in the map: mend it" % (last[2], row[2]))
+            last = row
+        # What this has left would lie among what stays.
+        row = last = None
+        collect()
         state = self._region(places["state"])
         n = flash.erase_size
         self.journal = Log(Region(state, 0, 2 * n))
         self.pages = [Region(state, (2 + i) * n, n) for i in range(len(self.slots))]
-
-    def _apart(self):
-        """Refused where two places of the map share bytes: what is written to one would be lost from the other."""
-        rows = []
-        for name in self.places:
-            place = self.places[name]
-            if name != "flash":
-                rows += [(at, n, name) for at, n in (place if name == "upgrade" else [place])]
-        end, last = 0, ""
-        for at, n, name in sorted(rows):
-            if at < end:
-                raise Refused("map", "%s begins at 0x%x, where %s still is: mend the map" % (name, at, last))
-            end, last = at + n, name
+        collect()
 
     def _region(self, place):
         return Region(self.flash, place[0] - self.base, place[1])

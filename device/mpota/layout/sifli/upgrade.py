@@ -5,27 +5,20 @@ judged (policy.py), and nothing outside the image's own place. An image that is 
 one that is written in place makes the manager stay until it is whole.
 """
 
+from mpota.layout.sifli.begun import Begun, sound
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, GENERAL, MISS_PACKET, OK, PARAMETER
-from mpota.layout.sifli.pipe import signed, wire
+from mpota.layout.sifli.pipe import wire
 from mpota.layout.sifli.port import wanted
 from mpota.layout.sifli.store import control, packets, progress
-from mpota.store.flash import Region
-from mpota.store.writer import digest, put
+from mpota.store.writer import put
 from mpota_boot.errors import Corrupt, FlashError
 
-# Where a Record points that was written in place: no area of the two.
-IN_PLACE = -2
 
-
-class Upgrade:
-    """One upgrade under way: `now` is its Progress, `control` what it brings."""
+class Upgrade(Begun):
+    """A Begun, and the image that is being written."""
 
     def __init__(self, chip):
-        self.chip = chip
-        self.now = progress.load(chip)
-        self.control = packets.load(chip, self.now.slot) if self.now.fw and self.now.slot < len(chip.slots) else None
-        if self.control is None or self.control.same() != self.now.same:
-            self.control = None
+        super().__init__(chip)
         self.image = self.cipher = None
         # The progress before START, until the first block of its image is written.
         self.before = None
@@ -57,11 +50,6 @@ class Upgrade:
         now.fw = progress.DOWNLOADING
         self.keep(progress.PREPARE_START)
 
-    def keep(self, state):
-        """Store the progress, with this state."""
-        self.now.state = state
-        progress.save(self.chip, self.now)
-
     def where(self):
         """(image, packets) of the first one that is not whole: what a resume answers; image FF where all are."""
         now = self.now
@@ -76,14 +64,6 @@ class Upgrade:
 
     def number(self, image):
         return self.control.images.index(image)
-
-    def target(self, image):
-        """The Flash that an image's stored bytes go to."""
-        if not image.staged():
-            return self.chip.place(image.id)
-        area = self.chip.slots[self.now.slot]
-        at = self.control.staging(image.id, self.chip.flash.erase_size)
-        return Region(area, at, area.size - at)
 
     def start(self, id, length, total, every):
         """IMAGE_SEND_START: (result, skip). A resumed image repeats what it was started with."""
@@ -173,12 +153,3 @@ class Upgrade:
         stays = self.now.force != 0
         self.keep(progress.FORCE_UPDATE if stays else progress.IDLE)
         return stays
-
-
-def sound(chip, image, flash, buf):
-    """The SHA-256 of an image if `flash` begins with it as it was signed, else None; read again before it is denied."""
-    for _turn in (0, 1):
-        sha = digest(flash, image.length, buf, chip.feed)
-        if signed.verify(chip.public(), image.sig, sha):
-            return sha
-    return None

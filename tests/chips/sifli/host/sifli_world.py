@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from mpota.layout.sifli import loader
+from mpota.layout.sifli import loader, port
 from mpota.layout.sifli.link import framing
 from mpota.layout.sifli.loader import finish, install
 from mpota_host.chips.sifli.phone.phone import Choice, Phone, Wire
@@ -13,7 +13,7 @@ from tests.chips.sifli import sifli_maker as maker
 
 STEP_MS = 20
 # What a test runner holds is no board's heap.
-finish.collect = install.collect = loader.collect = int
+finish.collect = install.collect = loader.collect = port.collect = int
 
 
 def framed(message):

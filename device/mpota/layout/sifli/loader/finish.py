@@ -7,12 +7,12 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
+from mpota.layout.sifli.begun import IN_PLACE, Begun, sound
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
 from mpota.layout.sifli.port import User, known, moved
 from mpota.layout.sifli.store import control, packets, progress
-from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError
 from mpota_boot.journal import TRIALS
@@ -36,7 +36,7 @@ def _source(image, stored):
 
 
 def _install(chip, buf):
-    up = Upgrade(chip)
+    up = Begun(chip)
     now = up.now
     if up.control is None:
         raise Corrupt("image", "the control packet of this upgrade is gone")
@@ -122,7 +122,7 @@ def complete(chip):
 
 def refuse(chip):
     """What was signed does not decode: all of it comes again, if it comes."""
-    up = Upgrade(chip)
+    up = Begun(chip)
     for i in range(len(up.now.images)):
         up.now.images[i] = progress.FAILED if up.now.images[i] else progress.NONE
     up.keep(progress.TRAN_START)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpota_host.cut.bugs import Mutant
 
 HOME = "mpota.layout.sifli"
-AREAS, CHIP, GATE, UPGRADE = (f"{HOME}.{name}" for name in ("layout", "port", "policy", "upgrade"))
+AREAS, CHIP, GATE, UPGRADE, BEGUN = (f"{HOME}.{name}" for name in ("layout", "port", "policy", "upgrade", "begun"))
 LOADER, INSTALL, FINISH = f"{HOME}.loader", f"{HOME}.loader.install", f"{HOME}.loader.finish"
 TABLE, CONTROL, PAGE, PACKETS = (f"{HOME}.store.{name}" for name in ("table", "control", "progress", "packets"))
 COM, WIRE, SIGNED = (f"{HOME}.pipe.{name}" for name in ("com", "wire", "signed"))
@@ -45,7 +45,7 @@ MUTANTS = [
            READS + "no_single_wrong_read_at_a_start_changes_what_starts_or_what_is_kept"),
     Mutant("begin a download anew for one wrong read", PACKETS, "load", "(0, 1)", "(0,)",
            READS + "a_kept_control_packet_that_is_read_wrongly_once_costs_no_resume"),
-    Mutant("refuse an image for one wrong read", UPGRADE, "sound", "(0, 1)", "(0,)",
+    Mutant("refuse an image for one wrong read", BEGUN, "sound", "(0, 1)", "(0,)",
            READS + "an_image_that_is_read_wrongly_once_at_its_end_is_taken"),
     Mutant("do not read the place back", INSTALL, "install", "digest(...) != want", "want is None"),
     Mutant("count no boot", LOADER, "settle", "record.trials -= 1", ""),
@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant("stay in the manager after a trial", LOADER, "settle", "_stay(chip, user, buf)", "False"),
     Mutant("install over the trial that runs", LOADER, "settle", "record and user and user.sha == record.sha", "False"),
     # The areas.
-    Mutant("take a map whose places overlap", CHIP, "_apart", "at < end", "False",
+    Mutant("take a map whose places overlap", CHIP, "Chip.__init__", "row[0] < last[0] + last[1]", "False",
            LAYS + "a_map_whose_places_overlap_is_refused_at_once_and_names_both"),
     Mutant("stage where the retreat lies", CHIP, "free", "1 - slot", "slot"),
     Mutant("confirm nothing", AREAS, "confirm", "self.kept(record)", "pass"),
@@ -81,7 +81,7 @@ MUTANTS = [
            PHONE + "a_packet_that_is_not_what_it_says_ends_the_download"),
     Mutant("write wherever the offset points", WIRE, "check(record, off)", "at != off", "at is None",
            PHONE + "a_packet_that_is_not_what_it_says_ends_the_download"),
-    Mutant("believe every image", UPGRADE, "sound", "signed.verify(...)", "True",
+    Mutant("believe every image", BEGUN, "sound", "signed.verify(...)", "True",
            PHONE + "an_image_that_was_not_signed_is_refused_at_its_end_and_may_come_again"),
     Mutant("believe the table's key", CHIP, "public", "signed.key_hash(der) != self.nonce", "der is None",
            PHONE + "a_package_of_the_tables_own_key_is_refused_where_the_efuses_name_another"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from mpota.layout.sifli import loader
+from mpota.layout.sifli import loader, port
 from mpota.layout.sifli.loader import finish, install
 from mpota.layout.sifli.pipe import signed
 from mpota.layout.sifli.port import Chip
@@ -135,7 +135,7 @@ class Rig(Releases):
     def __init__(self, s: Sifli) -> None:
         super().__init__(s)
         # As explore.py says of the installer's.
-        finish.collect = install.collect = loader.collect = int
+        finish.collect = install.collect = loader.collect = port.collect = int
         self.images = list(s.images) or [noisy(size, i + 1) for i, size in enumerate(s.sizes)]
         names = ["user", "area 0", "area 1"]
         row = names if s.user_first else names[1:] + names[:1]
