@@ -359,7 +359,6 @@ def test_a_signature_without_a_key_is_refused_before_the_download(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("every poll gives events 4, 26, 7 and the version runs on")
 def test_a_version_that_runs_is_taken_back(monkeypatch):
     """vendors/10-pic32-erasever-running, vendors/finding-7. Right: EraseVer of the running image is a rollback."""
     world, web, c, app = _pic32(monkeypatch, (("a.bin", 2, "f8", A), ("c.bin", 3, "f8", C)))
@@ -372,7 +371,6 @@ def test_a_version_that_runs_is_taken_back(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("image 3 is installed")
 def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
     """vendors/10-pic32-erasever-running. Right: an image that the same manifest erases is not installed."""
     world, web, c, app = _pic32(monkeypatch, ROWS)

@@ -121,14 +121,14 @@ class Layout(contract.Layout):
 
     def take(self, name, n, sha, size):
         """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
-        record = self.new(sha[:8], sha, encode([n]), size, ident(database.coded(n)))
+        record = self.new(sha[:8], sha, encode([0, 0, 0, n]), size, ident(database.coded(n)))
         self.put_armed(record, n, name)
 
     def following(self):
         """The number of the next image that has none of its own: above all others."""
         n = max([database.number(v) for v in [self.port.version] + [row.version for row in self.rows()]]) + 1
         if n > 999:
-            raise Refused("number", "image %d: the database counts to 999" % n)
+            raise Refused("number", "image %d: the database counts to 999; the message RENUMBER begins at 1 again" % n)
         return n
 
     def put_armed(self, record, n, name):
@@ -222,6 +222,16 @@ class Layout(contract.Layout):
         from mpota.layout.pic32 import settle
 
         return settle.rollback(self, why)
+
+    def withdraw(self):
+        from mpota.layout.pic32 import settle
+
+        return settle.withdraw(self)
+
+    def renumber(self):
+        from mpota.layout.pic32 import settle
+
+        return settle.renumber(self)
 
     def factory_reset(self):
         from mpota.layout.pic32 import settle

@@ -5,6 +5,7 @@ Events and control messages have the vendor's numbers. `fetch(url)` gives a Sour
 does. What becomes of an image is the layout's: this is one more front door to it.
 """
 
+from mpota.layout.pic32 import accept, erase
 from mpota.layout.pic32.events import (
     AVAILABLE,
     CHECK,
@@ -14,8 +15,6 @@ from mpota.layout.pic32.events import (
     DOWNLOAD_FAILED,
     DOWNLOAD_START,
     DOWNLOAD_SUCCESS,
-    ERASE_FAILED,
-    ERASED,
     FACTORY_RESET,
     FACTORY_RESET_SUCCESS,
     FAILURE,
@@ -23,6 +22,7 @@ from mpota.layout.pic32.events import (
     INITIATE,
     NOT_AVAILABLE,
     REGISTER,
+    RENUMBER,
     RESET,
     ROLLBACK,
     ROLLBACK_SUCCESS,
@@ -35,8 +35,8 @@ from mpota.layout.pic32.events import (
 )
 from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.port import judge
-from mpota.layout.pic32.store import database, files
-from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
+from mpota.layout.pic32.store import files
+from mpota.layout.pic32.store.control import PAGE
 from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
 
 TRIAL_MS = 600000
@@ -44,10 +44,6 @@ TRIAL_MS = 600000
 STEP_MS, SLOW_MS = 200, 30000
 # Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
 FAILED, TRIES = 4, 3
-UNSIGNED = (
-    "nothing proves image %d: set `service_key` to the 128 hex digits that `pack --key` prints,"
-    " or `bare` to true to take what nobody signed"
-)
 
 
 class Service:
@@ -60,7 +56,9 @@ class Service:
     enforce_tls = False
     most = manifest.MOST
     key = None  # x and y of the public key that signs images
-    bare = False  # without a key: take images that nobody signed; with or without: EraseVer of the last way back
+    bare = False  # without a key: take what nobody signed
+    vendor_manifest = False  # with a key: take entries that have the vendor's Signature alone
+    jump = accept.JUMP
 
     def __init__(self, board, fetch, url, self_test=None):
         self.board = board
@@ -73,6 +71,7 @@ class Service:
         self.done = self.reset = False
         self.progress = 0
         self.failed = []  # (mark of an entry, times that it failed, a word), the latest last
+        self.erased = {}  # the mark of each withdrawal that was looked at: does it count?
         self.trial = self.layout.on_trial()
         self.began = self.due = board.ticks_ms()
         self.ask = bool(self.period_ms)
@@ -89,20 +88,25 @@ class Service:
         if message == REGISTER:
             self.callback = given
             return SUCCESS
-        if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
-            return FAILURE
-        if message == CHECK:
-            # Whoever asks by hand may have mended what failed.
-            self.failed = []
-        return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
+        call = {
+            CHECK: self._by_hand,
+            INITIATE: self._initiate,
+            RESET: self._reset,
+            FACTORY_RESET: lambda: self._leave(self.layout.factory_reset, FACTORY_RESET_SUCCESS),
+            ROLLBACK: lambda: self._leave(lambda: self.layout.rollback("rollback"), ROLLBACK_SUCCESS),
+            RENUMBER: lambda: self._leave(self.layout.renumber, None),
+        }.get(message)
+        return FAILURE if self.job or self.trial or call is None else call()
 
     def look(self):
         """A check that somebody far away asks for, any number of times: what failed is not fetched again for it."""
         return FAILURE if self.job or self.trial else self._check_now()
 
-    def set_parameters(self, url, number, digest, signature=""):
-        """An image without a manifest: INITIATE takes it next."""
-        self.offered({"Version": number, "URL": url, "Digest": digest, "Signature": signature})
+    def set_parameters(self, url, number, digest, signature="", proof=""):
+        """An image without a manifest: INITIATE takes it next. `proof` is its EntrySignature."""
+        fields = {"Version": number, "URL": url, "Digest": digest, "Signature": signature, "EntrySignature": proof}
+        fields["Product"] = self.board.product if proof else ""
+        self.offered(fields)
 
     def offered(self, fields):
         """The same as an entry of a manifest."""
@@ -136,7 +140,7 @@ class Service:
             pass
         except Exception as e:
             # A port above 2**30 is an OverflowError, and memory can be short: the next look may fare better.
-            self._fail(CHECK_FAILED, e)
+            self.fail(CHECK_FAILED, e)
         self.job = None
         self.ask = False
         self.due = self.board.ticks_ms()
@@ -148,9 +152,15 @@ class Service:
         self.job = self._check()
         return SUCCESS
 
+    def _by_hand(self):
+        # Whoever asks by hand may have mended what failed.
+        self.failed = []
+        self.erased = {}
+        return self._check_now()
+
     def _initiate(self):
         if self.offer is None:
-            self._tell(TRIGGER_FAILED)
+            self.tell(TRIGGER_FAILED)
             return FAILURE
         self.job = self._update(self.offer)
         return SUCCESS
@@ -159,20 +169,18 @@ class Service:
         self.reset = self.done
         return SUCCESS if self.done else FAILURE
 
-    def _factory(self):
-        return self._leave(self.layout.factory_reset, FACTORY_RESET_SUCCESS)
-
-    def _back(self):
-        return self._leave(lambda: self.layout.rollback("rollback"), ROLLBACK_SUCCESS)
-
     def _leave(self, call, event):
+        """What the next reset makes true. The vendor has no event of RENUMBER."""
         try:
             call()
         except (OSError, OtaError) as e:
-            self._fail(event + 1, e)
+            self.error = e
+            if event:
+                self.tell(event + 1)
             return FAILURE
         self.done = True
-        self._tell(event)
+        if event:
+            self.tell(event)
         return SUCCESS
 
     # What step() goes through.
@@ -208,7 +216,7 @@ class Service:
 
     # How an image comes into the store: the offer, its bytes, digest, signature and row.
 
-    def _tell(self, event):
+    def tell(self, event):
         self.said = event
         try:
             if self.callback:
@@ -217,9 +225,9 @@ class Service:
             # Whoever listens must not end an update.
             self.error = e
 
-    def _fail(self, event, error):
+    def fail(self, event, error):
         self.error = error
-        self._tell(event)
+        self.tell(event)
 
     def _fill(self, src, buf):
         """Fill `buf` as pull() does, a step each STEP_MS; what takes SLOW_MS is given up. Returns the bytes."""
@@ -290,32 +298,18 @@ class Service:
         return size
 
     def _admit(self, offer):
-        """Refuse before the download what nothing proves, and what failed here or was given up."""
-        if not self._newer(offer):
-            raise Refused("number", "image %d ranks below image %d, which runs" % (offer.number, self._number()))
-        for row in self.layout.rows() or database.told(self.layout.port.files):
-            if row.digest == offer.digest and row.status == DISABLED:
-                raise Refused("failed", "image %d was given up here" % offer.number)
+        """Refuse before the download what failed here, and what does not count on this board."""
         for mark, n, why in self.failed:
             if mark == offer.mark and n >= TRIES:
-                raise Refused(
-                    "failed", "image %d failed here (%s): change its entry, reset, or CHECK" % (offer.number, why)
-                )
-        self._prove(offer)
-
-    def _prove(self, offer):
-        """The signature is over the digest, so it is judged before a byte of the image is asked for."""
-        if self.key:
-            from mpota.layout.pic32.pipe import p256
-
-            if not p256.verify_text(self.key, offer.signature, offer.digest):
-                error = Refused("signature", "image %d is not signed by the key that is trusted here" % offer.number)
-                self._remember(offer, error)
-                raise error
-        elif self.key is not None or not self.bare:
-            raise Refused("unsigned", UNSIGNED % offer.number)
-        elif offer.signature:
-            raise Refused("signature", "image %d is signed: set `service_key` to the key that signs" % offer.number)
+                text = "image %d failed here (%s): change its entry, reset, or CHECK"
+                raise Refused("failed", text % (offer.number, why))
+        try:
+            accept.admit(self, offer)
+        except Refused as e:
+            if e.code == "signature":
+                # It takes a while to compute.
+                self._remember(offer, e)
+            raise
 
     def _remember(self, offer, error):
         """What would fail again is not fetched again: a refusal at once, other trouble after TRIES. Links recover."""
@@ -336,42 +330,57 @@ class Service:
         except OSError:
             pass  # it goes with the next look at the store, or is written over
 
+    def _manifest(self):
+        """The Manifest of the URL."""
+        src = yield from self.open(self.url)
+        try:
+            buf = bytearray(self.most + 1)
+            n = yield from self._fill(src, buf)
+        finally:
+            src.close()
+        return manifest.read(buf, n, self.last_entry, accept.limits(self))
+
     def _check(self):
-        self._tell(CHECK_START)
+        self.tell(CHECK_START)
         try:
             self.layout.ready()
-            src = yield from self.open(self.url)
-            try:
-                buf = bytearray(self.most + 1)
-                n = yield from self._fill(src, buf)
-            finally:
-                src.close()
-            found = manifest.read(buf, n, self.last_entry)
+            found = yield from self._manifest()
         except OtaError as e:
-            return self._fail(CHECK_FAILED, e)
+            return self.fail(CHECK_FAILED, e)
         yield
-        for n in found.erase:
-            self._erase(n)
+        gone = []
+        for entry in found.erase:
+            if erase.withdrawn(self, entry):
+                gone.append(entry.number)
+            if self.done:
+                return
             yield
         for text in found.wrong:
             self.error = Refused("manifest", text)
-        offer = found.offer
-        if offer is None or not self._newer(offer):
-            return self._tell(NOT_AVAILABLE)
-        try:
-            self._admit(offer)
-        except Refused as e:
-            return self._fail(NOT_AVAILABLE, e)
+        if found.other:
+            text = "every entry is for another product, as %r; this board is %r"
+            self.error = Refused("product", text % (found.other[:32], self.board.product))
+        offer = self._chosen([one for one in found.offers if one.number not in gone])
+        if offer is None:
+            return self.tell(NOT_AVAILABLE)
         self.offer = offer
-        self._tell(AVAILABLE)
+        self.tell(AVAILABLE)
         if self.auto_update:
             yield from self._update(offer, True)
 
-    def _number(self):
-        return database.number(self.layout.port.version) if self.layout.port.running else 0
-
-    def _newer(self, offer):
-        return offer.number > self._number()
+    def _chosen(self, offers):
+        """The first offer that this board takes. `error` says what is wrong with the highest one."""
+        error = None
+        for offer in offers:
+            try:
+                self._admit(offer)
+                break
+            except Refused as e:
+                error = error or e
+        else:
+            offer = None
+        self.error = error or self.error
+        return offer
 
     def open(self, url):
         """The Source at a URL, in the steps of the link; another `fetch` gives it at once."""
@@ -380,31 +389,8 @@ class Service:
         src = self.fetch(url)
         return src if hasattr(src, "readinto") else (yield from src)
 
-    def _erase(self, n):
-        """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""
-        rows = self.layout.rows()
-        gone = [row for row in rows if database.number(row.version) == n]
-        if not gone or n == self._number():
-            return self._fail(ERASE_FAILED, Refused("erase", "image %d runs, or there is none" % n))
-        if not self.bare and self._last(rows, gone):
-            text = "image %d is the only one to go back to: the setting `bare` lets a manifest erase it" % n
-            return self._fail(ERASE_FAILED, Refused("erase", text))
-        self.layout.save([row for row in rows if row not in gone])
-        self.layout.tidy()
-        self._tell(ERASED)
-
-    def _last(self, rows, gone):
-        """Would the store have no image but the one that runs?"""
-        now = self.layout.port.row(rows)
-        others = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
-        store = self.layout.port.files
-        for row in others:
-            if row not in gone and files.digest(store, row.name, bytearray(PAGE))[0] == row.digest:
-                return False
-        return any(row in gone for row in others)
-
     def _update(self, offer, admitted=False):
-        self._tell(DOWNLOAD_START)
+        self.tell(DOWNLOAD_START)
         event = DOWNLOAD_FAILED
         target = None
         try:
@@ -413,19 +399,19 @@ class Service:
                 self._admit(offer)
             target = self.layout.incoming()
             yield from self._download(offer.url, target)
-            self._tell(DOWNLOAD_SUCCESS)
-            self._tell(VERIFY_START)
+            self.tell(DOWNLOAD_SUCCESS)
+            self.tell(VERIFY_START)
             event = VERIFY_FAILED
             size = self._verify(offer, target.name)
-            self._tell(VERIFY_SUCCESS)
+            self.tell(VERIFY_SUCCESS)
             event = TRIGGER_FAILED
             self.layout.take(target.name, offer.number, offer.digest, size)
         except Exception as e:
             if target:
                 self._remember(offer, e)
                 self._drop(target.name, event)
-            return self._fail(event, e)
+            return self.fail(event, e)
         self.offer = None
         self.done = True
-        self._tell(DB_ENTRY)
+        self.tell(DB_ENTRY)
         self.reset = self.auto_reset

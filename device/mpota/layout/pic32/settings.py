@@ -5,6 +5,8 @@ A value that is wrong is named in `service.error`, and counts as the one that le
 
 from binascii import unhexlify
 
+from mpota.layout.pic32.accept import JUMP
+from mpota.layout.pic32.link.manifest import NUMBERS
 from mpota_boot.errors import Refused
 
 PERIOD_MS, MOST_MS = 60000, 7200000
@@ -16,7 +18,8 @@ def configure(service):
     given = board.settings
     asks = isinstance(service.url, str) and given.get("period_ms") != 0
     service.period_ms = board.setting("period_ms", PERIOD_MS, MOST_MS) if asks else 0
-    for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls", "bare"):
+    service.jump = max(board.setting("jump", JUMP, NUMBERS), 1)
+    for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls", "bare", "vendor_manifest"):
         value = given.get(name)
         if isinstance(value, bool):
             setattr(service, name, value)

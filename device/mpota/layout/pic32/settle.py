@@ -7,9 +7,10 @@ boots, and each time costs the update one of its trials.
 
 from mpota.layout.pic32.port import ident
 from mpota.layout.pic32.store import control, database, files
-from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
-from mpota.version import numbers
-from mpota_boot.errors import NotNow
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, PAGE, VALID
+from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE
+from mpota.version import encode, numbers
+from mpota_boot.errors import NotNow, Refused
 from mpota_boot.journal import trial
 
 
@@ -74,7 +75,7 @@ def _again(layout, record, why):
 def number(layout, record):
     """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
     if record.id == record.sha[:8]:
-        return numbers(record.version)[0]
+        return numbers(record.version)[3]
     n = layout.following()
     while n <= 999 and ident(database.coded(n)) != record.slot:
         n += 1
@@ -127,10 +128,74 @@ def rollback(layout, why):
     layout.ready()
     if not layout.port.running:
         raise NotNow("rollback", "the factory image runs, nothing is behind it")
-    now = layout.record("running")
+    now = _running(layout)
     leave(layout)
-    if now and now.slot == layout.port.running:
+    if now:
         layout.give_up(now, why)
+
+
+def _running(layout):
+    """The Record of what runs; a new one for an image that the journal does not know. None where no row has it."""
+    now = layout.record("running")
+    if now and now.slot == layout.port.running:
+        return now
+    row = layout.port.row(layout.rows())
+    if row is None:
+        return None
+    version = encode([0, 0, 0, database.number(row.version)])
+    size = layout.port.files.size(row.name) or 0
+    record = layout.new(row.digest[:8], row.digest, version, size, layout.port.running)
+    record.back = -1  # else it were an application's
+    return record
+
+
+def withdraw(layout):
+    """The owner takes back what runs: the next best image starts at the next reset. Refused where there is none."""
+    rows = layout.rows()
+    if not others(layout, rows):
+        n = database.number(layout.port.version)
+        raise Refused("erase", "image %d is withdrawn, and the store has no other that would start" % n)
+    rollback(layout, "withdrawn by the manifest")
+
+
+def others(layout, rows):
+    """The files that the loader would start in place of what runs."""
+    store = layout.port.files
+    buf = bytearray(PAGE)
+    now = layout.port.row(rows)
+    ready = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
+    found = [row.name for row in ready if files.digest(store, row.name, buf)[0] == row.digest]
+    sha, size = files.digest(store, FACTORY_FILE, buf)
+    page = control.Control.decode(store.get(FACTORY_FILE, control.HEAD) or b"")
+    if size == layout.port.flash.size and page and (page.kind, page.status) == (FACTORY, VALID):
+        promised = store.get(FACTORY_DIGEST, 32)
+        if not promised or promised == sha:
+            found.append(FACTORY_FILE)
+    return found
+
+
+def renumber(layout):
+    """Count the images from 1 again, in their order: after a number so high that none comes above it."""
+    layout.ready()
+    rows = layout.rows()
+    row = layout.port.row(rows)
+    if row is None or not layout.port.running:
+        raise NotNow("rollback", "the factory image runs, which has no number")
+    now = layout.record("running")
+    known = now and now.slot == layout.port.running
+    before = sorted({one.version for one in rows})
+    # The page first: its number may be another row's after this.
+    control.disable(layout.port.flash)
+    for one in rows:
+        one.renumber(before.index(one.version) + 1)
+    layout.save(rows)
+    if known:
+        # A record of files alone goes back to the image that it runs on.
+        now.back = ident(row.version) if now.slot == now.back else -1
+        now.slot = ident(row.version)
+        if now.id == now.sha[:8]:
+            now.version = encode([0, 0, 0, database.number(row.version)])
+        layout.journal.put("running", now.encode())
 
 
 def factory_reset(layout):

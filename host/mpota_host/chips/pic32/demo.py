@@ -122,6 +122,7 @@ class Demo:
             "layout": "pic32",
             "service": self.url + "/manifest.json",
             "service_key": packer.public((self.folder / "sign.pem").read_bytes()).hex(),
+            "vendor_manifest": True,
             "period_ms": 1500,
         }
         image = machine.firmware(self.folder / "lamp1.hex")

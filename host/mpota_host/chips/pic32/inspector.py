@@ -123,8 +123,9 @@ def _manifest(data: bytes) -> Report | None:
         return Report("manifest", f"a broken manifest: {e}", {"error": str(e)}, ok=False)
     offer = found.offer
     rows = [("takes", f"image {offer.number}, {offer.url}" if offer else "nothing")]
-    rows += [("erases", f"image {n}") for n in found.erase] + [("left out", text) for text in found.wrong]
-    facts: dict[str, object] = {"takes": offer and offer.number, "erases": found.erase, "wrong": found.wrong}
+    erases = [entry.number for entry in found.erase]
+    rows += [("erases", f"image {n}") for n in erases] + [("left out", text) for text in found.wrong]
+    facts: dict[str, object] = {"takes": offer and offer.number, "erases": erases, "wrong": found.wrong}
     return Report(
         "manifest", "a manifest of the vendor's", facts, [Table("", ("what", "value"), rows)], not found.wrong
     )

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mpota.layout.pic32.link.manifest import Manifest
+from mpota.layout.pic32.link.manifest import Entry, Manifest
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.hexfile import Slot
@@ -29,6 +29,7 @@ class Options:
     key: bytes | None = None
     number: int | None = None
     base: str = ""
+    product: str = ""
 
 
 def find_hex(folder: Path) -> Path:
@@ -80,6 +81,30 @@ def entry(name: str, data: bytes, options: Options) -> dict[str, object]:
         raise Refused("manifest", f"no board would take that {wrong}; give --url, where the folder will be served")
     if options.key:
         found["Signature"] = sign(data, options.key)
+        bind(found, options)
+    return found
+
+
+def bind(found: dict[str, object], options: Options) -> None:
+    """Put Product and EntrySignature into an entry, which bind its number, Digest and EraseVer.
+
+    Without a product, or without a key, the entry is as the vendor has it.
+    """
+    product = options.product
+    if not options.key or not product:
+        return
+    if len(product.encode()) > 32 or not product.isprintable():
+        raise Refused("product", f"the product is {product!r}, wanted up to 32 bytes that can be printed")
+    found["Product"] = product
+    found["EntrySignature"] = sign(Entry({key.lower(): found[key] for key in found}).signed(), options.key)
+
+
+def withdrawal(number: int, digest: str, options: Options) -> dict[str, object]:
+    """The element that takes image `number` back, signed where there is a key."""
+    found: dict[str, object] = {"Version": number, "EraseVer": True}
+    if digest:
+        found["Digest"] = digest
+    bind(found, options)
     return found
 
 

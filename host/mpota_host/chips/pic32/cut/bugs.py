@@ -12,10 +12,12 @@ CONTROL, DATABASE, FILES = (f"{HOME}.store.{part}" for part in ("control", "data
 LAYOUT, GOLDEN, LOADER, SETTLE, SERVICE = (
     f"{HOME}.{part}" for part in ("layout", "loader.programmer", "loader", "settle", "service")
 )
+ACCEPT, ERASE = f"{HOME}.accept", f"{HOME}.erase"
 MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
 LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
 FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
+PROVES = f"{TESTS}_proof:test_"
 RECORD = 'self.journal.put("armed", record.encode())\n'
 STAGE = "self.stage(record, n, name)\n"
 ROWS = "for row in ... if page and rows else (): ...\n"
@@ -85,17 +87,44 @@ MUTANTS = [
     # The vendor's service.
     Mutant("believe the manifest's digest", SERVICE, "_verify", "sha != offer.digest", "not sha",
            SERVES + "a_digest_that_is_another_leaves_nothing"),
-    Mutant("believe any signature", SERVICE, "_prove",
-           "p256.verify_text(self.key, offer.signature, offer.digest)", "offer.signature",
+    Mutant("believe any signature", ACCEPT, "prove",
+           "_signs(service, entry.signature, entry.digest)", "entry.signature",
            STRANGER + "a_signature_is_judged_before_the_download"),
-    Mutant("take what nobody signed", SERVICE, "_prove",
-           "self.key is not None or not self.bare", "self.key is not None",
+    Mutant("believe any number", ACCEPT, "prove",
+           "not bound or _signs(service, entry.proof, sha256(entry.signed()).digest())", "True",
+           PROVES + "an_old_signed_image_does_nothing_under_another_number"),
+    Mutant("ask for the vendor's signature alone", ACCEPT, "prove",
+           "not bound and not service.vendor_manifest", "not service", PROVES + "both_signatures_are_asked_for"),
+    Mutant("take another product's image", ACCEPT, "prove",
+           "entry.product != service.board.product", "not service",
+           PROVES + "an_image_of_another_product_is_passed_over_and_named_where_there_is_no_other"),
+    Mutant("sign no EraseVer", MANIFEST, "signed", "(self.product, self.number, digest, self.erase)",
+           "(self.product, self.number, digest, 0)",
+           STRANGER + "a_manifest_of_a_stranger_erases_nothing"),
+    Mutant("let a number jump", ACCEPT, "limits", "min(now + service.jump, NUMBERS) if now else NUMBERS", "NUMBERS",
+           PROVES + "a_number_may_not_jump"),
+    Mutant("look at one offer", MANIFEST, "_take", "del offers[OFFERS:]", "del offers[1:]",
+           PROVES + "of_some_offers_the_first_that_counts_is_taken"),
+    Mutant("take what nobody signed", ACCEPT, "prove", "service.key is None and service.bare", "service.key is None",
            STRANGER + "without_a_key_nothing_is_installed_or_even_fetched"),
+    Mutant("withdraw the only image", SETTLE, "withdraw", "not others(layout, rows)", "not rows",
+           PROVES + "what_is_withdrawn_stays_where_nothing_else_would_start"),
+    Mutant("withdraw what a stranger names", ERASE, "_erase",
+           "if not trusted: ...\nlayout.withdraw()", "layout.withdraw()",
+           STRANGER + "a_manifest_of_the_vendors_erases_neither_what_runs_nor_the_last_way_back"),
+    Mutant("forget what was withdrawn", ERASE, "_erase",
+           "n > now and not [row for row in gone if row.status != DISABLED]", "n > 999",
+           PROVES + "the_image_that_runs_is_withdrawn_with_its_reason"),
+    Mutant("take what the manifest withdraws", SERVICE, "_check", "one.number not in gone", "one.number",
+           PROVES + "an_offer_that_the_same_manifest_withdraws_is_left_out"),
+    Mutant("leave the page its number", SETTLE, "renumber",
+           "control.disable(layout.port.flash)", "pass",
+           PROVES + "a_row_that_gets_the_number_of_the_page_is_not_taken_for_it"),
     Mutant("fetch what failed at every poll", SERVICE, "_admit", "mark == offer.mark and n >= TRIES", "not offer",
            STRANGER + "an_image_that_failed_by_itself_is_fetched_once"),
-    Mutant("erase the last way back", SERVICE, "_erase",
-           "not self.bare and self._last(rows, gone)", "self._last([], gone)",
-           STRANGER + "a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back"),
+    Mutant("erase the last way back", ERASE, "_erase",
+           "not trusted and _last(layout, rows, gone)", "not trusted and _last(layout, [], gone)",
+           STRANGER + "a_manifest_of_the_vendors_erases_neither_what_runs_nor_the_last_way_back"),
     Mutant("take a name from the URL", SERVICE, "_update", "target = self.layout.incoming()" + FETCH,
            "target = files.Stored(self.layout.port.files, offer.url.rpartition('/')[2], self.layout.port.flash.size)"
            + FETCH,
@@ -106,13 +135,11 @@ MUTANTS = [
            JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong"),
     Mutant("die of a message", MQTT, "_told", "except Exception as e: ...", "except SyntaxError as e: ...",
            JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service"),
-    Mutant("take lower versions", SERVICE, "_newer", "offer.number > self._number()", "True",
+    Mutant("take lower versions", MANIFEST, "_take", "n > self.low", "True",
            SERVES + "equal_and_lower_versions_are_not_taken"),
-    Mutant("erase what runs", SERVICE, "_erase", "not gone or n == self._number()", "not gone",
-           SERVES + "a_version_is_erased_but_never_the_one_that_runs"),
-    Mutant("take again what was given up here", SERVICE, "_admit",
+    Mutant("take again what was given up here", ACCEPT, "admit",
            "row.digest == offer.digest and row.status == DISABLED", "not row",
            SERVES + "an_image_that_was_given_up_is_not_taken_again"),
-    Mutant("take the last entry", MANIFEST, "_take", "... or n > self.offer.number", "... or n",
+    Mutant("take the last entry", MANIFEST, "_take", "i and n > offers[i - 1].number", "i",
            FORMATS + "the_highest_version_of_a_manifest_wins_and_the_last_one_only_where_that_is_asked_for"),
 ]  # fmt: skip
