@@ -591,7 +591,6 @@ def _on_trial(monkeypatch, minutes, step=None):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("without health() the first step confirms the image")
 def test_an_image_that_never_reaches_its_manifest_is_not_confirmed(monkeypatch):
     """hostile/r20_pic32_confirm. Right: without health() an image is confirmed only after the manifest answered."""
     world, _, c, app = _on_trial(monkeypatch, 60)
@@ -603,7 +602,6 @@ def test_an_image_that_never_reaches_its_manifest_is_not_confirmed(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("the exception ends main.py")
 def test_an_application_that_raises_does_not_end_updates(monkeypatch):
     """hostile/r20_pic32_confirm. Right: if the application raises, the next image still arrives."""
     world, web, c, app = _on_trial(monkeypatch, 10)

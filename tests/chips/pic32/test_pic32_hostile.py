@@ -430,8 +430,8 @@ def test_what_failed_is_remembered_for_a_few_entries_only():
         d.net.offer(wrong(n, B, "%d.bin" % n))
         d.net.files["%d.bin" % n] = B
         polls(d, 1)
-        assert len(d.service.failed) <= service.FAILED
-    assert d.service.failed[-1][1:] == (service.TRIES, "digest")
+        assert len(d.service.refused) <= service.FAILED
+    assert d.service.refused[-1][1:] == (service.TRIES, "digest")
 
 
 # A server that is slow.

@@ -253,9 +253,9 @@ class Wired:
         return self.board
 
 
-def run_main(given, wire=None, turns=30):
+def run_main(given, wire=None, turns=30, d=None):
     """The Device on which the shipped main.py ran so many turns with these settings; its broker is `wire`."""
-    d = Device(Net())
+    d = d or Device(Net())
     board = d.board
     board.settings.update(given)
     board.connect = lambda: True

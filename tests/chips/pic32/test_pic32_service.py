@@ -63,10 +63,10 @@ class Device:
         self.options = options
         self.on(self.chip.power_on())
 
-    def on(self, board, self_test=None):
+    def on(self, board, health=None):
         self.board = board
         self.events = []
-        self.service = Service(board, self.net.fetch, URL, self_test)
+        self.service = Service(board, self.net.fetch, URL, health or (lambda: True))
         for name in self.options:
             setattr(self.service, name, self.options[name])
         self.service.control(events.REGISTER, self.events.append)
@@ -80,15 +80,15 @@ class Device:
                 return said
         raise AssertionError("it never rests")
 
-    def reset(self, self_test=None):
-        return self.on(self.chip.power_on("reset"), self_test)
+    def reset(self, health=None):
+        return self.on(self.chip.power_on("reset"), health)
 
 
 class Open(Device):
     """One whose settings say `bare`: it takes images that nobody signed."""
 
-    def on(self, board, self_test=None):
-        super().on(board, self_test)
+    def on(self, board, health=None):
+        super().on(board, health)
         self.service.bare = True
         return self
 
@@ -220,7 +220,7 @@ def test_an_image_that_was_given_up_is_not_taken_again():
     d.reset()
     assert maker.holds(d.chip, A) and d.run() == "idle"
     assert d.events == [4, 7] and d.service.error.code == "failed"
-    assert d.board.layout.failure()[1] == "self-test"
+    assert d.board.layout.failure()[1] == "unhealthy"
 
 
 def test_the_self_test_confirms_waits_and_goes_back():
@@ -230,7 +230,7 @@ def test_the_self_test_confirms_waits_and_goes_back():
     d.reset(lambda: verdicts.pop(0))
     assert [d.service.step() for _ in range(3)] == ["trial", "trial", "idle"]
     assert d.service.control(events.CHECK) == events.SUCCESS
-    for test, why in ((lambda: 1 // 0, "ZeroDivisionError"), (lambda: None, "no verdict")):
+    for test, why in ((lambda: 1 // 0, "ZeroDivisionError"), (lambda: None, "no-link")):
         d = Open(app(B).offer(entry(3, B)))
         d.run()
         d.reset(test)
@@ -364,7 +364,7 @@ def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_o
             d.reset()
         assert maker.rows(d.chip)[1][1] == ("f8" if verdict else "f0") and maker.holds(d.chip, B if verdict else A)
         told = d.board.layout.status()
-        assert told["failed"] == (None if verdict else {"version": "0.0.0.122", "reason": "self-test"})
+        assert told["failed"] == (None if verdict else {"version": "0.0.0.122", "reason": "unhealthy"})
         assert told["version"] == ("0.0.0.122" if verdict else None) and told["trial"] is None
 
 

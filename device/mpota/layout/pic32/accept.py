@@ -5,11 +5,14 @@ number, product, digest and EraseVer. So an image that was signed once runs unde
 `vendor_manifest` takes entries with the vendor's signature alone, and `bare` those that nobody signed.
 """
 
+from binascii import crc32
 from hashlib import sha256
 
+from mpota.layout import given
 from mpota.layout.pic32.link.manifest import NUMBERS
 from mpota.layout.pic32.store import database
 from mpota.layout.pic32.store.control import DISABLED
+from mpota.version import encode
 from mpota_boot.errors import Refused
 
 # How far above the number of the image that runs the next one may be. One wrong digit must not end all updates.
@@ -45,10 +48,22 @@ def admit(service, offer):
     if not low < n <= high:
         text = "image %d, wanted %d to %d: image %d runs, and the setting `jump` is %d"
         raise Refused("number", text % (n, low + 1, high, low, service.jump))
-    for row in service.layout.rows() or database.told(service.layout.port.files):
-        if row.digest == offer.digest and row.status == DISABLED:
-            raise Refused("failed", "image %d was given up here" % n)
+    _judged(service.layout, offer)
     prove(service, offer)
+
+
+def _judged(layout, offer):
+    """Refuse what was given up here. What nobody could judge, for want of the network, is tried again after a while."""
+    version = encode([0, 0, 0, offer.number])
+    wrong = layout.given_up(offer.digest, version)
+    if wrong:
+        raise Refused("failed", "image %d: %s" % (offer.number, wrong))
+    key = crc32(version, crc32(offer.digest))
+    if [row for row in given.known(layout.journal)[1] if row[0] == key and row[3]]:
+        return
+    for row in layout.rows() or database.told(layout.port.files):
+        if row.digest == offer.digest and row.status == DISABLED:
+            raise Refused("failed", "image %d was given up here" % offer.number)
 
 
 def prove(service, entry):

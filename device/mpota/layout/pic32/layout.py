@@ -233,6 +233,11 @@ class Layout(contract.Layout):
 
         return settle.renumber(self)
 
+    def excuse(self, why):
+        from mpota.layout.pic32 import settle
+
+        return settle.excuse(self, why)
+
     def factory_reset(self):
         from mpota.layout.pic32 import settle
 

@@ -2,9 +2,11 @@
 
 `step()` is one bounded step; it answers "idle", "busy", "trial", or "reset" when the board has to be reset now.
 Events and control messages have the vendor's numbers. `fetch(url)` gives a Source, or the steps to one as Web.asking
-does. What becomes of an image is the layout's: this is one more front door to it.
+does. What becomes of an image is the layout's: this is one more front door to it. An image on trial is judged as by
+every agent, whose one link is the manifest here.
 """
 
+from mpota.agent import Agent
 from mpota.layout.pic32 import accept, erase
 from mpota.layout.pic32.events import (
     AVAILABLE,
@@ -39,15 +41,40 @@ from mpota.layout.pic32.store import files
 from mpota.layout.pic32.store.control import PAGE
 from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
 
-TRIAL_MS = 600000
 # A step hands over to the application after this long; a manifest or 4 KiB that take longer do not come at all.
 STEP_MS, SLOW_MS = 200, 30000
 # Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
 FAILED, TRIES = 4, 3
+# What layout.awake() counts.
+AWAKE_MS = 360000
 
 
-class Service:
-    """`self_test()` judges an image on trial: True confirms, False goes back, None is not yet."""
+class Manifest:
+    """The manifest as an agent's link, which is asked whether it answers. It has no packages."""
+
+    def __init__(self, service):
+        self.service = service
+
+    def opening(self, at, buf=None):
+        """The steps to an answer, which must be a manifest."""
+        yield from self.service.manifest()
+
+    def asked(self):
+        return self.service.url
+
+    def other(self):
+        return False
+
+    def report(self, code, words):
+        """The service tells events to the application instead."""
+
+
+class Service(Agent):
+    """The agent of a board that asks the vendor's manifest.
+
+    `health()` judges an image on trial: True confirms, False goes back, None is not yet. Without one an image is good
+    as soon as the manifest has answered it.
+    """
 
     auto_update = True
     auto_reset = True
@@ -60,23 +87,23 @@ class Service:
     vendor_manifest = False  # with a key: take entries that have the vendor's Signature alone
     jump = accept.JUMP
 
-    def __init__(self, board, fetch, url, self_test=None):
-        self.board = board
+    def __init__(self, board, fetch, url, health=None):
         self.layout = board.layout
         self.fetch = fetch
         self.url = url
-        self.self_test = self_test or (lambda: True)
-        self.callback = self.job = self.offer = self.error = None
-        self.said = IDLE
+        self.callback = self.offer = None
+        self.event = IDLE
         self.done = self.reset = False
-        self.progress = 0
-        self.failed = []  # (mark of an entry, times that it failed, a word), the latest last
+        self.refused = []  # (mark of an entry, times that it failed, a word), the latest last
         self.erased = {}  # the mark of each withdrawal that was looked at: does it count?
-        self.trial = self.layout.on_trial()
-        self.began = self.due = board.ticks_ms()
-        self.ask = bool(self.period_ms)
+        self.ask = True
+        super().__init__(board, [Manifest(self)] if isinstance(url, str) else [], None, health)
+        self.progress = 0
+        trial = self.trial
+        # An image brings no application: one that failed under the image before says nothing of this one.
+        self.ailing = trial and trial.tree & 15 == trial.tree >> 4 and bool(board.journal.last("boots"))
         try:
-            if not self.trial:
+            if not trial:
                 self.layout.tidy()
         except OtaError as e:
             self.error = e
@@ -119,18 +146,37 @@ class Service:
     def status(self):
         """The vendor's SYS_OTA_STATUS: the last event while something is done, else what is waited for."""
         if self.job:
-            return self.said
+            return self.event
         return WAITING_FOR_TIME if self.period_ms and not self.done else IDLE
 
-    def step(self):
-        """One bounded step."""
-        self.board.feed()
+    def hurry(self):
+        """The network has come: a manifest that was not asked for want of it is asked now."""
         if self.trial:
-            return self._judge()
+            super().hurry()
+        elif not self.job and getattr(self.error, "code", "") == "network":
+            self.ask = True
+
+    def failed(self, error):
+        """The application died of `error`: a verdict on the image on trial, unless it died before it too."""
+        if self.trial:
+            return False if self.ailing else super().failed(error)
+        # It dies of that under the image before as well: then the one that was given up for it may be tried again.
+        try:
+            self.layout.excuse(repr(error))
+        except OtaError as e:
+            self.error = e
+        return False
+
+    # What an agent does in a step.
+
+    def _update(self):
         if self.reset:
             return "reset"
         if self.job is None:
-            if not self.period_ms or self.done or not (self.ask or self.board.since(self.due) >= self.period_ms):
+            n = self.board.since(self.counted) // AWAKE_MS
+            if n:
+                self._awake(n)
+            if not self._due():
                 return "idle"
             self._check_now()
         try:
@@ -141,10 +187,34 @@ class Service:
         except Exception as e:
             # A port above 2**30 is an OverflowError, and memory can be short: the next look may fare better.
             self.fail(CHECK_FAILED, e)
+        self._rest()
+        return "reset" if self.reset else "idle"
+
+    def _due(self):
+        """Is it time for a look? The owner's Board.later() may say that it is not."""
+        wait_ms = self.wait_ms if self.ask else self.period_ms
+        if not self.period_ms or self.done or self.board.since(self.due) < wait_ms:
+            return False
+        why = self._later()
+        if why:
+            self.error = NotNow("later", str(why))
+            self._rest()
+        return not why
+
+    def _rest(self):
         self.job = None
         self.ask = False
         self.due = self.board.ticks_ms()
-        return "reset" if self.reset else "idle"
+
+    def _judge(self):
+        said = super()._judge()
+        self.reset = said == "reset"
+        if not self.trial:
+            self.due = self.board.ticks_ms()
+            self.wait_ms = 0
+            self.ask = True
+            self.layout.tidy()
+        return said
 
     # What control messages do.
 
@@ -154,7 +224,7 @@ class Service:
 
     def _by_hand(self):
         # Whoever asks by hand may have mended what failed.
-        self.failed = []
+        self.refused = []
         self.erased = {}
         return self._check_now()
 
@@ -162,7 +232,7 @@ class Service:
         if self.offer is None:
             self.tell(TRIGGER_FAILED)
             return FAILURE
-        self.job = self._update(self.offer)
+        self.job = self._bring(self.offer)
         return SUCCESS
 
     def _reset(self):
@@ -183,41 +253,10 @@ class Service:
             self.tell(event)
         return SUCCESS
 
-    # What step() goes through.
-
-    def _judge(self):
-        try:
-            verdict, why = self.self_test(), "self-test"
-        except Exception as e:
-            verdict, why = False, repr(e)
-        if verdict is None:
-            if self.board.since(self.began) < self.board.setting("trial_ms", TRIAL_MS, 432000000):
-                return "trial"
-            why = "no verdict"
-        try:
-            if verdict:
-                self.layout.confirm()
-            else:
-                self.layout.retreat(why)
-        except (OSError, OtaError) as e:
-            # The trial goes on until it is written.
-            self.error = e
-            return "trial"
-        self.trial = None
-        if not verdict:
-            self.reset = True
-            return "reset"
-        try:
-            self.layout.tidy()
-        except OtaError as e:
-            self.error = e
-        self.board.relax()
-        return "idle"
-
     # How an image comes into the store: the offer, its bytes, digest, signature and row.
 
     def tell(self, event):
-        self.said = event
+        self.event = event
         try:
             if self.callback:
                 self.callback(event)
@@ -299,7 +338,7 @@ class Service:
 
     def _admit(self, offer):
         """Refuse before the download what failed here, and what does not count on this board."""
-        for mark, n, why in self.failed:
+        for mark, n, why in self.refused:
             if mark == offer.mark and n >= TRIES:
                 text = "image %d failed here (%s): change its entry, reset, or CHECK"
                 raise Refused("failed", text % (offer.number, why))
@@ -316,11 +355,11 @@ class Service:
         if isinstance(error, (LinkError, NotNow, OSError)):
             return
         n = TRIES if isinstance(error, Refused) else 1
-        for mark, had, _ in self.failed:
+        for mark, had, _ in self.refused:
             if mark == offer.mark:
                 n += had
-        kept = [known for known in self.failed if known[0] != offer.mark]
-        self.failed = kept[1 - FAILED :] + [(offer.mark, n, getattr(error, "code", type(error).__name__))]
+        kept = [known for known in self.refused if known[0] != offer.mark]
+        self.refused = kept[1 - FAILED :] + [(offer.mark, n, getattr(error, "code", type(error).__name__))]
 
     def _drop(self, name, event):
         """A file that is not the image goes. One that could not be made to boot may be by the next start."""
@@ -330,8 +369,8 @@ class Service:
         except OSError:
             pass  # it goes with the next look at the store, or is written over
 
-    def _manifest(self):
-        """The Manifest of the URL."""
+    def manifest(self):
+        """The steps to the Manifest of the URL."""
         src = yield from self.open(self.url)
         try:
             buf = bytearray(self.most + 1)
@@ -344,7 +383,7 @@ class Service:
         self.tell(CHECK_START)
         try:
             self.layout.ready()
-            found = yield from self._manifest()
+            found = yield from self.manifest()
         except OtaError as e:
             return self.fail(CHECK_FAILED, e)
         yield
@@ -366,7 +405,7 @@ class Service:
         self.offer = offer
         self.tell(AVAILABLE)
         if self.auto_update:
-            yield from self._update(offer, True)
+            yield from self._bring(offer, True)
 
     def _chosen(self, offers):
         """The first offer that this board takes. `error` says what is wrong with the highest one."""
@@ -389,7 +428,7 @@ class Service:
         src = self.fetch(url)
         return src if hasattr(src, "readinto") else (yield from src)
 
-    def _update(self, offer, admitted=False):
+    def _bring(self, offer, admitted=False):
         self.tell(DOWNLOAD_START)
         event = DOWNLOAD_FAILED
         target = None

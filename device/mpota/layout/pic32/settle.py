@@ -10,7 +10,7 @@ from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, PAGE, VALID
 from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE
 from mpota.version import encode, numbers
-from mpota_boot.errors import NotNow, Refused
+from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
 
@@ -149,6 +149,16 @@ def _running(layout):
     return record
 
 
+def excuse(layout, why):
+    """The image given up last, if it was for `why` and brought no application, is not to blame: its verdict goes."""
+    record, said = layout.failure() or (None, "")
+    if record is None or record.tree & 15 != record.tree >> 4 or said != repr(why.encode()[:64])[2:-1]:
+        return
+    layout.save([row for row in layout.rows() if row.digest != record.sha])
+    for tag in ("armed", "failed", "reason"):
+        layout.journal.put(tag, b"")
+
+
 def withdraw(layout):
     """The owner takes back what runs: the next best image starts at the next reset. Refused where there is none."""
     rows = layout.rows()
@@ -211,7 +221,12 @@ def heal(layout):
     """The factory image runs although the store has a better one: the loader could not read it then, and may now."""
     page = control.read(layout.port.flash)
     if trial(layout.journal) is None and page and (page.kind, page.status) == (FACTORY, VALID):
-        for row in layout.rows():
+        try:
+            rows = layout.rows()
+        except FlashError:
+            # What cannot be read is no better.
+            return
+        for row in rows:
             if (
                 row.status in (DOWNLOADED, VALID)
                 and files.digest(layout.port.files, row.name, bytearray(1024))[0] == row.digest

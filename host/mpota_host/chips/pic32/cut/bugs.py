@@ -17,7 +17,7 @@ MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
 LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
 FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
-PROVES = f"{TESTS}_proof:test_"
+PROVES, TURNS = (f"{TESTS}_{part}:test_" for part in ("proof", "turns"))
 RECORD = 'self.journal.put("armed", record.encode())\n'
 STAGE = "self.stage(record, n, name)\n"
 ROWS = "for row in ... if page and rows else (): ...\n"
@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant("erase the last way back", ERASE, "_erase",
            "not trusted and _last(layout, rows, gone)", "not trusted and _last(layout, [], gone)",
            STRANGER + "a_manifest_of_the_vendors_erases_neither_what_runs_nor_the_last_way_back"),
-    Mutant("take a name from the URL", SERVICE, "_update", "target = self.layout.incoming()" + FETCH,
+    Mutant("take a name from the URL", SERVICE, "_bring", "target = self.layout.incoming()" + FETCH,
            "target = files.Stored(self.layout.port.files, offer.url.rpartition('/')[2], self.layout.port.flash.size)"
            + FETCH,
            STRANGER + "nothing_in_the_store_is_written_over_whatever_the_url_is_called"),
@@ -137,9 +137,15 @@ MUTANTS = [
            JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service"),
     Mutant("take lower versions", MANIFEST, "_take", "n > self.low", "True",
            SERVES + "equal_and_lower_versions_are_not_taken"),
-    Mutant("take again what was given up here", ACCEPT, "admit",
+    Mutant("take again what was given up here", ACCEPT, "_judged",
            "row.digest == offer.digest and row.status == DISABLED", "not row",
-           SERVES + "an_image_that_was_given_up_is_not_taken_again"),
+           PROVES + "a_renumbered_image_keeps_its_version_and_what_was_given_up"),
+    Mutant("confirm before the manifest answers", SERVICE, "opening", "yield from self.service.manifest()", "yield from ()",
+           TURNS + "a_link_that_is_dead_or_brings_no_manifest_confirms_nothing"),
+    Mutant("blame an image for what its application does without it", SERVICE, "failed", "self.ailing", "not self",
+           TURNS + "an_application_that_died_before_too_says_nothing_of_the_image"),
+    Mutant("excuse every image", SETTLE, "excuse", "... or said != repr(why.encode()[:64])[2:-1]", "... or not why",
+           TURNS + "an_image_given_up_for_an_application_that_dies_without_it_too_is_tried_again"),
     Mutant("take the last entry", MANIFEST, "_take", "i and n > offers[i - 1].number", "i",
            FORMATS + "the_highest_version_of_a_manifest_wins_and_the_last_one_only_where_that_is_asked_for"),
 ]  # fmt: skip
