@@ -5,8 +5,11 @@ A chip brings the parts that it has, each a module of its folder:
 prepare          what goes into the target, out of a file; ALONE: its boards take a whole firmware and nothing else;
                  goes_on(image), where there is one, refuses firmware that could not run mpota
 codes            CODES: what a board's report calls errors that only this chip has, by their class
-inspector        explain(data): what a file of this chip is
-commands         COMMANDS, takes(name, args): a command that the vendor has in another form
+inspector        explain(data): what a file of this chip is; store(folder), where there is one: what a folder is; both
+                 return None where it is nothing of this chip's
+commands         group: the commands `mpota CHIP ...` for the vendor's own formats (mpota_host/command/groups.py)
+sample           write(folder): fills an empty folder with what the chip's guide uses, images, keys, a virtual board; it
+                 returns the commands to type there, one a line, in which $PORT is the board's port
 demo, bench      its own `make demo LAYOUT=...`, its own figures
 sim.machine      a virtual board (mpota_host/sim/machine.py says what it asks); sim.chip what its programs can import
 cut.life         what the power campaign asks (mpota_host/cut/rig.py); cut.bugs its seeded bugs

@@ -188,8 +188,8 @@ def _of_release(tmp_path, what):
 def test_a_file_of_a_release_is_named_with_the_one_to_give(tmp_path, say, what, command):
     """vendors/12-bk-files-of-a-release. Right: the file is named, and the answer says that the .rbl is needed."""
     path, word = _of_release(tmp_path, what)
-    given = ("--layout", "bk7238") if command == "verify" else ()
-    _, said = say(command, *given, path)
+    given = ("bk7238",) if command == "verify" else ()
+    _, said = say(*given, command, path)
     said = said.replace(str(path), "FILE")
     assert word.lower() in said.lower(), said
     assert "rbl" in said.lower(), said
@@ -228,7 +228,7 @@ def test_verify_goes_by_the_table_of_the_boards_own_loader(tmp_path, say):
     status, said = say("inspect", loader)
     assert status == 0 and "0x0a6000" in said, said
     key, iv = _SECRET
-    status, said = say("verify", "--layout", "bk7238", "-k", key, "-i", iv, "--table", loader, big)
+    status, said = say("bk7238", "verify", "-k", key, "-i", iv, "--table", loader, big)
     assert status in (3, 5) and re.search("679,?936|0xa6000", said, re.I), said
 
 
@@ -246,7 +246,7 @@ def test_an_rbl_of_another_chip_is_not_called_installable(tmp_path, say, chip):
     """vendors/finding-13. Right: a version that ends in -bk7231n or -bk7231t is for another chip."""
     path = tmp_path / "app.rbl"
     path.write_bytes(_rbl(rbl_maker.application(20000), "1.17.5-" + chip))
-    status, said = say("verify", "--layout", "bk7238", "-k", _SECRET[0], "-i", _SECRET[1], path)
+    status, said = say("bk7238", "verify", "-k", _SECRET[0], "-i", _SECRET[1], path)
     assert (status == 0) == (chip == "bk7238"), said
 
 
@@ -271,7 +271,7 @@ def test_pack_of_what_is_no_application_fails(tmp_path, say, kind):
     path = tmp_path / ("app." + kind)
     path.write_bytes(_no_application(kind))
     out = tmp_path / "out.rbl"
-    status, said = say("pack", "--layout", "bk7238", "-f", path, "-v", "1.0.1", "-p", "app", "-s", "aes", "-o", out)
+    status, said = say("bk7238", "pack", "-f", path, "-v", "1.0.1", "-p", "app", "-s", "aes", "-o", out)
     assert status == 3, said
 
 
@@ -442,7 +442,7 @@ def test_a_build_with_its_loadable_bootloader_is_packed_without_a_name(monkeypat
     both = hexfile.unify(hexfile.load(BOOT), hexfile.load(app_hex()))
     (folder / "proj.X.production.unified.hex").write_bytes(hexfile.text(both))
     monkeypatch.chdir(tmp_path)
-    status, said = say("pack", "--layout", "pic32", "-o", "out")
+    status, said = say("pic32", "pack", "-o", "out")
     assert status == 0, said
     (made,) = (tmp_path / "out").glob("*.bin")
     assert made.read_bytes() == hexfile.binary(hexfile.load(app_hex()), hexfile.slot_of("3.7"))
@@ -494,14 +494,14 @@ def test_a_hex_that_the_vendors_tool_takes_is_taken(tmp_path, say, shape):
 def test_a_start_record_is_refused_by_its_type(tmp_path, say):
     """vendors/finding-9. Right: a record of type 05 is refused, as hex2bin does, and its type is named."""
     (tmp_path / "app.hex").write_bytes(_shapes()["start-record"])
-    status, said = say("pack", "--layout", "pic32", tmp_path / "app.hex", "-o", tmp_path / "out")
+    status, said = say("pic32", "pack", tmp_path / "app.hex", "-o", tmp_path / "out")
     assert status == 3 and "05" in said and not (tmp_path / "out").exists(), said
 
 
 def _packs(tmp_path, say, shape):
     text = app_hex(address=ADDRESS - 0x20000000) if shape == "kseg0" else _shapes()[shape]
     (tmp_path / "app.hex").write_bytes(text)
-    status, said = say("pack", "--layout", "pic32", tmp_path / "app.hex", "-o", tmp_path / "out")
+    status, said = say("pic32", "pack", tmp_path / "app.hex", "-o", tmp_path / "out")
     assert status == 0, said
     assert (tmp_path / "out/app.bin").read_bytes()[4096:] == CODE
 
@@ -512,7 +512,7 @@ def _packs(tmp_path, say, shape):
 def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
     """vendors/08-pic32-fuses-in-kseg1. Right: AA at 0xBFC55E88 conflicts with 08 at 0x1FC55E88, the same word."""
     folder = _project(tmp_path, app=app_hex(0xBFC55E88, b"\xaa\x22\x33\x44"), boot=BOOT)
-    status, said = say("pack", "--layout", "pic32", folder / "app", "--bootloader", folder / "boot", "-o", folder)
+    status, said = say("pic32", "pack", folder / "app", "--bootloader", folder / "boot", "-o", folder)
     assert status == 3 and re.search("5e88", said, re.I), said
 
 
@@ -524,7 +524,7 @@ def test_an_image_linked_at_virtual_addresses_is_folded_or_named(tmp_path, say, 
     """vendors/08-pic32-fuses-in-kseg1. Right: 0x90020000 and 0xB0020000 mean 0x10020000, or are named as virtual."""
     path = tmp_path / "app.hex"
     path.write_bytes(app_hex(0x1FC55E88 + base, base=base))
-    status, said = say("pack", "--layout", "pic32", path, "-o", tmp_path / "out")
+    status, said = say("pic32", "pack", path, "-o", tmp_path / "out")
     if status == 0:
         assert (tmp_path / "out/app.bin").read_bytes()[4096:] == CODE
         return
@@ -561,7 +561,7 @@ def test_a_manifest_stays_one_that_boards_read(tmp_path, say, n, signed):
     (folder / "key.pem").write_bytes(rig.PRIVATE)
     key = ("--key", folder / "key.pem") if signed else ()
     url = "http://updates.example.com/ota"
-    args = ("pack", "--layout", "pic32", folder / "app.hex", "--version", n, "--url", url, *key, "-o", folder)
+    args = ("pic32", "pack", folder / "app.hex", "--version", n, "--url", url, *key, "-o", folder)
     status, said = say(*args)
     if status:
         assert status == 3, said
@@ -603,7 +603,7 @@ def test_pack_signs_the_factory_image(tmp_path, say):
     """vendors/04-pic32-push-secure-boot. Right: `pack --key` also signs the factory image for the bootloader."""
     folder = _project(tmp_path, app=app_hex(), boot=BOOT, key=rig.PRIVATE)
     args = ("--bootloader", folder / "boot", "--key", folder / "key", "--version", 1, "--url", "http://h/ota")
-    status, said = say("pack", "--layout", "pic32", folder / "app", *args, "-o", folder / "out")
+    status, said = say("pic32", "pack", folder / "app", *args, "-o", folder / "out")
     assert status == 0, said
     made = sorted(os.listdir(folder / "out"))
     assert "factory_image_sign.txt" in made, made
@@ -631,7 +631,7 @@ def test_inspect_finds_files_as_fat_does(tmp_path, say):
     c = pic32_maker.chip(ROWS)
     for name, data in c.store.files.items():
         (tmp_path / name.upper()).write_bytes(data)
-    _, said = say("inspect", "--layout", "pic32", tmp_path)
+    _, said = say("inspect", tmp_path)
     assert "a.bin comes first" in said.lower(), said
 
 
@@ -652,7 +652,7 @@ def test_the_line_that_users_of_the_vendors_packer_type_works(monkeypatch, tmp_p
     (tmp_path / "sig_pri.pem").write_bytes(pem)
     monkeypatch.chdir(tmp_path)
     line = "--img_para app 16 0 --key=s01 --sigkey=sig --dfu_id=1"
-    status, said = say("pack", "--layout", "sifli", *line.split())
+    status, said = say("sifli", "pack", *line.split())
     assert status == 0, said
     made = [p.name for p in tmp_path.rglob("*ctrl_packet*")]
     assert made, os.listdir(tmp_path)

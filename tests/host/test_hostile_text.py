@@ -136,7 +136,7 @@ def rbl_of(part, version):
 
 def test_a_store_with_evil_rows(capsys, tmp_path):
     (tmp_path / "image_database.csv").write_bytes(b"\x1b[2J,\x9b,[red]\x07\r\n")
-    call("inspect", "--layout", "pic32", tmp_path)
+    call("inspect", tmp_path)
     text = clean("".join(capsys.readouterr()))
     assert "image store" in text
 

@@ -65,21 +65,12 @@ def calls(text: str) -> list[list[str]]:
     return [shlex.split(one[1]) for one in found if one]
 
 
-def of(words: list[str]) -> click.Command:
-    """The command that would run: the vendor's, where the words name its layout and are in its form."""
-    command = cli.cli.commands[words[0]]
-    for layout in registry.having("commands"):
-        theirs = registry.part_of(layout, "commands")
-        if layout in words and words[0] in theirs.COMMANDS and _takes(theirs, words):
-            found: click.Command = theirs.COMMANDS[words[0]]
-            return found
-    return command
-
-
-def _takes(theirs, words: list[str]) -> bool:
-    """A folder that a page names is not there: `store/` and `build/up` stand for one."""
-    folder = words[0] in ("push", "inspect") and any(w.endswith(("/", "/up")) for w in words)
-    return folder or bool(theirs.takes(words[0], words[1:]))
+def of(words: list[str]) -> click.Command | None:
+    """The command that would run: one of `mpota` or of a chip's group; None where there is none."""
+    found = cli.cli.get_command(click.Context(cli.cli), words[0])
+    if isinstance(found, click.Group) and words[1:] and not words[1].startswith("-"):
+        return found.commands.get(words[1])
+    return found
 
 
 def options(command: click.Command) -> set[str]:
@@ -127,18 +118,20 @@ def test_the_session_runs_as_it_stands(tmp_path):
 @pytest.mark.parametrize("page", TYPED, ids=ids)
 def test_every_command_that_a_page_names_has_its_options(page):
     for words in calls(page.read_text()):
-        assert words[0] in cli.cli.commands, f"{ids(page)}: there is no command `mpota {words[0]}`"
-        known = options(of(words))
+        command = of(words)
+        assert command, f"{ids(page)}: there is no command `mpota {shlex.join(words[:2])}`"
+        known = options(command)
         given = {w.partition("=")[0] for w in words[1:] if re.match(r"--?[a-z]", w)}
         assert given <= known, f"{ids(page)}: `mpota {shlex.join(words)}`: no {sorted(given - known)}"
 
 
 def test_the_check_of_commands_finds_what_is_wrong():
-    text = "```text\n$ mpota pack x \\\n    --nosuch y\n```\n`mpota push --layout sifli build/up --older` and `mpota`"
+    text = "```text\n$ mpota pack x \\\n    --nosuch y\n```\n`mpota sifli push build/up --older` and `mpota`"
     found = calls(text)
-    assert found == [["pack", "x", "--nosuch", "y"], ["push", "--layout", "sifli", "build/up", "--older"]]
+    assert found == [["pack", "x", "--nosuch", "y"], ["sifli", "push", "build/up", "--older"]]
     assert "--nosuch" not in options(of(found[0])) and "--older" in options(of(found[1]))
     assert "--older" not in options(cli.cli.commands["push"])
+    assert of(["sifli", "nosuch"]) is of(["nosuch"]) is None
 
 
 def test_the_commands_of_all_pages_are_many():
@@ -169,7 +162,7 @@ def test_the_reference_has_every_command_and_no_option_that_is_none():
 @pytest.mark.parametrize("page", GUIDES, ids=ids)
 def test_a_table_of_options_names_those_of_the_vendors_command(page):
     for name, table in re.findall(r"^\| option of `(\w+)` \|.*\n((?:\|.*\n)+)", page.read_text(), re.M):
-        theirs = registry.part_of(page.parent.name, "commands").COMMANDS[name]
+        theirs = registry.part_of(page.parent.name, "commands").group.commands[name]
         given = set(re.findall(r"^\| `(--\w+)` \|", table, re.M))
         assert given and given <= options(theirs)
 

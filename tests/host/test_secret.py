@@ -228,7 +228,7 @@ def test_vendors_packers_write_over_their_own_kind_alone(capsys, tmp_path):
     note = tmp_path / "note.rbl"
     note.write_bytes(b"mine")
     (tmp_path / "app.bin").write_bytes(bytes(32) + b"\0\0\x01\0" + bytes(60000))
-    args = ("pack", "--layout", "bk7238", "-f", tmp_path / "app.bin", "-v", "1")
+    args = ("bk7238", "pack", "-f", tmp_path / "app.bin", "-v", "1")
     refusal(capsys, 3, "note.rbl exists", *args, "-o", note)
     refusal(capsys, 3, "input", *args, "-o", tmp_path / "app.bin")
     assert call(*args, "-o", tmp_path / "new.rbl") == 0 and call(*args, "-o", tmp_path / "new.rbl") == 0
@@ -237,7 +237,7 @@ def test_vendors_packers_write_over_their_own_kind_alone(capsys, tmp_path):
 
 def test_a_pic32_release_takes_no_other_files_place(capsys, tmp_path):
     (tmp_path / "lamp.hex").write_bytes(hex_application())
-    args = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "-o", tmp_path)
+    args = ("pic32", "pack", tmp_path / "lamp.hex", "-o", tmp_path)
     assert call(*args) == 0 and call(*args) == 0
     (tmp_path / "lamp.bin").write_bytes(b"mine")
     (tmp_path / "manifest.json").unlink(missing_ok=True)
@@ -246,7 +246,7 @@ def test_a_pic32_release_takes_no_other_files_place(capsys, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "lamp-factory.hex").symlink_to(tmp_path / "lamp.hex")
     (tmp_path / "boot.hex").write_bytes(BOOT)
-    factory = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "--bootloader", tmp_path / "boot.hex")
+    factory = ("pic32", "pack", tmp_path / "lamp.hex", "--bootloader", tmp_path / "boot.hex")
     refusal(capsys, 3, "lamp-factory.hex is an input", *factory, "-o", tmp_path / "out")
     assert not (tmp_path / "out" / "lamp.bin").exists()
 
@@ -257,15 +257,14 @@ def test_a_sifli_upgrade_takes_no_other_files_place(capsys, tmp_path):
     for name in ("app.bin", "outapp.bin"):
         (tmp_path / name).write_bytes(bytes(range(256)) * 20)
     options = ("--key", tmp_path / "root.key", "--sigkey", tmp_path / "sign.pem", "-o", tmp_path / "up")
-    one = ("pack", "--layout", "sifli", tmp_path / "app.bin", "0", "0", *options)
+    one = ("sifli", "pack", tmp_path / "app.bin", "0", "0", *options)
     assert call(*one) == 0 and call(*one) == 0
     (tmp_path / "up" / "ctrl_packet.bin").write_bytes(b"mine")
     refusal(capsys, 3, "ctrl_packet.bin exists", *one)
     (tmp_path / "up" / "ctrl_packet.bin").unlink()
     two = (
-        "pack",
-        "--layout",
         "sifli",
+        "pack",
         tmp_path / "app.bin",
         "0",
         "0",

@@ -6,6 +6,7 @@ power cut in the middle, `confirm`, `status`. The copy's own rules hold, its pag
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -114,13 +115,10 @@ def board(tree, folder, *more):
 
 
 def image(tree, folder, seed):
-    """A program of 100 KB that does not compress, as the toy's own tool would write it."""
-    code = "import sys, random; from mpota.layout.toy.image import encode; import mpota_host"
-    code += f"; sys.stdout.buffer.write(encode(random.Random({seed}).randbytes(100_001)))"
-    argv, env = command(tree, "-c", code)
-    data = subprocess.run(argv, env=env, capture_output=True, timeout=60, check=True).stdout
-    (folder / "program.img").write_bytes(data)
-    return data
+    """A program of 100 KB that does not compress, as the toy's own command writes it."""
+    (folder / "program.bin").write_bytes(random.Random(seed).randbytes(100_001))
+    mpota(tree, folder, "toy", "image", "program.bin", "-o", "program.img")
+    return (folder / "program.img").read_bytes()
 
 
 def pushed_and_killed(tree, folder, process, port):
@@ -182,6 +180,8 @@ def test_the_registry_lists_a_toy_everywhere(tree, tmp_path):
     listed = run(tree, "-c", f"{code}; print('toy' in r.layouts(), 'toy' in rig.layouts(), 'toy' in machine.layouts())")
     assert listed == "True True True\n"
     assert "toy" in mpota(tree, tmp_path, "pack", "--help")
+    assert "\n  toy " in mpota(tree, tmp_path, "--help").partition("Vendors' own formats:")[2]
+    assert "\n  image " in mpota(tree, tmp_path, "toy", "--help")
 
 
 CAMPAIGN = """

@@ -18,7 +18,7 @@ from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, OtaError, 
 from mpota_host import __version__
 from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command import needs
-from mpota_host.command.own import Own
+from mpota_host.command.groups import Main, Ours, as_json
 from mpota_host.package.report import harmless
 from mpota_host.registry import having, part_of
 from mpota_host.sim.ports.table import SUPPORTED
@@ -37,7 +37,6 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(exists=True, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 port_option = click.option("--port", required=True, help="The board's serial port, e.g. /dev/ttyUSB0.")
 tool_option = click.option(
     "--tool", type=click.Choice(["mpremote", "ampy"]), default="mpremote", show_default=True, help="What talks to it."
@@ -48,14 +47,7 @@ layout_option = click.option(
 )
 
 
-class InOrder(click.Group):
-    """Commands in the order in which a person needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=NAME)
 def cli() -> None:
     """Signed updates of firmware and applications for boards that run MicroPython."""
@@ -101,7 +93,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     show.note(f"`mpota flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
-@cli.command(cls=Own, short_help="Make signed packages of firmware, files or both.")
+@cli.command(cls=Ours, short_help="Make signed packages of firmware, files or both.")
 @click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
 @click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
 @click.option("--app", type=FOLDER, help="The folder of your application's files.")
@@ -175,21 +167,24 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     packing.tell(made, paths, as_json)
 
 
-@cli.command(cls=Own, short_help="Tell what a file is.")
-@click.argument("file", type=FILE)
+@cli.command(cls=Ours, short_help="Tell what a file is.")
+@click.argument("file", type=PATH)
 @as_json
 def inspect(file: Path, as_json: bool) -> None:
-    """Tell what FILE is: a package, an image, a merged image, a table, otadata, a flash dump."""
-    from mpota_host.command import show
-    from mpota_host.package.read import explain
+    """Tell what FILE is: a package, an image, a merged image, a table, otadata, a flash dump, a vendor's file.
 
-    report = explain(file.read_bytes())
+    Of a folder, such as a vendor's image store, it tells what the files together are.
+    """
+    from mpota_host.command import show
+    from mpota_host.package.read import explain, explain_folder
+
+    report = explain_folder(file) if file.is_dir() else explain(file.read_bytes())
     show.report(report, as_json)
     if not report.ok:
         sys.exit(EXIT[Corrupt])
 
 
-@cli.command(cls=Own, short_help="Check a package as a board does.")
+@cli.command(cls=Ours, reads=True, short_help="Check a package as a board does.")
 @click.argument("file", type=FILE)
 @click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
 @click.option("--product", help="The board's product.")
@@ -249,7 +244,7 @@ def serve(folder: Path, host: str, port: int) -> None:
     server.serve(folder, host, port, show.note, began)
 
 
-@cli.command(cls=Own, short_help="Install a package on the board at a port.")
+@cli.command(cls=Ours, reads=True, short_help="Install a package on the board at a port.")
 @click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @port_option
 @click.option("--baud", type=int, default=115200, show_default=True)
@@ -395,6 +390,27 @@ def board(
         run_board(flash, layout, firmware, options, blank=blank, like=like or "")
     except BoardError as e:
         raise Refused("board", str(e)) from e
+
+
+@cli.command(short_help="Write what a chip's guide uses: images, keys, a virtual board.")
+@click.argument("chip", type=click.Choice(having("sample")))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@as_json
+def sample(chip: str, folder: Path, as_json: bool) -> None:
+    """Write into FOLDER, new or empty, what the guide of CHIP uses, and say what to type next."""
+    needs.virtual_board("sample")
+    from mpota_host.command import sample as maker
+    from mpota_host.command import show
+
+    made = maker.write(chip, folder)
+    if as_json:
+        return show.facts({"chip": chip, "folder": str(folder), "files": made.files, "next": made.commands})
+    for name, size in made.files.items():
+        show.say(f"{folder / name}  {size:,} bytes")
+    for line in ("", "Type next, with `board` in a window of its own; $PORT is the port that it prints:", ""):
+        show.say(line)
+    for command in made.commands:
+        show.say(f"  {command}")
 
 
 @cli.command(short_help="Cut the power everywhere in an update's life.")
@@ -570,7 +586,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         words = sys.argv[1:] if args is None else args
-        kept = "; what the board has is kept, the same command goes on from there" if words[:1] == ["push"] else ""
+        kept = "; what the board has is kept, the same command goes on from there" if "push" in words[:2] else ""
         click.echo(f"\nmpota: stopped by Ctrl-C{kept}", err=True)
         sys.exit(INTERRUPTED)
     except OtaError as e:

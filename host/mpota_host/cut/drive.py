@@ -235,9 +235,7 @@ class Life:
         polls = 0
         for _ in range(STEPS):
             on_trial = agent.trial is not None
-            self._phase_of(agent, on_trial)
-            state = agent.step()
-            self.resumed = self.resumed or any(at > 400 for at in link.opened)
+            state = self._step(agent, link)
             if state == "reset":
                 self.phase = "leave" if on_trial else "first boot"
                 return "reset"
@@ -246,7 +244,6 @@ class Life:
                 # The next update begins with the next power-on, a point where many lives meet.
                 return "power"
             if state == "busy":
-                self.recovering = False
                 continue
             release = self.memory.release
             if self._rests(agent, i, link):
@@ -258,6 +255,17 @@ class Life:
             # A link that fails is not asked again at once: every other look finds only the time that went by.
             board.ms += POLL_MS + 1 if polls % 2 else 1
         raise Bad("progress", f"{STEPS} steps without a reset: {self.errors[-2:]}")
+
+    def _step(self, agent: Any, link: Offer) -> str:
+        """The agent's next turn: what it answers."""
+        self._phase_of(agent, agent.trial is not None)
+        before = agent.progress
+        state: str = agent.step()
+        self.resumed = self.resumed or any(at > 400 for at in link.opened)
+        if state == "busy":
+            # To ask and to read a header is still the way back to where the power went.
+            self.recovering = self.recovering and agent.progress == before
+        return state
 
     def _patience(self, error: object, i: int) -> str | None:
         """The device says what is wrong, by name. Somebody switches it off and on; if the flash is worn, that is it."""
@@ -273,7 +281,7 @@ class Life:
     def _phase_of(self, agent: Any, on_trial: bool) -> None:
         if on_trial:
             self._enter("verdict")
-        elif agent.job and agent.progress and agent.progress[0] == agent.progress[1]:
+        elif agent.job and 0 < agent.progress[0] == agent.progress[1]:
             self._enter("arm")
         else:
             self.phase = "fetch"

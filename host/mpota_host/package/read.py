@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 
 from mpota.pipe import lzma, trust
 from mpota.pipe.package import Chunks, Component, Package
@@ -36,12 +37,31 @@ def explain(data: bytes) -> Report:
     raise Refused("format", f"this is {_stranger(data) or unknown}")
 
 
+def explain_folder(path: Path) -> Report:
+    """What a folder is, an image store for example; Refused where nobody knows it."""
+    for chip in having("inspector"):
+        look = getattr(part_of(chip, "inspector"), "store", None)
+        report: Report | None = look(path) if look else None
+        if report:
+            return report
+    raise Refused("format", f"{path} is a folder of no kind that mpota knows: name a file in it")
+
+
+def chip_of(data: bytes) -> str:
+    """The chip whose inspector knows these bytes, "" for none and for a package of mpota's."""
+    return "" if data[:4] == fmt.MAGIC else _seen(data)[0]
+
+
 def _vendor(data: bytes) -> Report | None:
+    return _seen(data)[1]
+
+
+def _seen(data: bytes) -> tuple[str, Report | None]:
     for chip in having("inspector"):
         report: Report | None = part_of(chip, "inspector").explain(data)
         if report:
-            return report
-    return None
+            return chip, report
+    return "", None
 
 
 def _stranger(data: bytes) -> str:

@@ -40,7 +40,7 @@ from mpota_host.sim.supervisor import (
     side_path,
     unix_port,
 )
-from mpota_host.sources import port_environment
+from mpota_host.sources import modules, port_environment
 
 Event = dict[str, Any]
 # Seconds that a board may take to switch off; one that takes longer is killed.
@@ -149,12 +149,12 @@ def mpota_files(
     platform: str = sys.platform,
 ) -> dict[str, bytes]:
     """What `mpota flash` puts on a board: its modules as .mpy, its programs, settings and trusted keys."""
-    from mpota_host.board.carried import modules
+    from mpota_host.board.carried import modules as carried
     from mpota_host.board.flash import compile_mpy, on_board
     from mpota_host.registry import programs
 
     arch = native_arch()
-    files = {on_board(path): compile_mpy(path, arch) for path in modules(layout, platform=platform)}
+    files = {on_board(path): compile_mpy(path, arch) for path in carried(layout, platform=platform)}
     files |= programs(layout)
     if settings is not None:
         files["/mpota.json"] = json.dumps({**getattr(machine_of(layout), "SETTINGS", {}), **settings}).encode()
@@ -245,6 +245,17 @@ def real_firmware(release: str) -> Path:
     if not path.exists():
         raise BoardError(f"{path.name}, which `make` installs in a checkout, is not here: name a firmware file")
     return path
+
+
+def program(n: int, seed: int) -> bytes:
+    """`n` bytes that stand for a program in an image: nothing executes them, and they compress as a program does.
+
+    They are of the modules that go on a board, which every installation has; each `seed` has others.
+    """
+    whole = b"".join(path.read_bytes() for path in modules())
+    at = seed * 65_537 % len(whole)
+    turned = whole[at:] + whole[:at]
+    return (turned * (n // len(turned) + 1))[:n]
 
 
 def print_event(event: Event) -> None:
@@ -367,6 +378,7 @@ __all__ = [
     "create",
     "create_for",
     "mpota_files",
+    "program",
     "run_board",
     "side_path",
     "write_files",

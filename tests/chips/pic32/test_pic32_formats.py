@@ -192,7 +192,7 @@ def test_what_is_no_image_for_this_slot_is_refused_with_what_to_give():
         ("address", b"<html>" * 700, 9000),
         ("address", maker.build().replace(b"\0\x20\0\xb0", b"\0\x10\x02\xb0"), 9000),
     ):
-        assert "pack --layout pic32" in str(raises(Refused, code, judge, head, size, maker.ADDRESS))
+        assert "mpota pic32 pack" in str(raises(Refused, code, judge, head, size, maker.ADDRESS))
 
 
 def entry(n, **more):

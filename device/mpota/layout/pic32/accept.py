@@ -18,11 +18,11 @@ from mpota_boot.errors import Refused
 # How far above the number of the image that runs the next one may be. One wrong digit must not end all updates.
 JUMP = 100
 UNSIGNED = (
-    "nothing proves image %d: set `service_key` to the 128 hex digits that `pack --key` prints,"
+    "nothing proves image %d: set `service_key` to the 128 hex digits that `pic32 pack --key` prints,"
     " or `bare` to true to take what nobody signed"
 )
 UNBOUND = (
-    "image %d has no EntrySignature, so its number is not signed: pack it with --key and --product,"
+    "image %d has no EntrySignature, so its number is not signed: make it by `pic32 pack` with --key and --product,"
     " or set `vendor_manifest` to true to take the vendor's Signature alone"
 )
 

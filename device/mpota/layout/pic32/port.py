@@ -52,7 +52,7 @@ def find(rows, version):
 
 def judge(head, size, address):
     """Refuse what is no .bin for this slot, by its first bytes."""
-    give = "; give the .bin that `pack --layout pic32` makes"
+    give = "; give the .bin that `mpota pic32 pack` makes"
     start = bytes(head[:64])
     if start[:1] == b":":
         raise Refused("hex", "an Intel HEX file" + give)

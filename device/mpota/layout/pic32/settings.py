@@ -29,7 +29,7 @@ def configure(service):
     if "service_key" in given:
         service.key = _key(given["service_key"])
         if not service.key:
-            _wrong(service, "service_key", given["service_key"], "the 128 hex digits that `pack --key` prints")
+            _wrong(service, "service_key", given["service_key"], "the 128 hex digits that `pic32 pack --key` prints")
 
 
 def _wrong(service, name, value, wanted):

@@ -16,7 +16,7 @@ from mpota.network.net import Net
 # The setting `phones`, and what it lets in.
 PHONES = {
     True: "let in with firmware newer than the one that runs",
-    "again": "let in with newer firmware, by `push --restart` with the version that runs",
+    "again": "let in with newer firmware, by `sifli push --restart` with the version that runs",
 }
 CLOSED = 'none is let in but by cable; `"phones": true` in /mpota.json lets them in'
 

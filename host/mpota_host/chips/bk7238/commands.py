@@ -1,7 +1,4 @@
-"""`pack` with the letters of the vendor's packer, and `verify` of a bare RBL.
-
-mpota pack --layout bk7238 -f app.bin -v 1.0.1 -p app -c lzma -s aes -k KEY32 -i IV16 -o ota.rbl
-"""
+"""`mpota bk7238`: `pack` with the letters of the vendor's packer, and `verify` of an RBL."""
 
 from __future__ import annotations
 
@@ -14,28 +11,35 @@ import click
 
 from mpota.layout.bk7238 import rbl
 from mpota_boot.errors import Refused
-from mpota_host.package.format import MAGIC
+from mpota_host.command.groups import Vendor, as_json, want_vendors
 from mpota_host.package.output import want_own
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
-layout = click.option("--layout", required=True, hidden=True)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 key = click.option("-k", "--key", default=rbl.KEY.decode(), help="32 ASCII characters; the vendor's own by default.")
 iv = click.option("-i", "--iv", default=rbl.IV.decode(), help="16 ASCII characters; the vendor's own by default.")
 flash = click.option("--flash", type=click.Choice(["2", "4"]), default="2", show_default=True, help="The chip's MiB.")
-LETTERS = ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-h")
 # The exit statuses of mpota_host/command/cli.py for Refused and for Corrupt.
 REFUSED, CORRUPT = 3, 5
 
 
-def takes(name: str, args: list[str]) -> bool:
-    """The vendor's letters, which `pack` of a signed package has not; any RBL for `verify`."""
-    return name != "pack" or any(a[:2] in LETTERS or a.partition("=")[0] in ("--file", "--help") for a in args)
+@click.group(cls=Vendor, short_help="BK7238: make RBL packages, check them as the bootloader does.")
+def group() -> None:
+    """RBL packages, as the BK7238's own bootloader takes them.
+
+    \b
+    mpota bk7238 pack -f app.bin -v 1.0.1 -p app -c lzma -s aes -o ota.rbl
+    mpota bk7238 verify ota.rbl
+    mpota inspect ota.rbl
+
+    A board with mpota takes an RBL in a signed package, which any of mpota's keys signs:
+
+    \b
+    mpota pack ota.rbl --layout bk7238 --key release.pem --product plug --version 1.0.1
+    """
 
 
-@click.command()
-@layout
+@group.command(short_help="Make an RBL of an application.")
 @click.option("-f", "--file", "file", type=FILE, required=True, help="The application, as linked: no CRCs between.")
 @click.option("-v", "--version", required=True, help="At most 23 characters.")
 @click.option("-o", "--out", type=OUT, help="The package; the application's name with .rbl by default.")
@@ -46,8 +50,8 @@ def takes(name: str, args: list[str]) -> bool:
 @iv
 @flash
 @as_json
-def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, **given: Any) -> None:
-    """Make an RBL of an application, for the vendor's loader; `pack` it once more to sign it."""
+def pack(file: Path, out: Path | None, as_json: bool, flash: str, **given: Any) -> None:
+    """Make an RBL of an application, for the vendor's loader; `mpota pack --layout bk7238` signs it."""
     from mpota_host.chips.bk7238 import packer, verdict
     from mpota_host.command import show
 
@@ -68,22 +72,20 @@ def pack(layout: str, file: Path, out: Path | None, as_json: bool, flash: str, *
         show.say(f"{out}  {len(data):,} bytes, {len(data) / len(raw):.1%} of the image's {len(raw):,}")
 
 
-@click.command()
-@layout
+@group.command(short_help="Which check of the bootloader an RBL would fail.")
 @click.argument("file", type=FILE)
 @key
 @iv
 @flash
 @click.option("--running", type=FILE, help="The RBL that the board runs: the same one again is not installed.")
 @as_json
-def verify(layout: str, file: Path, flash: str, running: Path | None, as_json: bool, **given: str) -> None:
+def verify(file: Path, flash: str, running: Path | None, as_json: bool, **given: str) -> None:
     """Which of the bootloader's checks the RBL FILE would fail; a table of all."""
     from mpota_host.chips.bk7238 import packer, verdict
     from mpota_host.command import show
 
+    want_vendors(file, f"mpota verify {file} --key FILE")
     data = file.read_bytes()
-    if data.startswith(MAGIC):
-        raise Refused("format", "this is a signed package: `verify` it without --layout, with the --key of its board")
     secret = packer.secret(packer.Options("0", key=given["key"], iv=given["iv"]))
     runs = running.read_bytes()[: rbl.SIZE] if running else b""
     if running and not verdict.facts(runs):
@@ -92,6 +94,3 @@ def verify(layout: str, file: Path, flash: str, running: Path | None, as_json: b
     show.report(report, as_json)
     if not report.ok:
         sys.exit(REFUSED if report.facts["early"] else CORRUPT)
-
-
-COMMANDS: dict[str, click.Command] = {"pack": pack, "verify": verify}

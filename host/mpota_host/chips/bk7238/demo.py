@@ -21,18 +21,15 @@ from mpota.store.flash import Region
 from mpota.store.log import Log
 from mpota.version import text
 from mpota_boot.journal import Record
+from mpota_host.chips.bk7238.sample import BOARD, PRODUCT, workshop
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.bk7238.sim import machine
 from mpota_host.demo import out, typed
-from mpota_host.package import keys
-from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sim.board import VirtualBoard
 from mpota_host.sim.flash import SimFlash
 
-PRODUCT = "plug"
 KEY, IV = "0123456789ABCDEF" * 2, "0123456789ABCDEF"
 IMAGE = 700001
-# The application's own part: its health is the chip's temperature.
-APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.temperature() < 85\n"
 APP_AT = 0x11000
 
 
@@ -82,23 +79,19 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.flash = folder / "board.bin"
+        self.flash = folder / BOARD
         self.apps = [machine.application(n, IMAGE) for n in range(3)]
 
     def workshop(self, url: str) -> None:
         """A plug with its first application, flashed by wire, a key that it trusts, a manifest that is not there."""
-        keys.generate(self.folder / "release.pem")
-        public = keys.load_public(self.folder / "release.pub")
-        settings = {"product": PRODUCT, "layout": "bk7238", "manifest": f"{url}/manifest.json"}
-        files = mpota_files(settings, {"release": public}, "bk7238") | {"/app.py": APP}
-        create_for("bk7238", self.flash, self.apps[0], files)
+        workshop(self.folder, self.apps[0], {"manifest": f"{url}/manifest.json"})
         for n in (1, 2):
             (self.folder / f"app{n}.bin").write_bytes(self.apps[n])
 
     def rbl(self, n: int, name: str, iv: str = IV) -> None:
         """The vendor's packer, letter by letter."""
         given = ["-f", f"app{n}.bin", "-v", f"1.0.{n}", "-p", "app", "-c", "lzma", "-s", "aes"]
-        typed("pack", "--layout", "bk7238", *given, "-k", KEY, "-i", iv, "-o", name)
+        typed("bk7238", "pack", *given, "-k", KEY, "-i", iv, "-o", name)
 
     def sign(self, n: int, name: str) -> str:
         """The RBL as a signed package."""
@@ -165,11 +158,11 @@ def packed(demo: Demo) -> None:
     out.print()
     out.rule("1. The vendor's packer, its letters; and what its loader will say", align="left")
     demo.rbl(1, "ota.rbl")
-    typed("verify", "--layout", "bk7238", "ota.rbl")
+    typed("bk7238", "verify", "ota.rbl")
     out.print()
     out.rule("2. Another IV: an update that 'succeeds', and nothing changes", align="left")
     demo.rbl(1, "other.rbl", "F" * 16)
-    typed("verify", "--layout", "bk7238", "other.rbl", status=5)
+    typed("bk7238", "verify", "other.rbl", status=5)
 
 
 def pushed(demo: Demo, board: VirtualBoard) -> None:

@@ -18,7 +18,7 @@ def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
     """The RBL, notes, and its facts. Refused where no loader of this family would install it."""
     notes = []
     if not firmware.startswith(rbl.MAGIC):
-        raise Refused("rbl", "this is no RBL: make one with `pack --layout bk7238 -f APPLICATION -o X.rbl ...` first")
+        raise Refused("rbl", "this is no RBL: make one with `mpota bk7238 pack -f APPLICATION -o X.rbl ...` first")
     for size in (0x200000, 0x400000):
         found = verdict.checks_for(firmware, size=size)
         wrong = next(((name, text) for name, text in found if text), None)

@@ -1,7 +1,4 @@
-"""`pack` of the vendor's own release, and `inspect` of an image store.
-
-mpota pack --layout pic32 [APP.hex] [--bootloader BOOT.hex] [--version 2 --url http://host/ota] [-o FOLDER]
-"""
+"""`mpota pic32`: `pack` makes the vendor's own release of a build's HEX."""
 
 from __future__ import annotations
 
@@ -11,24 +8,31 @@ from typing import Any
 import click
 
 from mpota_host.chips.pic32.binfile import LAYOUTS
+from mpota_host.command.groups import Vendor, as_json
 from mpota_host.package.output import want_own
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 NUMBER = click.IntRange(0)
-layout = click.option("--layout", required=True, hidden=True)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 
 
-def takes(name: str, args: list[str]) -> bool:
-    """A package of mpota's has a product; a store is a folder."""
-    if name == "inspect":
-        return any(Path(a).is_dir() for a in args)
-    return name == "pack" and not any(a.partition("=")[0] in ("--product", "--unsigned", "--app") for a in args)
+@click.group(cls=Vendor, short_help="PIC32MZW1: make .bin, manifest and factory image of a HEX.")
+def group() -> None:
+    """Releases of a PIC32MZW1, as the vendor's own service and bootloader take them.
+
+    \b
+    mpota pic32 pack lamp.hex --version 2 --url http://my.server/ota --key p256.pem -o shelf/
+    mpota pic32 pack lamp.hex --bootloader boot.hex -o factory/
+    mpota inspect store/
+
+    A package of mpota's is made of the same HEX:
+
+    \b
+    mpota pack lamp.hex --layout pic32 --key release.pem --product lamp --version 1.1.0
+    """
 
 
-@click.command()
-@layout
+@group.command(short_help="Make .bin, manifest.json and the factory image of a HEX.")
 @click.argument("file", metavar="[HEX]", type=FILE, required=False)
 @click.option("--release", type=click.Choice(list(LAYOUTS)), default="3.7", show_default=True, help="Whose slot.")
 @click.option("--start", type=str, help="Another slot's physical start, e.g. 0x10020000.")
@@ -38,9 +42,10 @@ def takes(name: str, args: list[str]) -> bool:
 @click.option("--version", type=NUMBER, help="Also write manifest.json with this version, 1 to 999.")
 @click.option("--url", "base", default="", help="Where the folder will be served.")
 @click.option("--key", type=FILE, help="A P-256 private key in PEM: sign the image in the manifest.")
+@click.option("--product", default="", help="With --key: also sign that the entry is this product's, by its number.")
 @click.option("-o", "--out", type=FOLDER, default=Path("."), help="The folder to write to.")
 @as_json
-def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
+def pack(file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
     """Make the vendor's .bin of a build's HEX, and what else a release has. Without HEX the one in ./dist is taken."""
     from mpota_host.chips.pic32 import hexfile, packer
     from mpota_host.chips.pic32.inspector import explain
@@ -53,7 +58,7 @@ def pack(layout: str, file: Path | None, out: Path, as_json: bool, **given: Any)
             raise click.UsageError("--start and --size go by sectors of 4096 bytes, and a slot has two at least")
     read = {name: given[name].read_bytes() if given[name] else None for name in ("bootloader", "key")}
     options = packer.Options(
-        slot, read["bootloader"], given["keep_fuses"], read["key"], given["version"], given["base"]
+        slot, read["bootloader"], given["keep_fuses"], read["key"], given["version"], given["base"], given["product"]
     )
     made = packer.build(file.read_bytes(), options, file.stem)
     image = f"{file.stem}.bin"
@@ -93,23 +98,3 @@ def _number(text: str | None, default: int) -> int:
         return int(text, 0)
     except ValueError:
         raise click.UsageError(f"{text!r} is no number, e.g. 0x10020000 is one") from None
-
-
-@click.command()
-@layout
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@as_json
-def inspect(layout: str, folder: Path, as_json: bool) -> None:
-    """Tell what an image store holds, and which image its bootloader would choose."""
-    import sys
-
-    from mpota_host.chips.pic32.inspector import store
-    from mpota_host.command import show
-
-    report = store(folder)
-    show.report(report, as_json)
-    if not report.ok:
-        sys.exit(5)
-
-
-COMMANDS: dict[str, click.Command] = {"pack": pack, "inspect": inspect}

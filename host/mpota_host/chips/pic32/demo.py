@@ -18,25 +18,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from intelhex import IntelHex
 from rich.markup import escape
 from rich.rule import Rule
 
 from mpota.layout.pic32.port import BASE
-from mpota_host.chips.pic32 import hexfile, packer
-from mpota_host.chips.pic32.binfile import PAGE, binary
+from mpota_host.chips.pic32 import sample
+from mpota_host.chips.pic32.binfile import PAGE
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.demo import out, typed
-from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sim.board import VirtualBoard
 
-PRODUCT = "lamp"
 SIZES = (300_001, 320_017, 310_003)
-# The application's own part: its health is the chip's temperature.
-APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.temperature() < 85\n"
-# One row of the configuration words, where every build has it.
-FUSES = 0x1FC55E80
 
 
 class Listener:
@@ -101,37 +93,32 @@ class Demo:
 
     def build(self) -> None:
         """What a compiler leaves: HEX of three applications and of a bootloader, with the same configuration words."""
-        slot = hexfile.slot_of("3.7")
         for n, code in enumerate(self.codes):
-            self.hex(f"lamp{n + 1}.hex", slot.start, binary(code, slot.address))
-        self.hex("bootloader.hex", slot.start - 0x20000, b"\x55" * 4096)
-        key = ec.generate_private_key(ec.SECP256R1())
-        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        (self.folder / "sign.pem").write_bytes(key.private_bytes(*form))
-
-    def hex(self, name: str, start: int, data: bytes) -> None:
-        found = IntelHex()
-        found.frombytes(data, start)
-        found.frombytes(b"\xff\xfe\x5e\xff", FUSES)
-        (self.folder / name).write_bytes(hexfile.text(found))
+            (self.folder / f"lamp{n + 1}.hex").write_bytes(sample.build(code))
+        (self.folder / "bootloader.hex").write_bytes(sample.bootloader())
+        (self.folder / "sign.pem").write_bytes(sample.signing_key())
 
     def create(self) -> None:
         """The board as a programmer leaves it, with mpota on its file system."""
-        settings = {
-            "product": PRODUCT,
-            "layout": "pic32",
-            "service": self.url + "/manifest.json",
-            "service_key": packer.public((self.folder / "sign.pem").read_bytes()).hex(),
-            "vendor_manifest": True,
-            "period_ms": 1500,
-        }
-        image = machine.firmware(self.folder / "lamp1.hex")
-        create_for("pic32", self.flash, image, mpota_files(settings, layout="pic32") | {"/app.py": APP})
+        settings = {"service": self.url + "/manifest.json", "period_ms": 1500}
+        signing = (self.folder / "sign.pem").read_bytes()
+        sample.workshop(self.flash, self.folder / "lamp1.hex", signing, settings)
 
     def release(self, n: int, number: int) -> None:
         """Image `n` becomes a release, number `number` of the manifest."""
-        given = ["--version", str(number), "--url", self.url, "--key", "sign.pem", "-o", "shelf"]
-        typed("pack", "--layout", "pic32", f"lamp{n}.hex", *given)
+        given = [
+            "--version",
+            str(number),
+            "--url",
+            self.url,
+            "--key",
+            "sign.pem",
+            "--product",
+            sample.PRODUCT,
+            "-o",
+            "shelf",
+        ]
+        typed("pic32", "pack", f"lamp{n}.hex", *given)
 
     def page(self) -> bytes:
         """The front of the control page."""
@@ -176,7 +163,7 @@ class Demo:
 def packed(demo: Demo) -> None:
     """Act 1."""
     act(1, "A build's HEX becomes a release")
-    typed("pack", "--layout", "pic32", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
+    typed("pic32", "pack", "lamp1.hex", "--bootloader", "bootloader.hex", "-o", "factory")
     out.print("  one HEX for the programmer: a board leaves the workshop with lamp1.hex and its bootloader")
     demo.create()
     demo.release(2, 2)

@@ -21,6 +21,8 @@ from mpota_host.package.report import Report, Table
 
 TYPES = {0: "flash programmer", 1: "production", 2: "debug", 3: "factory"}
 WHOLE = "whole"
+# Each of these is in an image store alone.
+OF_A_STORE = (database.NAME, database.NEW, golden.FACTORY_FILE, golden.FACTORY_DIGEST)
 COLUMNS = ("image", "status", "number", "file")
 
 
@@ -155,8 +157,11 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequ
     return Report("image database", what, {"images": facts}, [Table("", COLUMNS, [*lines, *more])], ok)
 
 
-def store(folder: Path) -> Report:
-    """Rows, files and the factory image of a store, and the image that comes first."""
+def store(folder: Path) -> Report | None:
+    """Rows, files and the factory image of a store, and the image that comes first; None where it is no store."""
+    # A copy of a FAT file system may have any case.
+    if not {path.name.lower() for path in folder.iterdir()} & set(OF_A_STORE):
+        return None
     rows = _rows(Folder(str(folder)))
     seen = {row.name: _file(folder / row.name, row) for row in rows if row.whole}
     best = None

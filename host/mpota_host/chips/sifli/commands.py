@@ -1,8 +1,4 @@
-"""`pack` with the arguments of the vendor's packer, and `push` that plays the vendor's app.
-
-mpota pack --layout sifli app.bin 16 0 res.bin 0 3 --key root.key --sigkey sign.pem --fw_ver 1.2.3 -o build/up
-mpota push --layout sifli build/up --port /dev/ttyUSB0
-"""
+"""`mpota sifli`: `pack` with the arguments of the vendor's packer, and `push` that plays the vendor's app."""
 
 from __future__ import annotations
 
@@ -11,18 +7,27 @@ from typing import Any
 
 import click
 
+from mpota_host.command.groups import Vendor, as_json, want_vendors
 from mpota_host.package.output import want_own
 
 OUT = click.Path(file_okay=False, path_type=Path)
-CONTROL = "ctrl_packet.bin"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def takes(name: str, args: list[str]) -> bool:
-    """Only the vendor's packer has a second key, and only a phone is given a folder."""
-    if name == "push":
-        return any(Path(a).is_dir() or Path(a).name == CONTROL or a == "--help" for a in args)
-    return any(a.split("=")[0] in ("--sigkey", "--offline_img", "--help") for a in args)
+@click.group(cls=Vendor, short_help="SiFli: make an upgrade, send it as the vendor's phone does.")
+def group() -> None:
+    """Upgrades of a SiFli SF32LB5x, as the vendor's packer makes them and its phone application sends them.
+
+    \b
+    mpota sifli pack app.bin 16 0 res.bin 0 3 --key root.key --sigkey sign.pem --fw_ver 1.1.0 -o up
+    mpota sifli push up --port /dev/ttyUSB0
+    mpota inspect up/ctrl_packet.bin
+
+    A package of mpota's is made of the same program:
+
+    \b
+    mpota pack app.bin --layout sifli --key release.pem --product watch --version 1.1.0
+    """
 
 
 def root_key(path: Path) -> bytes:
@@ -38,8 +43,7 @@ def root_key(path: Path) -> bytes:
     return data
 
 
-@click.command()
-@click.option("--layout", required=True, hidden=True)
+@group.command(short_help="Make the control packet and the image files.")
 @click.argument("images", nargs=-1, required=True, metavar="FILE FLAGS ID...")
 @click.option("--key", type=FILE, required=True, help="The root key: 32 bytes, or 64 hex digits.")
 @click.option("--sigkey", type=FILE, required=True, help="The RSA-2048 private key, PEM.")
@@ -53,8 +57,8 @@ def root_key(path: Path) -> bytes:
 @click.option("--align", type=int, default=1, show_default=True, help="0: do not pad to 16 bytes.")
 @click.option("--offline_img", type=int, default=0, help="1, 2: offline_install.bin, version 0 or 1.")
 @click.option("-o", "--out", type=OUT, default=".", help="The folder to write to.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-def pack(layout: str, images: tuple[str, ...], key: Path, sigkey: Path, out: Path, as_json: bool, **given: Any) -> None:
+@as_json
+def pack(images: tuple[str, ...], key: Path, sigkey: Path, out: Path, as_json: bool, **given: Any) -> None:
     """Make the control packet and the image files; FLAGS: 1 encrypted, 16 compressed, 17 both."""
     from mpota_host.chips.sifli import packer
     from mpota_host.chips.sifli.inspector import explain
@@ -100,8 +104,7 @@ def _read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-@click.command()
-@click.option("--layout", required=True, hidden=True)
+@group.command(short_help="Play the phone: send an upgrade to a chip.")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--port", help="A serial port, or ADDRESS:PORT of a TCP connection.")
 @click.option("--ble", help="The address or name of a chip to reach by Bluetooth; needs the package bleak.")
@@ -110,14 +113,15 @@ def _read(path: str) -> bytes:
 @click.option("--every", type=click.IntRange(1, 255), default=20, show_default=True, help="Packets a response.")
 @click.option("--restart", is_flag=True, help="Forget an upgrade under way, in place of going on with it.")
 @click.option("--older", is_flag=True, help="The older messages, 0 to 17, which older chips know.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
+@as_json
+def push(folder: Path, port: str | None, ble: str | None, as_json: bool, **given: Any) -> None:
     """Play the phone: send FOLDER's control packet and images to a chip. Pushing again goes on."""
     from mpota_host.chips.sifli.phone import play
     from mpota_host.command import show
 
     if (port is None) == (ble is None):
         raise click.UsageError("give --port or --ble")
+    want_vendors(folder, f"mpota push {folder} --port PORT")
     upgrade = play.load(folder, play.named(given["ids"]))
     choice = play.Choice(newer=not given["older"], resume=not given["restart"], every=given["every"])
     with show.progress(f"push {folder.name}", upgrade.size) as step:
@@ -125,6 +129,3 @@ def push(layout: str, folder: Path, port: str | None, ble: str | None, as_json: 
     if as_json:
         return show.facts(said.facts())
     show.say(said.sentence())
-
-
-COMMANDS: dict[str, click.Command] = {"pack": pack, "push": push}

@@ -6,7 +6,6 @@ a Cortex-M's vector table, which nothing here executes; what is Python runs from
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import subprocess
@@ -20,16 +19,13 @@ from typing import Any
 from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
-from mpota_host.chips.sifli import workshop
+from mpota_host.chips.sifli import sample, workshop
 from mpota_host.chips.sifli.sim import machine
 from mpota_host.demo import out, typed
-from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
+from mpota_host.sim.board import VirtualBoard
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sources import DEVICE, HOST
 
-# The application's own part: its health is what the chip says of itself.
-APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.healthy\n"
-RESOURCE = 150_000
 UPGRADE = "upgrade"
 
 
@@ -38,15 +34,13 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.flash = folder / "board.bin"
+        self.flash = folder / sample.BOARD
         self.programs = [machine.demo_program(name) for name in ("0608", "0831")]
-        self.resource = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(RESOURCE // 32))
+        self.resource = sample.resource()
 
     def workshop(self) -> None:
         """A board with its first program and the user's own keys."""
-        keys = workshop.keys(self.folder)
-        files = mpota_files({"product": "watch", "layout": "sifli"}, layout="sifli") | {"/app.py": APP}
-        create_for("sifli", self.flash, self.programs[0], files, lambda f: machine.make(f, self.programs[0], keys))
+        sample.board(self.folder, self.programs[0])
         (self.folder / "app.bin").write_bytes(self.programs[1])
         (self.folder / "res.bin").write_bytes(self.resource)
 
@@ -76,7 +70,7 @@ class Demo:
 
 def push_and_die(demo: Demo, port: str, image: int, packets: int) -> None:
     """A phone that is gone in the middle of an image."""
-    command = [sys.executable, "-m", "mpota_host", "push", "--layout", "sifli", UPGRADE, "--port", port, "--older"]
+    command = [sys.executable, "-m", "mpota_host", "sifli", "push", UPGRADE, "--port", port, "--older"]
     out.print(f"\n[dim]$[/] mpota {shlex.join(command[3:])}")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HOST, DEVICE)))}
     phone = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
@@ -107,7 +101,7 @@ def acts(demo: Demo, board: VirtualBoard) -> None:
     board.wait("reset", image="manager")
     out.print("  A resource is written in place, so the manager stays after the reset, whatever time it takes.")
     out.rule("4. Once more, with the newer messages: the rest of it, install, restart", align="left")
-    typed("push", "--layout", "sifli", UPGRADE, "--port", board.port)
+    typed("sifli", "push", UPGRADE, "--port", board.port)
     board.wait("reset", image="user")
     demo.wait(confirmed, "the new program did not confirm itself")
 
@@ -141,7 +135,7 @@ def play(demo: Demo) -> None:
     out.rule("1. The vendor's packer, its letters: a compressed program and a resource", align="left")
     keys = ["--key", workshop.ROOT_KEY, "--sigkey", workshop.SIGNING_KEY]
     images = ["app.bin", "16", "0", "res.bin", "0", "3"]
-    typed("pack", "--layout", "sifli", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE)
+    typed("sifli", "pack", *images, *keys, "--fw_ver", "1.1.0", "-o", UPGRADE)
     with VirtualBoard(demo.flash) as board:
         acts(demo, board)
     verdict(demo)

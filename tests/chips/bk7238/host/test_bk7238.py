@@ -17,7 +17,7 @@ from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.loader import copier
 from mpota.layout.bk7238.store import coded, table
 from mpota_boot.errors import Refused
-from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, verdict
+from mpota_host.chips.bk7238 import demo, heap, packer, prepare, quick, sample, verdict
 from mpota_host.chips.bk7238.sim import chip as sim
 from mpota_host.chips.bk7238.sim import machine
 from mpota_host.package.read import explain
@@ -212,7 +212,7 @@ def app(tmp_path):
 def vendors(app, *more):
     out = app.parent / "ota.rbl"
     letters = ["-f", app, "-v", "1.0.1", "-p", "app", "-c", "lzma", "-s", "aes", "-k", KEY, "-i", IV, "-o", out]
-    assert call("pack", "--layout", "bk7238", *letters, *more) == 0
+    assert call("bk7238", "pack", *letters, *more) == 0
     return out
 
 
@@ -229,24 +229,24 @@ def test_the_vendors_own_command_line_packs(app, capsys):
 
 def test_pack_says_what_the_loader_will_refuse(app, capsys):
     out = app.parent / "plain.rbl"
-    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-o", out) == 0
+    assert call("bk7238", "pack", "-f", app, "-v", "1", "-o", out) == 0
     assert "the loader will refuse it: algorithm" in capsys.readouterr().err
-    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-c", "quicklz", "-o", out) == 3
-    assert call("pack", "--layout=bk7238", "-f", app, "-v", "1", "-o", out, "--json") == 0
+    assert call("bk7238", "pack", "-f", app, "-v", "1", "-c", "quicklz", "-o", out) == 3
+    assert call("bk7238", "pack", "-f", app, "-v", "1", "-o", out, "--json") == 0
 
 
 def test_verify_says_which_check_fails(app, capsys):
     out = vendors(app)
-    assert call("verify", "--layout", "bk7238", out) == 0
+    assert call("bk7238", "verify", out) == 0
     assert "the loader installs it" in capsys.readouterr().out
-    assert call("verify", "--layout", "bk7238", out, "-i", "F" * 16, "--json") == 5
+    assert call("bk7238", "verify", out, "-i", "F" * 16, "--json") == 5
     assert json.loads(capsys.readouterr().out)["failed"] == ["decode"]
-    assert call("verify", "--layout", "bk7238", out, "--running", out, "--json") == 3
+    assert call("bk7238", "verify", out, "--running", out, "--json") == 3
     assert json.loads(capsys.readouterr().out)["failed"] == ["new"]
     data = out.read_bytes()
     for changed, check in ((data[:-1], "file"), (data[:200] + b"\0" + data[201:], "body CRC"), (data[1:], "header")):
         out.write_bytes(changed)
-        assert call("verify", "--layout", "bk7238", out, "--json") in (3, 5)
+        assert call("bk7238", "verify", out, "--json") in (3, 5)
         assert json.loads(capsys.readouterr().out)["failed"] == [check]
 
 
@@ -340,7 +340,7 @@ def test_on_the_chips_integers_of_32_bits_sums_and_blocks_are_the_same():
 
 def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(app, tmp_path, capsys):
     before = app.read_bytes()
-    given = ["pack", "--layout", "bk7238", "-f", app, "-v", "1"]
+    given = ["bk7238", "pack", "-f", app, "-v", "1"]
     assert call(*given, "-o", app) == 3 and app.read_bytes() == before
     assert "a name of its own" in capsys.readouterr().err
     out = tmp_path / "x.rbl"
@@ -348,21 +348,21 @@ def test_pack_keeps_the_application_and_writes_nothing_that_is_not_known_good(ap
         assert call(*given, *more, "-o", out) == 3 and not out.exists(), more
         assert len(capsys.readouterr().err.splitlines()) == 1
     # Without the input the vendor's letters are the vendor's still.
-    assert call("pack", "--layout", "bk7238", "-v", "1", "-o", out) == 2
+    assert call("bk7238", "pack", "-v", "1", "-o", out) == 2
     assert "Missing option '-f'" in capsys.readouterr().err
     # An argument is bytes, as for the vendor's tool.
-    assert call("pack", "--layout", "bk7238", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
+    assert call("bk7238", "pack", "--file", app, "-v", "1\udcff\x1b", "-s", "aes", "-o", out) == 0
     assert rbl.Header.decode(out.read_bytes()[:96]).version == b"1\xff\x1b"
     assert "app 1\\xff\\x1b" in explain(out.read_bytes()).text
 
 
 def test_without_a_name_the_package_has_the_applications_as_the_vendors_packer_gives_it(app, capsys):
-    assert call("pack", "--layout", "bk7238", "-f", app, "-v", "1", "-p", "app") == 0
+    assert call("bk7238", "pack", "-f", app, "-v", "1", "-p", "app") == 0
     assert rbl.Header.decode((app.parent / "app.rbl").read_bytes()[:96]).algo == 0
-    assert call("pack", "--layout", "bk7238", "-f", app.parent / "app.rbl", "-v", "1") == 3
+    assert call("bk7238", "pack", "-f", app.parent / "app.rbl", "-v", "1") == 3
     for word in ("-h", "--help"):
         capsys.readouterr()
-        assert call("pack", "--layout", "bk7238", word) == 0
+        assert call("bk7238", "pack", word) == 0
         said = capsys.readouterr().out
         assert [
             letter for letter in ("-f", "-v", "-p", "-c", "-s", "-k", "-i", "-o") if f"  {letter}, --" not in said
@@ -376,9 +376,9 @@ def test_verify_says_what_it_was_given_instead_of_an_rbl(app, tmp_path, capsys):
     given = ["--key", tmp_path / "k.pem", "--product", "lamp", "--version", "1.1", "-o", signed]
     assert call("pack", out, "--layout", "bk7238", *given) == 0
     capsys.readouterr()
-    assert call("verify", "--layout", "bk7238", signed, "--key", tmp_path / "k.pub") == 3
-    assert "without --layout" in capsys.readouterr().err
-    assert call("verify", "--layout", "bk7238", out, "--running", app) == 3
+    assert call("bk7238", "verify", signed, "--key", tmp_path / "k.pub") == 3
+    assert f"mpota verify {signed} --key FILE" in capsys.readouterr().err
+    assert call("bk7238", "verify", out, "--running", app) == 3
     assert "is no RBL" in capsys.readouterr().err
     assert call("verify", out, "--key", tmp_path / "k.pub") == 3
     assert "no package but an RBL package" in capsys.readouterr().err
@@ -520,7 +520,7 @@ def test_a_real_board_is_pushed_to_loses_power_in_its_loader_fetches_and_confirm
 def test_a_board_takes_a_bare_rbl_where_its_settings_allow_it_and_starts_nothing_rotten(tmp_path):
     app, new = application(5003, 1), application(9001, 2)
     settings = {"product": "plug", "layout": "bk7238", "bare": True}
-    files = mpota_files(settings, layout="bk7238") | {"/app.py": demo.APP}
+    files = mpota_files(settings, layout="bk7238") | {"/app.py": sample.APP}
     flash = create_for("bk7238", tmp_path / "b.bin", app, files)
     (tmp_path / "x.rbl").write_bytes(packer.pack(new, options("gzip")))
     server = demo.shelf(tmp_path)

@@ -141,12 +141,12 @@ def test_pack_writes_the_release_and_finds_the_hex_by_itself(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "dist" / "lamp" / "production"
     out.mkdir(parents=True)
-    assert run("pack", "--layout", "pic32").exit_code != 0
+    assert run("pic32", "pack").exit_code != 0
     (out / "lamp.hex").write_bytes(app())
     (tmp_path / "dist" / "lamp" / "debug.hex").write_bytes(BOOT)
     (tmp_path / "boot.hex").write_bytes(BOOT)
     options = ("--bootloader", "boot.hex", "--version", 3, "--url", "http://h/ota/", "-o", "shelf")
-    done = run("pack", "--layout", "pic32", *options)
+    done = run("pic32", "pack", *options)
     assert done.exit_code == 0, done.output
     data = (tmp_path / "shelf" / "lamp.bin").read_bytes()
     assert f'"Digest":"{sha256(data).hexdigest()}"' in done.output.replace("\n", "")
@@ -157,13 +157,13 @@ def test_pack_writes_the_release_and_finds_the_hex_by_itself(tmp_path: Path, mon
         {"Version": 3, "URL": "http://h/ota/lamp.bin", "Digest": sha256(data).hexdigest(), "EraseVer": False}
     ]
     for n in (2, 4, 3):
-        done = run("pack", "--layout", "pic32", "--version", n, "--url", "http://h", "-o", "shelf", "--json")
+        done = run("pic32", "pack", "--version", n, "--url", "http://h", "-o", "shelf", "--json")
         assert done.exit_code == 0, done.output
     assert json.loads(done.output)["Digest"] == sha256(data).hexdigest()
     entries = json.loads((tmp_path / "shelf" / "manifest.json").read_text())["ota"]
     assert [e["Version"] for e in entries] == [2, 3, 4], "the newest is last, where older services look"
-    assert run("pack", "--layout", "pic32", "--version", 1000).exit_code != 0
-    assert run("pack", "--layout", "pic32", "--start", "x").exit_code == 2
+    assert run("pic32", "pack", "--version", 1000).exit_code != 0
+    assert run("pic32", "pack", "--start", "x").exit_code == 2
 
 
 def test_pack_with_a_key_signs_and_prints_what_the_boards_settings_take(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_pack_with_a_key_signs_and_prints_what_the_boards_settings_take(tmp_path
     (tmp_path / "p256.pem").write_bytes(key.private_bytes(*form))
     (tmp_path / "lamp.hex").write_bytes(app())
     words = ("--version", 3, "--url", "http://h", "--key", tmp_path / "p256.pem", "-o", tmp_path)
-    done = run("pack", "--layout", "pic32", tmp_path / "lamp.hex", *words)
+    done = run("pic32", "pack", tmp_path / "lamp.hex", *words)
     assert done.exit_code == 0, done.output
     public = bytes.fromhex(next(line for line in done.output.splitlines() if "service_key" in line).split()[1])
     entry = json.loads((tmp_path / "manifest.json").read_text())["ota"][0]
@@ -234,7 +234,7 @@ def test_inspect_of_a_store_says_what_comes_first_and_which_file_is_not_its_rows
     (tmp_path / "a.bin").write_bytes(data)
     (tmp_path / "b.bin").write_bytes(data)
     (tmp_path / database.NAME).write_text(database.encode(rows))
-    done = run("inspect", "--layout", "pic32", tmp_path)
+    done = run("inspect", tmp_path)
     assert done.exit_code == 0 and "a.bin comes first" in done.output and "not what its row" in done.output
     # Cut while the database was written: what is whole beside it counts.
     shelf = Folder(str(tmp_path))
@@ -244,13 +244,16 @@ def test_inspect_of_a_store_says_what_comes_first_and_which_file_is_not_its_rows
     (tmp_path / database.NEW).write_bytes(b"%08x\n" % crc32(text) + text)
     (tmp_path / database.NAME).write_bytes(text[:50])
     (tmp_path / "c.bin").write_bytes(data)
-    done = run("inspect", "--layout", "pic32", tmp_path)
+    done = run("inspect", tmp_path)
     assert done.exit_code == 0 and "c.bin comes first" in done.output
     assert (tmp_path / database.NEW).exists(), "a look changes nothing"
     (tmp_path / database.NEW).unlink()
-    (tmp_path / database.NAME).unlink()
-    done = run("inspect", "--layout", "pic32", tmp_path, "--json")
+    (tmp_path / database.NAME).write_bytes(b"")
+    done = run("inspect", tmp_path, "--json")
     assert done.exit_code == 5 and json.loads(done.output)["first"] is None
+    (tmp_path / database.NAME).unlink()
+    done = run("inspect", tmp_path)
+    assert isinstance(done.exception, Refused) and "no kind that mpota knows" in str(done.exception)
 
 
 def test_inspect_of_a_store_says_whether_the_factory_image_is_whole(tmp_path: Path) -> None:
@@ -263,11 +266,11 @@ def test_inspect_of_a_store_says_whether_the_factory_image_is_whole(tmp_path: Pa
         (b"", "not a factory image"),
     ):
         (tmp_path / golden.FACTORY_FILE).write_bytes(data)
-        done = run("inspect", "--layout", "pic32", tmp_path)
+        done = run("inspect", tmp_path)
         assert words in done.output and done.exit_code == (0 if data == image else 5)
     (tmp_path / golden.FACTORY_DIGEST).unlink()
     (tmp_path / golden.FACTORY_FILE).write_bytes(image[:-1])
-    assert "913,407 bytes, no slot" in run("inspect", "--layout", "pic32", tmp_path).output
+    assert "913,407 bytes, no slot" in run("inspect", tmp_path).output
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_inspect_of_a_store_says_whether_the_factory_image_is_whole(tmp_path: Pa
 def test_what_no_board_could_start_is_not_packed(text: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "lamp.hex").write_bytes(text)
     out = tmp_path / "shelf"
-    done = run("pack", "--layout", "pic32", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", out)
+    done = run("pic32", "pack", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", out)
     assert isinstance(done.exception, Refused) and words in str(done.exception) and not out.exists()
 
 
@@ -295,7 +298,7 @@ def test_what_no_board_could_start_is_not_packed(text: bytes, words: str, tmp_pa
 def test_a_manifest_of_another_shape_is_refused_and_kept(text: str, tmp_path: Path) -> None:
     (tmp_path / "lamp.hex").write_bytes(app())
     (tmp_path / "manifest.json").write_text(text)
-    given = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", tmp_path)
+    given = ("pic32", "pack", tmp_path / "lamp.hex", "--version", 2, "--url", "http://h", "-o", tmp_path)
     done = run(*given)
     assert isinstance(done.exception, Refused) and "is no manifest" in str(done.exception)
     assert (tmp_path / "manifest.json").read_text() == text
@@ -307,7 +310,7 @@ def test_a_manifest_of_another_shape_is_refused_and_kept(text: str, tmp_path: Pa
 
 def test_a_url_and_a_slot_that_no_board_takes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lamp.hex").write_bytes(app())
-    given = ("pack", "--layout", "pic32", tmp_path / "lamp.hex", "-o", tmp_path / "shelf")
+    given = ("pic32", "pack", tmp_path / "lamp.hex", "-o", tmp_path / "shelf")
     for url in ("", "ftp://h", "http://h/" + "a" * 250):
         done = run(*given, "--version", 2, "--url", url)
         assert isinstance(done.exception, Refused) and "give --url" in str(done.exception)
@@ -315,5 +318,5 @@ def test_a_url_and_a_slot_that_no_board_takes_are_refused(tmp_path: Path) -> Non
         assert run(*given, *more).exit_code == 2
     assert not (tmp_path / "shelf").exists()
     spaced = (tmp_path / "lamp.hex").rename(tmp_path / "my lamp.hex")
-    assert run("pack", "--layout", "pic32", spaced, "-o", tmp_path, "--version", 2, "--url", "http://h").exit_code == 0
+    assert run("pic32", "pack", spaced, "-o", tmp_path, "--version", 2, "--url", "http://h").exit_code == 0
     assert "http://h/my%20lamp.bin" in (tmp_path / "manifest.json").read_text()

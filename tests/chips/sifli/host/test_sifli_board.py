@@ -12,7 +12,7 @@ import pytest
 from mpota.layout.sifli.store import control, progress
 from mpota.version import text
 from mpota_boot.journal import Record
-from mpota_host.chips.sifli import bench, demo, workshop
+from mpota_host.chips.sifli import bench, demo, sample, workshop
 from mpota_host.chips.sifli.phone import play
 from mpota_host.chips.sifli.sim import machine
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
@@ -54,7 +54,7 @@ def made(tmp_path, keys, **more):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"product": "watch", "layout": "sifli", "phone_port": port, **more}
-    files = mpota_files(settings, layout="sifli") | {"/app.py": demo.APP}
+    files = mpota_files(settings, layout="sifli") | {"/app.py": sample.APP}
     flash = tmp_path / "board.bin"
     create_for("sifli", flash, OLD, files, lambda f: machine.make(f, OLD, keys[1]))
     return flash, port
@@ -66,7 +66,7 @@ def pack(folder, keys, *images, fw="1.1.0"):
         (folder / f"{name}.bin").write_bytes(data)
         words += [folder / f"{name}.bin", flags, id]
     given = ["--key", keys[0] / workshop.ROOT_KEY, "--sigkey", keys[0] / workshop.SIGNING_KEY, "--fw_ver", fw]
-    assert call("pack", "--layout", "sifli", *words, *given, "-o", folder / "up") == 0
+    assert call("sifli", "pack", *words, *given, "-o", folder / "up") == 0
     return folder / "up"
 
 
@@ -94,7 +94,7 @@ def test_an_upgrade_over_tcp_ends_in_a_confirmed_program(board, tmp_path, keys, 
     up = pack(tmp_path, keys, ("app", NEW, 17, 0), ("res", RES, 1, 3))
     with VirtualBoard(flash) as b:
         b.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}", "--json") == 0
+        assert call("sifli", "push", up, "--port", f"127.0.0.1:{port}", "--json") == 0
         said = json.loads(_last_json(capsys))
         assert said["done"] and not said["resumed"]
         until(flash, lambda chip: version(chip) == "1.1.0")
@@ -104,7 +104,7 @@ def test_an_upgrade_over_tcp_ends_in_a_confirmed_program(board, tmp_path, keys, 
         for name in ("encapp.bin", "enccom_app.bin", "encres.bin"):
             (old / name).unlink(missing_ok=True)
         before = look(flash, lambda chip: progress.load(chip).encode())
-        assert call("push", "--layout", "sifli", old, "--port", f"127.0.0.1:{port}") == 3
+        assert call("sifli", "push", old, "--port", f"127.0.0.1:{port}") == 3
         assert "07" in capsys.readouterr().err
         assert look(flash, lambda chip: progress.load(chip).encode()) == before
 
@@ -117,7 +117,7 @@ def test_a_key_that_the_board_does_not_name_is_error_9_and_another_root_key_erro
         b.wait("reset", image="user")
         for folder, code in ((other, "01"), (keys[0], "")):
             up = pack(tmp_path, (folder, None), ("app", NEW, 16, 0))
-            status = call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}")
+            status = call("sifli", "push", up, "--port", f"127.0.0.1:{port}")
             assert (status == 3 and code in capsys.readouterr().err) if code else status == 0
 
 
@@ -127,10 +127,10 @@ def test_the_program_on_a_pty_and_a_program_of_the_wrong_kind(board, tmp_path, k
     (up / "outhat.bin").write_bytes(b"x" * 52)
     with VirtualBoard(flash) as b:
         b.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--port", b.port) == 3
+        assert call("sifli", "push", up, "--port", b.port) == 3
         assert "--id hat=ID" in capsys.readouterr().err
         (up / "outhat.bin").unlink()
-        assert call("push", "--layout", "sifli", up, "--port", b.port) == 0
+        assert call("sifli", "push", up, "--port", b.port) == 0
         until(flash, lambda chip: version(chip) == "1.1.0")
         assert call("status", "--port", b.port, "--json") == 0
         facts = json.loads(_last_json(capsys))
@@ -142,10 +142,10 @@ def test_a_push_that_is_refused_at_the_console_gives_it_back(board, tmp_path, ke
     up = pack(tmp_path, keys, ("app", NEW, 16, 0), fw="0.9.0")
     with VirtualBoard(flash) as b:
         b.wait("reset", image="user")
-        assert call("push", "--layout", "sifli", up, "--port", b.port) == 3
+        assert call("sifli", "push", up, "--port", b.port) == 3
         assert "07" in capsys.readouterr().err
         # Its program goes on, for it soon answers at the port that it listens on.
-        assert call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}") == 3
+        assert call("sifli", "push", up, "--port", f"127.0.0.1:{port}") == 3
         assert "07" in capsys.readouterr().err
         assert call("status", "--port", b.port, "--json") == 0
         assert json.loads(_last_json(capsys))["version"] == "1.0.0"
@@ -158,7 +158,7 @@ def test_a_board_lets_no_phone_in_that_its_owner_did_not_let_in(phones, tmp_path
     with VirtualBoard(flash) as b:
         b.wait("reset", image="user")
         before = look(flash, lambda chip: progress.load(chip).encode())
-        assert call("push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}") == 3
+        assert call("sifli", "push", up, "--port", f"127.0.0.1:{port}") == 3
         said = capsys.readouterr().err
         assert "11" in said and '"phones": true' in said
         assert look(flash, lambda chip: progress.load(chip).encode()) == before
@@ -166,7 +166,7 @@ def test_a_board_lets_no_phone_in_that_its_owner_did_not_let_in(phones, tmp_path
             assert call("status", "--port", b.port, "--json") == 0
             assert "none is let in but by cable" in str(json.loads(_last_json(capsys))["findings"])
             # Who has the cable in hand is the owner.
-            assert call("push", "--layout", "sifli", up, "--port", b.port) == 0
+            assert call("sifli", "push", up, "--port", b.port) == 0
             until(flash, lambda chip: version(chip) == "1.1.0")
 
 
@@ -174,7 +174,7 @@ def test_a_board_lets_no_phone_in_that_its_owner_did_not_let_in(phones, tmp_path
 def test_the_version_that_runs_comes_again_by_a_restart_that_the_owner_allows(phones, tmp_path, keys, capsys):
     flash, port = made(tmp_path, keys, phones=phones)
     up = pack(tmp_path, keys, ("app", NEW, 16, 0), ("res", RES, 0, 3))
-    push = ["push", "--layout", "sifli", up, "--port", f"127.0.0.1:{port}"]
+    push = ["sifli", "push", up, "--port", f"127.0.0.1:{port}"]
     with VirtualBoard(flash) as b:
         b.wait("reset", image="user")
         assert call(*push) == 0
@@ -191,7 +191,7 @@ def test_the_version_that_runs_comes_again_by_a_restart_that_the_owner_allows(ph
             assert call(*push, "--restart") == 0
             until(flash, lambda chip: progress.load(chip).encode() == before)
             assert call("status", "--port", b.port, "--json") == 0
-            assert "`push --restart`" in json.loads(_last_json(capsys))["findings"][0]
+            assert "`sifli push --restart`" in json.loads(_last_json(capsys))["findings"][0]
 
 
 def _last_json(capsys):
@@ -217,10 +217,10 @@ def test_a_port_where_nobody_answers_says_so(monkeypatch, tmp_path, keys, capsys
     monkeypatch.setattr(play.carry, "PATIENCE_S", 0.5)
     monkeypatch.setattr(play.carry.connect, "__defaults__", (0.5,))
     up = pack(tmp_path, keys, ("res", RES, 0, 3))
-    assert call("push", "--layout", "sifli", up, "--port", "127.0.0.1:9") == 4
+    assert call("sifli", "push", up, "--port", "127.0.0.1:9") == 4
     assert "no chip answers" in capsys.readouterr().err
-    assert call("push", "--layout", "sifli", up) == 2
-    assert call("push", "--layout", "sifli", up / "ctrl_packet.bin", "--port", "127.0.0.1:9") == 4
+    assert call("sifli", "push", up) == 2
+    assert call("sifli", "push", up / "ctrl_packet.bin", "--port", "127.0.0.1:9") == 4
 
 
 def test_bytes_on_a_paced_line_are_nearly_all_the_images_and_a_lost_packet_costs_little(tmp_path):
@@ -235,7 +235,7 @@ def test_bytes_on_a_paced_line_are_nearly_all_the_images_and_a_lost_packet_costs
 def test_bluetooth_without_its_package_says_what_to_install(monkeypatch, tmp_path, keys, capsys):
     up = pack(tmp_path, keys, ("res", RES, 0, 3))
     monkeypatch.setitem(sys.modules, "bleak", None)
-    assert call("push", "--layout", "sifli", up, "--ble", "SIFLI_APP-f0f1") == 4
+    assert call("sifli", "push", up, "--ble", "SIFLI_APP-f0f1") == 4
     assert "mpota[ble]" in capsys.readouterr().err
 
 

@@ -177,7 +177,7 @@ def folder(tmp_path_factory):
 def test_the_command_takes_the_vendors_arguments(folder):
     words = [str(folder / "app.bin"), "16", "0", str(folder / "res.bin"), "0", "3", str(folder / "font.bin"), "1", "4"]
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "sig.pem")]
-    done = run("pack", "--layout", "sifli", *words, *keys, "--fw_ver", "1.2.3", "-o", str(folder / "out"), "--json")
+    done = run("sifli", "pack", *words, *keys, "--fw_ver", "1.2.3", "-o", str(folder / "out"), "--json")
     assert done.returncode == 0, done.stderr
     names = {Path(name).name for name in json.loads(done.stdout)["files"]}
     assert names == {"ctrl_packet.bin", "com_app.bin", "outcom_app.bin", "outres.bin", "encfont.bin"}
@@ -194,7 +194,7 @@ def test_the_command_takes_the_vendors_arguments(folder):
 )
 def test_a_wrong_row_of_images_is_said(folder, words):
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "sig.pem"), "-o", str(folder / "no")]
-    done = run("pack", "--layout", "sifli", *words, *keys)
+    done = run("sifli", "pack", *words, *keys)
     assert done.returncode == 2 and "Traceback" not in done.stderr and not (folder / "no").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_signing_key_that_cannot_be_read_is_said(folder, wrong):
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
     (folder / "wrong.pem").write_bytes(b"no key" if wrong == "text" else private)
     keys = ["--key", str(folder / "root.bin"), "--sigkey", str(folder / "wrong.pem"), "-o", str(folder / "no")]
-    done = run("pack", "--layout", "sifli", str(folder / "app.bin"), "16", "0", *keys)
+    done = run("sifli", "pack", str(folder / "app.bin"), "16", "0", *keys)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "is no private key" in done.stderr
 
 

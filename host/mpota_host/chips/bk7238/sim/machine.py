@@ -34,9 +34,12 @@ def application(seed: int, size: int = IMAGE) -> bytes:
     """An application of `size` bytes of real code, with the word at 32 that says where it is linked."""
     from mpota_host.sim.board import real_firmware
 
-    data = bytearray(real_firmware("0831").read_bytes()[0x10000 + seed * 4096 :][:size])
-    data[32:36] = struct.pack("<I", 0x10000 + 0x100 * seed)
-    return bytes(data)
+    return linked(real_firmware("0831").read_bytes()[0x10000 + seed * 4096 :][:size], seed)
+
+
+def linked(code: bytes, seed: int) -> bytes:
+    """An application: code, and in it the word at 32 that says where it is linked."""
+    return code[:32] + struct.pack("<I", 0x10000 + 0x100 * seed) + code[36:]
 
 
 def chip(flash: SimFlash) -> Any:

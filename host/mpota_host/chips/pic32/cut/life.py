@@ -42,10 +42,9 @@ DISK_WEAR = 500
 DISK_SECTORS = 30
 # What this chip's flashes program at once: a byte of the external one, a quad word of its own. Both erase 4 KiB.
 UNITS, ERASES = (1, 16), (4096,)
-# Distinct states that a full campaign tries; one in so many, at least, is of each category. A quick one
-# has 350 of 3,001 in recovery.
+# Distinct states that a full campaign tries; one in so many, at least, is of each category.
 STATES = 21_500
-SHARE = 10
+SHARE = 8
 
 
 def image(size: int, seed: int) -> bytes:

@@ -100,8 +100,7 @@ HUNT = ("hang", "update-shared-table", "unit-256", "erase-64k")
 FAULTY = ("update", "unhealthy", "hang-behind", "dies", "no-link", "update-shared-table", "journal-full", "locked")
 # Distinct states that a full campaign tries, and how they are spread at least: one in so many is of each category.
 STATES = 20500
-# A quick campaign has 201 of 3,058 in fetch and write.
-SHARE = 16
+SHARE = 11
 UNITS, ERASES = (1, 4, 16, 256), (4096, 65536)
 
 

@@ -52,7 +52,7 @@ def load(folder: Path, ids: dict[str, int]) -> Upgrade:
     folder = folder if folder.is_dir() else folder.parent
     path = folder / CONTROL
     if not path.is_file():
-        raise Refused("control", f"{folder} has no {CONTROL}: `pack --layout sifli ... -o {folder}` makes it")
+        raise Refused("control", f"{folder} has no {CONTROL}: `mpota sifli pack ... -o {folder}` makes it")
     packet = path.read_bytes()
     n, odd = divmod(len(packet) - 32 - control.HEAD_SIZE - signed.SIZE, control.IMAGE_SIZE)
     if odd or not 0 < n <= control.MOST:
