@@ -433,7 +433,6 @@ def _project(tmp_path, **files):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("pack says that there are 2 HEX files")
 def test_a_build_with_its_loadable_bootloader_is_packed_without_a_name(monkeypatch, tmp_path, say):
     """vendors/05-pic32-unified-hex. Right: without a name `pack` skips *unified.hex, as hex2bin does."""
     folder = tmp_path / "dist/pic32mzw1/production"
@@ -469,10 +468,10 @@ def _shapes():
     "shape",
     [
         pytest.param("plain"),
-        pytest.param("blank-end", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("blank-end-crlf-ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("blank-middle", marks=fails_today("pack says that line 2 is no record")),
+        pytest.param("blank-end"),
+        pytest.param("blank-end-crlf-ctrl-z"),
+        pytest.param("ctrl-z"),
+        pytest.param("blank-middle"),
     ],
 )
 def test_empty_lines_and_a_ctrl_z_of_a_hex_count_for_nothing(tmp_path, say, shape):
@@ -483,7 +482,6 @@ def test_empty_lines_and_a_ctrl_z_of_a_hex_count_for_nothing(tmp_path, say, shap
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("shape", ["same-byte-twice", "kseg0"])
-@fails_today("pack refuses it")
 def test_a_hex_that_the_vendors_tool_takes_is_taken(tmp_path, say, shape):
     """vendors/finding-9. Right: a byte given twice with one value, and a boot address in KSEG0, are accepted."""
     _packs(tmp_path, say, shape)
@@ -508,7 +506,6 @@ def _packs(tmp_path, say, shape):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("both words are written into one HEX")
 def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
     """vendors/08-pic32-fuses-in-kseg1. Right: AA at 0xBFC55E88 conflicts with 08 at 0x1FC55E88, the same word."""
     folder = _project(tmp_path, app=app_hex(0xBFC55E88, b"\xaa\x22\x33\x44"), boot=BOOT)
@@ -519,7 +516,6 @@ def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("base", [0x80000000, 0xA0000000], ids=["kseg0", "kseg1"])
-@fails_today("pack advises another --release, --start or --size")
 def test_an_image_linked_at_virtual_addresses_is_folded_or_named(tmp_path, say, base):
     """vendors/08-pic32-fuses-in-kseg1. Right: 0x90020000 and 0xB0020000 mean 0x10020000, or are named as virtual."""
     path = tmp_path / "app.hex"

@@ -59,6 +59,7 @@ def judge(head, size, address):
     if len(head) < PAGE or size <= PAGE:
         raise Refused("tiny", "%d bytes, a control page has %d" % (size, PAGE) + give)
     page = control.Control.decode(head)
-    if page is None or page.boot != address:
+    # KSEG0 and KSEG1 are two windows on one flash, as the loader has it.
+    if page is None or (page.boot ^ address) & 0x1FFFFFFF:
         seen = "no control page" if page is None else "an image for 0x%x" % page.boot
         raise Refused("address", "%s, this board starts at 0x%x" % (seen, address) + give)

@@ -38,7 +38,9 @@ def explain(data: bytes) -> Report | None:
 def _page(data: bytes) -> tuple[list[tuple[str, str]], dict[str, object]]:
     page = control.Control.decode(data)
     assert page
-    release = next((r for r in LAYOUTS if hexfile.slot_of(r).address == page.boot), "unknown")
+    release = next(
+        (r for r in LAYOUTS if hexfile.fold(hexfile.slot_of(r).address) == hexfile.fold(page.boot)), "unknown"
+    )
     facts: dict[str, object] = {
         "status": f"{page.status:02x}",
         "type": TYPES.get(page.kind, f"{page.kind:02x}"),
@@ -59,7 +61,7 @@ def _binary(data: bytes) -> Report | None:
     if len(data) < control.HEAD or data[3] > control.FACTORY:
         return None
     page = control.Control.decode(data[: control.HEAD])
-    if page is None or page.boot >> 20 != 0xB00 or page.boot % PAGE:
+    if page is None or page.boot >> 20 not in (0x900, 0xB00) or page.boot % PAGE:
         return None
     rows, facts = _page(data[: control.HEAD])
     sha = sha256(data).hexdigest()
@@ -78,7 +80,7 @@ def _dump(data: bytes) -> Report | None:
         slot = hexfile.slot_of(release)
         at = slot.start & (PROGRAM - 1)
         page = control.Control.decode(data[at : at + control.HEAD])
-        if page and page.boot == slot.address:
+        if page and hexfile.fold(page.boot) == hexfile.fold(slot.address):
             rows, facts = _page(data[at : at + control.HEAD])
             rows += [("code", _code(data[at : at + slot.size], page))]
             return Report("flash dump", "a PIC32MZW1's flash", facts, [Table("", ("what", "value"), rows)])

@@ -33,8 +33,11 @@ class Options:
 
 
 def find_hex(folder: Path) -> Path:
-    """The one HEX file of a build below `folder`/dist, production before others, as the vendor's tool looks for it."""
-    found = sorted((folder / "dist").rglob("*.hex"))
+    """The one HEX file of a build below `folder`/dist, production before others, as the vendor's tool looks for it.
+
+    A project with a loadable bootloader has one of both beside it, which is for the programmer.
+    """
+    found = sorted(p for p in (folder / "dist").rglob("*.hex") if not p.name.lower().endswith("unified.hex"))
     found = [p for p in found if "production" in p.parts] or found
     if len(found) != 1:
         names = ", ".join(str(p) for p in found[:4])

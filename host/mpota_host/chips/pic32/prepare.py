@@ -16,7 +16,7 @@ def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
         release, firmware = _from_hex(firmware)
         notes.append(f"an Intel HEX file: took the slot of release {release}, {len(firmware):,} bytes")
     page = control.Control.decode(firmware[: control.HEAD].ljust(control.HEAD, b"\0"))
-    releases = [r for r in LAYOUTS if page and page.boot == hexfile.slot_of(r).address]
+    releases = [r for r in LAYOUTS if page and hexfile.fold(page.boot) == hexfile.fold(hexfile.slot_of(r).address)]
     slot = hexfile.slot_of(releases[0] if releases else "3.7")
     judge(firmware[:PAGE], len(firmware), slot.address)
     if len(firmware) > slot.size:
@@ -31,7 +31,7 @@ def _from_hex(text: bytes) -> tuple[str, bytes]:
         if hexfile.has(found, slot.start):
             data = hexfile.binary(found, slot)
             page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\0"))
-            if page and page.boot == slot.address:
+            if page and hexfile.fold(page.boot) == hexfile.fold(slot.address):
                 hexfile.fits(found, slot)
                 return release, data
     starts = " or ".join(f"0x{start:08x}" for start, _ in LAYOUTS.values())
