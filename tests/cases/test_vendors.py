@@ -546,9 +546,9 @@ def _manifest(tmp_path, n, key=None):
     ("n", "signed"),
     [
         pytest.param(34, False),
-        pytest.param(36, False, marks=fails_today("pack writes 8,259 bytes and exits with 0")),
+        pytest.param(36, False),
         pytest.param(22, True),
-        pytest.param(24, True, marks=fails_today("pack writes 8,317 bytes and exits with 0")),
+        pytest.param(24, True),
     ],
 )
 def test_a_manifest_stays_one_that_boards_read(tmp_path, say, n, signed):
@@ -582,7 +582,6 @@ def _checked(data):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect finds no fault")
 def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
     """vendors/03-pic32-manifest-outgrows-board. Right: `inspect` says that boards refuse 8,261 bytes."""
     path = tmp_path / "manifest.json"
@@ -594,7 +593,6 @@ def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("pack --key signs the manifest's entry only")
 def test_pack_signs_the_factory_image(tmp_path, say):
     """vendors/04-pic32-push-secure-boot. Right: `pack --key` also signs the factory image for the bootloader."""
     folder = _project(tmp_path, app=app_hex(), boot=BOOT, key=rig.PRIVATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from mpota.layout.pic32.store.files import Folder
 from mpota_boot.errors import OtaError
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE
+from mpota_host.chips.pic32.packer import VENDOR_LIMIT, room
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.chips.pic32.sim.chip import PROGRAM
 from mpota_host.package.report import Report, Table
@@ -28,7 +30,7 @@ COLUMNS = ("image", "status", "number", "file")
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, None where they are nothing of this vendor's."""
-    for look in (_hex, _dump, _binary, _manifest, _database):
+    for look in (_hex, _dump, _binary, _manifest, _signature, _database):
         report = look(data)
         if report:
             return report
@@ -125,14 +127,50 @@ def _manifest(data: bytes) -> Report | None:
         found = manifest.parse(data)
     except OtaError as e:
         return Report("manifest", f"a broken manifest: {e}", {"error": str(e)}, ok=False)
-    offer = found.offer
-    rows = [("takes", f"image {offer.number}, {offer.url}" if offer else "nothing")]
-    erases = [entry.number for entry in found.erase]
-    rows += [("erases", f"image {n}") for n in erases] + [("left out", text) for text in found.wrong]
-    facts: dict[str, object] = {"takes": offer and offer.number, "erases": erases, "wrong": found.wrong}
-    return Report(
-        "manifest", "a manifest of the vendor's", facts, [Table("", ("what", "value"), rows)], not found.wrong
-    )
+    rows = [("bytes", _room(len(data)))] + [("offers", _offer(one)) for one in found.offers]
+    rows += [("withdraws", _withdrawal(one)) for one in found.erase] + [("left out", text) for text in found.wrong]
+    facts: dict[str, object] = {
+        "takes": found.offer and found.offer.number,
+        "erases": [entry.number for entry in found.erase],
+        "wrong": found.wrong,
+        "bytes": len(data),
+        "fits": len(data) <= manifest.MOST,
+    }
+    text = "a manifest of the vendor's"
+    if not facts["fits"]:
+        text += f" that no board reads: {len(data):,} bytes, and they read {manifest.MOST:,}"
+    table = Table("", ("what", "value"), rows or [("offers", "nothing")])
+    return Report("manifest", text, facts, [table], not found.wrong and bool(facts["fits"]))
+
+
+def _room(n: int) -> str:
+    vendor = room(VENDOR_LIMIT)
+    return f"{n:,}" + (f"; the vendor's own service reads {vendor:,}" if vendor < n <= manifest.MOST else "")
+
+
+def _offer(entry: manifest.Entry) -> str:
+    return f"image {entry.number}{_signed(entry)}, {entry.url}"
+
+
+def _withdrawal(entry: manifest.Entry) -> str:
+    return f"image {entry.number}{_signed(entry)}"
+
+
+def _signed(entry: manifest.Entry) -> str:
+    whose = f" of {entry.product}" if entry.product else ""
+    how = "number and image" if entry.proof else "image" if entry.signature else ""
+    return f"{whose}, {how} signed" if how else whose
+
+
+def _signature(data: bytes) -> Report | None:
+    text = data.strip()
+    try:
+        raw = base64.b64decode(text, validate=True) if len(text) == 88 else b""
+    except ValueError:
+        return None
+    if len(raw) != 64:
+        return None
+    return Report("signature", "a signature of P-256, as a PIC32MZW1's store has one beside an image", {"size": 64})
 
 
 def _database(data: bytes) -> Report | None:

@@ -127,7 +127,7 @@ def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_pat
     key = pem()
     options = packer.Options(hexfile.slot_of("3.7"), key=key, number=7, base=url, product="lamp")
     (tmp_path / "shelf" / "new.bin").write_bytes(data)
-    text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))
+    text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))[0]
     (tmp_path / "shelf" / "manifest.json").write_bytes(text)
     link = {"host": "127.0.0.1", "port": broker.port, "topic": TOPIC}
     settings = {"product": "lamp", "layout": "pic32", "service": url + "/manifest.json", "period_ms": 0, "mqtt": link}
