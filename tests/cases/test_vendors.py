@@ -608,7 +608,6 @@ def test_pack_signs_the_factory_image(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect does not know the file")
 def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
     """vendors/15-pic32-fat-image. Right: `inspect` reads the FAT12 dump of an image store."""
     path = tmp_path / "external.img"
@@ -619,7 +618,6 @@ def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect looks for lower-case names")
 def test_inspect_finds_files_as_fat_does(tmp_path, say):
     """vendors/15-pic32-fat-image. Right: `inspect` ignores case in file names, as the board's FAT does."""
     c = pic32_maker.chip(ROWS)

@@ -124,6 +124,17 @@ def test_equal_and_lower_versions_are_not_taken():
         assert d.service.error is None, "no error, there is nothing new"
 
 
+def test_an_image_that_takes_the_row_of_another_says_that_the_database_is_full():
+    rows = (("a.bin", 2, "f8", A), ("b.bin", 1, "f8", B), ("c.bin", 3, "f0", C))
+    d = Open(app(GOLDEN[:-1]).offer(entry(4, GOLDEN[:-1])), rows)
+    assert d.run() == "reset" and d.events == [4, 6, 16, 17, 19, 20, 28, 25]
+    assert maker.rows(d.chip)[2] == ("image1.bin", "FE", "4") and "c.bin" in d.chip.store.files
+    # An image of a number that has a row takes that one, and two rows leave a place.
+    for n, some in ((3, rows), (4, rows[:2])):
+        d = Open(app(GOLDEN[:-1]).offer(entry(n, GOLDEN[:-1])), some)
+        assert d.run() == "reset" and 28 not in d.events
+
+
 def test_a_manifest_that_does_not_come_or_is_none_is_a_failed_check():
     for body in (None, b"<html>", b"{}", b"[" * 9000):
         d = Open(Net() if body is None else Net(**{"manifest.json": body}))

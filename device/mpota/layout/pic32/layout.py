@@ -144,8 +144,7 @@ class Layout(contract.Layout):
 
     def stage(self, record, n, name):
         """The row first, then the control page: without the row the page would lead to an older image."""
-        # Of two rows with one number the bootloader takes the first.
-        rows = [r for r in self.rows() if r.version != database.coded(n)]
+        rows = self._others(n)
         new = database.row(name, n, record.sha)
         if len(rows) < self.port.images:
             rows.append(new)
@@ -153,6 +152,14 @@ class Layout(contract.Layout):
             rows[rows.index(min(rows, key=self._worth))] = new
         self.save(rows)
         control.disable(self.port.flash)
+
+    def _others(self, n):
+        # Of two rows with one number the bootloader takes the first.
+        return [row for row in self.rows() if row.version != database.coded(n)]
+
+    def full(self, n):
+        """Will image `n` take another one's row?"""
+        return len(self._others(n)) >= self.port.images
 
     def _worth(self, row):
         """Which row is missed least: one that will not run, then the oldest; never the one that runs."""

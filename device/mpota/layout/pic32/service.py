@@ -13,6 +13,7 @@ from mpota.layout.pic32.events import (
     CHECK,
     CHECK_FAILED,
     CHECK_START,
+    DATABASE_FULL,
     DB_ENTRY,
     DOWNLOAD_FAILED,
     DOWNLOAD_START,
@@ -444,6 +445,8 @@ class Service(Agent):
             size = self._verify(offer, target.name)
             self.tell(VERIFY_SUCCESS)
             event = TRIGGER_FAILED
+            if self.layout.full(offer.number):
+                self.tell(DATABASE_FULL)
             self.layout.take(target.name, offer.number, offer.digest, size)
         except Exception as e:
             if target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -12,9 +12,9 @@ from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DOWNLOADED, VALID
-from mpota.layout.pic32.store.files import Folder
+from mpota.layout.pic32.store.files import fold
 from mpota_boot.errors import OtaError
-from mpota_host.chips.pic32 import hexfile
+from mpota_host.chips.pic32 import fatimage, hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE
 from mpota_host.chips.pic32.packer import VENDOR_LIMIT, room
 from mpota_host.chips.pic32.sim import machine
@@ -30,7 +30,7 @@ COLUMNS = ("image", "status", "number", "file")
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, None where they are nothing of this vendor's."""
-    for look in (_hex, _dump, _binary, _manifest, _signature, _database):
+    for look in (_hex, _dump, _binary, _fat, _manifest, _signature, _database):
         report = look(data)
         if report:
             return report
@@ -197,20 +197,55 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequ
     return Report("image database", what, {"images": facts}, [Table("", COLUMNS, [*lines, *more])], ok)
 
 
+def _fat(data: bytes) -> Report | None:
+    """A dump of the external flash, or of a card, whose FAT has an image store in one of its folders."""
+    fat = fatimage.mounted(data)
+    for path, files in fatimage.folders(fat) if fat else ():
+        held = Held([(file.name, file.short, file.read) for file in files])
+        if held.is_store():
+            report = _store(held)
+            assert fat
+            report.text = f"FAT{fat.bits}, {len(data):,} bytes, with {report.text} in {path}"
+            report.facts |= {"fat": fat.bits, "folder": path}
+            return report
+    return None
+
+
+class Held:
+    """The files of a store, found as FAT finds them: in any case, without dots at the end, by their short names."""
+
+    def __init__(self, files: Iterable[tuple[str, str, Callable[[], bytes]]]) -> None:
+        self.files = list(files)
+
+    def get(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none of that name."""
+        for here in (0, 1):
+            for file in self.files:
+                if fold(str(file[here])) == fold(name):
+                    return file[2]()
+        return None
+
+    def is_store(self) -> bool:
+        """Has it a file that only a store has?"""
+        return any(self.get(name) is not None for name in OF_A_STORE)
+
+
 def store(folder: Path) -> Report | None:
     """Rows, files and the factory image of a store, and the image that comes first; None where it is no store."""
-    # A copy of a FAT file system may have any case.
-    if not {path.name.lower() for path in folder.iterdir()} & set(OF_A_STORE):
-        return None
-    rows = _rows(Folder(str(folder)))
-    seen = {row.name: _file(folder / row.name, row) for row in rows if row.whole}
+    held = Held((path.name, "", path.read_bytes) for path in sorted(folder.iterdir()) if path.is_file())
+    return _store(held) if held.is_store() else None
+
+
+def _store(held: Held) -> Report:
+    rows = _rows(held)
+    seen = {row.name: _file(held, row) for row in rows if row.whole}
     best = None
     for row in rows:
         # What its bootloader passes over or marks does not come first.
         fit = row.whole and row.status in (DOWNLOADED, VALID) and seen[row.name] == WHOLE
         if fit and row.version > (best.version if best else 0):
             best = row
-    golden_one = _golden(folder)
+    golden_one = _golden(held)
     whole = golden_one == WHOLE
     first = f"{best.name} comes first" if best else "the factory image comes first" if whole else "nothing would start"
     more = [(golden.FACTORY_FILE, "factory image", "", golden_one)]
@@ -221,29 +256,30 @@ def store(folder: Path) -> Report | None:
     return report
 
 
-def _rows(shelf: Folder) -> list[database.Row]:
+def _rows(held: Held) -> list[database.Row]:
     """As device/layout/pic32/database.load() reads them, and nothing is written."""
-    new = shelf.get(database.NEW, database.MOST) or b""
-    data = new[9:] if new and new[:9] == b"%08x\n" % crc32(new[9:]) else shelf.get(database.NAME, database.MOST)
-    return database.parse((data or b"").decode("latin1"))
+    new = (held.get(database.NEW) or b"")[: database.MOST]
+    whole = bool(new) and new[:9] == b"%08x\n" % crc32(new[9:])
+    data = new[9:] if whole else (held.get(database.NAME) or b"")[: database.MOST]
+    return database.parse(data.decode("latin1"))
 
 
-def _golden(folder: Path) -> str:
+def _golden(held: Held) -> str:
     """What its bootloader will think of the factory image; its size is that of one of the vendor's slots."""
-    path = folder / golden.FACTORY_FILE
-    if not path.is_file():
+    data = held.get(golden.FACTORY_FILE)
+    if data is None:
         return "missing"
-    data = path.read_bytes()
     page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\xff"))
     if page is None or (page.status, page.kind) != (VALID, control.FACTORY):
         return "not a factory image"
-    noted = folder / golden.FACTORY_DIGEST
-    if noted.is_file() and noted.stat().st_size == 32 and noted.read_bytes() != sha256(data).digest():
+    noted = held.get(golden.FACTORY_DIGEST) or b""
+    if len(noted) == 32 and noted != sha256(data).digest():
         return "not what its digest says"
     return WHOLE if len(data) in [size for _, size in LAYOUTS.values()] else f"{len(data):,} bytes, no slot has that"
 
 
-def _file(path: Path, row: database.Row) -> str:
-    if not path.is_file():
+def _file(held: Held, row: database.Row) -> str:
+    data = held.get(row.name)
+    if data is None:
         return "missing"
-    return WHOLE if sha256(path.read_bytes()).digest() == row.digest else "not what its row says"
+    return WHOLE if sha256(data).digest() == row.digest else "not what its row says"
