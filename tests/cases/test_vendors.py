@@ -383,7 +383,6 @@ def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("no _sign.txt is written, so the bootloader disables the image")
 def test_a_pushed_image_starts_behind_a_bootloader_with_a_key():
     """vendors/04-pic32-push-secure-boot. Right: a pushed image starts, or is refused before it is stored."""
     c = pic32_maker.chip(ROWS)

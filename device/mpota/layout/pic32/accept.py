@@ -50,6 +50,9 @@ def admit(service, offer):
         raise Refused("number", text % (n, low + 1, high, low, service.jump))
     _judged(service.layout, offer)
     prove(service, offer)
+    boot = service.layout.port.boot_key
+    if boot is not None and boot != service.key and not _signs(boot, offer.signature, offer.digest):
+        raise Refused("signature", "image %d is not signed by the key of this board's bootloader" % n)
 
 
 def _judged(layout, offer):
@@ -81,14 +84,14 @@ def prove(service, entry):
     if bound and entry.product != service.board.product:
         text = "image %d is signed for product %r, this board is %r"
         raise Refused("product", text % (n, entry.product[:32], service.board.product))
-    good = not bound or _signs(service, entry.proof, sha256(entry.signed()).digest())
-    if not good or not (entry.erase or _signs(service, entry.signature, entry.digest)):
+    good = not bound or _signs(service.key, entry.proof, sha256(entry.signed()).digest())
+    if not good or not (entry.erase or _signs(service.key, entry.signature, entry.digest)):
         what = "image" if good else "entry"
         raise Refused("signature", "the %s %d is not signed by the key that is trusted here" % (what, n))
     return bound
 
 
-def _signs(service, text, digest):
+def _signs(key, text, digest):
     from mpota.layout.pic32.pipe import p256
 
-    return p256.verify_text(service.key, text, digest)
+    return p256.verify_text(key, text, digest)

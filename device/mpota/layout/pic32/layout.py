@@ -6,16 +6,21 @@ boots of a trial; nothing here erases anything but files that no row names.
 """
 
 from mpota.layout import contract
-from mpota.layout.pic32.port import ident, judge
+from mpota.layout.pic32.port import ident, judge, sign_of
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
 from mpota.layout.pic32.store.files import FACTORY_FILE, fold
-from mpota.stream import FIRMWARE
+from mpota.stream import FIRMWARE, RESOURCE
 from mpota.version import encode
 from mpota_boot.errors import FlashError, NotNow, Refused
 
 # The signature of the factory image, which its owner puts there.
 SIGN = "factory_image_sign.txt"
+# The resource of a package that is its image's signature, and the bytes that the vendor's bootloader reads of one.
+SIGNATURE, SIGNATURE_SIZE = "image_sign.txt", 96
+UNSIGNED = (
+    "this board's bootloader starts signed images: pack with --resource %s=NAME_sign.txt, as `pic32 pack` makes it"
+)
 # Bytes of the store that no image takes: six files of a sector, the database's two others and two journals.
 BOOKS = 6 * 4096
 STAGED = "an image waits for its restart"
@@ -25,9 +30,14 @@ class Layout(contract.Layout):
     """Decides what boots."""
 
     NAME = "pic32"
+    # Of the package that is looked at: has it a signature for the bootloader, and what is its image's digest?
+    _signs = False
+    _image = None
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
+        self._signs = False
+        self._image = None
         self.waits()
         self.tidy(self.free())
 
@@ -83,6 +93,9 @@ class Layout(contract.Layout):
 
     def target(self, part):
         """The Flash that a component goes to: a file that no row names, or the application's other tree."""
+        if part.kind == RESOURCE and part.name == SIGNATURE:
+            self._signs = True
+            return files.Stored(self.port.files, sign_of(self.free()), SIGNATURE_SIZE)
         return self.incoming() if part.kind == FIRMWARE else self.place().target(part)
 
     def incoming(self):
@@ -101,20 +114,39 @@ class Layout(contract.Layout):
 
     def admit(self, part, head):
         """Judge the first bytes of a component before anything is written for it."""
-        if part.kind != FIRMWARE:
-            return self.place().admit(part, head)
-        judge(head, part.size, self.port.address)
+        if part.kind == FIRMWARE:
+            judge(head, part.size, self.port.address)
+            self._want_signature()
+        elif part.kind != RESOURCE or part.name != SIGNATURE:
+            self.place().admit(part, head)
 
     def check(self, part):
-        """The installer has read the file back; are all files of an application there?"""
-        if part.kind != FIRMWARE:
+        """The installer has read the file back. Would the bootloader take it? Are all files of an application there?"""
+        if part.kind == FIRMWARE:
+            # A download that went on after a reset was begun by another start.
+            self._want_signature()
+            self._image = part.sha
+        elif part.kind != RESOURCE or part.name != SIGNATURE:
             self.place().check(part)
+        elif self.port.boot_key is not None:
+            from mpota.layout.pic32.pipe import p256
+
+            text = self.port.files.get(sign_of(self.free()), SIGNATURE_SIZE)
+            if not p256.verify_text(self.port.boot_key, text, self._image):
+                raise Refused("signature", "%s is not the bootloader's key's over this image" % SIGNATURE)
+
+    def _want_signature(self):
+        if self.port.boot_key is not None and not self._signs:
+            raise Refused("signature", UNSIGNED % SIGNATURE)
 
     def arm(self, package):
         """Make what was written boot: a record, a row, and two bytes that lose bits."""
         if package.components[0].kind != FIRMWARE:
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
+        if not self._signs:
+            # Of an image that came to nothing.
+            self.port.files.remove(sign_of(self.free()))
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
         # A row names the file now: whoever begins this package again writes another one.
         self.journal.put("progress", b"")
@@ -184,7 +216,7 @@ class Layout(contract.Layout):
             # A database that has lost the image that runs says nothing of the others.
             return
         names = self.named()
-        names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
+        names += [sign_of(name) for name in names + [spared]] + [FACTORY_FILE, SIGN, spared]
         store = self.port.files
         try:
             for name in store.names():

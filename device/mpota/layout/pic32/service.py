@@ -37,7 +37,7 @@ from mpota.layout.pic32.events import (
     WAITING_FOR_TIME,
 )
 from mpota.layout.pic32.link import manifest
-from mpota.layout.pic32.port import judge
+from mpota.layout.pic32.port import judge, sign_of
 from mpota.layout.pic32.store import files
 from mpota.layout.pic32.store.control import PAGE
 from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
@@ -332,7 +332,7 @@ class Service(Agent):
             raise Refused("digest", "the file is not the one that the manifest promises")
         if offer.signature:
             try:
-                store.put(name.rpartition(".")[0] + "_sign.txt", offer.signature.encode())
+                store.put(sign_of(name), offer.signature.encode())
             except OSError as e:
                 raise FlashError("store", "the image store: %r" % e)
         return size

@@ -113,6 +113,23 @@ def withdraw(number: int, key: Path | None, product: str, limit: int, out: Path)
         show.note("the withdrawal is not signed: only boards with `bare` or `vendor_manifest` heed it")
 
 
+@group.command(short_help="Give a virtual board a bootloader that checks signatures.")
+@click.argument("board", type=FILE)
+@click.option(
+    "--key", type=FILE, required=True, help="The P-256 key, private or public, that its images are signed by."
+)
+def lock(board: Path, key: Path) -> None:
+    """Build the bootloader of the virtual board in BOARD with a key: it starts no image without its signature."""
+    from mpota_host.chips.pic32 import packer
+    from mpota_host.chips.pic32.sim import machine
+    from mpota_host.command import show
+
+    public = packer.public(key.read_bytes())
+    machine.lock(board, public)
+    show.say(f"boot_key  {public.hex()}")
+    show.note("set `boot_key` in the board's mpota.json, and it refuses what its bootloader would not start")
+
+
 def _write(out: Path, made: dict[str, bytes], inputs: Sequence[Path]) -> None:
     from mpota_host.chips.pic32.inspector import explain
 

@@ -17,7 +17,7 @@ MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
 LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
 FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
-PROVES, TURNS = (f"{TESTS}_{part}:test_" for part in ("proof", "turns"))
+PROVES, TURNS, SIGNS = (f"{TESTS}_{part}:test_" for part in ("proof", "turns", "signed"))
 RECORD = 'self.journal.put("armed", record.encode())\n'
 STAGE = "self.stage(record, n, name)\n"
 ROWS = "for row in ... if page and rows else (): ...\n"
@@ -72,6 +72,12 @@ MUTANTS = [
            STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes"),
     Mutant("forget that FAT has short names", LAYOUT, "named", "there if hidden else ()", "()",
            STRANGER + "a_file_that_a_row_names_in_another_way_is_kept_and_one_that_none_names_goes"),
+    Mutant("install what the bootloader will not start", LAYOUT, "_want_signature",
+           "self.port.boot_key is not None and not self._signs", "not self",
+           SIGNS + "a_package_without_a_signature_is_refused_before_it_is_stored"),
+    Mutant("believe the signature of a package", LAYOUT, "check",
+           "not p256.verify_text(self.port.boot_key, text, self._image)", "not text",
+           SIGNS + "a_signature_of_another_image_or_key_is_refused_before_the_image_is_armed"),
     Mutant("number an image like the one before", LAYOUT, "following", "max(...) + 1", "max(...)"),
     Mutant("take another chip's image", LAYOUT, "admit", "judge(head, part.size, self.port.address)", "pass"),
     Mutant("drop the row of what runs", LAYOUT, "_worth", "return row is self.port.row([row]), ...", "return ...,",
@@ -88,10 +94,10 @@ MUTANTS = [
     Mutant("believe the manifest's digest", SERVICE, "_verify", "sha != offer.digest", "not sha",
            SERVES + "a_digest_that_is_another_leaves_nothing"),
     Mutant("believe any signature", ACCEPT, "prove",
-           "_signs(service, entry.signature, entry.digest)", "entry.signature",
+           "_signs(service.key, entry.signature, entry.digest)", "entry.signature",
            STRANGER + "a_signature_is_judged_before_the_download"),
     Mutant("believe any number", ACCEPT, "prove",
-           "not bound or _signs(service, entry.proof, sha256(entry.signed()).digest())", "True",
+           "not bound or _signs(service.key, entry.proof, sha256(entry.signed()).digest())", "True",
            PROVES + "an_old_signed_image_does_nothing_under_another_number"),
     Mutant("ask for the vendor's signature alone", ACCEPT, "prove",
            "not bound and not service.vendor_manifest", "not service", PROVES + "both_signatures_are_asked_for"),
