@@ -7,9 +7,8 @@
 boot.py, main.py, wiring.py, the settings and the keys stay files of the board; freeze none of them.
 
 MicroPython looks for modules in this order: the application's tree, which the shim puts first in sys.path, then
-`.frozen`, then `lib`. So an application that brings a newer mpota in its tree runs that one, and a trial that fails
-goes back to the frozen one. A copy in `lib` is never run: `mpota flash` and `mip` cannot replace what is frozen, only a
-new firmware does.
+`.frozen`, then `lib`. No package brings mpota in an application's tree (store/listing.py refuses it), so the frozen one
+always runs. A copy in `lib` is never run: `mpota flash` and `mip` cannot replace what is frozen. New firmware does.
 """
 
 # What MicroPython's tools/manifestfile.py gives to a manifest are names that no import brings.

@@ -19,9 +19,9 @@ _TRIAL_MS = const(600000)
 _OFFERS = const(32)
 # A trial's time is kept in tenths, over all its starts: ten writes at most, and none outside a trial.
 _PARTS = const(10)
-# Six days is what a MicroPython clock can tell apart.
+# Half of the 12.4 days after which ticks_ms() wraps on 30 bits, less some: longer waits cannot be measured.
 _MOST_MS = const(432000000)
-# What layout.awake() counts.
+# layout.awake() counts in units of this time.
 _AWAKE_MS = const(360000)
 # On a trial a link is asked at least ten times, and after a failure not before this.
 _TRIAL_ASK_MS = const(5000)
@@ -58,7 +58,7 @@ class Agent:
         if cause not in ("", "wake"):
             board.layout.heal()
         if cause not in ("", "power") and not self.trial:
-            # Some ports cannot tell a wake from a reset. Switching a board on writes nothing.
+            # Count a reset like a wake, since some ports cannot tell them apart. A power-on writes nothing.
             self._awake(1)
         spread_ms = board.setting("spread_ms", 0, _MOST_MS)
         if spread_ms and cause == "power" and not self.trial:
@@ -179,7 +179,7 @@ class Agent:
         self.wait_ms = min(max(wait_ms, getattr(error, "after_ms", 0)), _MOST_MS)
 
     def _tried(self, error):
-        """Keep why there is no update. What cannot be kept stops nobody."""
+        """Keep why there is no update. A failure to keep it goes into `error` alone."""
         try:
             if error is None or isinstance(error, UpToDate):
                 tried.passed(self.board)
@@ -200,16 +200,17 @@ class Agent:
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
-        # A delta takes more memory than the whole.
+        # A larger package may fit: a delta needs more memory than a full package.
         again = isinstance(error, (Refused, MemoryError)) and not self.trial and self.refusals < _OFFERS
         if again and self.links[self.turn].other():
-            # It was due, so it still is.
+            # Ask again at once: the poll that was due has not ended.
             self.job = None
             self.refusals += 1
             return "busy"
         self._next(error)
         self.error = error
-        # A trial that cannot be ended here is ended by the next boot; what a reset did not end, another will not.
+        # If the trial cannot be ended here, reset and let the boot code end it. If the last reset did not help, do not
+        # ask for another.
         stuck = isinstance(error, NotNow) and code == "trial" and self.board.cause() not in ("reset", "unknown")
         then = "trial" if self.trial else "idle"
         if (self.trial or stuck) and self._late():
@@ -223,7 +224,7 @@ class Agent:
     def _report(self, code, words, then):
         """Tell the links, in steps; after them step() returns `then`."""
         if tried.unheard:
-            # Nobody could be reached when it happened.
+            # An earlier failure that no link could report goes along.
             words, tried.unheard = "%s; %s" % (words, tried.unheard), ""
         self.telling = self._tell(code, words, then)
         return self._told()
@@ -245,7 +246,7 @@ class Agent:
                 else:
                     link.report(code, words)
             except Exception as e:
-                # Nobody heard it; what happened has happened all the same.
+                # The report is lost; the outcome that it tells stays as it is.
                 self.error = e
         return then
 
@@ -275,6 +276,6 @@ class Agent:
                 if e.value:
                     e.value.close()
             except Exception as e:
-                # Whatever is wrong with a link says nothing about this image.
+                # A fault of the link is no verdict on this image.
                 self._next(e if isinstance(e, LinkError) else LinkError("link", repr(e)))
         return self.answered or None

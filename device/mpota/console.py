@@ -1,4 +1,4 @@
-"""What a host calls over the REPL, each time with the Board of the owner's wiring.
+"""The functions that a host calls over the REPL, each time with the Board of the owner's wiring.
 
 from wiring import Board; from mpota import console; print(console.status(Board()))
 """
@@ -91,7 +91,7 @@ def device_keys(board, keys, replace):
 
 
 def line(board):
-    """Longest payload, and bytes ahead: the setting `console`, or what fits the port where there is none, or nonsense.
+    """(longest payload of a frame, bytes that a host may send ahead): the setting `console`, else what fits the port.
 
     The console of an ESP32 and of most other ports is a ring of 260 bytes (ports/esp32/mphalport.c,
     stdin_ringbuf_array), and a UART has no flow control: 242 bytes ahead leave room for a SENT. An RP2's console is USB

@@ -20,7 +20,7 @@ def install(board, link, keys):
     says what to do next; the image that runs is untouched then.
     """
     board.layout.ready()
-    buf = bytearray(4096)  # before the link leaves its own things about in the heap
+    buf = bytearray(4096)  # before the link's objects fragment the heap
     src = yield from opened(link, 0, buf)
     if src is None:
         return None
@@ -32,11 +32,11 @@ def install(board, link, keys):
             src.close()
             chunks.src = src = yield from _reopen(link, chunks.at)
         yield from write(board, package, chunks)
-        chunks = None  # the read-back may have its room
+        chunks = None  # frees its buffer for the read-back
         for part in package.components:
             prove(board, part, buf)
     except FlashError:
-        # What was written does not stand: from the beginning, next time.
+        # The flash does not hold what was written: the next try starts from the beginning.
         board.journal.put("progress", b"")
         raise
     finally:
@@ -71,7 +71,7 @@ def admit(board, package, buf):
 
 
 def _room(board, parts, buf):
-    """Does every component fit its place, and is what a delta stands on the one that runs?"""
+    """Does every component fit its place, and does each delta's base run here?"""
     files = 0
     for part in parts:
         need = part.size

@@ -1,4 +1,4 @@
-"""How often a link is asked: no server that is down, or that all boards have come back to, is hammered."""
+"""How often a link is asked, so that boards spare a server that is down or has just come back."""
 
 from hashlib import sha256
 

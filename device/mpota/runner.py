@@ -29,21 +29,21 @@ def _exists(path):
 
 
 def words(boots):
-    """What ended the last start of a record `boots`, which may be cut inside a character."""
+    """The reason in a record `boots`, as text; the journal may have cut it inside a character."""
     return repr(boots[1:])[2:-1]
 
 
 def wanted(board):
     """Why this board shall start without its application, or None. The same answer however often it is asked."""
     if board.layout.on_trial():
-        # Nobody else can judge it, and a trial has its own way back.
+        # Only the application can judge a version on trial, and a trial ends by its own rules.
         return None
     if board.held():
         return "the pin is held"
     if _exists(board.home + "/" + FILE):
         return "there is a file " + FILE
     boots = board.journal.last("boots")
-    # Somebody who switched it off and on wants to see it try again.
+    # After a power-on try the application again: a person who switched the board off and on expects it.
     if boots and boots[0] >= STARTS and board.cause() != "power":
         return "%d starts failed: %s" % (boots[0], words(boots))
     return None
@@ -83,7 +83,7 @@ class Runner:
             if board.cause() == "watchdog":
                 self._count("the watchdog")
         elif board.cause() not in ("", "wake"):
-            # Those before were of another version.
+            # Failed starts counted so far belong to the previous version: forget them.
             self._count(None)
         self.why = wanted(board)
         self._window()
@@ -91,7 +91,7 @@ class Runner:
             self._try(lambda: self._start(application))
 
     def turn(self):
-        """One turn of each. Returns what the agent said: on "idle" and "trial" a board may go to deep sleep.
+        """One turn of agent and application. Returns the agent's state: on "idle" and "trial" a board may deep-sleep.
 
         "busy" stands for a trial whose link is being asked: a board that slept then would never hear it.
         """
@@ -146,7 +146,7 @@ class Runner:
             else:
                 self._network()
             if net and net.coming():
-                # The window is for what the links say, which they cannot before; it is over when they have.
+                # No link can answer before the network is there, so the window begins when it comes.
                 began = board.ticks_ms()
             board.feed()
             board.pause()
@@ -156,7 +156,7 @@ class Runner:
         trial = self.agent.trial
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
-        # An import that never returns is ended by the watchdog, which knows no more than that.
+        # If the import never returns, the watchdog ends it: the note tells the next start why.
         noted = trial and self.board.layout.keep("doing", b"import")
         self.app = application()
         if noted:
@@ -167,7 +167,7 @@ class Runner:
         try:
             call()
         except SystemExit as e:
-            # A soft reset follows, and no trial counts those.
+            # A soft reset follows, and a trial does not count soft resets.
             if self.agent.trial and self._count(repr(e)) >= STARTS:
                 self._count(None)
                 self.agent.failed(e)

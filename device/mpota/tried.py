@@ -10,7 +10,7 @@ from mpota_boot.errors import LinkError, NotNow
 
 # [ticks_ms() of the end, what was asked, code, sentence, times in a row] of this run.
 last = None
-# What no report has told, for nobody could be reached: a sentence, or "".
+# The failure that could not be reported, since no link was up: a sentence, or "".
 unheard = ""
 # May the memory know of one before?
 kept = True
@@ -34,7 +34,7 @@ def failed(board, link, error):
     last = [board.ticks_ms()] + said + [n + 1]
     if isinstance(error, LinkError):
         unheard = "before: " + words()[7:]
-    # An update that waits for a reset, or for its hour, is no news after it.
+    # NotNow is not kept: after a reset it is out of date.
     if not n and not isinstance(error, NotNow):
         memory = board.memory("mpota_tried")
         _keep(memory, "asked", asked.encode())

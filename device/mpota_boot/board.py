@@ -23,14 +23,14 @@ except ImportError:
 class Board:
     """This board: its settings, its journal, its layout, its watchdog and its clock."""
 
-    # One for all: there is one watchdog, and whoever makes a second Board has to feed it too.
+    # Shared by every Board of a run: there is one watchdog, and each Board has to feed it.
     _dog = None  # type: ignore[var-annotated]
-    # What feeds a watchdog that nobody waits for and nobody can stop.
+    # The timer that feeds a watchdog after its trial, where it cannot be stopped.
     _feeder = None  # type: ignore[var-annotated]
     # Why this run began, where the port needs a mark to tell.
     _why = None
     _port = port
-    # What is wrong with the NVS, None if nothing is.
+    # Why the NVS does not open, a sentence; None where it does.
     fault = None
     # Journals in files, one object each.
     _memories = {}  # type: ignore[var-annotated]  # by name
@@ -49,7 +49,7 @@ class Board:
         self.journal = self.memory("mpota")
 
     def memory(self, name):
-        """The blobs of an NVS namespace, or of two files, which no package reaches."""
+        """A journal by its name: an NVS namespace, or two files below `root`. No package reaches either."""
         try:
             from esp32 import NVS
         except ImportError:
@@ -86,12 +86,13 @@ class Board:
         return self._settings
 
     def setting(self, name, default, most):
-        """A number of the settings, 1 to `most`; the default where there is none, or nonsense."""
+        """A whole number of the settings, 1 to `most`; `default` where the setting is missing or anything else."""
         n = self.settings.get(name)
         return n if isinstance(n, int) and 0 < n <= most else default
 
     @property
     def layout(self):
+        """The Layout that the settings name, made once; ImportError where this board does not carry it."""
         if self._layout is None:
             name = "mpota.layout." + str(self.settings.get("layout", "esp32"))
             self._layout = __import__(name, None, None, ("make",)).make(self)
@@ -107,6 +108,7 @@ class Board:
 
     @property
     def product(self):
+        """What a package has to be for: the setting `product`, "" where there is none."""
         return str(self.settings.get("product", ""))
 
     @property
@@ -115,7 +117,7 @@ class Board:
         return self.setting("chunk", 16384, 65536)
 
     def keys(self):
-        """The public keys that this board trusts: every file in /keys. Without one it trusts nobody."""
+        """The public keys that this board trusts, 384 bytes each: every file in /keys. Without one it takes nothing."""
         keys = []
         try:
             names = os.listdir(KEYS)
@@ -172,7 +174,7 @@ class Board:
         dog.watch(self, ms)
 
     def relax(self):
-        """The trial is over: whoever sits at the REPL is not reset by a watchdog that runs."""
+        """After a trial: a person at the REPL is not reset by the watchdog that runs."""
         if self._dog:
             from mpota_boot import dog
 
@@ -185,10 +187,12 @@ class Board:
         return unique_id()
 
     def feed(self):
+        """Feed the watchdog, where one runs."""
         if self._dog:
             self._dog.feed()
 
     def ticks_ms(self):
+        """Milliseconds of a clock that wraps; since() reads them."""
         return time.ticks_ms()
 
     def since(self, then):

@@ -5,13 +5,13 @@ An ordinary boot does not load this. There is one watchdog, so Board keeps it an
 
 from mpota_boot.board import Board
 
-# The one time that every port's watchdog knows, and one that nobody waits for.
+# A time that every port's watchdog accepts, and one so long that no person at the REPL is reset by it.
 LEAST_MS, DAY_MS = 5000, 86400000
 FEED_MS = 2000
 
 
 def watch(board, ms):
-    """Start it, or change its time, and give that; `ms` 0: what the settings say. A port goes only so far."""
+    """Start the watchdog, or change its time to `ms`, 0: the setting `wdt_ms`; the port's limit. Returns the time."""
     from machine import WDT
 
     if Board._feeder:
@@ -32,7 +32,7 @@ def watch(board, ms):
 
 
 def relax(board):
-    """Nobody waits for it any more: give it the longest time; where that is no day, a timer feeds it from now on."""
+    """After a trial: give it the longest time. Where that is shorter than a day, a timer feeds it from now on."""
     if watch(board, board._port.DOG_MS or DAY_MS) >= DAY_MS:
         return
     from machine import Timer
@@ -51,9 +51,9 @@ def relax(board):
 
 
 def resume(board):
-    """After a soft reset: whatever watchdog the run before has left is fed again."""
+    """After a soft reset: feed the watchdog that the run before may have left."""
     try:
         relax(board)
     except Exception:
-        # A build without one has left none.
+        # A build without a watchdog has left none running.
         Board._dog = None

@@ -40,7 +40,7 @@ class Record:
 
 
 def _armings(journal):
-    """What was armed, confirmed and given up, as bytes; whatever trials it has left."""
+    """The records armed, running and failed as bytes, each without its last one: the trials left."""
     return [(journal.last(tag) or b"")[:-1] for tag in ("armed", "running", "failed")]
 
 

@@ -9,7 +9,7 @@ import sys
 
 from mpota_boot.journal import tree, trial
 
-# Wakes from deep sleep that a trial may take; a loader counts none.
+# Wakes from deep sleep that a trial may take. No bootloader counts them.
 _WAKES = 50
 # What went wrong at this boot, None if nothing did; `status` shows it.
 error = None
@@ -27,7 +27,7 @@ def boot(make):
             if trial(board.journal):
                 _settle(board)
         finally:
-            # Even so: an agent alone would keep an application that nobody saw run.
+            # Also if settling failed: the agent would otherwise confirm an application that never started.
             _enter(board)
     except Exception as e:
         error = e
@@ -58,7 +58,7 @@ def _enter(board):
     if n:
         path = "%s/%d" % (board.root, n)
         with open(path + "/.mpota", "rb") as f:
-            # A tree that is freed says so; then what the board's owner put there runs.
+            # A tree that is being freed has lost this magic; then the application at the root runs.
             if f.read(4) == b"MPFL":
                 folder = path
                 sys.path.insert(0, path + "/lib")

@@ -17,7 +17,7 @@ import pytest
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.bench.line.serial import micropython
 from mpota_host.board import carried, flash, repl, status
-from mpota_host.board.flash import Facts, Plan, Wishes, first_settings
+from mpota_host.board.flash import Facts, FlashOptions, Plan, first_settings
 from mpota_host.sim.board import VirtualBoard, create, native_arch
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import name_of
@@ -50,12 +50,12 @@ def run(board, *args):
 
 def plan_of(board, **wishes):
     with repl.open_board(board.port) as line:
-        return flash.make_plan(line, Wishes(**wishes))
+        return flash.make_plan(line, FlashOptions(**wishes))
 
 
 def apply(board, **wishes):
     with repl.open_board(board.port) as line:
-        plan = flash.make_plan(line, Wishes(**wishes))
+        plan = flash.make_plan(line, FlashOptions(**wishes))
         flash.apply(line, plan)
     return plan
 
@@ -264,10 +264,10 @@ def test_a_board_carries_the_table_of_its_own_port():
 
 
 def test_a_board_without_native_code_goes_without_the_decoders_that_need_it():
-    got = flash.wanted(Facts("m", "1.24.0", "6.3", "", 4096), Wishes(lzma=True))
+    got = flash.wanted(Facts("m", "1.24.0", "6.3", "", 4096), FlashOptions(lzma=True))
     assert "/lib/mpota/pipe/package.mpy" in got
     assert {f"/lib/mpota/pipe/{name}.mpy" for name in ("delta", "xtensa", "lzma")}.isdisjoint(got)
-    assert "/lib/mpota/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), Wishes())
+    assert "/lib/mpota/pipe/delta.mpy" in flash.wanted(Facts("m", "1.24.0", "6.3", "armv6m", 4096), FlashOptions())
 
 
 def test_lzma_comes_with_its_option_and_goes_without_it(tmp_path, image):
@@ -317,7 +317,7 @@ class Folder:
 def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(tmp_path):
     board = Folder(tmp_path)
     settings = {"product": "lamp", "layout": "files"}
-    wishes = Wishes(settings, {"release": KEY}, "files")
+    wishes = FlashOptions(settings, {"release": KEY}, "files")
     flash.apply(board, flash.make_plan(board, wishes))
     again = flash.make_plan(board, wishes)
     assert not again.todo() and again.facts.home == str(board.home)
@@ -342,7 +342,7 @@ def test_a_board_that_is_no_esp32_gets_its_layout_in_the_folder_where_boot_lies(
 @pytest.mark.parametrize("card", ["sdcard", "sd"])
 def test_a_board_with_a_card_starts_from_it_and_finds_its_modules(tmp_path, card):
     board = Folder(tmp_path, card)
-    wishes = Wishes({"product": "lamp", "layout": "files"}, {"release": KEY}, "files")
+    wishes = FlashOptions({"product": "lamp", "layout": "files"}, {"release": KEY}, "files")
     flash.apply(board, flash.make_plan(board, wishes))
     assert not flash.make_plan(board, wishes).todo()
     assert {"boot.py", "main.py", "wiring.py", "mpota.json"} <= {path.name for path in board.home.iterdir()}

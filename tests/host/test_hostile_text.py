@@ -18,7 +18,7 @@ from mpota.store import listing
 from mpota_host.command import show
 from mpota_host.package import keys, serve
 from mpota_host.package.assemble import Head, assemble, lock
-from mpota_host.package.choose import Content, Means, smallest, whole
+from mpota_host.package.choose import Content, EncodeOptions, smallest, whole
 from mpota_host.package.pack import version_bytes
 from mpota_host.package.report import Report, Table, harmless
 from mpota_host.sim.board import VirtualBoard, create, mpota_files, print_event
@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
 def package(folder, product=SHORT, name="files", path="app.py"):
     """A signed package whose every text is evil, which our own packer would not make."""
-    means = Means()
+    means = EncodeOptions()
     body = b"def step(): pass\n"
     entries = listing.entry(path, len(body))
     head = struct.pack(listing.HEAD, listing.MAGIC, 1, listing.HEAD_SIZE + len(entries), len(body))

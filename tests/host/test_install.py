@@ -29,6 +29,7 @@ from packaging.requirements import Requirement
 
 from mpota_host import __version__
 from mpota_host.command.needs import EXTRAS, UNIX, missing
+from mpota_host.sim.board import BoardError, real_firmware
 from mpota_host.sources import CHECKOUT, DEVICE, HOST
 
 pytestmark = pytest.mark.slow  # a wheel is built and a venv is made; the commands are processes of their own
@@ -44,7 +45,7 @@ LAMP = ("--product", "lamp", "--version", "1.0.0")
 
 def build(kind: str, folder: Path) -> Path:
     """What the build backend of pyproject.toml makes of this checkout: "wheel" or "sdist"."""
-    assert find_spec("hatchling"), "the build backend is not installed here: run `make`"
+    assert find_spec("hatchling"), "the build backend is not installed here: run `make test`"
     command = [sys.executable, "-c", f"import hatchling.build as b; print(b.build_{kind}({str(folder)!r}))"]
     done = subprocess.run(command, cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
@@ -260,6 +261,12 @@ def test_a_dependency_that_is_missing_is_one_sentence(place):
     said = place.sentence(1, "-c", code, program="python")
     assert "click is not installed" in said and "install mpota again" in said
     assert "pip install 'mpota[ble]'" in missing("bleak")
+
+
+def test_a_board_whose_firmware_was_not_installed_says_how_to_give_one(monkeypatch, tmp_path):
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"purelib": str(tmp_path)})
+    with pytest.raises(BoardError, match=r"no .*0608_last\.bin: `make demo` .* --firmware"):
+        real_firmware("0608")
 
 
 def test_all_of_it_is_smaller_than_the_bar(wheel, place):

@@ -25,7 +25,7 @@ from mpota_host.sources import DEVICE, name_of, program
 from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
-WISH = mip.Wish()
+WISH = mip.MipOptions()
 NATIVE = {"mpota/pipe/delta.mpy", "mpota/pipe/xtensa.mpy"}
 APP = b"def step():\n    pass\ndef health():\n    return True\n"
 
@@ -54,13 +54,13 @@ def test_boards_without_native_code_get_a_folder_without_the_modules_that_need_i
 
 
 def test_lzma_comes_with_its_option_alone():
-    assert "mpota/pipe/lzma.mpy" in mip.contents("xtensawin", mip.Wish(lzma=True))
-    assert "mpota/pipe/lzma.mpy" not in mip.contents("none", mip.Wish(lzma=True))
+    assert "mpota/pipe/lzma.mpy" in mip.contents("xtensawin", mip.MipOptions(lzma=True))
+    assert "mpota/pipe/lzma.mpy" not in mip.contents("none", mip.MipOptions(lzma=True))
 
 
 @pytest.mark.parametrize("layout", ["esp32", "files"])
 def test_the_record_has_the_hash_of_every_file_and_of_the_programs(layout):
-    files = mip.contents("none", mip.Wish(layout))
+    files = mip.contents("none", mip.MipOptions(layout))
     record = json.loads(files.pop("mpota/files.json"))
     whole = {"/lib/" + name: data for name, data in files.items()} | {"/boot.py": files["mpota/shipped/boot.py"]}
     assert {path: record[path] for path in whole} == {path: [flash.digest(data)] for path, data in whole.items()}
@@ -105,7 +105,7 @@ def test_a_second_run_replaces_its_own_folder_and_no_other(tmp_path, capsys):
 def test_what_it_cannot_make_is_refused_in_a_sentence(tmp_path, capsys):
     assert call("mip", tmp_path, "--arch", "z80") == 2 and "known are x86" in capsys.readouterr().err
     with pytest.raises(Refused, match=r"loads \.mpy version 9"):
-        mip.write(tmp_path / "m", ["none"], mip.Wish(mpy_version="9"))
+        mip.write(tmp_path / "m", ["none"], mip.MipOptions(mpy_version="9"))
     assert not list(tmp_path.iterdir())
 
 
@@ -220,7 +220,7 @@ def test_mip_and_setup_make_a_blank_board_one_that_updates_itself(tmp_path):
         mpremote(board, "reset")
         assert shop.wait("confirmed", 60)["text"]
         with repl.open_board(board.port) as line:
-            plan = flash.make_plan(line, flash.Wishes())
+            plan = flash.make_plan(line, flash.FlashOptions())
     # `flash` knows every file as its own: it would change none, and take away what only `mip` needs.
     assert not plan.todo() or [c.path for c in plan.todo()] == [flash.RECORD]
     gone = {c.path for c in plan.stale()}

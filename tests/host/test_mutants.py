@@ -132,3 +132,11 @@ def test_seeded_bugs_are_found():
 def test_a_bug_that_cannot_be_tried_is_not_found():
     verdict = mutants.try_one(bugs.Mutant("unheard of", "mpota_boot.shim", "boot", "x", "y"), "esp32")
     assert verdict.broken
+
+
+def test_without_a_checkout_its_tests_hunt_nothing(monkeypatch):
+    every = mutants.bugs_of("files").MUTANTS
+    assert mutants.here("files") == every
+    monkeypatch.setattr(mutants, "CHECKOUT", None)
+    left = [m for m in every if m not in mutants.here("files")]
+    assert left and left == [m for m in every if ":" in m.test] != every

@@ -12,9 +12,9 @@ from mpota_boot.errors import Refused
 from mpota_host.package import bases, choose, keys, pack, verify
 from mpota_host.package import format as fmt
 from mpota_host.package import read as inspect
-from mpota_host.package.choose import Content, Means, decoders
+from mpota_host.package.choose import Content, EncodeOptions, decoders
 from mpota_host.package.content import app
-from mpota_host.package.encode import encrypt
+from mpota_host.package.encode import encrypt, lzma_chunk
 from mpota_host.registry import prepare
 from mpota_host.sim.board import VirtualBoard, create, native_arch, real_firmware
 from tests.chips.esp32 import image_maker
@@ -87,7 +87,7 @@ def judged(folder, path, *olds, device_keys=()):
     """The verdict of a board that runs one of `olds`."""
     held = [bases.load(one, "esp32", None, device_keys).contents for one in olds]
     trusted = [keys.load_public(folder / "release.pub")]
-    return verify.judge(path.read_bytes(), verify.Held(trusted, "lamp", device_keys, held or None))
+    return verify.judge(path.read_bytes(), verify.BoardFacts(trusted, "lamp", device_keys, held or None))
 
 
 def good(*args, **more):
@@ -148,7 +148,7 @@ def test_a_resource_alone_brings_its_list(folder, tmp_path):
 def test_each_component_travels_the_smallest_way(folder, old):
     assert stages(old) == {"firmware": ["inflate"], "files": [], "m/1": []}
     facts = inspect.package_facts(old.read_bytes())
-    means = Means()
+    means = EncodeOptions()
     for part, content in zip(facts["components"], contents(old).values(), strict=True):
         ways = choose.whole(Content(fmt.FILES, part["name"], content), means)
         assert len(ways) == 2 and part["stored"] == min(way.stored() for way in ways)
@@ -265,7 +265,7 @@ def test_all_packages_of_a_call_are_encrypted_each_under_a_key_of_its_own(folder
 def test_a_chunk_that_a_board_has_no_room_for_is_not_made(folder, tmp_path):
     """A new chunk that shares nothing with the base, encrypted: the delta adds more than the room has."""
     old, new = noise(40000, 21), noise(16384, 22) + noise(40000, 21)
-    means = Means(encrypted=True)
+    means = EncodeOptions(encrypted=True)
     content = Content(fmt.RESOURCE, "m", new)
     ways = choose.whole(content, means) + choose.based(content, means, old)
     best, tried = choose.smallest(ways, means)
@@ -277,11 +277,13 @@ def test_lzma_is_tried_where_boards_decode_it_with_no_larger_window_than_useful(
     out = tmp_path / "p.mpota"
     status, _, err = said(capsys, *packing(folder, "1.1.0", out, folder / "new.bin", "--decodes", "+lzma"))
     assert status == 0 and "flash --lzma" in err and stages(out) == {"firmware": ["lzma"]}
+    (part,) = inspect.read_package(out.read_bytes()).components
+    assert part.makers == [lzma_chunk.stage] and lzma_chunk.decoder.stage is not lzma_chunk.stage
     good(folder, out)
     for chunk, wbits in ((4096, 12), (8192, 13), (65536, 16)):
-        (way,) = choose.whole(Content(fmt.FIRMWARE, "firmware", NEW), Means(chunk=chunk, compress="lzma"))
+        (way,) = choose.whole(Content(fmt.FIRMWARE, "firmware", NEW), EncodeOptions(chunk=chunk, compress="lzma"))
         assert way.wbits == wbits
-    delta = choose.based(Content(fmt.FIRMWARE, "firmware", NEW), Means(compress="lzma", chunk=65536), OLD)
+    delta = choose.based(Content(fmt.FIRMWARE, "firmware", NEW), EncodeOptions(compress="lzma", chunk=65536), OLD)
     assert {way.wbits for way in delta} == {12}, "the window is that of the short streams"
     assert (
         call(*packing(folder, "1.1.0", out, folder / "new.bin", "--compress", "lzma", "--base", folder / "old.bin"))
@@ -404,11 +406,11 @@ def test_a_list_inside_that_no_board_takes_is_found(folder, tmp_path):
     key = keys.load_private(folder / "release.pem")
     path = tmp_path / "bad.mpota"
     for bad, code in ((data.replace(b"app.py", b"../x.p"), "path"), (data[:-1], "files"), (b"X" + data[1:], "files")):
-        given = pack.Goods([Content(fmt.FILES, "files", bad)])
+        given = pack.Contents([Content(fmt.FILES, "files", bad)])
         path.write_bytes(pack.packages(given, pack.Options("lamp", "1.0.0"), key)[0].data)
         assert judged(folder, path).facts["code"] == code
         assert inspect.explain(path.read_bytes()).ok
-    lone = pack.Goods([Content(fmt.FILES, "files", data), Content(fmt.RESOURCE, "m", MODEL)])
+    lone = pack.Contents([Content(fmt.FILES, "files", data), Content(fmt.RESOURCE, "m", MODEL)])
     path.write_bytes(pack.packages(lone, pack.Options("lamp", "1.0.0"), key)[0].data)
     assert judged(folder, path).facts["code"] == "files"
 

@@ -130,16 +130,6 @@ def test_manifest_lists_newest_first(tmp_path):
     assert [row["version"] for row in doc["packages"]] == ["1.10.0", "1.9.0", "1.2.0"]
 
 
-def test_entry_takes_the_place_of_the_same_version(tmp_path):
-    serve.add_entry(tmp_path, entry("1.0.0", "a"))
-    serve.add_entry(tmp_path, entry("1.1.0", "b"))
-    serve.add_entry(tmp_path, entry("1.0.0", "c"))
-    serve.add_entry(tmp_path, entry("1.0.0", "d", product="pump"))
-    rows = {(row["product"], row["version"], row["file"]) for row in serve.read_manifest(tmp_path)}
-    assert rows == {("lamp", "1.0.0", "c"), ("lamp", "1.1.0", "b"), ("pump", "1.0.0", "d")}
-    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
-
-
 @pytest.mark.parametrize("change", [{"version": "1.2"}, {"size": 0}, {"size": "5"}, {"version": "1.2.99999"}])
 def test_entry_that_a_board_would_refuse_is_not_written(tmp_path, change):
     with pytest.raises(ValueError):

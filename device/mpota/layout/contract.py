@@ -46,7 +46,7 @@ class Layout:
         self.trials = trials
         self._trees = self._version = None
 
-    # What each chip says. A `part` is a component of a package: kind, name, size in bytes, sha.
+    # Each chip overrides these. A `part` is a component of a package: kind, name, size in bytes, sha.
 
     def ready(self):
         """May an update begin? NotNow while one waits for its reset or its verdict; Refused where none can be taken.
@@ -63,7 +63,7 @@ class Layout:
         raise NotImplementedError
 
     def running(self, part):
-        """The Flash that a delta to a component stands on: what runs. Refused where there is none. Writes nothing."""
+        """The Flash that holds the base of a delta: what runs. Refused where there is none. Writes nothing."""
         raise NotImplementedError
 
     def admit(self, part, head):
@@ -106,7 +106,7 @@ class Layout:
         raise NotImplementedError
 
     def retreat(self, why):
-        """The image on trial is not wanted: keep `why`, a sentence, and let the image before it boot at the next reset.
+        """Leave the image on trial: keep `why`, a sentence, and let the image before it boot at the next reset.
 
         NotNow where nothing is on trial. A chip that cannot go back keeps the image; `failed` closes its trial.
         """
@@ -127,17 +127,17 @@ class Layout:
         raise NotImplementedError
 
     def status(self):
-        """What a person asks for: facts(), and what else the chip knows. Writes nothing."""
+        """A dict for a person, ready for JSON: facts(), and what else the chip knows. Writes nothing."""
         raise NotImplementedError
 
-    # What all chips share.
+    # All chips share these.
 
     def record(self, tag):
         """The Record that the journal has under `tag`, or None."""
         return Record.decode(self.journal.last(tag))
 
     def idle(self, on_trial=False):
-        """NotNow while an update waits for its reset or its verdict; what the last try left in memory goes."""
+        """NotNow while an update waits for its reset or its verdict. Drops what the last try left in memory."""
         self._trees = None
         if on_trial or trial(self.journal):
             raise NotNow("trial", "on trial or armed: `confirm` or `rollback`")
@@ -206,7 +206,7 @@ class Layout:
         return (record, self.reason(record.id) or "unknown") if record else None
 
     def note(self, record, why):
-        """Keep the first reason why an image is given up: what came later followed from it."""
+        """Keep why an image is given up. Only the first reason counts: later ones follow from it."""
         if self.reason(record.id) is None:
             # A journal in files has 498 bytes for all records at their longest.
             self.keep("reason", record.id + self._doing(why).encode()[:64])
@@ -231,7 +231,7 @@ class Layout:
         return self.keep("armed", record.encode())
 
     def give_up(self, record, why):
-        """The end of a trial that failed, or of what was confirmed and is left."""
+        """End a trial that failed, or leave a confirmed image: `failed` and the reason go into the journal."""
         self.note(record, why)
         self.journal.put("failed", record.encode())
         self._rested()
@@ -245,7 +245,7 @@ class Layout:
         n = spent[0] + 1
         if n < most and self.keep("wakes", bytes((n,)) + spent[1:]):
             return False
-        self.retreat("no verdict after %d wakes from deep sleep" % n)  # type: ignore[attr-defined]  # the layout's
+        self.retreat("no verdict after %d wakes from deep sleep" % n)
         # Where files alone were on trial, the tree before them is chosen after this.
         return record.slot != record.back or self.on_trial() is not None
 
@@ -270,7 +270,7 @@ class Layout:
         return self._version
 
     def floor(self):
-        """The lowest version that may be installed, 8 bytes: what was put, or what was confirmed if that is more."""
+        """The lowest version that may be installed, 8 bytes: the tag `floor`, or the confirmed version if higher."""
         low = self.journal.last("floor") or b""
         if len(low) != 8:
             low = bytes(8)
@@ -278,7 +278,7 @@ class Layout:
         return max(low, running.version) if running else low
 
     def kept(self, record):
-        """What is on trial is good: it runs from now on, and the application before it goes."""
+        """Confirm the image on trial in the journal, raise the floor, and remove the application before it."""
         low = self.floor()
         if record.version < low:
             self.journal.put("floor", low)

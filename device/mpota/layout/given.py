@@ -27,13 +27,13 @@ def _key(sha, version):
 
 
 def _unjudged(journal, key):
-    """Was the package `key` given up although nobody had judged it?"""
+    """Was the package `key` given up without a verdict?"""
     data = journal.last("reason") or b""
     return data[:8] == key and (data[8:15] == b"no-link" or data[8:18] == b"no verdict")
 
 
 def known(journal):
-    """(count, rows) of the journal, with what was given up last."""
+    """(count, rows) of the journal, with the release in the record `failed`."""
     data = journal.last("given") or b"\0\0"
     count = unpack("<H", (data + b"\0")[:2])[0]
     rows = [unpack(ROW, data[at : at + ROW_SIZE]) for at in range(2, len(data) - ROW_SIZE + 1, ROW_SIZE)]
@@ -65,7 +65,7 @@ def _left(count, row):
 
 
 def file(journal):
-    """Before another update takes the place of what was given up last."""
+    """Write the release in `failed` to the tag `given`, before another update replaces that record."""
     data = encode(*known(journal))
     if len(data) > 2 and data != journal.last("given"):
         journal.put("given", data)

@@ -38,7 +38,7 @@ def unlock(package, secrets, buf):
                     key[:8] = block[:8]
                     key[i : i + 8] = block[8:]
                 if key[:8] == b"\xa6" * 8:
-                    # What this leaves, 8 KB, must not lie below the room of the chunks.
+                    # Collect now: the 8 KB of garbage must not lie below the chunk buffer.
                     collect()
                     package.key = key[8:]
                     return

@@ -52,7 +52,7 @@ def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
 
 @micropython.viper
 def number(head: ptr8, s: ptr32) -> int:  # noqa: F821
-    """The next number of the controls, in at most four bytes, which end at s[6]; -1 where there is none."""
+    """The next number of the controls, in at most four bytes, which end at s[6]; -1 where none is left."""
     i = int(s[5])
     n = 0
     for k in range(0, 28, 7):

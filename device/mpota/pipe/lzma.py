@@ -314,7 +314,7 @@ class Lzma:
         self.left = self.end = 0
         for i in range(2, 13):
             st[i] = 0
-        self.some = self._read
+        self.next = self._read
         if props != _PLAIN:
             lc = props % 45
             if lc > self.lc or props > 134:
@@ -328,7 +328,7 @@ class Lzma:
             st[15] = (1 << props // 45) - 1
             st[16] = view[_ROOM - 1] = 0
             fill(st, _PROBS, _WORDS + (768 << lc))
-            self.some = self._decode
+            self.next = self._decode
         self.left = left
 
     def readinto(self, buf):
@@ -337,7 +337,7 @@ class Lzma:
         view = memoryview(buf)
         done = 0
         while done < n:
-            k = self.some(view[done:n])
+            k = self.next(view[done:n])
             if not k:
                 if self.left < ENDLESS // 2:
                     raise EOFError

@@ -27,7 +27,7 @@ _COMPONENT = const("<BBH4sII32sI32sI32s16s")
 _COMPONENT_SIZE = const(136)
 _LINK = const("<32sI")
 _LINK_SIZE = const(36)
-# What a stored chunk may have above the bytes it decodes to.
+# Bytes that a stored chunk may be longer than what it decodes to.
 _SLACK = const(64)
 # Decoders by stage code; a module that is left off the board is a stage that it refuses.
 STAGES = {1: "inflate", 2: "decrypt", 3: "delta", 4: "lzma", 5: "xtensa"}
@@ -50,7 +50,7 @@ class Component:
         # Where its chunks begin in the package.
         self.at = package.size
         self.name = name(label)
-        self.base = None  # the Flash that a delta stands on, from whoever knows the board
+        self.base = None  # the Flash with the base of a delta; the installer sets it
         self.stages = stages.rstrip(b"\0")
         self.makers = []
         for code in self.stages:
@@ -114,7 +114,7 @@ class Package:
             from mpota.pipe.trust import check
 
             yield from check(keys, key, view[end:whole], digest)
-            # RSA leaves garbage; what is made from here on must lie low in the heap, below the chunk's room.
+            # RSA leaves garbage. Collect now, so that later objects lie low in the heap, below the chunk buffer.
             collect()
         return cls(buf, end, whole, digest)
 

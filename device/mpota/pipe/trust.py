@@ -18,7 +18,7 @@ def key_id(public):
 
 
 def verify(public, sig, digest, size=SIZE):
-    """Is `sig` the signature of the key `public`, of `size` bytes, over what has the SHA-256 `digest`?"""
+    """Is `sig` the signature of the key `public`, both of `size` bytes, over the SHA-256 `digest`?"""
     return finish(verifying(public, sig, digest, size))
 
 

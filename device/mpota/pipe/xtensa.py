@@ -36,7 +36,7 @@ def follow(page: ptr8, n: int, s: ptr32) -> int:  # noqa: F821
     e = i
     while True:
         if e:
-            # What was predicted at `i` is right now: learn from it.
+            # The address at `i` is now corrected: learn from it.
             i = int(s[12])
             x = int(page[i]) | int(page[i + 1]) << 8 | int(page[i + 2]) << 16
             x = ((x >> k) + int(s[13])) & (0xFFFFFF >> k)

@@ -1,4 +1,4 @@
-"""Whose is a sector that does not begin with the journal's magic? What is neither blank nor proven is never erased.
+"""Whose is a sector that does not begin with the journal's magic? Only a blank or a proven one may be erased.
 
 Proof is, beside the magic, what log.py wrote before it erased or while it began: see FORMAT.md. Most power-ons never
 ask: the sector that they begin over was left whole.
@@ -13,7 +13,7 @@ _BLANK = b"\xff" * 8
 
 
 def strange(log, i):
-    """Why the sector `i` of a Log is never erased: it holds the data of somebody else; "" where it may be erased."""
+    """Why the sector `i` of a Log is never erased: it holds other data than the journal's; "" where it may be."""
     if _ours(log, i):
         return ""
     at = n = i * log.size

@@ -37,7 +37,7 @@ def encode(tag, data, number):
 
 
 def decode(data, at, number):
-    """(tag, data, end) of the record at `at`, None where there is none that is whole."""
+    """(tag, data, end) of the record at `at`, None where no whole record lies."""
     if at + 6 > len(data) or not 0 < data[at] < 16:
         return None
     mid = at + 2 + data[at]
@@ -48,7 +48,7 @@ def decode(data, at, number):
 
 
 def _used(view):
-    """Bytes of a sector in front of what is erased at its end."""
+    """The byte count of a sector without the erased bytes at its end."""
     n = len(view)
     while n > 63 and view[n - 64 : n] == _BLANK:
         n -= 64
@@ -160,7 +160,7 @@ class Log:
         at = self.at
         if at + len(record) > self.tail:
             return False
-        # Whatever becomes of it, nothing is programmed there again.
+        # Move on first: even if the program fails, these cells are not programmed again.
         self.at = self._up(at + len(record))
         self._prog(self.number % 2 * self.size + at, record)
         return True

@@ -108,7 +108,7 @@ class Tree:
             raise FlashError("tree", "the list in %s is not what was written" % self.path)
         except OSError as e:
             if e.args[0] == 28:  # ENOSPC
-                # What runs needs room too.
+                # The file system is full: make room, which the running application needs too.
                 self.free()
             raise FlashError("tree", "%s, byte %d: %r" % (self.path, off, e))
 
@@ -173,20 +173,20 @@ class Tree:
                 raise Refused("files", "the list of %d files does not end at byte %d" % (files, f.tell()))
 
     def begin(self, head):
-        """The list that starts with `head` comes: remove what an earlier one left, and see whether there is room."""
+        """A list that starts with `head` comes: remove an earlier one's files; Refused where there is no room."""
         if len(head) < HEAD_SIZE or bytes(head[:4]) != MAGIC:
             raise Refused("files", "a list of files begins with %r, this with %r" % (MAGIC, bytes(head[:4])))
         end, need = unpack(HEAD, head[:HEAD_SIZE])[2:]
         self.free()
         self.begun = True
         self.end = end
-        # What the file system makes of it is counted when the list is there.
+        # A first look; prog() counts blocks once the list is there.
         self._want(end + need + self.beside(), room_of(self.path)[1])
         self.lo, self.hi, self.name = 0, end, LIST
         self.rows = self.entries(self.protected)
 
     def _need(self):
-        """Bytes that the file system takes for what the list names, and for what comes beside it; a little less."""
+        """Bytes that the file system needs for the list's files and those beside them, a little low."""
         block = room_of(self.path)[0]
         # FAT, which tells no case, has a block for each file and folder; littlefs keeps a small file in its folder.
         fat = exists(self.path + "/" + LIST.upper())
@@ -202,7 +202,7 @@ class Tree:
                 rows += size
             at = name.find("/") + 1
             while at:
-                # Sorted, so what has one beginning stands together.
+                # The list is sorted, so paths of one folder follow each other.
                 blocks += 0 if before.startswith(name[:at]) else folder
                 at = name.find("/", at) + 1
             before = name
@@ -215,7 +215,7 @@ class Tree:
             raise Refused("size", "the files need %d bytes, there is room for %d" % (need, room))
 
     def free(self):
-        """Remove every file that the list names, then the list; what others put there stays."""
+        """Remove every file that the list names, then the list; other files stay."""
         if not self.head()[2]:
             # A torn one names nothing, and takes room.
             _remove(self.path + "/" + LIST)
@@ -226,7 +226,7 @@ class Tree:
                 _remove(self.path + "/" + name)
                 self._empty(name)
         except Refused:
-            pass  # nobody can read the rest of it
+            pass  # the rest of the list cannot be read
         self.rows = None
         _remove(self.path + "/" + LIST)
 

@@ -1,7 +1,7 @@
 """The two trees of an application, /ota/1 and /ota/2: where the next update goes, and what it takes along.
 
-Tree 0 is none: the application lies where the board's owner put it. What the settings call `protected` is the
-board's own: no package brings it, and it is copied into the new tree before that is armed.
+Tree 0 stands for none: the application lies where the board's owner put it. Paths that the settings call `protected`
+are the board's own: no package brings them, and they are copied into the new tree before it is armed.
 """
 
 import os
@@ -37,13 +37,13 @@ class Trees:
         self.new.beside = self._own
 
     def target(self, part):
-        """What a component is written to; its `size` is the room for all of them together."""
+        """The Flash that a component is written to; its `size` is the room for all of them together."""
         new = self.new
         if part.kind == RESOURCE:
             new = Resource(new.path + "/" + part.name)
         elif part.kind != FILES:
             raise Refused("kind", "components of kind %d are not for this board" % part.kind)
-        # What an earlier update left there goes before anything comes.
+        # begin() removes the files of an earlier update, so their bytes count as room.
         _, _, end, whole = self.new.head()
         new.size = room_of(new.path)[1] + end + whole
         return new
@@ -70,7 +70,7 @@ class Trees:
         raise Refused("files", "the list of files has no %r of %d bytes" % (part.name, part.size))
 
     def _own(self):
-        """Bytes that the board's own need in the new tree beside what an earlier update took along, which goes."""
+        """Bytes that the protected files need in the new tree, beyond those that an earlier update copied there."""
         block = room_of(self.new.path)[0]
         old, new = self.old.path + "/", self.new.path + "/"
         return sum([_bytes(old + own, block) - _bytes(new + own, block) for own in self.protected])
@@ -83,7 +83,7 @@ class Trees:
             self.new.check()
             buf = bytearray(512)
             for own in self.protected:
-                # What lies there is of the update before last, and may be gone since.
+                # The copy there is of the update before last: the running application may have removed the file since.
                 _drop(self.new.path + "/" + own)
                 _copy(self.old.path + "/" + own, self.new.path + "/" + own, buf)
         except OSError as e:
@@ -95,7 +95,7 @@ class Trees:
 
 
 def _bytes(path, block):
-    """What a file or a folder takes, at most."""
+    """Bytes that a file or a folder takes at most, in blocks of `block` bytes."""
     try:
         facts = os.stat(path)
     except OSError:

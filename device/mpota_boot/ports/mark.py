@@ -5,7 +5,7 @@ It tells a soft reset where reset_cause() keeps the answer of the reset before i
 
 
 def hold(place, more):
-    """What was marked before, and mark `more`: 1, a run has begun; 2, the watchdog was started. None: it cannot."""
+    """Add the mark `more`, 1: a run has begun, 2: the watchdog runs. Returns the sum of those before, or None."""
     import machine
 
     at, run, dog = place
@@ -13,7 +13,7 @@ def hold(place, more):
         had = machine.mem32[at]
         machine.mem32[at] = had | (run if more == 1 else dog)
     except (AttributeError, LookupError):
-        # A build without it.
+        # A build without mem32, or without this register.
         return None
     return (had & run == run) + 2 * (had & dog == dog)
 

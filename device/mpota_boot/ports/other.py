@@ -4,7 +4,7 @@
 """
 
 MARK = None
-# The watchdog's limit is not known: it is asked for what is wanted.
+# The watchdog's limit is not known: dog.py tries the wanted time.
 DOG_MS = 0
 
 

@@ -178,7 +178,7 @@ class Plan:
 
 
 @dataclass
-class Wishes:
+class FlashOptions:
     """What the caller gave: settings for a new board, public keys by name, the layout, force, LZMA's decoder too.
 
     The layout "" is the one that the board's settings name, else that of an ESP32.
@@ -265,7 +265,7 @@ def ask_facts(repl: console.Repl) -> Facts:
     return Facts(said["machine"], said["version"], version, name, said["free"], *more)
 
 
-def wanted(facts: Facts, wishes: Wishes, own: Iterable[bytes] = ()) -> dict[str, bytes]:
+def wanted(facts: Facts, wishes: FlashOptions, own: Iterable[bytes] = ()) -> dict[str, bytes]:
     """Path on the board -> content, of everything that is mpota's. `own`: programs of the owner's on the board."""
     files = {}
     for path in modules(wishes.layout, wishes.lzma, own, facts.platform):
@@ -285,7 +285,7 @@ def native(path: Path) -> bool:
     return b"\n@micropython.viper" in path.read_bytes()
 
 
-def make_plan(repl: console.Repl, wishes: Wishes) -> Plan:
+def make_plan(repl: console.Repl, wishes: FlashOptions) -> Plan:
     """Compare the board with what it should hold; changes nothing. Refused where it would not run that."""
     facts = ask_facts(repl)
     there: dict[str, list[Any]] = console.ask(repl, ASK_FILES)
@@ -341,7 +341,7 @@ def _held(repl: console.Repl, there: dict[str, list[Any]]) -> Any:
     return "" if found is None else found
 
 
-def _resolved(wishes: Wishes, held: Any) -> Wishes:
+def _resolved(wishes: FlashOptions, held: Any) -> FlashOptions:
     """The wishes with the layout that is meant, which the settings of every board but an ESP32 name."""
     layout = wishes.layout or _named(b"", held)
     if layout not in [path.parent.name for path in (DEVICE / "mpota" / "layout").glob("*/__init__.py")]:
@@ -387,7 +387,7 @@ def _judge(
     data: bytes,
     there: dict[str, list[Any]],
     ours: dict[str, list[str]],
-    wishes: Wishes,
+    wishes: FlashOptions,
 ) -> Change:
     if path not in there:
         return Change(path, "new", data)

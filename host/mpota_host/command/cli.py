@@ -204,7 +204,7 @@ def verify(
     from mpota_host.package import bases, keys
     from mpota_host.package.encode import encrypt
     from mpota_host.package.read import package_facts, want_package
-    from mpota_host.package.verify import Held, judge
+    from mpota_host.package.verify import BoardFacts, judge
 
     data = file.read_bytes()
     want_package(data)
@@ -212,7 +212,7 @@ def verify(
     layout = str(package_facts(data)["layout"]) if olds else ""
     held = [bases.load(path, layout, None, secrets).contents for path in olds]
     trusted = [keys.load_public(path) for path in key_files]
-    report = judge(data, Held(trusted, product, secrets, held if olds else None))
+    report = judge(data, BoardFacts(trusted, product, secrets, held if olds else None))
     show.report(report, as_json)
     if report.facts.get("note") and not as_json:
         show.note(str(report.facts["note"]))
@@ -486,7 +486,7 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
 
     settings = flasher.first_settings(given["product"], given["manifest"])
     trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
-    wishes = flasher.Wishes(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
+    wishes = flasher.FlashOptions(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
@@ -541,7 +541,7 @@ def mip(folder: Path, arches: tuple[str, ...], as_json: bool, **given: Any) -> N
     for arch in arches:
         if arch not in maker.ARCHES:
             raise click.BadParameter(f"{arch!r}, known are {', '.join(maker.ARCHES)}", param_hint="'--arch'")
-    made = maker.write(folder, arches, maker.Wish(**given))
+    made = maker.write(folder, arches, maker.MipOptions(**given))
     if as_json:
         return show.facts([{**vars(one), "folder": str(one.folder)} for one in made])
     for one in made:

@@ -29,7 +29,7 @@ then: mpremote mip install http://ADDRESS:8000/{arch}/package.json, and: mpremot
 
 
 @dataclass(frozen=True)
-class Wish:
+class MipOptions:
     """What the boards have in common."""
 
     layout: str = "esp32"
@@ -47,7 +47,7 @@ class Made:
     size: int
 
 
-def contents(arch: str, wish: Wish) -> dict[str, bytes]:
+def contents(arch: str, wish: MipOptions) -> dict[str, bytes]:
     """Path below `lib` -> content, for one of ARCHES."""
     code = "" if arch == BYTECODE else arch
     files = {}
@@ -70,7 +70,7 @@ def record(files: dict[str, bytes], texts: dict[str, bytes]) -> bytes:
     return json.dumps({path: [flash.digest(data)] for path, data in sorted(whole.items())}).encode()
 
 
-def write(folder: Path, arches: Sequence[str], wish: Wish) -> list[Made]:
+def write(folder: Path, arches: Sequence[str], wish: MipOptions) -> list[Made]:
     """A folder for each architecture; its package.json comes last, so that nobody installs half of it."""
     arches = list(dict.fromkeys(arches or ARCHES))
     for arch in arches:

@@ -20,7 +20,7 @@ def missing(module: str) -> str:
     extra = EXTRAS.get(module)
     if extra:
         return f"{module} is not installed: `pip install 'mpota[{extra}]'` brings it"
-    return f"{module} is not installed here: install mpota again; in a checkout `make` sets up .venv/bin/mpota"
+    return f"{module} is not installed here: install mpota again; in a checkout `make demo` sets up .venv/bin/mpota"
 
 
 def extra(module: str, what: str) -> None:

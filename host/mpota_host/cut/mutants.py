@@ -27,7 +27,7 @@ from mpota_host.cut import bugs, patch
 from mpota_host.cut.bugs import CONTROL, Mutant
 from mpota_host.cut.patch import NotApplied
 from mpota_host.registry import having, part_of
-from mpota_host.sources import DEVICE, PACKAGES, root
+from mpota_host.sources import CHECKOUT, DEVICE, PACKAGES, root
 
 # Seconds that one mutant may take before it counts as found: it hangs the board. The good code goes through everything.
 PATIENCE = 120
@@ -39,6 +39,11 @@ DEEPER = 600
 def bugs_of(layout: str) -> Any:
     """The module with the seeded bugs of a layout, MUTANTS: its own, or those of the core where it has none."""
     return part_of(layout, "cut.bugs") if layout in having("cut.bugs") else bugs
+
+
+def here(layout: str) -> list[Mutant]:
+    """The bugs of a layout that can be hunted here: the tests that find some of them are in a checkout alone."""
+    return [m for m in bugs_of(layout).MUTANTS if CHECKOUT or ":" not in m.test]
 
 
 def patched(mutant: Mutant, source: bytes | str) -> ast.Module:
@@ -172,12 +177,12 @@ def try_one(mutant: Mutant, layout: str, pems: Sequence[str] = ()) -> Verdict:
 
 
 def hunt_all(layout: str, workers: int) -> list[Verdict]:
-    """Every mutant of a layout, on so many processes at a time; the good code is hunted too, and must survive."""
+    """Every mutant of here(), on so many processes at a time; the good code is hunted too, and must survive."""
     from mpota_host.cut.hostile import make_pems
 
     pems = make_pems()
     with ThreadPoolExecutor(workers) as pool:
-        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *bugs_of(layout).MUTANTS])
+        control, *verdicts = pool.map(lambda m: try_one(m, layout, pems), [CONTROL, *here(layout)])
     if control.found:
         return [Verdict(v.name, f"the good code is called bad: {control.found}", True) for v in verdicts]
     return verdicts

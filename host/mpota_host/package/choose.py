@@ -41,7 +41,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Means:
+class EncodeOptions:
     """What may be tried: stages that the boards decode, a compression's name or auto, chunks and windows."""
 
     decodes: frozenset[str] = DECODES
@@ -74,12 +74,12 @@ class Try:
     kept: bool = False
 
 
-def whole(content: Content, means: Means) -> list[Part]:
+def whole(content: Content, means: EncodeOptions) -> list[Part]:
     """Every way without a base."""
     return list(ways(content, means, list(pieces(content.data, means.chunk)), ()))
 
 
-def based(content: Content, means: Means, base: bytes) -> list[Part]:
+def based(content: Content, means: EncodeOptions, base: bytes) -> list[Part]:
     """Every way with one: firmware with prediction too."""
     stages = [name for name in ("delta", "xtensa") if name in means.decodes]
     if content.kind != fmt.FIRMWARE:
@@ -93,7 +93,7 @@ def based(content: Content, means: Means, base: bytes) -> list[Part]:
     return found
 
 
-def ways(content: Content, means: Means, plain: list[bytes], after: tuple[str, ...]) -> Iterator[Part]:
+def ways(content: Content, means: EncodeOptions, plain: list[bytes], after: tuple[str, ...]) -> Iterator[Part]:
     """A form by each compression; `after` are the stages that follow it."""
     for name in means.compressions():
         if after and not COMPRESSIONS[name]:
@@ -102,7 +102,7 @@ def ways(content: Content, means: Means, plain: list[bytes], after: tuple[str, .
         yield Part(content.kind, content.name, content.data, done, COMPRESSIONS[name] + after, wbits)
 
 
-def squeezed(plain: list[bytes], name: str, means: Means) -> tuple[list[bytes], int]:
+def squeezed(plain: list[bytes], name: str, means: EncodeOptions) -> tuple[list[bytes], int]:
     """The chunks compressed, and the window that it takes to decode them."""
     if name == "none":
         return plain, 0
@@ -126,7 +126,7 @@ def stored(piece: bytes) -> bytes:
     return deflate.compress(piece) + deflate.flush()
 
 
-def smallest(found: Iterable[Part], means: Means) -> tuple[Part, list[Try]]:
+def smallest(found: Iterable[Part], means: EncodeOptions) -> tuple[Part, list[Try]]:
     """The part that travels, and what was tried for it."""
     parts = list(found)
     fit = [max(map(len, part.pieces)) <= means.room() for part in parts]

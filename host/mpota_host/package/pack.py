@@ -20,7 +20,7 @@ from mpota_host.package import format as fmt
 from mpota_host.package import keys
 from mpota_host.package.assemble import Head, Part, assemble, lock
 from mpota_host.package.bases import Base
-from mpota_host.package.choose import COMPRESSIONS, DECODES, Content, Means, Try, based, smallest, whole
+from mpota_host.package.choose import COMPRESSIONS, DECODES, Content, EncodeOptions, Try, based, smallest, whole
 from mpota_host.package.choose import WBITS as WBITS
 from mpota_host.package.content import app
 from mpota_host.package.encode.encrypt import key_id
@@ -46,13 +46,13 @@ class Options:
     encrypt_for: tuple[bytes, ...] = field(default=(), repr=False)
     decodes: frozenset[str] = DECODES
 
-    def means(self) -> Means:
+    def means(self) -> EncodeOptions:
         """What may be tried."""
-        return Means(self.decodes, self.compress, self.chunk, self.wbits, bool(self.encrypt_for))
+        return EncodeOptions(self.decodes, self.compress, self.chunk, self.wbits, bool(self.encrypt_for))
 
 
 @dataclass
-class Goods:
+class Contents:
     """What one package installs, in the order of the header; notes for a person, facts for `--json`."""
 
     contents: list[Content]
@@ -91,14 +91,14 @@ def goods(
     firmware: bytes | None = None,
     files: app.Tree | None = None,
     resources: Mapping[str, bytes] | None = None,
-) -> Goods:
+) -> Contents:
     """What goes into a package: a firmware file, the list of an application, the resources that it names."""
-    made = Goods([])
+    made = Contents([])
     if firmware is not None:
         if layout not in layouts():
             raise Refused("firmware", f"boards of layout {layout!r} take no firmware: give --app or --resource alone")
         image, notes, facts = prepare(layout, firmware)
-        made = Goods([Content(fmt.FIRMWARE, "firmware", image)], notes, facts)
+        made = Contents([Content(fmt.FIRMWARE, "firmware", image)], notes, facts)
     if (files or resources) and alone(layout):
         raise Refused("kind", f"boards of layout {layout!r} take firmware alone: leave --app and --resource off")
     if files:
@@ -113,7 +113,9 @@ def goods(
     return made
 
 
-def packages(given: Goods, options: Options, key: rsa.RSAPrivateKey | None, bases: Sequence[Base] = ()) -> list[Packed]:
+def packages(
+    given: Contents, options: Options, key: rsa.RSAPrivateKey | None, bases: Sequence[Base] = ()
+) -> list[Packed]:
     """The full package first, then one for each of the `bases` that makes it smaller."""
     check(options, bool(bases))
     if bases and alone(options.layout):
@@ -141,7 +143,7 @@ def packages(given: Goods, options: Options, key: rsa.RSAPrivateKey | None, base
 
 def seal(
     chosen: list[tuple[Part, list[Try]]],
-    given: Goods,
+    given: Contents,
     options: Options,
     key: rsa.RSAPrivateKey | None,
     base: Base | None = None,
@@ -169,7 +171,7 @@ def seal(
     return Packed(data, [] if base else notes(given, parts), facts, ids, base, tried)
 
 
-def notes(given: Goods, parts: list[Part]) -> list[str]:
+def notes(given: Contents, parts: list[Part]) -> list[str]:
     """What a person should know of a full package."""
     lzma = "LZMA: for boards that carry its decoder (`flash --lzma`); the others refuse it"
     return given.notes + [lzma] * any("lzma" in part.stages for part in parts)

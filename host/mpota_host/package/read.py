@@ -123,12 +123,10 @@ def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
 
     Its LZMA is decoded by the standard library: the device's code is slow here.
     """
-    kept = lzma.stage
-    lzma_chunk.use_standard_library()
-    try:
-        return Package.read(BytesIO(data), keys, bytearray(HEADER))
-    finally:
-        lzma.stage = kept
+    package = Package.read(BytesIO(data), keys, bytearray(HEADER))
+    for part in package.components:
+        part.makers = [lzma_chunk.stage if make is lzma.stage else make for make in part.makers]
+    return package
 
 
 def start_of(package: Package, i: int) -> int:

@@ -137,13 +137,6 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def add_entry(folder: Path, entry: Mapping[str, Any]) -> Path:
-    """Put `entry` into the manifest; it takes the place of one for the same product, layout and version."""
-    key = ("product", "layout", "version")
-    rows = [row for row in read_manifest(folder) if any(row[k] != entry[k] for k in key)]
-    return write_manifest(folder, [*rows, entry])
-
-
 def urls(host: str, port: int) -> list[str]:
     """The manifest's addresses: this machine's own and by its name, where the server listens on every address."""
     names = ["127.0.0.1", socket.gethostname()] if host in ("0.0.0.0", "::", "") else [host]

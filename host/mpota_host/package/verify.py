@@ -39,7 +39,7 @@ UNDECODED = "not decoded"
 
 
 @dataclass
-class Held:
+class BoardFacts:
     """What a board has: public keys that it trusts, its product (None: any), device keys, what runs (None: unknown)."""
 
     keys: list[bytes]
@@ -48,7 +48,7 @@ class Held:
     bases: Sequence[Mapping[Place, bytes]] | None = None
 
 
-def judge(data: bytes, held: Held) -> Report:
+def judge(data: bytes, held: BoardFacts) -> Report:
     """Whether the signature, every chunk and the image inside are right, in the order in which a board looks.
 
     Without device keys an encrypted package is not looked into; without bases the chunks of a delta are not decoded.
@@ -75,7 +75,7 @@ def judge(data: bytes, held: Held) -> Report:
     return Report("verdict", said, facts, tables)
 
 
-def _checks(data: bytes, held: Held, tables: list[Table]) -> Iterator[Line]:
+def _checks(data: bytes, held: BoardFacts, tables: list[Table]) -> Iterator[Line]:
     package = read_package(data, held.keys)
     yield "signature", f"right, by key {data[8:16].hex()}"
     if package.recipients:

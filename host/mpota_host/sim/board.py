@@ -243,7 +243,7 @@ def real_firmware(release: str) -> Path:
     folder = Path(sysconfig.get_paths()["purelib"], "thonnycontrib", "thonny_etboard_firmware", "etboard", "firmware")
     path = folder / f"etboard_firmware_micropython_custom_{release}_last.bin"
     if not path.exists():
-        raise BoardError(f"{path.name}, which `make` installs in a checkout, is not here: name a firmware file")
+        raise BoardError(f"no {path.name}: `make demo` brings it in a checkout; or give `board` your own --firmware")
     return path
 
 

@@ -17,7 +17,7 @@ NAME = b"app"
 
 
 class Place:
-    """What a package has to fit: bytes of `download`, `start` and `size` of the application, the loader's secret.
+    """Where a package has to fit: bytes of `download`, `start` and `size` of the application, the loader's secret.
 
     `runs` are the 96 bytes behind the application that runs.
     """
@@ -31,7 +31,7 @@ class Place:
 
 
 def early(data, place):
-    """Yield (check, what is wrong or "") of a header's 96 bytes; nothing behind it was read."""
+    """Check a header of 96 bytes alone: yields (name of the check, what is wrong or "")."""
     head = rbl.Header.decode(data) if len(data) == rbl.SIZE else None
     wrong = "no RBL header begins here: its CRC-32 is wrong"
     if head and head.magic != rbl.MAGIC:
@@ -64,7 +64,7 @@ def _sizes(head, place):
 
 
 def late(flash, head, place, feed):
-    """Yield the same of what lies behind a header that `early` has nothing against; `flash` has the package at 0."""
+    """The same for the body behind a header that passed `early`; `flash` has the package at 0."""
     seen = _crc(flash, head.body, feed)
     wrong = seen != head.crc
     yield "body CRC", "the body has CRC-32 0x%08x, the header says 0x%08x" % (seen, head.crc) if wrong else ""
@@ -126,7 +126,7 @@ def _decode(unpacker, most, first, feed):
         fnv.update(view[:n])
         total += n
         feed()
-    # What ends right there may be followed by anything, as in the loader; more image it must not be.
+    # Bytes behind the image may be anything, as for the loader, but they must not decode to more image.
     try:
         total += pull(src, view[:1])
     except (OSError, ValueError, EOFError, IndexError):

@@ -16,7 +16,7 @@ from mpota_boot.journal import trial
 NO_WAY_BACK = "the loader keeps no image before this one: pack that one as a newer version"
 
 
-class Held(Region):
+class StagedPackage(Region):
     """`download` as a whole package: its first 96 bytes are in the journal under `staged`, not in the flash."""
 
     def __init__(self, flash, journal):
@@ -43,7 +43,7 @@ class Layout(contract.Layout):
     NAME = "bk7238"
     CAN_RETREAT = False
 
-    # What an update needs.
+    # For an update.
 
     def ready(self):
         """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
@@ -56,7 +56,7 @@ class Layout(contract.Layout):
             raise Refused("table", wrong)
 
     def mismatch(self):
-        """What the loader's partition table has otherwise than the application's, "" if they agree."""
+        """How the loader's partition table differs from the application's, a sentence; "" if they agree."""
         theirs = self.port.theirs()
         if not theirs:
             return "the loader has no partition table: it is none that takes RBL packages, flash the vendor's"
@@ -74,10 +74,10 @@ class Layout(contract.Layout):
         """The Flash that a component goes to."""
         if part.kind != FIRMWARE:
             raise Refused("kind", "this board takes firmware, no files: %r" % part.name)
-        return Held(self.port.download, self.journal)
+        return StagedPackage(self.port.download, self.journal)
 
     def running(self, part):
-        """Nothing that a delta could stand on: what runs is not the package that brought it."""
+        """Refused: a delta has no base here, for the image that runs is not the package that brought it."""
         raise Refused("base", "this board keeps no package that a delta could stand on")
 
     def header(self):
@@ -88,7 +88,7 @@ class Layout(contract.Layout):
         return bytes(data)
 
     def where(self):
-        """What a package has to fit."""
+        """The Place that a package has to fit."""
         app = self.port.current
         return checks.Place(self.port.download.size, app.start, app.size, self.port.secret, self.header())
 
@@ -140,7 +140,7 @@ class Layout(contract.Layout):
                 flash.prog(0, head)
         finally:
             if self.front() != head:
-                # Not armed: the next try goes on from what lies there.
+                # Not armed: the next try goes on from the header that is there now.
                 self.journal.put("armed", b"")
         if self.front() != head:
             raise FlashError("arm", "download does not begin with the header that was written")
@@ -158,7 +158,7 @@ class Layout(contract.Layout):
         flash.erase(0, flash.erase_size)
         flash.prog(rbl.SIZE, memoryview(data)[rbl.SIZE :])
 
-    # What was said of the image that runs.
+    # About the image that runs.
 
     def on_trial(self):
         """The Record of the image that runs, while it is on trial: the loader has left its header."""
@@ -184,7 +184,7 @@ class Layout(contract.Layout):
         elif trial(self.journal):
             raise NotNow("staged", "an update waits for its restart, or `rollback`")
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.bk7238 import settle

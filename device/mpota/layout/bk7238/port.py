@@ -1,4 +1,4 @@
-"""The partitions of a BK7238 over its whole flash, for whoever wires a board: `Board.port()` returns one of these.
+"""The partitions of a BK7238 over its whole flash, for a wiring: `Board.port()` returns one of these.
 
 The application's partition table is the one that it was compiled with; the loader has its own, and `theirs` reads it
 out of the loader's image. `radio` is asked by `status`: it gives (joined, signal in dBm or None).
@@ -26,7 +26,7 @@ class Port:
         self.scrambler = None
         self.kept = {"RF": 0, "network": 0}
         self.radio = radio
-        # Does this board take an RBL that nobody signed?
+        # Does this board take an unsigned RBL?
         self.bare = False
         self._theirs = None
 

@@ -28,7 +28,7 @@ KEY = b"0123456789ABCDEF0123456789ABCDEF"
 IV = b"0123456789ABCDEF"
 # The loader reads a package, and writes an image, in pieces of so many bytes.
 PIECE = const(4096)
-# What the loader's loops need: they run over 128 bytes of image and 32 of body at the least (FORMAT.md).
+# The loader's loops need at least 128 bytes of image and 32 of body (FORMAT.md).
 LEAST_RAW = const(128)
 LEAST_BODY = const(32)
 

@@ -40,7 +40,7 @@ class Board(board.Board):
         port = Port(self, flash, table.entries(chip.SIZE), self.radio)
         port.scrambler = chip.efuse()
         port.kept = {"RF": RADIO, "network": RADIO + SECTOR}
-        # Whoever knows the vendor's AES key can make an RBL: only a setting lets one in that nobody signed.
+        # Everybody who knows the vendor's AES key can make an RBL, so unsigned ones need a setting.
         port.bare = self.settings.get("bare") is True
         return port
 

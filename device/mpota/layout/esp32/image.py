@@ -23,11 +23,12 @@ def chip_of(buf):
 
 
 def chip_name(chip):
+    """`ESP32-S3` for its id."""
     return "ESP32" if not chip else "ESP32-" + CHIPS.get(chip, "number %d" % chip)
 
 
 def judge(buf, chip, size=0):
-    """Refuse what is not an application for `chip`, by its first bytes (NEEDS or more) and its size if known."""
+    """Refuse all but an application for `chip`, by its first bytes (NEEDS or more) and its size in bytes if known."""
     if not len(buf):
         raise Refused("empty", "an empty file" + GIVE)
     if buf[0] != 0xE9:
@@ -52,7 +53,7 @@ def judge(buf, chip, size=0):
 
 
 def follows(new, old):
-    """Refuse what this chip would not start, or could not go on from, by its first bytes and those of what runs."""
+    """Refuse an image that this chip would not start or could not leave; COMPARES bytes of it and of what runs."""
     low, high = _revisions(new)
     least, most = _revisions(old)
     if low > most or high < least:

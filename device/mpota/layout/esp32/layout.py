@@ -46,7 +46,7 @@ class Layout(contract.Layout):
             words = "slot %s boots next and slot %d runs: restart, or `rollback`"
             raise NotNow("staged", words % (slot, self.port.running))
 
-    # What an update needs.
+    # For an update.
 
     def unarmed(self):
         """The Record of an update that is written and that set_boot did not take: its next try is due. Else None."""
@@ -77,7 +77,7 @@ class Layout(contract.Layout):
         return self.port.slots[self.free()] if part.kind == FIRMWARE else self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta stands on."""
+        """The Flash that holds the base of a delta."""
         return self.port.current if part.kind == FIRMWARE else self.place().running(part)
 
     def admit(self, part, head):
@@ -126,7 +126,7 @@ class Layout(contract.Layout):
             raise
 
     def confirm(self):
-        """The image that runs is good: the loader's mark first, for without it the record would be a lie."""
+        """The image that runs is good. The loader's mark comes first: without it the loader would still go back."""
         record = self.on_trial()
         if record is None or record.slot != record.back:
             slot, entry = self.boots()
@@ -136,7 +136,7 @@ class Layout(contract.Layout):
         if record:
             self.kept(record)
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.esp32 import settle

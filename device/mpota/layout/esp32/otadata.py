@@ -34,7 +34,7 @@ class Entry:
         self.crc = seal(seq) if crc is None else crc
 
     def valid(self):
-        """May the loader boot it? Not what is blank, whatever its crc, nor what failed."""
+        """May the loader boot it? Not a blank entry, though its crc is right, and not one that failed."""
         return self.seq != BLANK and self.state not in (INVALID, ABORTED) and self.crc == seal(self.seq)
 
     def slot(self, n):
@@ -43,11 +43,13 @@ class Entry:
 
 
 def decode(buf):
+    """The Entry in 32 bytes, good or not."""
     seq, label, state, crc = struct.unpack(FMT, buf)
     return Entry(seq, state, label, crc)
 
 
 def encode(entry):
+    """The entry's 32 bytes."""
     return struct.pack(FMT, entry.seq, entry.label, entry.state, entry.crc)
 
 

@@ -6,7 +6,7 @@ settle does not even import it.
 
 
 class Partition:
-    """An `esp32.Partition` as a Flash; ESP-IDF resets whoever writes to the running one."""
+    """An `esp32.Partition` as a Flash; ESP-IDF resets the chip on a write to the running one."""
 
     erase_size = 4096
     # Flash encryption takes whole 32-byte units; without it any length would do.

@@ -19,7 +19,7 @@ def settle(layout, why):
         return False
     runs = layout.port.running == record.slot
     if not runs if record.slot == record.back else not 0 <= record.slot < len(layout.port.slots):
-        # No record of ours: left alone it would hold up every update to come.
+        # Not a record that this layout writes: it would block every later update.
         layout.journal.put("armed", b"")
         return False
     if runs:
@@ -157,7 +157,7 @@ def _arm_back(layout, slot):
 
 
 def heal(layout):
-    """The loader has been and would not start what otadata names: name what runs, so that updates go on."""
+    """The loader did not start the slot that otadata names: make it name the one that runs, so that updates go on."""
     slot, entry = layout.boots()
     if entry and slot != layout.port.running and trial(layout.journal) is None:
         stay(layout)

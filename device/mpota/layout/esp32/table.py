@@ -114,7 +114,7 @@ def app_count(rows):
 
 
 def name(row):
-    """What this project calls the place of an application: its subtype, as labels differ from board to board."""
+    """The name of an application's place by its subtype, since labels differ from board to board."""
     if row.subtype == FACTORY:
         return "factory"
     if row.subtype == TEST:

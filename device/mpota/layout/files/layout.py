@@ -15,7 +15,7 @@ class Layout(contract.Layout):
     """`port` is the Board: root, protected, feed(). There is one slot, 0, which is the board itself."""
 
     NAME = "files"
-    # Was it this run that armed? Then what is armed does not run yet.
+    # Was the update armed in this run? Then it does not run yet.
     staged = False
 
     def ready(self):
@@ -29,7 +29,7 @@ class Layout(contract.Layout):
         return self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta stands on."""
+        """The Flash that holds the base of a delta."""
         return self.place().running(part)
 
     def admit(self, part, head):
@@ -69,7 +69,7 @@ class Layout(contract.Layout):
         self.give_up(record, why)
 
     def rollback(self, why):
-        """By hand: end a trial. What was confirmed has no tree before it any more."""
+        """By hand: end a trial. After a confirm there is no tree to go back to."""
         if trial(self.journal) is None:
             raise NotNow("rollback", "the application before this one is gone: install it")
         self.retreat(why)

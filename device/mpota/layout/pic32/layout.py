@@ -42,14 +42,14 @@ class Layout(contract.Layout):
         self.tidy(self.free())
 
     def waits(self):
-        """The same, and nothing is tidied."""
+        """The same check as ready(), without tidying."""
         self.idle()
         page = control.read(self.port.flash)
         if page and page.status == DISABLED and self.waiting():
             raise NotNow("staged", STAGED)
 
     def waiting(self):
-        """Has the store anything for the next boot? Else what runs, disabled or not, is all that there is."""
+        """Has the store an image for the next boot? Otherwise the image that runs is the only one, disabled or not."""
         size = self.port.files.size
         ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
         return ready or size(FACTORY_FILE) == self.port.flash.size
@@ -109,7 +109,7 @@ class Layout(contract.Layout):
         return files.Stored(there, name, min(room, self.port.flash.size))
 
     def running(self, part):
-        """The Flash that a delta stands on."""
+        """The Flash that holds the base of a delta."""
         return self.port.current if part.kind == FIRMWARE else self.place().running(part)
 
     def admit(self, part, head):
@@ -140,7 +140,7 @@ class Layout(contract.Layout):
             raise Refused("signature", UNSIGNED % SIGNATURE)
 
     def arm(self, package):
-        """Make what was written boot: a record, a row, and two bytes that lose bits."""
+        """Make the new image boot: a record, a row, and two bytes that lose bits."""
         if package.components[0].kind != FIRMWARE:
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
@@ -148,7 +148,7 @@ class Layout(contract.Layout):
             # Of an image that came to nothing.
             self.port.files.remove(sign_of(self.free()))
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
-        # A row names the file now: whoever begins this package again writes another one.
+        # A row names the file now, so a new try at this package has to write another file.
         self.journal.put("progress", b"")
 
     def take(self, name, n, sha, size):
@@ -194,11 +194,11 @@ class Layout(contract.Layout):
         return len(self._others(n)) >= self.port.images
 
     def _worth(self, row):
-        """Which row is missed least: one that will not run, then the oldest; never the one that runs."""
+        """The order in which rows may be dropped: those that will not run, then the oldest; never the one that runs."""
         return row is self.port.row([row]), row.status in (DOWNLOADED, VALID), row.version
 
     def on_trial(self):
-        """As for every layout; of two images whose numbers are 120 apart the journal says the same, the rows do not."""
+        """As for every layout. ident() wraps at 120, so two images can share a number: the row's digest decides."""
         record = contract.Layout.on_trial(self)
         if record and record.slot != record.back:
             try:
@@ -213,7 +213,7 @@ class Layout(contract.Layout):
         """Remove image files that no row names: what a cut or a newer row has left of them."""
         rows = self.rows()
         if self.port.running and self.port.row(rows) is None:
-            # A database that has lost the image that runs says nothing of the others.
+            # A database that has lost the row of the running image cannot be trusted about the others.
             return
         names = self.named()
         names += [sign_of(name) for name in names + [spared]] + [FACTORY_FILE, SIGN, spared]
@@ -240,7 +240,7 @@ class Layout(contract.Layout):
         if record:
             self.kept(record)
 
-    # What few boots need lies in settle.py.
+    # Few boots need these, so they lie in settle.py.
 
     def settle(self, why):
         from mpota.layout.pic32 import settle

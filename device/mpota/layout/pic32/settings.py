@@ -32,7 +32,7 @@ def configure(service):
 
 
 def _wrong(service, name, value, wanted):
-    # What is no plain value may be nested without end, and may hold a password.
+    # Any other type may be nested without end or hold a password, so only its name is shown.
     seen = repr(value)[:40] if isinstance(value, (str, int)) else "a " + type(value).__name__
     service.error = Refused("setting", "the setting `%s` is %s, wanted %s" % (name, seen, wanted))
 

@@ -114,7 +114,7 @@ def leave(layout):
 
 
 def rollback(layout, why):
-    """By hand: end a trial, drop an update that waits for its restart, or leave what runs for the next best."""
+    """By hand: end a trial, drop an update that waits for its restart, or leave the running image for the next best."""
     record = trial(layout.journal)
     if record:
         if layout.on_trial():
@@ -209,7 +209,7 @@ def renumber(layout):
 
 
 def factory_reset(layout):
-    """The next boot starts the factory image, and nothing of what was downloaded is left."""
+    """The next boot starts the factory image; every downloaded image is removed."""
     layout.idle()
     if not layout.port.running:
         raise NotNow("rollback", "the factory image runs")

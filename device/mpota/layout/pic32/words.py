@@ -1,4 +1,4 @@
-"""What an application may print of a SYS_OTA_STATUS, by its number; apart, for it takes heap."""
+"""Words for each SYS_OTA_STATUS, by its number, for an application to print; a module of its own, for it takes heap."""
 
 WORDS = (
     "idle,waiting for the network,waiting for the core,waiting for its time,check,check failed,available,not available,"

@@ -46,7 +46,7 @@ class Layout(contract.Layout):
         return self.port.slots[self.port.free()] if part.kind == FIRMWARE else self.place().target(part)
 
     def running(self, part):
-        """The Flash that a delta stands on: the compressed image of the program that runs."""
+        """The Flash that holds the base of a delta: the compressed image of the program that runs."""
         if part.kind != FIRMWARE:
             return self.place().running(part)
         if self.port.running < 0:
@@ -107,7 +107,7 @@ class Layout(contract.Layout):
         self.give_up(record, why)
 
     def rollback(self, why):
-        """By hand: end a trial or drop what waits for its restart, or put the program before this one on trial."""
+        """By hand: end a trial, drop an update that waits for its restart, or put the program before on trial."""
         record = trial(self.journal)
         if record:
             return self.give_up(record, why)
@@ -124,7 +124,7 @@ class Layout(contract.Layout):
         self.give_up(now, why)
 
     def heal(self):
-        """The manager has settled whatever could be."""
+        """Nothing to do: the manager has settled everything before this program started."""
 
     def version(self):
         """The 8 bytes of the version that runs, None where it is not known."""

@@ -73,7 +73,7 @@ def forced(chip):
 
 
 def _old(chip, policy, found):
-    """Is a package refused for its version? Of one without a program the journal knows what the last one was."""
+    """Is a package refused for its version? For one without a program the journal has the version of the last."""
     if policy.admits is None or (policy.restart and policy.again and policy.again(found.fw)):
         return False
     if not policy.admits(found.fw):
@@ -109,7 +109,7 @@ def _begun(chip, found):
 def _permit(chip, policy, found, ongoing):
     if found.dfu > control.MANAGER:
         return GENERAL
-    # The manager is what starts the chip, and there is one place for it: no way to change it survives a cut.
+    # The manager starts the chip and has one place, so replacing it cannot survive a cut.
     if policy.accept is None or found.dfu == control.MANAGER:
         return USER_REJECT
     if found.sdk > policy.sdk:

@@ -19,19 +19,19 @@ from mpota_boot.journal import Record
 
 EFUSE_SIZE = 128
 SECURE = 0xA5
-# A second area is what a board goes back to: without one it has nothing to go back to.
+# A retreat needs a second area.
 AREAS = 2
 
 
 def wanted(journal):
     """The Record of the firmware that was confirmed last, or None."""
     record = Record.decode(journal.last("running"))
-    # One that went nowhere brought the application's files alone.
+    # slot == back: that update brought the application's files alone.
     return record if record and record.slot != record.back else Record.decode(journal.last("image"))
 
 
 def known(chip):
-    """Before something else is armed: what runs is to be gone back to, though the journal has lost who confirmed it."""
+    """If the journal no longer names the confirmed image, record the running one as the way back before arming."""
     user = chip.installed()
     if user and user.slot >= 0 and wanted(chip.journal) is None:
         old = Record(user.sha[:8], user.sha, bytes(8), user.stored, 0, user.slot, -1, 0, 0)
@@ -39,7 +39,7 @@ def known(chip):
 
 
 def moved(record):
-    """A Record of firmware: what goes to where the last one lay, having no other place, must not look like files."""
+    """slot == back marks a files-only update. Firmware in its own old slot would look like one, so set back to -1."""
     if record.slot == record.back:
         record.back = -1
     return record

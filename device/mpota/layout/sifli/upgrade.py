@@ -41,10 +41,10 @@ class Upgrade:
         return record is not None and record.slot == self.now.slot != self.chip.free()
 
     def begin(self, found, fresh):
-        """Keep what was agreed on, so that it outlives a reset. `fresh`: from the first packet of the first image."""
+        """Keep the agreement, so that it outlives a reset. `fresh`: from the first packet of the first image."""
         now = self.now
         if fresh or not self.matches(found):
-            # What was written in place before stays spoiled until something whole is written over it.
+            # An image that was half written in place stays marked until a whole one is written over it.
             force = now.force
             self.now = now = progress.Progress()
             now.force = force
@@ -145,7 +145,7 @@ class Upgrade:
         return OK
 
     def end(self, id):
-        """IMAGE_SEND_END: hold what lies in the flash to the signature."""
+        """IMAGE_SEND_END: check the image in the flash against the signature."""
         image = self.control.image(id)
         if image is None:
             return PARAMETER

@@ -13,7 +13,7 @@ from mpota.layout.sifli.store.control import version
 from mpota.layout.sifli.store.progress import IDLE
 from mpota.network.net import Net
 
-# The setting `phones`, and what it lets in.
+# The values of the setting `phones`, and who is let in.
 PHONES = {
     True: "let in with firmware newer than the one that runs",
     "again": "let in with newer firmware, by `sifli push --restart` with the version that runs",
@@ -42,7 +42,7 @@ class Board(mpota_boot.board.Board):
         return found
 
     def phones(self):
-        """The setting `phones`; whatever it does not know lets none in."""
+        """The setting `phones`; any value that is not known lets no phone in."""
         word = self.settings.get("phones")
         return word if word is True or word == "again" else None
 

@@ -112,8 +112,3 @@ def stage(chunks: Any) -> Callable[[Any], Whole]:
     """The stage of mpota/pipe/lzma.py, on the standard library."""
     wbits, ram = chunks.part.wbits, chunks.ram
     return lambda src: Whole(src, chunks.stored - ram.tell() if src is ram else LONGEST * 2, wbits)
-
-
-def use_standard_library() -> None:
-    """From now on packages are decoded in this process by the standard library: the device's code is slow here."""
-    decoder.stage = stage

@@ -43,14 +43,14 @@ def _nothing():
 
 
 def boot(options):
-    """At reset: install what is staged, say what came of it."""
+    """At reset: install a staged package; returns a Result."""
     app = options.parts.get(b"app")
     code, why, broken = GENERAL, "there is no partition table", False
     try:
         if options.parts:
             code, why = _wants(options)
             if code == DONE:
-                # What is made from here on must lie low in the heap: an inflater's window is one piece of 32 KiB.
+                # Collect now, so that later objects lie low in the heap: an inflater's window is one piece of 32 KiB.
                 collect()
                 code, broken = _install(options)
                 why = "installed" if code == DONE else "the install failed: %d" % code
@@ -113,7 +113,7 @@ def _crc(download, n, feed):
 
 
 def _install(options):
-    """(result code, is the application gone). What the flash did not take is tried again, from the first pass on."""
+    """(result code, is the application gone). A failed erase or write is tried again, from the first pass on."""
     download = options.parts[b"download"]
     data, head = staged(download)
     dest = options.parts[head.name]

@@ -77,7 +77,7 @@ class Copier:
                 total += n
                 self.options.feed()
         except (OSError, ValueError, EOFError, IndexError):
-            # Behind the last byte nobody cares what the stream ends with.
+            # Errors behind the last byte of the image do not count.
             if total < most:
                 return VERIFY
         if fnv.value != self.head.hash:

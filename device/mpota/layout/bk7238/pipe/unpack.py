@@ -15,7 +15,7 @@ from mpota.stream import pull
 
 UNPACKS = (rbl.NONE, rbl.GZIP, rbl.LZMA)
 _CBC = const(2)
-# props u8, window u32, length u64 that nobody looks at, and the range coder's first byte, always 0.
+# props u8, window u32, length u64 (not used), and the range coder's first byte, always 0.
 _LZMA_HEAD = const(14)
 # The largest props: lc + 9 * lp + 45 * pb.
 _PROPS = const(224)
@@ -92,7 +92,7 @@ class Unpacker:
             # 255 would be the pipe's own: plain bytes follow.
             if head[0] > _PROPS or head[13]:
                 raise ValueError
-            # No distance may be beyond the window that the vendor's decoder would have: 4 KiB or what is said.
+            # Distances stay within the window of the vendor's decoder: the header's, 4 KiB at the least.
             n = min(max(self.window, _LEAST) + 3 & ~3, 1 << _WBITS)
             self.lzma.view = self.whole[: len(self.whole) - (1 << _WBITS) + n]
             self.lzma.st[14] = n - 1

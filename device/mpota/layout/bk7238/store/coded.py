@@ -96,7 +96,7 @@ def spread(table, plain, raw, blocks: int):
 
 
 def scrambles(c):
-    """Do these coefficients change anything? None, and what blank eFuses give, do not."""
+    """Do these coefficients change anything? None and the value of blank eFuses do not."""
     return c is not None and 0 < c[3] >> 24 < 0xFF and c[3] & 15 != 15
 
 

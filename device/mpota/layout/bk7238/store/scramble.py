@@ -32,7 +32,7 @@ def _mix32(addr, c):
 
 
 def mask(addr, c):
-    """What the word at logical address `addr` is xored with, under the four coefficients."""
+    """The word that the one at logical address `addr` is xored with, under the four coefficients."""
     off = c[3] & 15
     found = 0 if off & 4 else _mix32(addr, c)
     if not off & 1:

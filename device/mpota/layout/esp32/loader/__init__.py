@@ -34,7 +34,7 @@ def sealed(entry):
 
 
 def dead(entry):
-    """Blank, or its image failed: never booted, whatever the crc says."""
+    """Blank, or its image failed: never booted, even if the crc is right."""
     return blank(entry) or entry.state in (otadata.INVALID, otadata.ABORTED)
 
 

@@ -101,7 +101,7 @@ def _suits(info, chip, revision):
 
 
 def _place(info, address, n, off):
-    """What runs from flash has one place in its page, as the MMU maps pages; the rest must not load over us."""
+    """What runs from flash keeps its place in a page, as the MMU maps pages; the rest must miss the bootloader."""
     for low, high in OWN.get(info.chip, ()):
         if address < high and low < address + n:
             raise Corrupt("image", "a segment for 0x%x overlaps the bootloader" % address)

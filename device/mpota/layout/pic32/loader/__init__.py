@@ -29,7 +29,7 @@ class _Loader(Programmer):
                 return self.jump()
             rows = database.load(self.store)
         except (OSError, FlashError) as e:
-            # Without its store there is what lies in the flash.
+            # Without its store the device starts the image in its flash.
             self.did.append("store: %r" % e)
             return self.last()
         for row in rows[::-1] if page and rows else ():
@@ -106,5 +106,5 @@ def boot(flash, store, options=None):
     try:
         return _Loader(flash, store, options or Options()).boot()
     except (OSError, FlashError) as e:
-        # What cannot be read is not started; the next reset may fare better.
+        # Start nothing that cannot be read. The next reset tries again.
         return Boot(None, None, ["flash: %r" % e])

@@ -13,7 +13,7 @@ from mpota.store.writer import digest
 from mpota.stream import pull
 from mpota_boot.errors import FlashError
 
-# Where the processor goes, None for nowhere; the version that runs, as the page has it; what was done, in words.
+# address: where the processor jumps, None for nowhere. version: of what runs, as on the page. did: in words.
 Boot = namedtuple("Boot", ("address", "version", "did"))
 
 
@@ -104,19 +104,19 @@ class Programmer:
         self.again(lambda: control.clear(self.flash, 0, value))
 
     def code(self, size):
-        """SHA-256 of what lies behind the page in the flash."""
+        """SHA-256 of the code behind the page in the flash."""
         flash = Region(self.flash, PAGE, self.flash.size - PAGE)
         return digest(flash, min(size, self.flash.size) - PAGE, bytearray(PAGE), self.options.feed)
 
     def rotten(self):
-        """Is the image in the flash no longer what was programmed? False where nobody can tell."""
+        """Does the flash no longer hold the programmed image? False where there is nothing to compare it with."""
         page = self.control
         if page.sealed:
             bad = self.code(page.size) != page.code
         else:
             wanted = self.promised() if page.kind == FACTORY else None
             whole = files.Programmed(self.flash, self.store, FACTORY_FILE)
-            # Where the file is not whole either it is nothing to judge by.
+            # A file that is not whole either proves nothing.
             bad = wanted and digest(whole, whole.size, bytearray(PAGE), self.options.feed) != wanted and self.golden()
         if bad:
             self.did.append("the flash does not hold what was programmed")
@@ -159,7 +159,7 @@ class Programmer:
         return head if self.signed("factory_image.bin", sha) else None
 
     def promised(self):
-        """The digest of the factory image, None where nobody noted one."""
+        """The digest of the factory image, None where the store has none."""
         sha = self.store.get(FACTORY_DIGEST, 32)
         return sha if sha and len(sha) == 32 else None
 
@@ -172,7 +172,7 @@ class Programmer:
         return self.jump()
 
     def backup(self):
-        """The first boot of a device: keep what it came with, then say so. A cut repeats it."""
+        """The first boot of a device: keep its image as the factory image, then mark the page. A cut repeats it."""
         self.did.append("keeps the factory image")
         store, buf = self.store, self.buf
         database.drop(store)

@@ -71,7 +71,7 @@ def _number(data):
 
 
 def verify_text(public, text, digest):
-    """The same for a signature in base64, which may have line ends and nothing else that does not belong to it.
+    """The same for a signature in base64, in which line ends are allowed and no other foreign character.
 
     A decoder that passes over other characters would take here what another bootloader refuses.
     """

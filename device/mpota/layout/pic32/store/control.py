@@ -82,7 +82,7 @@ class Control:
 
 
 def seal(head):
-    """The four bytes that go with bytes 3..47: what never changes once it is written."""
+    """The CRC-32 of bytes 3..47, which never change once they are written."""
     return pack("<I", crc32(bytes(head[3:48])))
 
 
@@ -105,7 +105,7 @@ def clear(flash, at, value):
 
 
 def disable(flash):
-    """The next boot ranks the images. The type goes first: of F8 and 01 every loader thinks what of F0 and 01."""
+    """Make the next boot rank the images. The type is written first: a loader treats F8 with 01 like F0 with 01."""
     clear(flash, _TYPE, PRODUCTION)
     clear(flash, 0, DISABLED)
 

@@ -13,15 +13,15 @@ from binascii import crc32, hexlify, unhexlify
 
 NAME = "image_database.csv"
 NEW = "image_database.new"
-# What the database was when the last image in it was given up: why the factory image runs.
+# The database as it was when its last image was given up: it tells why the factory image runs.
 OLD = "image_database.old"
-# Rows that the service keeps are five at most; who has more than fit in here has none of ours.
+# The service keeps at most five rows, which fit. A larger file was not written by it.
 MOST = 2048
 _NUMBER, _TEXT = 30, 100  # most characters of a field that the vendor's parser takes
 
 
 def strtol(text):
-    """What C reads from the front of `text` in base 16."""
+    """The number that C's strtol(text, NULL, 16) gives."""
     text = text.strip().lower()
     if text[:2] == "0x":
         text = text[2:]
@@ -35,7 +35,7 @@ def strtol(text):
 
 
 def number(version):
-    """The number that somebody meant whose decimal digits were read as hex: 0x10 is 10."""
+    """The decimal number whose digits were read as hex: 0x10 is 10."""
     text = "%x" % version
     return int(text) if text.isdigit() else version
 
@@ -134,7 +134,7 @@ def _quoted(field):
 
 
 def _text(data):
-    # A character for each byte: what is no ASCII is kept as it is.
+    # One character for each byte, so bytes outside ASCII are kept.
     return "".join([chr(c) for c in data])
 
 

@@ -16,7 +16,7 @@ FACTORY_DIGEST = "factory_image_digest.txt"
 
 
 def fold(name):
-    """A name as FAT compares it: whatever its case, and without dots and spaces at its end."""
+    """A name as FAT compares it: without its case, and without dots and spaces at its end."""
     return name.lower().rstrip(". ")
 
 
@@ -82,7 +82,7 @@ class Stored:
         self._move(off, buf, "rb")
 
     def prog(self, off, buf):
-        # What is behind the end of a new image belongs to an older one.
+        # A new image truncates the file: bytes behind its end would be those of an older image.
         self._move(off, buf, "r+b" if off else "wb")
 
     def _move(self, off, buf, mode):
@@ -98,7 +98,7 @@ class Stored:
 
 
 class Programmed:
-    """What a .bin is made of once it runs: its head as the file has it, its code as the flash has it."""
+    """A .bin once it runs, to be hashed: its head out of the file, its code out of the flash."""
 
     def __init__(self, flash, store, name):
         self.flash = flash

@@ -55,7 +55,7 @@ class Frames:
     def _look(self):
         buf = self.buf
         if self.have == 1:
-            # What a terminal types is passed over one by one, so that nobody waits for the rest of it.
+            # Skip bytes typed in a terminal one by one: waiting for a whole frame would hang on them.
             self.have, self.need = (1, 3) if buf[0] == MARK[0] else (0, 1)
             return None
         if self.have == 4:
@@ -85,7 +85,7 @@ class Line:
     """A link over streams that select.poll can wait for; `came` counts phones, `up` says that there is one."""
 
     mtu = MTU + 3
-    # Nobody who comes now is taken.
+    # True: a phone that comes now is not answered.
     deaf = False
 
     def __init__(self, rx, tx=None):
@@ -120,12 +120,12 @@ class Line:
             self.came += 1
             self.up = True
             self.write(b"")
-            # Whoever reads is to see that before anything else.
+            # The reader has to see the new phone before its first value.
             return None
         return None
 
     def write(self, value):
-        """Send a value; True where it is on its way, or nobody is there any more who would take it."""
+        """Send a value. True where it is on its way, or the phone is gone."""
         data = encode(value)
         try:
             while data:
@@ -177,7 +177,7 @@ class Tcp(Line):
             return self.lost()
 
     def write(self, value):
-        """As Line: a phone that does not read is none."""
+        """As Line; True also where no phone is connected."""
         return self.rx is self.server or super().write(value)
 
     def drop(self):

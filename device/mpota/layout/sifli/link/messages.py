@@ -57,7 +57,7 @@ def encode(id, *fields, tail=b""):
 
 
 def decode(message):
-    """(id, fields, tail) of a whole message; Corrupt where it is none of ours or too short."""
+    """(id, fields, tail) of a whole message; Corrupt where the id is unknown or the message too short."""
     if len(message) < HEAD_SIZE:
         raise Corrupt("decode", "a message of %d bytes" % len(message))
     id, n = unpack(HEAD, message[:HEAD_SIZE])

@@ -29,7 +29,7 @@ class Server:
         self.heard = board.ticks_ms()
 
     def turn(self):
-        """What can be done now. True while there is more to do at once."""
+        """Do what can be done without waiting. True while there is more to do at once."""
         link = self._phone()
         value = None
         if link and (not link.up or link.came != self.seen):

@@ -17,7 +17,7 @@ from mpota_boot.errors import Corrupt, FlashError, OtaError, Refused
 from mpota_boot.journal import Record, trial
 
 USER, MANAGER = "user", "manager"
-# What to start, its address, and why the manager stays: it may go back by itself ("wait") or not ("force").
+# The program to start, its address, and why the manager stays: it may go back by itself ("wait") or not ("force").
 Start = namedtuple("Start", ("name", "address", "why"))
 
 
@@ -79,7 +79,7 @@ def _force(chip, now):
 
 
 def settle(chip, buf):
-    """Bring the user program's place to what the journal wants there; is there one to start?"""
+    """Install the program that the journal wants into its place; is there one to start?"""
     journal = chip.journal
     record = trial(journal)
     user = whole(chip, buf)
@@ -108,7 +108,7 @@ def whole(chip, buf):
 
 
 def put_in_place(chip, buf):
-    """In the manager, before the reset: install what was just armed. False where it cannot be."""
+    """In the manager, before the reset: install the image that was just armed. False where that failed."""
     record = trial(chip.journal)
     user = chip.installed()
     return record is None or (user is not None and user.sha == record.sha) or _try(chip, record, buf)
@@ -129,7 +129,7 @@ def _stay(chip, user, buf):
     if record:
         if (user and user.sha == record.sha) or (record.slot >= 0 and _try(chip, record, buf)):
             return True
-        # What was given up is better than nothing, if that is what lies there whole.
+        # Nothing else is bootable: start the rejected image if it is intact.
         return whole(chip, buf) is not None
     failed = Record.decode(journal.last("failed"))
     if user:

@@ -96,7 +96,7 @@ class Com:
         self.rest = min(self.chunk, self.left)
         self.ram.seek(0)
         head = self.ram.read(4)
-        # A zlib stream that begins with its own length is none that a packer writes.
+        # A chunk that begins with its own length is not compressed: no packer writes a zlib stream that does.
         raw = unpack("<I", head)[0] == self.rest
         if not raw and (head[0] & 15 != 8 or (head[0] << 8 | head[1]) % 31):
             raise Corrupt("decode", "a chunk begins with %02x %02x" % (head[0], head[1]))

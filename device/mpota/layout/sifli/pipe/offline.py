@@ -51,7 +51,7 @@ def _add(state: ptr16, buf: ptr8, n: int, rows: ptr16):  # noqa: F821
 
 
 class Crc:
-    """CRC-32/MPEG-2 over what is fed: from all ones, no reflection, no last exclusive or."""
+    """CRC-32/MPEG-2 over the bytes fed: from all ones, no reflection, no last exclusive or."""
 
     def __init__(self):
         self.rows = _rows()

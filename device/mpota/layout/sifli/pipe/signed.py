@@ -36,6 +36,6 @@ def key_hash(der):
 
 
 def verify(der, sig, digest):
-    """Is `sig` the signature of the key `der` over what has the SHA-256 `digest`?"""
+    """Is `sig`, 256 bytes, the signature of the key `der`, 294 bytes, over the SHA-256 `digest`?"""
     front = modulus(der)
     return front is not None and trust.verify(front, sig, digest, SIZE)

@@ -23,7 +23,7 @@ def save(chip, slot, packet):
 
     if not erasable(chip, slot):
         raise FlashError("page", "the page of area %d holds another's data and is not erased: move `state`" % slot)
-    # Proves the page, whatever a torn erase leaves of it.
+    # This tag proves that the page is ours, even after a torn erase.
     chip.journal.put("page", bytes((slot,)))
     key = packet.key
     packet.key = chip.wrap(key)

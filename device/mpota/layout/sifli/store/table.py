@@ -65,7 +65,7 @@ def header_at(id):
 
 
 def public_key(flash):
-    """The 294 bytes of the public key, whatever they are."""
+    """The 294 bytes of the public key, not checked."""
     return _get(flash, KEY_AT, signed.KEY_SIZE)
 
 
@@ -102,7 +102,7 @@ def encode(places, key, headers, cores, base):
 
 
 def writable(flash, id):
-    """Can this header be written so that a cut hurts nobody?"""
+    """Can this header be written so that a cut leaves a table that starts the chip?"""
     at = header_at(id)
     if _blank(flash, at, HEADER_SIZE):
         return True
