@@ -21,8 +21,8 @@ SIGNATURE, SIGNATURE_SIZE = "image_sign.txt", 96
 UNSIGNED = (
     "this board's bootloader starts signed images: pack with --resource %s=NAME_sign.txt, as `pic32 pack` makes it"
 )
-# Bytes of the store that no image takes: six files of a sector, the database's two others and two journals.
-BOOKS = 6 * 4096
+# Bytes of the store that no image takes: seven files of a sector, as the database's others, two journals, a signature.
+BOOKS = 7 * 4096
 STAGED = "an image waits for its restart"
 
 

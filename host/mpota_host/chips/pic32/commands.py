@@ -35,7 +35,7 @@ def group() -> None:
     """Releases of a PIC32MZW1, as the vendor's own service and bootloader take them.
 
     \b
-    mpota pic32 pack lamp.hex --version 2 --url http://my.server/ota --key p256.pem -o shelf/
+    mpota pic32 pack lamp.hex --version 2 --url http://my.server/ota --key p256.pem --product lamp -o shelf/
     mpota pic32 pack lamp.hex --bootloader boot.hex -o factory/
     mpota inspect store/
 
@@ -55,7 +55,7 @@ def group() -> None:
 @click.option("--keep-fuses", is_flag=True, help="Where configuration words differ the bootloader's stay in force.")
 @click.option("--version", type=NUMBER, help="Also write manifest.json with this version, 1 to 999.")
 @click.option("--url", "base", default="", help="Where the folder will be served.")
-@click.option("--key", type=FILE, help="A P-256 private key in PEM: sign the image in the manifest.")
+@click.option("--key", type=FILE, help="A P-256 private key in PEM: sign images and entries.")
 @product_option
 @limit_option
 @out_option
@@ -77,7 +77,7 @@ def pack(file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
     made = packer.build(file.read_bytes(), options, file.stem)
     image = f"{file.stem}.bin"
     left: list[int] = []
-    if options.number is not None or options.key:
+    if options.number is not None:
         new = packer.entry(image, made[image], options)
         made["manifest.json"], left = packer.manifest(out / "manifest.json", new, given["limit"])
     inputs = [file, *(given[name] for name in ("bootloader", "key") if given[name])]
@@ -88,7 +88,7 @@ def pack(file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
         from mpota_host.command import show
 
         show.say(f"service_key  {packer.public(options.key).hex()}")
-        if not options.product:
+        if options.number is not None and not options.product:
             show.note("the number is not signed: give --product, or set `vendor_manifest` on the boards")
 
 

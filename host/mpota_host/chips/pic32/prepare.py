@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+from mpota.layout.pic32.layout import SIGNATURE, SIGNATURE_SIZE
 from mpota.layout.pic32.port import judge
 from mpota.layout.pic32.store import control
 from mpota_boot.errors import Refused
@@ -36,3 +39,17 @@ def _from_hex(text: bytes) -> tuple[str, bytes]:
                 return release, data
     starts = " or ".join(f"0x{start:08x}" for start, _ in LAYOUTS.values())
     raise Refused("slot", f"no control page at {starts}: is it the application's HEX?")
+
+
+def bare(name: str, data: bytes) -> bool:
+    """Is this resource the image's signature, which goes beside the image and not into an application?"""
+    if name != SIGNATURE:
+        return False
+    try:
+        raw = base64.b64decode(data.strip(), validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != 64 or len(data) > SIGNATURE_SIZE:
+        text = "the resource %s is no signature: give the NAME_sign.txt that `mpota pic32 pack --key` makes"
+        raise Refused("resource", text % SIGNATURE)
+    return True

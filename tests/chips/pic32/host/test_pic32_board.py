@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mpota_host.chips.pic32 import demo
+from mpota_host.chips.pic32 import demo, packer, sample
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.package import keys
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
@@ -61,6 +61,34 @@ def test_a_signed_package_is_pushed_started_by_the_bootloader_and_rolled_back(
         assert call("push", tmp_path / "new.mpota", "--port", it.port) == 0, "nothing to do"
         assert call("rollback", "--port", it.port) == 0
         it.wait("reset", image="factory image")
+
+
+def test_a_virtual_board_has_a_bootloader_that_checks_signatures(board: Path, tmp_path: Path) -> None:
+    (tmp_path / "p256.pem").write_bytes(sample.signing_key())
+    assert call("pic32", "lock", board, "--key", tmp_path / "p256.pem") == 0
+    image = machine.image(1)
+    (tmp_path / "new.bin").write_bytes(image)
+    (tmp_path / "new_sign.txt").write_text(packer.sign(image, (tmp_path / "p256.pem").read_bytes()))
+    given = ["--layout", "pic32", "--key", tmp_path / "release.pem", "--product", "lamp"]
+    resource = f"image_sign.txt={tmp_path / 'new_sign.txt'}"
+    for version, more in (("1.1.0", []), ("1.2.0", ["--resource", resource])):
+        words = [tmp_path / "new.bin", *given, "--version", version, *more, "-o", tmp_path / f"{version}.mpota"]
+        assert call("pack", *words) == 0
+    with VirtualBoard(board) as it:
+        it.wait("reset", image="factory image")
+        # Without the setting `boot_key` the bootloader refuses it, and goes on with what it has.
+        assert call("push", tmp_path / "1.1.0.mpota", "--port", it.port) == 0
+        it.wait("reset", image="factory image")
+        assert call("push", tmp_path / "1.2.0.mpota", "--port", it.port) == 0
+        it.wait("reset", image="image 3")
+
+
+def test_a_file_that_is_no_board_is_not_locked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p256.pem").write_bytes(sample.signing_key())
+    (tmp_path / "notes.txt").write_text("mine, and nobody else's")
+    assert call("pic32", "lock", tmp_path / "notes.txt", "--key", tmp_path / "p256.pem") == 3
+    assert "is no virtual PIC32MZW1" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine, and nobody else's"
 
 
 def test_host_board_makes_a_board_and_starts_it_again(tmp_path: Path) -> None:
