@@ -12,7 +12,7 @@ from mpota_host.package import format as fmt
 from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.pic32_signer import bound, sign
 from tests.chips.pic32.test_pic32_layout import package
-from tests.chips.pic32.test_pic32_loader import A, B, C
+from tests.chips.pic32.test_pic32_loader import GOLDEN, A, B, C
 from tests.chips.pic32.test_pic32_service import KEY, URL, Device, Net, app, entry
 from tests.expect import raises
 from tests.packages import Maker, Ram, several, version
@@ -166,6 +166,29 @@ def test_an_image_of_the_manifest_is_signed_by_the_bootloaders_key_too():
     d = Device(app(B).offer(entry(3, B)), bare=True)
     d.board.layout.port.boot_key = KEY
     assert d.run() == "idle" and d.service.error.code == "signature" and d.net.asked == [URL]
+
+
+def test_a_factory_image_that_the_bootloader_will_not_start_holds_up_no_update():
+    # Its owner put no signature beside it; or a wrong one; or it is not whole.
+    for text, digest, held in (
+        (None, None, False),
+        (b"x", None, False),
+        (GOLDEN, None, True),
+        (GOLDEN, bytes(32), False),
+    ):
+        c = chip()
+        golden = c.store.files["factory_reset.bin"]
+        if text:
+            c.store.put("factory_image_sign.txt", sign(golden).encode() if text is GOLDEN else text)
+        if digest:
+            c.store.put("factory_image_digest.txt", digest)
+        board = c.power_on()
+        board.layout.factory_reset()
+        assert (board.layout.status()["updates"] is not None) == held, (text, digest)
+        if not held:
+            put(c.power_on(), signed(B, sign(B).encode()))
+            c.power_on("reset")
+            assert maker.holds(c, B)
 
 
 def test_the_setting_is_the_key_and_what_is_none_lets_nothing_in():

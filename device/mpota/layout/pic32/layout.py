@@ -9,15 +9,13 @@ from mpota.layout import contract
 from mpota.layout.pic32.port import ident, judge, sign_of
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
-from mpota.layout.pic32.store.files import FACTORY_FILE, fold
+from mpota.layout.pic32.store.files import FACTORY_FILE, SIGN, SIGNATURE_SIZE, fold
 from mpota.stream import FIRMWARE, RESOURCE
 from mpota.version import encode
 from mpota_boot.errors import FlashError, NotNow, Refused
 
-# The signature of the factory image, which its owner puts there.
-SIGN = "factory_image_sign.txt"
-# The resource of a package that is its image's signature, and the bytes that the vendor's bootloader reads of one.
-SIGNATURE, SIGNATURE_SIZE = "image_sign.txt", 96
+# The resource of a package that is its image's signature.
+SIGNATURE = "image_sign.txt"
 UNSIGNED = (
     "this board's bootloader starts signed images: pack with --resource %s=NAME_sign.txt, as `pic32 pack` makes it"
 )
@@ -52,7 +50,11 @@ class Layout(contract.Layout):
         """Has the store an image for the next boot? Otherwise the image that runs is the only one, disabled or not."""
         size = self.port.files.size
         ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
-        return ready or size(FACTORY_FILE) == self.port.flash.size
+        if ready:
+            return True
+        from mpota.layout.pic32 import settle
+
+        return settle.golden(self)
 
     def rows(self):
         """The rows of the database that are whole."""

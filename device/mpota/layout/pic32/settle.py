@@ -8,7 +8,7 @@ boots, and each time costs the update one of its trials.
 from mpota.layout.pic32.port import ident
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, PAGE, VALID
-from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE
+from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE, SIGN, SIGNATURE_SIZE
 from mpota.version import encode, numbers
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
@@ -175,13 +175,24 @@ def others(layout, rows):
     now = layout.port.row(rows)
     ready = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
     found = [row.name for row in ready if files.digest(store, row.name, buf)[0] == row.digest]
-    sha, size = files.digest(store, FACTORY_FILE, buf)
+    return found + [FACTORY_FILE] * golden(layout)
+
+
+def golden(layout):
+    """Would the loader start the factory image?"""
+    store = layout.port.files
     page = control.Control.decode(store.get(FACTORY_FILE, control.HEAD) or b"")
-    if size == layout.port.flash.size and page and (page.kind, page.status) == (FACTORY, VALID):
-        promised = store.get(FACTORY_DIGEST, 32)
-        if not promised or promised == sha:
-            found.append(FACTORY_FILE)
-    return found
+    if not page or (page.kind, page.status) != (FACTORY, VALID):
+        return False
+    sha, size = files.digest(store, FACTORY_FILE, bytearray(PAGE))
+    if size != layout.port.flash.size or (store.get(FACTORY_DIGEST, 32) or sha) != sha:
+        return False
+    key = layout.port.boot_key
+    if key is None:
+        return True
+    from mpota.layout.pic32.pipe import p256
+
+    return p256.verify_text(key, store.get(SIGN, SIGNATURE_SIZE) or b"", sha)
 
 
 def renumber(layout):

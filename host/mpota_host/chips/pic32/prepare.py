@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from mpota.layout.pic32.layout import SIGNATURE, SIGNATURE_SIZE
+from mpota.layout.pic32.layout import SIGNATURE
 from mpota.layout.pic32.port import judge
 from mpota.layout.pic32.store import control
+from mpota.layout.pic32.store.files import SIGNATURE_SIZE
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE

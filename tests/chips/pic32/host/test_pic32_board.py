@@ -63,24 +63,43 @@ def test_a_signed_package_is_pushed_started_by_the_bootloader_and_rolled_back(
         it.wait("reset", image="factory image")
 
 
-def test_a_virtual_board_has_a_bootloader_that_checks_signatures(board: Path, tmp_path: Path) -> None:
-    (tmp_path / "p256.pem").write_bytes(sample.signing_key())
+def test_a_virtual_board_has_a_bootloader_that_checks_signatures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys.generate(tmp_path / "release.pem")
+    signing = sample.signing_key()
+    (tmp_path / "p256.pem").write_bytes(signing)
+    settings = {"product": "lamp", "layout": "pic32", "boot_key": packer.public(signing).hex()}
+    files = mpota_files(settings, {"release": keys.load_public(tmp_path / "release.pub")}, "pic32")
+    board = create_for("pic32", tmp_path / "board.bin", machine.image(0), files)
     assert call("pic32", "lock", board, "--key", tmp_path / "p256.pem") == 0
     image = machine.image(1)
     (tmp_path / "new.bin").write_bytes(image)
-    (tmp_path / "new_sign.txt").write_text(packer.sign(image, (tmp_path / "p256.pem").read_bytes()))
+    (tmp_path / "new_sign.txt").write_text(packer.sign(image, signing))
     given = ["--layout", "pic32", "--key", tmp_path / "release.pem", "--product", "lamp"]
     resource = f"image_sign.txt={tmp_path / 'new_sign.txt'}"
     for version, more in (("1.1.0", []), ("1.2.0", ["--resource", resource])):
         words = [tmp_path / "new.bin", *given, "--version", version, *more, "-o", tmp_path / f"{version}.mpota"]
         assert call("pack", *words) == 0
+        assert call("verify", tmp_path / f"{version}.mpota", "--key", tmp_path / "release.pub") == 0
     with VirtualBoard(board) as it:
         it.wait("reset", image="factory image")
-        # Without the setting `boot_key` the bootloader refuses it, and goes on with what it has.
-        assert call("push", tmp_path / "1.1.0.mpota", "--port", it.port) == 0
-        it.wait("reset", image="factory image")
+        assert call("push", tmp_path / "1.1.0.mpota", "--port", it.port) == 3
+        assert "bootloader starts signed images" in capsys.readouterr().err
         assert call("push", tmp_path / "1.2.0.mpota", "--port", it.port) == 0
-        it.wait("reset", image="image 3")
+        it.wait("reset", image="image 2")
+
+
+@pytest.mark.parametrize("text", ["A" * 88, "my own notes", "A" * 84 + "====", ""])
+def test_a_resource_that_is_no_signature_is_not_packed_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "new.bin").write_bytes(machine.image(1))
+    (tmp_path / "sign.txt").write_text(text)
+    given = ["--layout", "pic32", "--unsigned", "--product", "lamp", "--version", "1.1.0", "-o", tmp_path / "new.mpota"]
+    resource = f"image_sign.txt={tmp_path / 'sign.txt'}"
+    assert call("pack", tmp_path / "new.bin", *given, "--resource", resource) == 3
+    assert "is no signature" in capsys.readouterr().err and not (tmp_path / "new.mpota").exists()
 
 
 def test_a_file_that_is_no_board_is_not_locked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
