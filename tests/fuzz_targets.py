@@ -15,7 +15,7 @@ from mpota.link import frame, url
 from mpota.link.find import find
 from mpota.link.http import MANIFEST, Http
 from mpota.pipe.package import Chunks, Package
-from mpota.stream import finish
+from mpota.stream import pull
 from mpota_boot.errors import OtaError
 from mpota_host.sim.flash import SimFlash
 from tests.firmware import image
@@ -150,7 +150,7 @@ class _Page(Http):
 
     def __init__(self, data):
         super().__init__("http://h/manifest.json", "demo", "esp32", lambda: None)
-        self.url = self.manifest
+        self.url = self.home
         self.data = bytes(data)
         self.at = 0
 
@@ -167,8 +167,12 @@ class _Page(Http):
 def manifest(data):
     """A manifest, or whatever a server gives in its place."""
     page = _Page(data)
-    finish(find(page, bytearray(MANIFEST)))
-    return "offer" if page.offer else "nothing"
+    buf = bytearray(MANIFEST)
+    find(page, buf, pull(page, buf))
+    if not page.offer:
+        return "nothing"
+    page._place(page.offer[2])
+    return "offer"
 
 
 def sealed_entry(seq, state):

@@ -33,24 +33,19 @@ class Agent:
     Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
     """
 
-    # What a step may take while the application waits for its start; 0 where it does not.
-    step_ms = 0
-
     def __init__(self, board, links, keys, health=None):
         self.board = board
         self.links = links
         self.keys = keys
         self.health = health or self._asked
         self.trial = board.layout.on_trial()
-        self.began = self.due = self.now = self.counted = board.ticks_ms()
+        self.began = self.due = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
         self.job = self.telling = self.error = self.said = None
         self.progress = (0, 0)
         self.answered = False
         tried.begin()
         self.spent = self.kept = self._used()[1] if self.trial else 0
-        for link in links:
-            link.time_left = self.left
         # A start that ended while a link was asked has left a mark; a hang of this one is its own.
         self.asking = board.journal.last("doing") == b"link"
         self._ask(False)
@@ -65,16 +60,9 @@ class Agent:
             # All boards of a house start at once when the power comes back.
             self.wait_ms = moment(board.id(), spread_ms)
 
-    def left(self):
-        """Milliseconds that a link which waits may still hold up this step."""
-        if self.trial:
-            return (_PARTS - self.spent) * self._part_ms() - self.board.since(self.began)
-        return self.step_ms - self.board.since(self.now) if self.step_ms else _MOST_MS
-
     def step(self):
         """One bounded step. Returns "idle", "busy", "trial", or "reset": the board has to be reset now."""
         self.board.feed()
-        self.now = self.board.ticks_ms()
         try:
             if self.telling:
                 return self._told()
@@ -230,7 +218,6 @@ class Agent:
         return self._told()
 
     def _told(self):
-        self.now = self.board.ticks_ms()
         try:
             next(self.telling)  # type: ignore[arg-type]
         except StopIteration as e:

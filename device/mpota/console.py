@@ -116,10 +116,16 @@ def push(board):
     agent.trial = None
     # A console reads until it has what it asked for: a host that dies in between is ended by the watchdog alone.
     board.watch()
+    # A person may begin one package over another; the hold is for those that a bad network brings in turn.
+    if board.journal.last("begun"):
+        board.journal.put("begun", b"")
     try:
         state = agent.step()
+        told = None
         while state == "busy":
-            link.progress(*agent.progress)
+            if told is not agent.progress:
+                told = agent.progress
+                link.progress(*told)
             state = agent.step()
         if isinstance(agent.error, UpToDate):
             # An agent that polls keeps this to itself; a person wants to read it.

@@ -6,11 +6,18 @@ hashed before `arm`; and `arm` is the last and the smallest write, one for all c
 yield is safe: the next call goes on at the chunk where this one stopped, over whatever link.
 """
 
+from hashlib import sha256
+
+from micropython import const
+
 from mpota.pipe.package import Chunks, Package
 from mpota.store.writer import decode_progress, digest, encode_progress, put
 from mpota.stream import FIRMWARE, opened, pull
 from mpota.version import text
 from mpota_boot.errors import FlashError, LinkError, Refused, UpToDate
+
+# After a package was begun over another, the next may be when Layout.awake() has taken these bytes: an hour.
+_HOLD = const(b"..........")
 
 
 def install(board, link, keys):
@@ -101,7 +108,15 @@ def resume(board, package, src, buf):
         chunks = Chunks(package, i, src, buf)
         chunks.go(index, at, length, sha)
         return chunks
-    return Chunks(package, 0, src, buf)
+    chunks = Chunks(package, 0, src, buf)
+    # The last chunk promises no other.
+    if where and where[2]:
+        if board.journal.last("begun"):
+            # Two packages that a bad line brings in turn must not wear out the flash.
+            raise Refused("begun", "another is half here: again after 1 h awake, or `rollback --forget`")
+        # A chunk has 4096 bytes at least.
+        chunks.stands = 1 if where[5] else where[4] << 12
+    return chunks
 
 
 def _reopen(link, at):
@@ -135,12 +150,18 @@ def decode(board, package, chunks):
             board.feed()
             between()
             n = pull(chunks, chunks.buf)
+            piece = memoryview(chunks.buf)[:n]
             if not done:
-                board.layout.admit(part, memoryview(chunks.buf)[:n])
+                board.layout.admit(part, piece)
                 if not chunks.i:
                     # A journal that keeps nothing is found out before the first erase.
+                    if chunks.stands:
+                        board.journal.put("begun", _HOLD)
                     board.journal.put("progress", b"")
-            put(target, done, chunks.buf, n, between)
+            # A whole sector that another package has finished may hold these bytes.
+            holds = done + n <= chunks.stands and n == target.erase_size
+            if not holds or digest(target, n, bytearray(128), board.feed, done) != sha256(piece).digest():
+                put(target, done, chunks.buf, n, between)
             done += n
             left -= n
         if done % target.erase_size == 0 or done == part.size:

@@ -9,15 +9,15 @@ gets its first turn the agent has one, so that an application that never gives i
 import os
 import sys
 
+from micropython import const
+
 from mpota import tried
 from mpota_boot import shim
 
 FILE = "rescue"
 STARTS = 3
 WELL_MS = 60000
-WINDOW_MS = 1000
-# What the last step in the window may take: a TLS handshake and a chunk need some seconds.
-STEP_MS = 10000
+_WINDOW_MS = const(1000)
 
 
 def _exists(path):
@@ -131,16 +131,20 @@ class Runner:
         # A host at the console can press Ctrl-C now, and the links are asked for news. An update that has begun goes on
         # after the window.
         board = self.board
-        ms = board.setting("window_ms", WINDOW_MS, 60000)
+        ms = board.setting("window_ms", _WINDOW_MS, 60000)
         # A trial is judged by the application's health(), which is not there yet.
         busy = self.agent.links and not self.agent.trial
-        self.agent.step_ms = STEP_MS
-        net = busy and ms >= WINDOW_MS and self.net
+        # A board that sleeps a lot has no seconds for a scan and for joining: it joins beside the application. Some
+        # ports cannot tell a wake from a reset.
+        cause = board.cause()
+        net = busy and ms >= _WINDOW_MS and cause in ("power", "watchdog") and self.net
         if net:
             net.look()
             self._network()
         began = self.began
-        while board.since(self.began) < ms or (busy and board.since(began) < ms) or (net and net.coming()):
+        # Nobody sits at the console of one that wakes.
+        least_ms = 0 if cause == "wake" else ms
+        while board.since(self.began) < least_ms or (busy and board.since(began) < ms) or (net and net.coming()):
             if busy:
                 busy = self._step() == "busy"
             else:
@@ -150,7 +154,6 @@ class Runner:
                 began = board.ticks_ms()
             board.feed()
             board.pause()
-        self.agent.step_ms = 0
 
     def _start(self, application):
         trial = self.agent.trial

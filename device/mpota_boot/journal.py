@@ -12,6 +12,9 @@ A trial is open while `armed` is neither confirmed nor given up.
 
 from struct import pack, unpack
 
+# Boots that an image on trial may have, unless the setting `trials` says otherwise.
+TRIALS = 3
+
 
 class Record:
     """An image that was armed: whose, which, where it lies, and how many boots it may still try.

@@ -3,6 +3,10 @@
 What a lost NVS must not undo has a second copy, spare.py.
 """
 
+# Numbers that nobody misses, written before the first record of a run. A cut may have left cells half programmed behind
+# the last entry, where ESP-IDF looks at one word only: a record reaches three entries far, and these take those cells.
+_NUMBERS = "abc"
+
 
 class NvsJournal:
     """`nvs` is an esp32.NVS, or None for one that does not open. `board` has the copy in its folder; None: no copy."""
@@ -29,7 +33,7 @@ class NvsJournal:
         """Was nothing ever put here?"""
         try:
             if self.nvs:
-                self.nvs.get_i32("a")
+                self.nvs.get_i32(_NUMBERS[0])
                 return False
         except OSError:
             pass
@@ -39,6 +43,18 @@ class NvsJournal:
         from mpota_boot import spare
 
         return spare
+
+    def _begin(self, nvs):
+        """The first put of a run."""
+        if self._lost():
+            self._spare().restore(self.board, nvs)
+        for key in _NUMBERS:
+            try:
+                n = nvs.get_i32(key)
+            except OSError:
+                n = 0
+            nvs.set_i32(key, n ^ 1)
+        self.fresh = False
 
     def put(self, tag, data):
         # An ordinary boot writes nothing.
@@ -50,8 +66,7 @@ class NvsJournal:
         data = data[:128]
         try:
             if self.fresh:
-                self._spare().begin(self._lost(), nvs)
-                self.fresh = False
+                self._begin(nvs)
             if data:
                 nvs.set_blob(tag, data)
             elif self._get(tag):

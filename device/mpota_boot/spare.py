@@ -1,4 +1,4 @@
-"""The second copy of what a lost NVS must not undo: which application runs, the lowest version, what was given up.
+"""The second copy of what a lost NVS must not undo: what runs, a trial, the lowest version, what was given up.
 
 It is a journal in two files. It is read while nothing of mpota is in the NVS, and the first put takes it over.
 """
@@ -7,7 +7,7 @@ import os
 
 from mpota_boot.errors import FlashError
 
-COPIED = ("running", "floor", "given")
+COPIED = ("running", "floor", "given", "armed", "failed")
 
 
 def _copy(board):
@@ -40,17 +40,13 @@ def put(board, tag, data):
             pass
 
 
-def begin(board, nvs):
-    """The first put of a run. `board`: the NVS has nothing yet, and may take the copy of that board; else None."""
-    for tag in COPIED if board else ():
+def restore(board, nvs):
+    """Put the copy into an NVS that has nothing yet."""
+    for tag in COPIED:
         data = last(board, tag)
-        if data:
-            nvs.set_blob(tag, data)
-    # A cut may have left cells half programmed behind the last entry, where ESP-IDF looks at one word only. A record
-    # reaches three entries far: three numbers that nobody misses take those cells.
-    for key in "abc":
         try:
-            n = nvs.get_i32(key)
+            # Where a cut took a part of the NVS, the rest may be newer.
+            nvs.get_blob(tag, bytearray(128))
         except OSError:
-            n = 0
-        nvs.set_i32(key, n ^ 1)
+            if data:
+                nvs.set_blob(tag, data)

@@ -7,7 +7,7 @@ prepare          what goes into the target, out of a file; ALONE: its boards tak
                  there is one, says whether a resource is the bootloader's and no application's
 codes            CODES: what a board's report calls errors that only this chip has, by their class
 inspector        explain(data): what a file of this chip is; store(folder), where there is one: what a folder is; both
-                 return None where it is nothing of this chip's
+                 return None where it is nothing of this chip's; guess(data), where there is one, is asked last
 commands         group: the commands `mpota CHIP ...` for the vendor's own formats (mpota_host/command/groups.py)
 sample           write(folder): fills an empty folder with what the chip's guide uses, images, keys, a virtual board; it
                  returns the commands to type there, one a line, in which $PORT is the board's port

@@ -186,7 +186,7 @@ class Machine:
         self.mem32 = self.mem16 = world.registers
         self.WDT = wdt(world, port)
         self.Timer = timer(world)
-        self.Pin = Pin
+        self.Pin, self.SPI = Pin, SPI
         self.RTC = rtc(world)
 
     def __getattr__(self, name):
@@ -216,6 +216,18 @@ class Pin:
 
     def value(self):
         return 1
+
+    def __str__(self):
+        return "pin %s" % self.n
+
+
+class SPI:
+    def __init__(self, n, **pins):
+        self.said = ", ".join(["%s %s" % (name, pins[name]) for name in sorted(pins)])
+        self.n = n
+
+    def __str__(self):
+        return "spi %s (%s)" % (self.n, self.said)
 
 
 def rtc(world):
@@ -279,7 +291,7 @@ class Network:
     """
 
     STA_IF, AP_IF = 0, 1
-    PHY_LAN8720, PHY_RTL8201 = 1, 2
+    PHY_LAN8720, PHY_RTL8201, PHY_W5500 = 1, 2, 102
 
     def __init__(self, world):
         self.world = world
@@ -289,7 +301,12 @@ class Network:
         self.up = self.wired = False
         if self.radio != "missing":
             self.WLAN = self._wlan
-        self.LAN = self._lan
+        # An RP2 with Ethernet has a WIZnet chip; a SAMD51 has none.
+        port = world.life["port"]
+        if port == "rp2":
+            self.WIZNET5K = self._wiznet
+        elif port != "samd":
+            self.LAN = self._lan
 
     def _wlan(self, interface=0):
         if self.radio == "raises":
@@ -297,11 +314,12 @@ class Network:
         return self
 
     def _lan(self, **words):
-        said = []
-        for name in sorted(words):
-            value = words[name]
-            said.append("%s %s" % (name, "pin %s" % value.n if isinstance(value, Pin) else value))
-        self.world.note("lan", ", ".join(said))
+        self.world.note("lan", ", ".join(["%s %s" % (name, words[name]) for name in sorted(words)]))
+        self.wired = True
+        return self
+
+    def _wiznet(self, *words):
+        self.world.note("wiznet", ", ".join([str(word) for word in words]))
         self.wired = True
         return self
 

@@ -27,11 +27,17 @@ class Line:
     def __init__(self, said):
         self.said = said
 
-    def settimeout(self, _):
+    def setblocking(self, _):
         pass
 
     def connect(self, _):
         pass
+
+    def register(self, *_):
+        pass
+
+    def poll(self, _):
+        return [(self, 4)]
 
     def readinto(self, buf):
         n = min(len(buf), len(self.said))
@@ -51,7 +57,7 @@ class Module:
 
 
 def modules(said, board):
-    net, wiring, app = Module(), Module(), Module()
+    net, wiring, app, select = Module(), Module(), Module(), Module()
     lines = []
 
     def connection(*_):
@@ -59,7 +65,9 @@ def modules(said, board):
         return lines[-1]
 
     net.socket = connection
+    net.AF_INET, net.AF_INET6, net.SOCK_STREAM = 2, 10, 1
     net.getaddrinfo = lambda name, port, *_: [(2, 1, 0, "", (name, port))]
+    select.poll = lambda: lines[-1]
     wiring.Board = lambda: board
     app.turns = 0
 
@@ -69,8 +77,8 @@ def modules(said, board):
             raise Enough
 
     app.step = step
-    sys.modules["socket"], sys.modules["wiring"], sys.modules["app"] = net, wiring, app
-    sys.modules["mpota.layout.pic32.link.mqtt"].socket = net
+    sys.modules["socket"], sys.modules["select"] = net, select
+    sys.modules["wiring"], sys.modules["app"] = wiring, app
     return app, lines
 
 

@@ -54,6 +54,56 @@ def trial(c, link=None, health=None):
     return Agent(board, [link or Ram(Maker(NEW).bytes())], None, health)
 
 
+class InTurn(Ram):
+    """A link that offers its packages in turn; each line dies, and one that goes on with a package dies at once."""
+
+    def __init__(self, made, dies, again):
+        super().__init__(None)
+        self.made = made
+        self.bytes = dies, again
+        self.turn = 0
+
+    def open(self, at=0):
+        if not at:
+            self.turn += 1
+        self.data = self.made[self.turn % len(self.made)]
+        self.dies = self.fetched + self.bytes[at > 0]
+        return super().open(at)
+
+
+def two_in_turn(dies, again, minutes):
+    """The erases of each sector of the slot, and the last state, of a board that asks every five seconds."""
+    c = chip()
+    c.settings["poll_ms"] = 5000
+    board = boot(c, soc.PWRON)
+    two = Maker(image(41232, 3))
+    two.version = version(1, 2, 0)
+    agent = Agent(board, [InTurn([Maker(NEW).bytes(), two.bytes()], dies, again)], None)
+    c.flash.trace = []
+    erased = {}
+    state = ""
+    while state != "reset" and board.ms < minutes * 60000:
+        state = agent.step()
+        if state == "idle":
+            board.ms += 2500
+    first = c.row("ota_1").offset
+    for op, off, _ in c.flash.trace:
+        if op == "erase" and off >= first:
+            erased[off] = erased.get(off, 0) + 1
+    return erased, state
+
+
+def test_two_packages_in_turn_and_a_bad_line_wear_out_no_sector():
+    # What was begun may be left for the other one each hour.
+    erased, state = two_in_turn(6000, 0, 200)
+    assert len(erased) == 1 and 2 <= max(erased.values()) <= 5 and state != "reset", erased
+
+
+def test_of_two_packages_in_turn_on_a_bad_line_the_one_that_was_begun_arrives():
+    erased, state = two_in_turn(6000, 6000, 60)
+    assert state == "reset" and len(erased) == 11 and max(erased.values()) <= 2, erased
+
+
 def test_an_update_is_taken_confirmed_and_then_reported():
     c = chip()
     board = boot(c, soc.PWRON)

@@ -17,6 +17,7 @@ assert mpota_host
 DATA = bytes(3000)
 # What a getaddrinfo that nobody answers costs.
 DNS_MS = 20000
+OPENS = ("ask", "find", "later", "login", "reach", "tls", "url")
 
 
 class Net:
@@ -187,6 +188,18 @@ def test_a_server_is_found_by_its_name_and_asked():
     assert link.run() is link and link.offer[1] == 3000
     assert net.connected == [("10.0.0.9", 80)] * 2, "for the manifest and for the package"
     assert net.asked[0][:2] == ("10.0.0.1", 1) and link.longest == 0
+
+
+def test_what_opens_a_link_is_forgotten_whatever_comes_of_it():
+    for says in ([(0, listing(DATA))], [(0, b"HTTP/1.1 404 No\r\n\r\n")], "refuses"):
+        link = Link(Net(hosts={"10.0.0.9": says}), "http://h/m.json")
+        try:
+            assert link.run() is link
+        except LinkError:
+            assert says != [(0, listing(DATA))]
+        assert link.asked()[:9] == "http://h/"
+        left = [name for name in sys.modules if name[:11] == "mpota.link." and name[11:] in OPENS]
+        assert left == [], left
 
 
 SERVERS = {

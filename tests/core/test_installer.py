@@ -146,6 +146,96 @@ def test_another_package_does_not_resume_the_first():
     assert c.image("ota_1", len(third)) == third
 
 
+def worn(c):
+    """How often each sector of the slot was erased since the trace was cut."""
+    found = {}
+    for off in erases(c):
+        found[off] = found.get(off, 0) + 1
+    return found
+
+
+def test_a_sector_is_not_erased_again_for_bytes_that_it_holds():
+    for chunk, stands in ((4096, 4), (8192, 2)):
+        c = chip()
+        # The same image, in another package.
+        raises(LinkError, "link", run, c.power_on(), Ram(Maker(NEW, chunk, deflate=True).bytes(), 20000))
+        c.flash.trace = []
+        run(c.power_on(), Ram(Maker(NEW, chunk).bytes()))
+        assert len(erases(c)) == 11 - stands and max(worn(c).values()) == 1
+        assert c.image("ota_1", len(NEW)) == NEW
+        c.power_on(soc.HARD)
+        assert c.started.name == "ota_1"
+
+
+def test_a_sector_with_one_other_byte_is_written_again():
+    for at in (0, 127, 128, 4095, 4096, 16383):
+        other = bytearray(NEW)
+        other[at] ^= 1
+        if not at:
+            other[0] = NEW[0]
+            other[24] ^= 1
+        c = chip()
+        raises(LinkError, "link", run, c.power_on(), Ram(Maker(bytes(other)).bytes(), 20000))
+        c.flash.trace = []
+        run(c.power_on(), Ram(Maker(NEW).bytes()))
+        assert len(erases(c)) == 11 - 3 and c.image("ota_1", len(NEW)) == NEW
+
+
+def test_a_sector_that_a_cut_may_have_torn_is_erased_whatever_it_holds():
+    for other in (False, True):
+        c = chip()
+        raises(LinkError, "link", run, c.power_on(), Ram(Maker(NEW).bytes(), 20000))
+        # What the power ended is whole to look at.
+        c.write(c.row("ota_1").offset, NEW)
+        c.flash.trace = []
+        run(c.power_on(), Ram(Maker(NEW, deflate=other).bytes()))
+        assert len(erases(c)) == 11 - 4
+    # Nor is anything believed of an update that is complete: its slot is another one's by now.
+    c = chip()
+    run(c.power_on(), Ram(Maker(NEW).bytes()))
+    c.power_on(soc.HARD).layout.confirm()
+    c.write(c.row("ota_0").offset, image(41232, 3))
+    two = Maker(image(41232, 3))
+    two.version = version(1, 2, 0)
+    c.flash.trace = []
+    run(c.power_on(), Ram(two.bytes()))
+    assert len(erases(c)) == 11
+
+
+def test_a_package_is_begun_over_another_once_an_hour():
+    c = chip()
+    board = c.power_on()
+    one, two = Maker(NEW), Maker(image(41232, 3))
+    raises(LinkError, "link", run, board, Ram(one.bytes(), 6000))
+    raises(LinkError, "link", run, board, Ram(two.bytes(), 6000))
+    c.flash.trace = []
+    for n in range(10):
+        words = str(raises(Refused, "begun", run, board, Ram(one.bytes())))
+        assert "--forget" in words
+        if n == 4:
+            # Also after a reset.
+            board = c.power_on()
+        board.layout.awake()
+    assert erases(c) == []
+    raises(LinkError, "link", run, board, Ram(one.bytes(), 6000))
+    assert worn(c) == {erases(c)[0]: 1}
+    # What was begun goes on all the time, and then nothing is half here.
+    raises(Refused, "begun", run, board, Ram(two.bytes()))
+    run(board, Ram(one.bytes()))
+    assert board.journal.last("begun") is None
+
+
+def test_a_person_may_begin_over_what_was_begun():
+    c = chip()
+    board = c.power_on()
+    one, two = Maker(NEW), Maker(image(41232, 3))
+    for maker in (one, two):
+        raises(LinkError, "link", run, board, Ram(maker.bytes(), 6000))
+    raises(Refused, "begun", run, board, Ram(one.bytes()))
+    board.layout.forget()
+    run(board, Ram(one.bytes()))
+
+
 def test_a_flipped_bit_in_a_chunk_stops_before_it_is_decoded():
     for deflate in (False, True):
         data = bytearray(Maker(NEW, deflate=deflate).bytes())

@@ -122,18 +122,43 @@ def test_a_lost_nvs_reads_the_second_copy_and_the_first_put_takes_it_over():
         flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
         j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
         assert j.last("running") is None
-        for tag in ("running", "floor", "given", "armed"):
+        for tag in ("running", "floor", "given", "armed", "progress"):
             j.put(tag, tag.encode())
         flash.erase(0, SIZE)
         j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
         for again in (j, NvsJournal(None, Housed(root))):
             assert [again.last(tag) for tag in ("running", "floor", "given")] == [b"running", b"floor", b"given"]
-            assert again.last("armed") is None, "a trial is not opened again"
+            assert again.last("armed") == b"armed" and again.last("progress") is None
         j.put("boots", b"1")
         os.remove(root + "/ota/sparea")
         os.remove(root + "/ota/spareb")
         j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
         assert [j.last(tag) for tag in ("running", "floor", "given")] == [b"running", b"floor", b"given"]
+
+
+def test_a_trial_goes_on_and_one_that_was_given_up_stays_over_where_the_nvs_is_lost():
+    for given_up in (False, True):
+        with Scratch() as root:
+            flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+            j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+            j.put("armed", record().encode())
+            if given_up:
+                j.put("failed", record().encode())
+            flash.erase(0, SIZE)
+            j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+            assert (trial(j) is None) == given_up
+
+
+def test_what_a_cut_left_in_the_nvs_is_not_taken_over_by_an_older_copy():
+    with Scratch() as root:
+        flash = SimFlash(SIZE, overwrite=[(0, SIZE)])
+        NvsJournal(nvs.bind(flash)("mpota"), Housed(root)).put("floor", b"old")
+        NvsJournal(nvs.bind(flash)("mpota")).put("floor", b"new")
+        # The numbers lay on a page that was lost.
+        nvs.bind(flash)("mpota").erase_key("a")
+        j = NvsJournal(nvs.bind(flash)("mpota"), Housed(root))
+        j.put("boots", b"1")
+        assert j.last("floor") == b"new"
 
 
 def test_a_cut_while_the_second_copy_is_taken_over_loses_none_of_it():

@@ -480,6 +480,38 @@ def test_one_wrong_read_costs_nothing_wherever_it_is():
             assert [seen.last(tag) for tag in "abc"] == [b"a2", b"b2", b"c2"], (sector, at)
 
 
+class Fails:
+    """Its n-th read raises."""
+
+    def __init__(self, region, n):
+        self.region = region
+        self.n = n
+        self.size, self.erase_size, self.prog_size = region.size, region.erase_size, region.prog_size
+        self.prog, self.erase = region.prog, region.erase
+
+    def read(self, off, buf):
+        self.n -= 1
+        if self.n == 0:
+            raise FlashError("flash", "this read fails")
+        self.region.read(off, buf)
+
+
+def test_a_read_that_fails_once_is_asked_again_wherever_it_is():
+    n = reads = 1
+    while reads:
+        _, region = journal()
+        Log(region).put("floor", b"1")
+        flash = Fails(region, n)
+        found = Log(flash)
+        assert found.last("floor") == b"1"
+        found.put("floor", b"2")
+        assert Log(region).last("floor") == b"2"
+        reads = flash.n <= 0
+        n += 1
+    assert n > 8
+    raises(FlashError, "flash", Log, Fails(Fails(region, 1), 2))
+
+
 def test_a_sector_that_reads_well_again_is_not_begun_over():
     flash, region = journal()
     for i in range(2):

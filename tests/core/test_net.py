@@ -14,6 +14,7 @@ from mpota.network import net as under_test
 from mpota.network import sntp
 from mpota.network.net import Net
 from mpota_boot.errors import LinkError
+from mpota_host.sim.ports.table import ETHERNET
 from tests.expect import raises
 
 assert mpota_host
@@ -71,11 +72,17 @@ class Air:
         self.lans.append(words)
         return self
 
+    def SPI(self, n, **words):
+        return "SPI", n, words
+
     class Pin:
         OUT = 3
 
         def __init__(self, n):
             self.n = n
+
+        def __eq__(self, other):
+            return self.n == other.n
 
     def RTC(self):
         return self
@@ -130,13 +137,15 @@ class World:
 
     def __enter__(self):
         Clock.now = self.now
-        self.real = {name: sys.modules.get(name) for name in ("network", "machine")}
+        self.real = {name: sys.modules.get(name) for name in ("network", "machine", "time", "mpota.network.sntp")}
         sys.modules["network"] = sys.modules["machine"] = self.air
-        under_test.time = sntp.time = Clock()
+        under_test.time = sys.modules["time"] = Clock()
+        # It is loaded when it is needed, and then takes its time from here.
+        sys.modules.pop("mpota.network.sntp", None)
         return self.air
 
     def __exit__(self, *_):
-        under_test.time = sntp.time = time
+        under_test.time = time
         for name in self.real:
             if self.real[name]:
                 sys.modules[name] = self.real[name]
@@ -313,6 +322,106 @@ def test_a_wire_of_the_board_takes_no_arguments():
         assert air.lans == [{}]
 
 
+class Port:
+    """Modules network and machine of a port, by the simulated tables: as much Ethernet as its firmware has."""
+
+    def __init__(self, air, name):
+        classes, own, constants = ETHERNET[name]
+        self.Pin, self.SPI, self.RTC = air.Pin, air.SPI, air.RTC
+        self.made = []
+        for word in constants:
+            setattr(self, word, constants[word])
+        for one in classes:
+            setattr(self, one, Driver(self, air, one, own))
+
+
+class Driver:
+    """A class of module network; what it makes is the network `air`."""
+
+    def __init__(self, port, air, name, constants):
+        self.port, self.air, self.name = port, air, name
+        for word in constants:
+            setattr(self, word, constants[word])
+
+    def __call__(self, *places, **words):
+        self.port.made.append((self.name, places if self.name == "WIZNET5K" else words))
+        return self.air
+
+
+def ethernet(name, given):
+    """(what a board of this port makes of the setting `lan`, the network's error)"""
+    board = Board(lan=given)
+    with World(board) as air:
+        port = sys.modules["network"] = sys.modules["machine"] = Port(air, name)
+        net = Net(board)
+        live(net, 1000)
+        return port.made, net.error
+
+
+def spi(n, **pins):
+    return "SPI", n, {name: Air.Pin(pins[name]) for name in pins}
+
+
+EVB = {"spi": {"id": 0, "sck": 18, "mosi": 19, "miso": 16}, "cs": 17, "reset": 20}
+
+
+def test_a_wiznet_chip_is_brought_up_where_the_port_has_one():
+    bus = spi(0, sck=18, mosi=19, miso=16)
+    for name in ("rp2", "stm32-wiznet"):
+        made, error = ethernet(name, EVB)
+        assert made == [("WIZNET5K", (bus, Air.Pin(17), Air.Pin(20)))], (made, error)
+        assert ethernet(name, dict(EVB, int=None))[0] == made
+        made, _ = ethernet(name, dict(EVB, int=21, spi=1))
+        assert made == [("WIZNET5K", (("SPI", 1, {}), Air.Pin(17), Air.Pin(20), Air.Pin(21)))]
+        made, _ = ethernet(name, dict(EVB, spi={"id": 0, "baudrate": 20000000}))
+        assert made[0][1][0] == ("SPI", 0, {"baudrate": 20000000})
+    # A W5500-EVB-Pico knows its own wires.
+    assert ethernet("rp2", True)[0] == [("WIZNET5K", ())]
+
+
+def test_a_phy_on_spi_is_an_argument_of_an_esp32s_lan():
+    for phy, number in (("PHY_W5500", 102), ("PHY_DM9051", 101), ("PHY_KSZ8851SNL", 100)):
+        given = {
+            "phy_type": phy,
+            "phy_addr": 0,
+            "spi": {"id": 1, "sck": 13, "mosi": 11, "miso": 12},
+            "cs": 14,
+            "int": 10,
+        }
+        made, error = ethernet("esp32", given)
+        words = {"phy_type": number, "phy_addr": 0, "cs": Air.Pin(14), "int": Air.Pin(10)}
+        words["spi"] = spi(1, sck=13, mosi=11, miso=12)
+        assert made == [("LAN", words)], (made, error)
+
+
+def test_a_chip_and_its_phy_stay_the_ports_lan():
+    for name in ("stm32", "mimxrt"):
+        assert ethernet(name, True)[0] == [("LAN", {})]
+    made, _ = ethernet("mimxrt", {"phy_type": "PHY_LAN8720", "phy_addr": 1, "ref_clk_mode": "OUT"})
+    assert made == [("LAN", {"phy_type": 3, "phy_addr": 1, "ref_clk_mode": 1})]
+
+
+def test_ethernet_that_a_port_has_not_is_refused_with_a_sentence():
+    for name, given, words in (
+        ("samd", True, ("network.LAN", "network.WIZNET5K")),
+        ("samd", EVB, ("network.LAN", "network.WIZNET5K")),
+        ("rp2", {"phy_type": "PHY_W5500"}, ("PHY_W5500", "does not know")),
+        ("rp2", {"mdc": 23, "mdio": 18}, ("mdc", "spi, cs and reset")),
+        ("rp2", {"spi": 0, "cs": 17}, ("spi, cs and reset",)),
+        ("rp2", {"spi": 0, "cs": None, "reset": 20}, ("spi, cs and reset",)),
+        ("rp2", {"cs": 17, "reset": 20, "int": 21}, ("spi, cs and reset",)),
+        ("rp2", dict(EVB, power=3), ("power", "spi, cs and reset")),
+        ("rp2", dict(EVB, spi="0"), ("has spi", '"id"')),
+        ("rp2", dict(EVB, spi={"sck": 18}), ("has spi {", '"id"')),
+        ("samd", {"phy_type": "PHY_W5500"}, ("network.LAN", "network.WIZNET5K")),
+        ("mimxrt", {"phy_type": "PHY_W5500", "spi": 0}, ("PHY_W5500", "does not know")),
+    ):
+        made, error = ethernet(name, given)
+        assert made == [] and "lan" in error, (name, given, made, error)
+        for word in words:
+            assert word in error, (name, given, error)
+
+
 def test_a_wire_that_the_port_does_not_know_is_named():
     for given, word in (("yes", "yes"), ({"phy_type": "PHY_NONE"}, "PHY_NONE"), ([23, 18], "23"), (7, "7")):
         board = Board(lan=given)
@@ -424,6 +533,16 @@ def test_the_clock_is_set_once_when_the_network_is_there():
     net, server, air = timed(said, ntp="10.0.0.7")
     assert server.to == [("10.0.0.7", 123)] and net.untimed is None
     assert air.date == (2026, 7, 1, 3, 0, 0, 0, 0)
+
+
+def test_what_sets_the_clock_is_loaded_for_that_alone():
+    for answer, failed in ((said, 0), (lambda q: said(q, s=Y2000), 1)):
+        board = Board([(b"one", None)], ntp="10.0.0.7")
+        with World(board, now=Y2000), Ticking(Socket(answer), board):
+            net = Net(board)
+            live(net, 2000)
+            assert net.failed == failed
+            assert "mpota.network.sntp" not in sys.modules and "mpota.link.reach" not in sys.modules
 
 
 def test_the_time_server_may_have_another_port():

@@ -145,6 +145,35 @@ def test_one_wrong_read_of_either_file_or_of_both_is_not_believed():
                 assert not once.paths and again.records == j.records and again.number == j.number
 
 
+class Nth(Once):
+    """The n-th read of any file goes wrong."""
+
+    def __init__(self, n, data):
+        self.n, self.data = n, data
+
+    def __call__(self, path, mode="r"):
+        self.n -= mode == "rb"
+        self.paths = [path] if mode == "rb" and self.n == 0 else []
+        return Once.__call__(self, path, mode)
+
+
+def test_one_wrong_read_of_a_put_is_read_again_whichever_it_is():
+    for data in (None, b"\xee" * SIZE):
+        n, reads = 1, True
+        while reads:
+            with Scratch() as root:
+                j = FileJournal(root + "/j")
+                j.put("floor", b"1")
+                j.put("floor", b"2")
+                nth = Nth(n, data)
+                with nth:
+                    j.put("floor", b"3")
+                assert j.last("floor") == FileJournal(root + "/j").last("floor") == b"3"
+                reads = nth.n <= 0
+            n += 1
+        assert n > 4
+
+
 def test_a_file_that_reads_well_again_is_not_written_over_with_older_records():
     for data in (None, b"\xee" * SIZE):
         with Scratch() as root:

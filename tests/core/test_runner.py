@@ -319,10 +319,16 @@ def test_words_cut_inside_a_character_do_not_end_the_rescue():
 
 
 def test_all_records_at_their_longest_fit_a_journal_in_files():
+    # On a trial, and while a package is half here.
+    for more in ((("wakes", 2), ("soft", 1), ("doing", 6)), (("begun", 10),)):
+        fits(more)
+
+
+def fits(more):
     with Scratch() as root, Quiet():
         journal = Plain(root, SETTINGS).power_on().journal
         sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 72), ("floor", 8))
-        for tag, n in sizes + (("wakes", 2), ("soft", 1), ("doing", 6), ("given", 38)):
+        for tag, n in sizes + more + (("given", 38),):
             journal.put(tag, b"x" * n)
 
         class Dies(App):
@@ -400,8 +406,6 @@ def test_an_import_that_returns_leaves_no_mark_and_without_a_trial_none_is_made(
 class Nothing:
     """A link that has nothing."""
 
-    time_left = None
-
     def open(self, at=0):
         return None
 
@@ -439,6 +443,38 @@ def test_the_window_waits_for_a_network_that_is_here_and_for_what_the_links_say_
             Runner(board, agent, lambda: None, net)
             assert least - 10 <= board.ms <= least + 20, (board.ms, least)
             assert net.looks == (window_ms == 1000) and net.steps > 3 and hurried == [1]
+
+
+def test_a_start_that_may_be_a_wake_holds_no_application_back_for_a_network():
+    for why in ("power", "watchdog", "reset", "unknown", "wake", ""):
+        with Scratch() as root:
+            plain = Plain(root, dict(SETTINGS, window_ms=1000))
+            board = plain.power_on(why)
+            net = Network(board, 9000)
+            asked = []
+            link = Nothing()
+            link.open = lambda at=0, asked=asked: asked.append(at)
+            run = Runner(board, Agent(board, [link], None), lambda: None, net)
+            holds = why in ("power", "watchdog")
+            assert asked and net.looks == holds and (board.ms >= 9000) == holds, (why, board.ms)
+            # The window is over as soon as a link has answered, but for a console.
+            assert holds or board.ms <= (20 if why == "wake" else 1020), (why, board.ms)
+            steps = net.steps
+            run.turn()
+            assert net.steps > steps
+
+
+def test_a_wake_whose_link_has_nothing_to_say_yet_lasts_as_long_as_the_window():
+    class Mute(Nothing):
+        def opening(self, at=0, buf=None):
+            while True:
+                yield
+
+    with Scratch() as root:
+        board = Plain(root, dict(SETTINGS, window_ms=1000)).power_on("wake")
+        started = []
+        Runner(board, Agent(board, [Mute()], None), lambda: started.append(board.ms), Network(board, 9000))
+        assert 1000 <= started[0] <= 1020
 
 
 def test_a_trial_looks_for_no_network_and_still_has_its_steps():

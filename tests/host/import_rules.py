@@ -21,6 +21,8 @@ LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.
 # What lies beside the chips' folders.
 SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
 WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
+# A link of a chip's own is a connection too.
+LINKED = ("mpota.link.connection",)
 # A wiring puts a board together; a program is main.py's equal.
 WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.", "mpota.network.")
 PROGRAM = ("mpota_boot.", "mpota.")
@@ -150,7 +152,7 @@ def allowed(module: str) -> tuple[str, ...] | None:
     part = parts[3] if len(parts) > 3 else ""
     if part == "programs":
         return PROGRAM
-    return (*WING, *{"wiring": WIRED, "service": SERVICE}.get(part, ()), own)
+    return (*WING, *{"wiring": WIRED, "link": LINKED, "service": SERVICE}.get(part, ()), own)
 
 
 def page() -> list[str]:
@@ -158,6 +160,7 @@ def page() -> list[str]:
     chip = f"{WINGS}<chip>."
     rows = [(_short(key), _listed(BOARD[key]), _listed(LAZY.get(key, ()), "")) for key in BOARD]
     rows.append((_short(chip), f"{_listed((*WING, chip))}; never `pipe/package`", ""))
+    rows.append((_short(f"{chip}link."), f"the same, {_listed(LINKED)}", ""))
     rows.append((_short(f"{chip}wiring"), f"the same, {_listed(WIRED)}", ""))
     rows.append((_short(f"{chip}service"), f"the same, {_listed(SERVICE)}", ""))
     rows.append((_short(f"{chip}programs."), _listed(PROGRAM), ""))

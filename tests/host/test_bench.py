@@ -77,6 +77,18 @@ def test_what_a_boot_imports_is_seen_by_importing_it(stuff):
     assert "mpota/installer.py" not in seen
 
 
+def test_every_module_of_a_board_is_weighed_once_and_what_stays_apart(stuff):
+    rows = [row for row in sizes.by_module(stuff) if row.facts]
+    carried = {name_of(path) for path in material.modules("esp32", platform="esp32")}
+    assert sorted(row.name for row in rows) == sorted(name for name in carried if "/loader/" not in name)
+    assert all(row.value > 0 and row.facts["heap"] > 0 for row in rows)
+    kept = {row.name for row in rows if row.facts["stays"]}
+    assert {"mpota/agent.py", "mpota/link/http.py", "mpota/network/net.py", "mpota/layout/esp32/layout.py"} < kept
+    assert not kept & {"mpota/link/ask.py", "mpota/link/tls.py", "mpota/network/sntp.py", "mpota/pipe/delta.py"}
+    order = sizes.ordered(["mpota.link.http"])
+    assert order.index("mpota.link.connection") < order.index("mpota.link.web") < order.index("mpota.link.http")
+
+
 def test_the_port_sees_every_module_as_mpy_and_no_source(stuff):
     built = {path.relative_to(stuff.mpy).with_suffix(".py").as_posix() for path in stuff.mpy.rglob("*.mpy")}
     loops = {"small.py", "race.py", "laps.py", "app_board.py"}
@@ -125,7 +137,9 @@ def test_every_group_says_what_it_measures():
     vendors = {
         path.parent.name for path in (Path(__file__).parents[2] / "host" / "mpota_host" / "chips").glob("*/bench.py")
     }
-    assert {"sizes", "travel", "memory", "application", "speed", "stages", "erases", "push"} == set(GROUPS) - vendors
+    assert {"sizes", "modules", "travel", "memory", "application", "speed", "stages", "erases", "push"} == set(
+        GROUPS
+    ) - vendors
     assert vendors <= set(GROUPS)
 
 

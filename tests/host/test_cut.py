@@ -71,7 +71,7 @@ def test_every_layout_of_the_device_is_in_the_campaign():
         life = life_of(name)
         named = {*life.QUICK, *life.EXHAUSTIVE, *life.HUNT, *life.FAULTY, life.ROOMY or life.QUICK[0]}
         assert named <= set(life.SCENARIOS)
-        assert bool(life.FAULTY) == life.Rig(life.SCENARIOS[life.QUICK[0]]).medium.faults
+        assert life.FAULTY and set(getattr(life, "PAIRS", ())) <= set(life.SCENARIOS) - set(life.EXHAUSTIVE)
         stories = life.SCENARIOS.values()
         assert {s.verdict for s in stories} == set(life.VERDICTS) <= set(VERDICTS)
         assert {s.erase_size for s in stories} >= set(life.ERASES)
@@ -94,6 +94,94 @@ def test_what_is_shown_of_a_cut_is_what_a_cut_leaves(layout, name):
     assert explorer.cut(explorer.start, Step(1, "before")).shot == explorer.start.shot
     with pytest.raises(LookupError, match="no operation 9999"):
         explorer.cut(explorer.start, Step(9999, "after"))
+
+
+def test_a_watchdog_resets_where_a_trial_is_counted_judged_or_ended_and_the_next_start_knows(explorer):
+    cases = explorer.run(explorer.start, every)
+    reset = {case.path[0].op: case for case in cases if case.path[0].shape == "watchdog"}
+    after = {case.path[0].op: case for case in cases if case.path[0].shape == "after"}
+    assert 10 < len(reset) < len(after) / 2
+    assert {case.phase for case in reset.values()} <= {"arm and first boot", "confirm and retreat", "recovery"}
+    for op, case in reset.items():
+        assert case.shot == after[op].shot and not case.torn and (case.cause, after[op].cause) == ("watchdog", "power")
+        assert explorer.fresh(case) and explorer.fresh(after[op]), "another start is another state"
+    case = reset[min(reset)]
+    assert explorer.cut(explorer.start, case.path[0]).shot == case.shot
+    causes = []
+    explorer.life.rest = lambda cause, memory: bool(causes.append(cause))
+    explorer.life.begin(case.memory, 1)
+    explorer.medium.load(case.shot)
+    explorer.life.run(case.cause)
+    assert causes[0] == "watchdog"
+
+
+def test_a_healthy_image_that_is_given_up_while_it_has_trials_is_bad(explorer):
+    life = explorer.life
+    for cuts, bad in ((0, True), (2, True), (3, False)):
+        life.begin(Memory(), cuts)
+        if bad:
+            with pytest.raises(Bad, match="given up"):
+                life._given_up("failed", 1)
+        else:
+            life._given_up("failed", 1)
+    life.begin(Memory(lost=True), 0)
+    life._given_up("failed", 1)
+    unhealthy = Explorer("esp32", scenario_of("esp32", "unhealthy")).life
+    unhealthy._given_up("failed", 1)
+    with pytest.raises(Bad, match="given up"):
+        unhealthy._given_up("failed", 2)
+
+
+def test_pairs_are_all_cuts_of_the_switch_after_each_of_them():
+    name = life_of("pic32").PAIRS[0]
+    worker = campaign.Worker(campaign.Settings("pic32", (name,), (), 0), 0)
+    explorer = Explorer("pic32", scenario_of("pic32", name))
+    first = [case for case in explorer.run(explorer.start, every) if case.switches]
+    assert {case.phase for case in first} == {"arm and first boot"} and len(first) > 30
+    worker.inner(explorer, first[:4], campaign.switching(explorer))
+    assert set(explorer.tally.depths) == {2} and explorer.tally.depths[2] > 50 and explorer.tally.torn > 50
+    assert explorer.tally.bad == []
+    settings = campaign.full("pic32", 2, 0)
+    assert settings.pairs == (name,) and campaign.one("pic32", name, 600).pairs == (name,)
+
+
+def test_a_full_page_of_the_nvs_moves_in_each_of_its_stories(monkeypatch):
+    """Every operation of a move is cut, and the move that recovers from that."""
+    from mpota_host.chips.esp32.cut.life import MOVES
+    from mpota_host.chips.esp32.sim import nvs
+
+    for scenario in MOVES:
+        explorer = Explorer("esp32", scenario)
+        moved, move = [], nvs.Store._move
+
+        def noted(store, page, explorer=explorer, moved=moved, move=move):
+            first = page.state, explorer.life.phase, explorer.medium.ops
+            move(store, page)
+            moved.append((*first, explorer.medium.ops))
+
+        monkeypatch.setattr(nvs.Store, "_move", noted)
+        found = explorer.run(explorer.start, every)
+        assert len(moved) == 1 and moved[0][1] != "fetch", scenario.name
+        low, high = moved.pop()[2:]
+        inside = [case for case in found if low < case.path[0].op <= high]
+        assert len(inside) > 50
+        for case in inside:
+            explorer.run(case)
+        monkeypatch.undo()
+        assert explorer.tally.bad == []
+        assert [state for state, *_ in moved].count(nvs.FREEING) > 10, "it is finished by a mount"
+
+
+def test_a_read_of_the_journal_that_goes_wrong_is_counted_and_comes_once():
+    for layout, name in (("esp32", "hang-unprotected"), ("bk7238", "dies"), ("pic32", "both"), ("files", "hang-fat")):
+        story = faults.Story(layout, scenario_of(layout, name), 0)
+        assert story.idents("misread", 3) == story.idents("misread", 3) and story.reads > 20
+        for ident in story.idents("misread", 5):
+            story.play("misread", ident)
+        assert story.result.bad == [] and story.result.lives["misread"] >= 6
+    for ident in ("3.unheard", "0.bits", "x.bits"):
+        with pytest.raises((LookupError, ValueError)):
+            story.play("misread", ident)
 
 
 def test_a_cut_before_an_operation_is_a_cut_after_the_one_before_it(explorer):

@@ -75,6 +75,7 @@ def test_the_table_of_imports_on_the_page_is_the_one_that_is_held():
         ("BOARD", {key: may for key, may in rules.BOARD.items() if key != "mpota.pipe.xtensa"}),
         ("LAZY", {**rules.LAZY, "mpota.link.": ("mpota.pipe.",)}),
         ("WING", (*rules.WING, "mpota.agent")),
+        ("LINKED", ()),
         ("WIRED", rules.WIRED[1:]),
         ("PROGRAM", rules.PROGRAM[:1]),
         ("DECIDES", rules.DECIDES[:-1]),

@@ -86,6 +86,22 @@ def test_a_trial_that_sleeps_between_its_turns_hears_its_link(tmp_path: Path) ->
     assert found.on_trial() is None and found.version() == bytes((0, 2, 0, 0, 0, 0, 0, 0)), life
 
 
+@pytest.mark.parametrize("port", ["esp32", "rp2"])
+@pytest.mark.parametrize("networks, join_ms", [(("any",), 4000), (("other",), 100)])
+def test_an_application_that_sleeps_starts_within_two_seconds_of_each_wake(
+    tmp_path: Path, port: str, networks: tuple[str, ...], join_ms: int
+) -> None:
+    board = board_with(tmp_path, program("deepsleep"))
+    board.port = port
+    life = board.live((600_000, "stop"), boots=4, server=NONE_NEWER, networks=networks, join_ms=join_ms)
+    begins = [at for at, _ in life.all("boot")]
+    firsts = [min(at for at in life.says("working") if at >= begin) - begin for begin in begins]
+    assert len(firsts) == 4 and max(firsts[1:]) < 2000, (firsts, life)
+    # Switched on, it waits for a network that is here; awake it goes on joining beside the application.
+    assert (firsts[0] > 4000) == (join_ms == 4000), firsts
+    assert len(life.all("asked")) == (4 if join_ms == 4000 else 0), life
+
+
 def test_a_link_that_missed_the_network_is_asked_soon_after_it_came(tmp_path: Path) -> None:
     board = Bare(tmp_path / "board", "esp32", QUIET, manifest=MANIFEST)
     life = board.live((450_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)
@@ -118,6 +134,25 @@ def test_a_wire_that_comes_late_is_used(tmp_path: Path, port: str) -> None:
     assert life.all("asked")[0][0] < life.says("started")[0] <= 4500, life
     life = board.live((60_000, "stop"), server=NONE_NEWER, radio="none")
     assert life.says("started")[0] <= 6500 and not life.all("asked"), "a cable that is out"
+
+
+EVB = {"spi": {"id": 0, "sck": 18, "mosi": 19, "miso": 16}, "cs": 17, "reset": 20, "int": 21}
+PHY = {"phy_type": "PHY_W5500", "phy_addr": 0, "spi": {"id": 1, "sck": 13}, "cs": 14, "int": 10}
+
+
+@pytest.mark.parametrize(
+    "port, lan, kind, said",
+    [
+        ("rp2", True, "wiznet", ""),
+        ("rp2", EVB, "wiznet", "spi 0 (miso pin 16, mosi pin 19, sck pin 18), pin 17, pin 20, pin 21"),
+        ("esp32", PHY, "lan", "cs pin 14, int pin 10, phy_addr 0, phy_type 102, spi spi 1 (sck pin 13)"),
+    ],
+)
+def test_a_chip_on_spi_is_a_wire_too(tmp_path: Path, port: str, lan: object, kind: str, said: str) -> None:
+    board = Bare(tmp_path / "board", port, APP, ssid=False, manifest=MANIFEST, lan=lan)
+    life = board.live((60_000, "stop"), server=NONE_NEWER, radio="wire", join_ms=3000)
+    assert life.all(kind)[0][1] == said and len(life.all(kind)) == 1, life
+    assert life.all("asked")[0][0] < life.says("started")[0] <= 4500, life
 
 
 def test_a_wire_that_is_described_wrongly_ends_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,6 @@
 """The Record of an update that is to be armed, for every layout, and for a manager that has no memory for a Layout."""
 
-from mpota.layout import given
 from mpota_boot.journal import Record, tree
-
-# Boots that an image on trial may have, unless the setting `trials` says otherwise.
-TRIALS = 3
 
 
 def new(journal, running, trials, image, on_trial):
@@ -14,9 +10,12 @@ def new(journal, running, trials, image, on_trial):
     image on trial run?
     """
     key, sha, version, size, slot = image
-    given.file(journal)
-    for tag in ("wakes", "soft", "doing"):
-        # Of another trial.
+    if journal.last("failed"):
+        from mpota.layout import given
+
+        given.file(journal)
+    for tag in ("wakes", "soft", "doing", "begun"):
+        # Of another trial, or download.
         if journal.last(tag):
             journal.put(tag, b"")
     if (journal.last("reason") or b"")[:8] == key:

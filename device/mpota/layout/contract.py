@@ -16,7 +16,6 @@ asked for only where it changes what boots. And every name may raise FlashError,
 A trial whose `slot` is the one to go back to has changed the application alone.
 """
 
-from mpota.layout import arming
 from mpota.store.writer import digest
 from mpota.stream import FILES
 from mpota_boot.errors import FlashError, NotNow
@@ -157,6 +156,8 @@ class Layout:
 
     def new(self, key, sha, version, size, slot):
         """A Record that no other one of this board looks like, whether it closes a trial or opens one."""
+        from mpota.layout import arming
+
         image = key, sha, version, size, slot
         return arming.new(self.journal, self.port.running, self.trials, image, self.on_trial)
 
@@ -189,12 +190,20 @@ class Layout:
 
     def given_up(self, sha, version):
         """The sentence that a release is refused with because it was given up here; None where it may be tried."""
+        if not (self.journal.last("failed") or self.journal.last("given")):
+            return None
         from mpota.layout import given
 
         return given.refusal(self, sha, version)
 
     def awake(self, n=1):
-        """`n` times six minutes awake, or a wake: what had no verdict is tried again after some of them."""
+        """`n` times six minutes awake, or a wake: after some of them what had no verdict is tried again.
+
+        And one package may be begun over another again.
+        """
+        left = self.journal.last("begun")
+        if left:
+            self.journal.put("begun", left[n:])
         if self.record("failed"):
             from mpota.layout import given
 
@@ -306,5 +315,5 @@ class Layout:
     def forget(self):
         """Let a package that was given up be tried again. NotNow while a trial is open."""
         self.idle()
-        for tag in ("armed", "failed", "reason", "given"):
+        for tag in ("armed", "failed", "reason", "given", "begun"):
             self.journal.put(tag, b"")

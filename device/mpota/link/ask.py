@@ -1,17 +1,18 @@
 """A request and the head of its answer, in steps. Needed only while a link opens."""
 
-from mpota.link.url import follow, shown
-from mpota.link.web import HEADER, LOCATION, number
+from micropython import const
+
+from mpota.link.web import HEADER, number
 from mpota_boot.errors import LinkError
 
-_FIELDS = (
-    b"content-length transfer-encoding content-range content-type content-encoding location retry-after date etag"
-).split()
+_LOCATION = const(2048)  # bytes of the URL that a redirect gives
 
 
 def ask(web, to, home, at, post):
     """GET, or POST of `post`; then `web` stands at the body and knows what that is like. A redirect gives its URL."""
     data = _request(web, to, home, at, post)
+    # Loading this was a step.
+    yield
     while data:
         n = web.io(web.sock.write, data)
         if n:
@@ -21,9 +22,9 @@ def ask(web, to, home, at, post):
     web.shaking = False
     web.poll.modify(web.sock, 1)  # POLLIN
     web.room = HEADER
-    web.buf = bytearray()
-    status, fields = yield from _head(web)
-    return _judge(web, status, fields, at)
+    web.buf = b""
+    web.status, fields = yield from _head(web)
+    return _judge(web, fields, at)
 
 
 def _request(web, to, home, at, post):
@@ -43,8 +44,8 @@ def _request(web, to, home, at, post):
         lines.append("Range: bytes=%d-" % at)
     if post:
         lines.append("Content-Length: %d" % len(post))
-    if web.known:
-        lines.append("If-None-Match: " + web.known.decode())
+    if web.tag:
+        lines.append("If-None-Match: " + web.tag.decode())
     login = login or (ours and home[4])
     if login:
         from mpota.link.login import basic
@@ -71,51 +72,53 @@ def _head(web):
             line = yield from _whole_line(web)
             name, _, value = line.partition(b":")
             name, value = name.strip().lower(), value.strip()
-            if name in _FIELDS:
-                if web.cut or len(value) > LOCATION:
-                    web.end("http", "%s of more than %d bytes" % (name.decode(), LOCATION))
+            if name in (
+                b"content-length", b"transfer-encoding", b"content-range", b"content-type", b"content-encoding",
+                b"location", b"retry-after", b"date", b"etag",
+            ):  # fmt: skip
+                if web.cut or len(value) > _LOCATION:
+                    web.end("http", "%s of more than %d bytes" % (name.decode(), _LOCATION))
                 fields[name] = value
     return status, fields
 
 
-def _judge(web, status, fields, at):
+def _judge(web, fields, at):
     """Take from the header what the body is like; the URL of a redirect."""
+    status = web.status
     kind = status // 100
-    goto = fields.get(b"location")
-    if kind == 3 and goto:
-        # Not decoded, and not quoted: a URL that is none is refused.
-        return follow(web.url, "".join([chr(c) for c in goto]))
-    if kind != 2 and not (status == 304 and web.known):
-        e = LinkError("http", "status %d of %s" % (status, shown(web.url)))
+    if kind == 3 and fields.get(b"location"):
+        return fields[b"location"]
+    if kind != 2 and not (status == 304 and web.tag):
+        e = LinkError("http", "status %d of %s" % (status, web.url))
         if b"retry-after" in fields:
             from mpota.link.later import wait_ms
 
             e.after_ms = wait_ms(fields[b"retry-after"], fields.get(b"date"))  # type: ignore[attr-defined]
         raise e
-    web.status = status
     _body(web, fields)
     if status == 304:
         web.left = 0
     if status == 206:
         web.pos = number(fields.get(b"content-range", b"")[6:].split(b"-")[0])
         if web.pos > at:
-            raise LinkError("http", "byte %d was asked for, %d came" % (at, web.pos))
-    return None
+            web.end("http", "byte %d was asked for, %d came" % (at, web.pos))
 
 
 def _body(web, fields):
     """How the body comes."""
-    web.tag = fields.get(b"etag", b"")
+    if web.tag is not None:
+        web.tag = fields.get(b"etag", b"")
     web.pos = 0
     web.html = fields.get(b"content-type", b"")[:9].lower() == b"text/html"
     web.left = number(fields[b"content-length"]) if b"content-length" in fields else None
     moved = fields.get(b"transfer-encoding", b"identity").lower()
-    web.coding = fields.get(b"content-encoding", b"").lower()
+    coding = fields.get(b"content-encoding", b"identity").lower()
     web.chunked = moved == b"chunked"
+    web.zipped = coding == b"gzip" and web.tag is not None
+    for known, word in ((web.chunked, moved), (web.zipped, coding)):
+        if not known and word not in (b"", b"identity"):
+            web.end("http", "it comes as %r unasked: switch the server's compression off for it" % word)
     web.gap = False
-    for coding, known in ((moved, (b"chunked", b"identity")), (web.coding, (b"", b"identity", web.takes))):
-        if coding not in known:
-            web.end("http", "it comes as %r unasked: switch the server's compression off for it" % coding)
     if web.chunked:
         web.left = 0
 

@@ -6,29 +6,30 @@ the arithmetic of TLS takes its time. `wait()` waits for the end of such steps.
 
 import sys
 import time
+from gc import collect
+
+from micropython import const
 
 from mpota_boot.errors import LinkError
 
-SPAN_MS = 15000  # of waiting, after which the speed of a body is judged
+_SPAN_MS = const(15000)  # of waiting, after which the speed of a body is judged
 # No clock that shows an earlier year has been set: a port's begins in 1970, 2000 or 2021.
 YEAR = 2026
 # Between two looks the application has its turn, which is not the server's fault: so much of it counts.
-_LOOK_MS = 1000
-
-# Modules that are needed only while a link opens.
-_OPENING = "ask", "find", "later", "login", "reach", "tls", "url"
+_LOOK_MS = const(1000)
 
 
-def forget(*names):
-    """Give the room of such modules back, all or some of them; they are loaded again for the next time."""
-    link = sys.modules["mpota.link"]
-    for name in names or _OPENING:
-        if sys.modules.pop("mpota.link." + name, None) and hasattr(link, name):
-            delattr(link, name)
+def forget(names="ask find later login reach tls url", home="mpota.link"):
+    """Give the room of modules back that are needed for a while only, while a link opens; the next time loads them."""
+    there = sys.modules[home]
+    for name in names.split():
+        if sys.modules.pop(home + "." + name, None) and hasattr(there, name):
+            delattr(there, name)
+    collect()
 
 
 class Connection:
-    """One connection after another; `url` says where to, for messages."""
+    """One connection after another; `url` says where to, for messages: without what may be a secret."""
 
     ca = None  # PEM or DER of the CAs behind the server's certificate: bytes, or a file's name
     cert = None  # (certificate, key), names of files: who we are, for a server that wants to know
@@ -51,9 +52,9 @@ class Connection:
     def ticks(self):
         return time.ticks_ms()
 
-    def since(self, then):
-        """Milliseconds since `then`, a value of ticks()."""
-        return time.ticks_diff(time.ticks_ms(), then)
+    def since(self, at):
+        """Milliseconds since `at`, a value of ticks()."""
+        return time.ticks_diff(time.ticks_ms(), at)
 
     def wait(self, steps):
         """Run steps to their end, feeding the watchdog."""
@@ -104,19 +105,19 @@ class Connection:
             self.quiet = 0
         return n
 
-    def count(self, moved):
+    def count(self, n):
         """Count the time since the last look; raise where a server takes more of it than it has."""
         # No garbage here: while nothing comes this is all that is done, again and again.
         ms = min(self.since(self.looked), _LOOK_MS)
         self.looked = self.ticks()
         self.waited += ms
-        self.quiet = 0 if moved else self.quiet + ms
+        self.quiet = 0 if n else self.quiet + ms
         if self.quiet >= self.timeout_ms:
             self.end("link", "no %s in %d ms" % (self.what, self.timeout_ms))
         if self.most:
             if self.waited >= self.most:
                 self.end("slow", "no end after %d ms, at most %d" % (self.waited, self.most))
-        elif self.waited >= SPAN_MS:
+        elif self.waited >= _SPAN_MS:
             n = self.pos - self.mark
             if n * 1000 < self.least * self.waited:
                 self.end("slow", "%d bytes in %d ms, at least %d a second" % (n, self.waited, self.least))
@@ -125,9 +126,7 @@ class Connection:
 
     def end(self, code, words):
         """Raise a LinkError about this URL."""
-        from mpota.link.url import shown
-
-        raise LinkError(code, shown(self.url) + ": " + words)
+        raise LinkError(code, "%s: %s" % (self.url, words))
 
     def fail(self, e):
         # TCP's errors have numbers from 100 on, those of the TLS libraries are negative or small.

@@ -1,22 +1,20 @@
 """What a manifest has for this board. Needed only while a link opens."""
 
-from mpota.link.http import MANIFEST, MANIFEST_MS
-from mpota.stream import fill, pull
+from mpota.link.http import MANIFEST
+from mpota.stream import pull
 from mpota.version import parse
 
 
-def find(link, buf):
+def find(link, buf, n):
     """Find the offer, (version, size, file): the newest for this board, of those the smallest not refused yet.
 
-    The body is read into `buf`.
+    The manifest is the first `n` bytes of `buf`.
     """
     if link.status == 304:
         link.offer = ()
         return
-    link.most = MANIFEST_MS
-    n = yield from fill(link, buf)
     try:
-        if link.coding == b"gzip":
+        if link.zipped:
             buf, n = _inflated(buf, n)
         # Editors of Windows begin a file with a byte order mark.
         found = [] if n == MANIFEST else _offers(link, buf[3 if buf[:3] == b"\xef\xbb\xbf" else 0 : n])
@@ -34,13 +32,9 @@ def _choose(link, found):
     found = [o for o in found if o[0] == found[-1][0] and o > link.refused] or found[-1:]
     link.offer = found[0] if found else ()
     link.more = len(found) > 1
-    if found:
-        from mpota.link.url import beside, follow, quote
-
-        manifest = quote(str(link.manifest))
-        link.file = follow(manifest, beside(manifest, link.offer[2]))
     # Of one that has an offer the file may be wanted again.
-    link.unchanged = b"" if found or [c for c in link.tag if not 0x20 < c < 0x7F] else link.tag
+    tag = link.tag or b""
+    link.unchanged = b"" if found or [c for c in tag if not 0x20 < c < 0x7F] else tag
 
 
 def _offers(link, data):

@@ -10,14 +10,15 @@ The id is for people. https needs `ca`, goes on to https only, and judges the ce
 More than the manifest's size is never read.
 """
 
-from gc import collect
+from micropython import const
 
 from mpota.link.connection import forget
 from mpota.link.web import Web
+from mpota.stream import fill
 from mpota_boot.errors import LinkError
 
 MANIFEST = 4096  # bytes a manifest may have
-MANIFEST_MS = 30000  # for them, after the header
+_MANIFEST_MS = const(30000)  # for them, after the header
 
 
 class Http(Web):
@@ -27,7 +28,7 @@ class Http(Web):
 
     def __init__(self, manifest, product, layout, current):
         super().__init__()
-        self.manifest = self.home = manifest
+        self.home = manifest
         self.product = product
         self.layout = layout
         self.current = current
@@ -46,37 +47,46 @@ class Http(Web):
         try:
             if not at or not self.file:
                 self.file = None
-                self.known, self.takes = self.unchanged, b"gzip"
-                yield from self.asking(str(self.manifest))
-                # What is over stays on the stack of a generator until something takes its place.
-                yield from ()
-                collect()
-                from mpota.link.find import find
-
-                yield from find(self, buf or bytearray(MANIFEST))
-                yield from ()
-                find = None
+                self.tag = self.unchanged
+                yield from self.asking(str(self.home))
+                self.most = _MANIFEST_MS
+                buf = buf or bytearray(MANIFEST)
+                n = yield from fill(self, buf)
                 self.close()
+                self._choose(buf, n)
+                buf = None
                 forget()
-                # What stays must not lie behind what goes: neither the connection here nor the installer's buffer next.
-                collect()
                 if not self.offer:
                     return None
-            self.known = self.takes = b""
+                self.file = self._place(self.offer[2])
+            self.tag = None
             yield from self.asking(self.file, at, self.offer[1])
             yield from ()
         except Exception:
             self.close()
             forget()
             raise
-        collect()
         return self
+
+    def _choose(self, buf, n):
+        from mpota.link.find import find
+
+        find(self, buf, n)
+
+    def _place(self, name):
+        """The URL of the `file` of an entry."""
+        from mpota.link.url import beside, follow, quote
+
+        manifest = quote(str(self.home))
+        return follow(manifest, beside(manifest, name))
 
     def asked(self):
         """The URL that was asked last, without what may be a secret."""
+        if self.url:
+            return self.url
         from mpota.link.url import shown
 
-        return shown(self.url or self.home)
+        return shown(self.home)
 
     def other(self):
         """After a refusal: is there a larger package of the same version? The next open() gives it."""
@@ -94,7 +104,7 @@ class Http(Web):
             return
         from json import dumps
 
-        self.known = self.takes = b""
+        self.tag = None
         words = {"product": self.product, "layout": self.layout, "code": code, "text": text}
         try:
             yield from self.asking(str(self.report_url), 0, None, dumps(words).encode())

@@ -2,10 +2,12 @@
 
 import time
 
+from micropython import const
+
 from mpota.link.connection import YEAR
 
-MOST_S = 86400  # a server that says more is asked again after a day
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_MOST_S = const(86400)  # a server that says more is asked again after a day
+_MONTHS = const("JanFebMarAprMayJunJulAugSepOctNovDec")
 
 
 def wait_ms(after, date, now=None):
@@ -23,7 +25,7 @@ def wait_ms(after, date, now=None):
             s = _seconds(after.decode()) - (_seconds(date.decode()) if date else _since_1970(*now[:6]))
     except (ValueError, IndexError):
         return 0
-    return max(0, min(s, MOST_S)) * 1000
+    return max(0, min(s, _MOST_S)) * 1000
 
 
 def _seconds(text):

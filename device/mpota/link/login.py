@@ -2,9 +2,11 @@
 
 from binascii import b2a_base64
 
+from micropython import const
+
 from mpota_boot.errors import LinkError
 
-_HEX = "0123456789abcdefABCDEF"
+_HEX = const("0123456789abcdefABCDEF")
 
 
 def basic(login):
@@ -29,8 +31,8 @@ def fields(headers):
     lines = []
     for name in headers:
         value = headers[name]
-        good = isinstance(value, str) and name and not [c for c in name if not "!" <= c <= "~" or c == ":"]
-        if not good or [c for c in value if not " " <= c <= "~"]:
+        good = isinstance(value, str) and name and not [c for c in name.encode() if not 0x20 < c < 0x7F or c == 58]
+        if not good or [c for c in value.encode() if not 0x1F < c < 0x7F]:
             # Its value may be a secret.
             raise LinkError("headers", "headers: %r or its value is no text of one line in ASCII" % name)
         lines.append("%s: %s" % (name, value))

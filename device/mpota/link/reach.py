@@ -6,11 +6,13 @@ in .local is asked of everybody in the network (RFC 6762, section 5.1).
 
 from struct import unpack_from
 
+from micropython import const
+
 from mpota_boot.errors import LinkError
 
 # A datagram without an answer is sent again.
-_AGAIN_MS = 2000
-_PORT = 53
+_AGAIN_MS = const(2000)
+_PORT = const(53)
 
 
 def reach(call, at):
@@ -127,8 +129,9 @@ def decode(data, query):
         kind, _, _, n = unpack_from(">HHIH", data, at)
         at += 10
         if kind == query[-3] and n == (4 if kind == 1 else 16) and at + n <= len(data):
-            parts = unpack_from("4B" if kind == 1 else ">8H", data, at)
-            return ("." if kind == 1 else ":").join([("%d" if kind == 1 else "%x") % part for part in parts])
+            if kind == 1:
+                return ".".join([str(part) for part in data[at : at + n]])
+            return ":".join(["%x" % part for part in unpack_from(">8H", data, at)])
         at += n
     return ""
 

@@ -19,6 +19,7 @@ from struct import pack
 from micropython import const, kbd_intr
 
 from mpota.link.frame import EXTRA, Frames, encode
+from mpota.stream import finish
 from mpota_boot.errors import LinkError
 
 _PULL = const(1)  # send from off; payload: u16 longest payload of a frame, u16 ahead
@@ -52,6 +53,8 @@ class Serial:
     `size`: the longest payload of a frame; one is kept in RAM. `ahead`: bytes of frames that may be under way while the
     caller is at work. The longer `size` is beside `ahead`, the more of them are taken in between its works.
     The port's own errors pass.
+
+    In steps it waits for the bytes of a frame that is under way, and for 50 ms of silence.
     """
 
     timeout_ms = 1000  # of silence before the board asks again
@@ -59,8 +62,9 @@ class Serial:
     asked = True  # for what is missing now; nothing is before the first open()
     frames: Frames = None  # type: ignore[assignment]  # from start() to bye()
     kbd_intr = None
+    waits = True  # does readinto() wait for a host that says nothing?
+    steps = None  # those to the next bytes
     feed = None  # called while waiting, for the watchdog
-    time_left = None  # gives the milliseconds that a wait may still take; the agent's
 
     def __init__(self, rx, tx=None, size=_SIZE, ahead=_AHEAD):
         self.rx, self.tx = rx, tx or rx
@@ -71,16 +75,24 @@ class Serial:
         self._fresh()
 
     def open(self, at=0):
-        """The package from byte `at` on, or None when the host has nothing to offer."""
+        """The package from byte `at` on, or None when the host has nothing to offer. Waits."""
+        found = finish(self.opening(at))
+        self.waits = True
+        return found
+
+    def opening(self, at=0, buf=None):
+        """open() in steps; readinto() does not wait either."""
         self.start()
+        self.waits = self.steps = None
         self.frames.forget()
         self.run, self.at, self.wanted = self.run + 1 & 0xFF, at, 0
         self._pull()
         kind = None
         while kind != _OFFER:
-            kind, _, data = self.next()
+            kind, _, data = yield from self.next()
             if kind == _NONE:
                 return None
+            yield
         self.size = int.from_bytes(data[:4], "little")
         self._fresh()
         return self
@@ -90,10 +102,14 @@ class Serial:
         return False
 
     def report(self, code, text):
-        """Tell the host; after three silences nobody listens, and that is no error."""
+        """Tell the host, and wait; after three silences nobody listens, and that is no error."""
+        finish(self.reporting(code, text))
+
+    def reporting(self, code, text):
+        """report() in steps."""
         self.start()
         self.count += 1
-        self._ask(_REPORT, self.count, (code + "\n" + text).encode()[: self.room - EXTRA], _HEARD)
+        return self._ask(_REPORT, self.count, (code + "\n" + text).encode()[: self.room - EXTRA], _HEARD)
 
     def progress(self, at, size):
         """Tell the host how far the update is; no answer is awaited."""
@@ -105,12 +121,22 @@ class Serial:
         if not frames.kept():
             if self.at >= self.size:
                 return 0
-            self.wanted = min(len(buf), self.size - self.at, 0xFFFF)
-            self._ack()
-            while not self._use(*self.next()):
-                pass
-            self.wanted = 0
+            if not self.steps:
+                self.wanted = min(len(buf), self.size - self.at, 0xFFFF)
+                self._ack()
+                self.steps = self._more()
+            for _ in self.steps:
+                if not self.waits:
+                    return None
         return frames.read(buf)
+
+    def _more(self):
+        """Steps to bytes that are of use."""
+        try:
+            while not self._use(*(yield from self.next())):
+                yield
+        finally:
+            self.wanted, self.steps = 0, None
 
     def between(self):
         """Between two long works of the caller: take in the frame that came meanwhile, so that the next one can come.
@@ -119,9 +145,11 @@ class Serial:
         """
         room = self.room - self.frames.end >= self.ahead
         if room and self.at < self.size and not self.asked and self.poll.poll(0):
-            f = self._listen()
-            if f and self._use(*f):
-                self._ack()
+            try:
+                next(self._listen())
+            except StopIteration as e:
+                if e.value and self._use(*e.value):
+                    self._ack()
 
     def close(self):
         """The package is no longer wanted; the host is told by bye()."""
@@ -130,7 +158,7 @@ class Serial:
         """Say goodbye and read what is still under way, so that no byte of it reaches a REPL."""
         if self.frames:
             try:
-                self._ask(_BYE, 0, b"", _BYE)
+                finish(self._ask(_BYE, 0, b"", _BYE))
             finally:
                 self.frames = None
                 if self.kbd_intr:
@@ -180,9 +208,9 @@ class Serial:
         self.send(_ACK, self.at, pack("<H", self.wanted))
 
     def next(self):
-        """The next frame; asks again after each silence, and where what comes is of no use."""
+        """Steps to the next frame; asks again after each silence, and where what comes is of no use."""
         while True:
-            f = self._listen()
+            f = yield from self._listen()
             if f:
                 return f
             self.vain += 1
@@ -193,45 +221,52 @@ class Serial:
             self._pull()
 
     def _ask(self, kind, off, data, answer):
-        """Send until the host answers, at most three times, with a silence after each."""
+        """Steps that send until the host answers, at most three times, with a silence after each."""
         try:
             for _ in range(3):
                 self._fresh()
                 self.send(kind, off, data)
-                f = self._listen()
+                f = yield from self._listen()
                 while f and f[:2] != (answer, off):
-                    f = self._listen()
+                    yield
+                    f = yield from self._listen()
                 if f:
                     return
         except (LinkError, OSError):
             return
 
     def _listen(self):
-        """The next frame of this run as (kind, off, payload), or None after a silence or too much that is of no use."""
-        frames, ms = self.frames, self.timeout_ms
+        """Steps to the next frame of this run as (kind, off, payload); None after a silence or too much of no use."""
+        ms = self.timeout_ms
         while ms > 0 and self.noise > 0:
-            f = frames.take()
+            f = self.frames.take()
             if f:
                 # A host that has just come cannot know the run when it stops what an earlier one began.
                 if f[0] == _ABORT:
                     raise LinkError("aborted", "stopped by the host")
                 if f[1] == self.run:
                     return f[0], f[2], f[3]
-                continue
-            if frames.bad and not self.asked:
-                self._pull()
-            frames.bad = 0
-            if self.feed:
-                self.feed()
-            if self.time_left and self.time_left() <= 0:
-                raise LinkError("late", "no time left for the host, asked again later")
-            n = self.poll.poll(50) and self.rx.readinto(frames.room()[: frames.need])
-            # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
-            if n == 0:
-                raise LinkError("link", "the port was closed")
-            if n:
-                frames.hi += n
-                self.noise -= n
-            else:
+            elif not self._read():
                 ms -= 50
+            elif self.frames.need > 1 or self.noise & 127:
+                # A frame is under way, or some noise.
+                continue
+            yield
         return None
+
+    def _read(self):
+        """Read what the frame under way lacks; the bytes, or [] or None after 50 ms of silence."""
+        frames = self.frames
+        if frames.bad and not self.asked:
+            self._pull()
+        frames.bad = 0
+        if self.feed:
+            self.feed()
+        n = self.poll.poll(50) and self.rx.readinto(frames.room()[: frames.need])
+        # A silence is [], a UART says None when the bytes went elsewhere; 0 is the end of a pipe.
+        if n == 0:
+            raise LinkError("link", "the port was closed")
+        if n:
+            frames.hi += n
+            self.noise -= n
+        return n

@@ -6,11 +6,14 @@ Whoever makes a request quotes the names that a person or a manifest gave. A Loc
 it is, or refused.
 """
 
+from micropython import const
+
 from mpota_boot.errors import LinkError
 
-_HEX = "0123456789abcdefABCDEF"
+_HEX = const(b"0123456789abcdefABCDEF")
 # RFC 3986 has these in no part of a URL.
-_UNSAFE = ' "<>\\^`{|}'
+_UNSAFE = const(b' "<>\\^`{|}')
+_SCHEME = const("abcdefghijklmnopqrstuvwxyz0123456789+-.")
 
 
 def split(url):
@@ -18,12 +21,8 @@ def split(url):
     rest, mark, fragment = url.partition("#")
     rest, sign, query = rest.partition("?")
     scheme, colon, path = rest.partition(":")
-    letters = [c for c in scheme if "a" <= c.lower() <= "z"]
-    if (
-        not colon
-        or letters[:1] != list(scheme[:1])
-        or any(c not in letters and c not in "0123456789+-." for c in scheme)
-    ):
+    low = scheme.lower()
+    if not colon or not low[:1].isalpha() or low.strip(_SCHEME):
         scheme, path = "", rest
     authority = None
     if path[:2] == "//":
@@ -42,7 +41,7 @@ def resolve(base, ref):
             if not path:
                 path = before
                 query = asked if query is None else query
-            elif path[0] != "/":
+            elif path[:1] != "/":
                 path = (before.rpartition("/")[0] if before or authority is None else "") + "/" + path
     url = "" if authority is None else "//" + authority
     url += _dots(path)
@@ -70,13 +69,19 @@ def quote(text, more=""):
 
     Control characters stay as well, for parse() to refuse.
     """
-    out = ""
-    for i, c in enumerate(text):
-        percent = c == "%" and not (len(text) > i + 2 and text[i + 1] in _HEX and text[i + 2] in _HEX)
-        if percent or c in _UNSAFE or c in more or c > "\x7f":
-            c = "".join(["%%%02X" % byte for byte in c.encode()])
-        out += c
-    return out
+    # Bytes: MicroPython keeps each character that is taken out of a text, for ever.
+    data = text.encode()
+    unsafe = _UNSAFE + more.encode()
+    out = bytearray()
+    at = 0
+    for c in data:
+        at += 1
+        code = data[at : at + 2] if c == 37 else b"00"
+        if c > 0x7F or c in unsafe or len(code) < 2 or code.strip(_HEX):
+            out += b"%%%02X" % c
+        else:
+            out.append(c)
+    return out.decode()
 
 
 def beside(base, name):
@@ -99,15 +104,23 @@ def shown(url):
     return "%s://%s%s%s" % (scheme, place, path, "" if query is None else "?...") if place else url.rpartition("@")[2]
 
 
+def checked(data):
+    """The text of a URL's bytes, or LinkError."""
+    at = 0
+    for c in data:
+        if not 0x20 < c < 0x7F:
+            words = "the URL has the byte 0x%02x at %d, 0x21 to 0x7e are allowed: percent-encode it"
+            raise LinkError("url", words % (c, at))
+        at += 1
+    return data.decode()
+
+
 def parse(url):
     """(https or not, host, port, path with query, "user:password") of what can be asked for, or LinkError.
 
     An IPv6 address comes without its brackets.
     """
-    for i, c in enumerate(url):
-        if not "!" <= c <= "~":
-            words = "%r has the byte 0x%02x at %d, a URL has 0x21 to 0x7e only: percent-encode it"
-            raise LinkError("url", words % (shown(url), ord(c), i))
+    checked(url.encode())
     scheme, authority, path, query, _ = split(url)
     scheme = (scheme or "").lower()
     login, _, place = (authority or "").rpartition("@")

@@ -8,14 +8,15 @@ A server has `header_ms` from the request to the end of the header, may be silen
 never read. Nothing is allocated by what the server says.
 """
 
+from micropython import const
+
 from mpota.link.connection import Connection, forget
 from mpota_boot.errors import LinkError
 
 HEADER = 8192  # bytes of a header, or of a line between two chunks of a body
-LOCATION = 2048  # bytes of the URL that a redirect gives
-_LINE = 2176  # bytes of a header's line that are kept: a Location with its name
+_LINE = const(2176)  # bytes of a header's line that are kept: a Location of 2048 with its name
 # Bytes that a step reads one by one; an RP2040 needs 0.1 ms for each.
-_STEP = 512
+_STEP = const(512)
 
 
 def number(value, base=10):
@@ -34,17 +35,17 @@ class Web(Connection):
 
     headers = None  # name -> value, sent to the server of `home` alone
     home = None  # the URL that the settings name; None: the one asked for first
+    tag = None  # the ETag of what we have, then that of the answer; None: there is no telling of the two
     header_ms = 30000
 
     def __init__(self):
         # All that stays, before anything that does not: else it lies in the middle of what gets free.
         super().__init__()
         self.size = self.left = None
-        self.buf = bytearray()
+        self.buf = b""
         self.room = self.status = 0
-        self.chunked = self.html = self.gap = self.cut = False
+        self.chunked = self.zipped = self.html = self.gap = self.cut = False
         self.one = bytearray(1)
-        self.known = self.tag = self.coding = self.takes = b""
 
     def fetch(self, url, at=0, size=None, post=b""):
         """asking(), waited for; readinto() waits as well then."""
@@ -59,7 +60,6 @@ class Web(Connection):
         home = self.home or url
         try:
             for _ in range(6):
-                self.close()
                 url = yield from self._ask(url, home, at, post)
                 if not url:
                     break
@@ -81,25 +81,40 @@ class Web(Connection):
 
     def _ask(self, url, home, at, post):
         """One request, in steps, and the head of its answer; a redirect gives its URL."""
-        from mpota.link.url import parse, quote
-
-        # A URL of the settings may have been typed; that of a redirect is none with such characters.
-        self.url = url = quote(url)
-        to = parse(url)
-        home = parse(quote(str(home)))
+        self.close()
+        url, to, home = self._places(url, home)
+        # Each part makes way before the next is loaded.
+        forget()
+        # A copy, for the text lies behind what went and would split the heap.
+        self.url = "%s" % self.url
         yield from self.connect(to)
         # What is over stays on the stack of a generator until something takes its place.
         yield from ()
-        forget("reach", "tls")
+        forget()
+        name = yield from self._head(to, home, at, post)
+        yield from ()
+        forget()
+        return name and self._follow(url, name)
+
+    def _places(self, url, home):
+        """A URL, quoted, and what parse() makes of it and of `home`."""
+        from mpota.link.url import parse, quote, shown
+
+        # A URL of the settings may have been typed; that of a redirect is none with such characters.
+        url = quote(url)
+        self.url = shown(url)
+        return url, parse(url), parse(quote(str(home)))
+
+    def _head(self, *given):
         from mpota.link.ask import ask
 
-        # Loading it was a step.
-        yield
-        goto = yield from ask(self, to, home, at, post)
-        yield from ()
-        parse = quote = ask = None
-        forget()
-        return goto
+        return ask(self, *given)
+
+    def _follow(self, url, name):
+        from mpota.link.url import checked, follow
+
+        # Not quoted: a URL that is none is refused.
+        return follow(url, checked(name))
 
     def readinto(self, buf):
         """Ends where the manifest or else the server says; raises where the connection ends before."""
@@ -162,9 +177,11 @@ class Web(Connection):
             if not self.room:
                 self.end("http", "a header of more than %d bytes" % HEADER)
             if self.one[0] == 10:
-                line, self.buf = self.buf, bytearray()
+                line, self.buf = bytes(self.buf), b""
                 self.cut = len(line) == _LINE
-                return bytes(line).strip()
+                return line.strip()
+            if not self.buf:
+                self.buf = bytearray()
             if len(self.buf) < _LINE:
                 self.buf.append(self.one[0])
             if not self.room % _STEP:

@@ -10,7 +10,7 @@ from os import urandom
 
 from micropython import const
 
-from mpota.link.connection import YEAR, Connection
+from mpota.link.connection import YEAR, Connection, forget
 from mpota.network import port
 from mpota.pace import pause
 from mpota_boot.errors import LinkError
@@ -168,3 +168,5 @@ class Net:
             self.untimed = "nobody told the time: %s" % e
             self.pause_ms = pause(self.failed, _SNTP_MOST_MS, urandom(1)[0])
         self.look_up = None
+        forget("sntp", "mpota.network")
+        forget()

@@ -1,12 +1,7 @@
-"""What the network asks of the port: its Wi-Fi, its Ethernet, its name server and its clock.
-
-The setting `lan` has the arguments of network.LAN: {"mdc": 23, "mdio": 18, "power": 12, "phy_type": "PHY_LAN8720",
-"phy_addr": 0}. `true` stands for none, on a board that knows its own wires.
-"""
+"""What the network asks of the port: its Wi-Fi, its Ethernet, its name server and its clock."""
 
 # What stands behind "ssid" and "psk" in the names of the stored networks, in their order.
 PLACES = ("", "2", "3", "4")
-PINS = ("mdc", "mdio", "power", "ref_clk", "reset", "cs", "int")
 
 
 def station():
@@ -17,31 +12,13 @@ def station():
 
 
 def wired(given):
-    """The interface of Ethernet. A pin is a number or a name; other words are constants of LAN, `network` or Pin."""
+    """The interface of Ethernet, by the setting `lan`."""
     import machine
     import network
 
-    # A port without Pin knows its pins by number.
-    pin = getattr(machine, "Pin", int)
-    if given is True:
-        given = {}
-    if not isinstance(given, dict):
-        raise ValueError('the setting lan is %r, wanted is true or an object such as {"mdc": 23, "mdio": 18}' % given)
-    words = {}
-    for name, value in given.items():
-        if value is not None and name in PINS:
-            value = pin(value)
-        elif isinstance(value, str):
-            value = _constant((network.LAN, network, pin), name, value)
-        words[name] = value
-    return network.LAN(**words)
+    from mpota.network.wire import interface
 
-
-def _constant(places, name, word):
-    for place in places:
-        if hasattr(place, word):
-            return getattr(place, word)
-    raise ValueError("the setting lan has %s %s, which this port does not know" % (name, word))
+    return interface(given, network, machine)
 
 
 def name_server(nic=None):

@@ -10,16 +10,18 @@ import time
 from os import urandom
 from struct import unpack_from
 
+from micropython import const
+
 from mpota.link.connection import YEAR
 from mpota.link.reach import address, exchange
 from mpota.network.port import put_clock
 from mpota_boot.errors import LinkError
 
-_PORT = 123
-_SIZE = 48
+_PORT = const(123)
+_SIZE = const(48)
 # From 1900 to 1970, and from there to 2000.
-_TO_1970 = 2208988800
-_TO_2000 = 946684800
+_TO_1970 = const(2208988800)
+_TO_2000 = const(946684800)
 
 
 def encode(mark):

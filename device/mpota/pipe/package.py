@@ -123,8 +123,11 @@ class Chunks:
     """A Source: the decoded bytes of a component. `load()` proves the next chunk, `readinto` decodes it.
 
     `i`, `index`, `at`, `length` and `sha` say which chunk of which component is next, where it begins in the package,
-    and what it must be: all that it takes to go on after a reset.
+    and what it must be: all that it takes to go on after a reset. `stands`: so many bytes at the front of the first
+    target another package has written, whose next chunk never came.
     """
+
+    stands = 0
 
     def __init__(self, package, i, src, buf):
         self.src = src
@@ -171,7 +174,8 @@ class Chunks:
         view = memoryview(self.buf)
         for n in range(self.length, 0, -len(view)):
             piece = view[:n]
-            if (yield from fill(self.src, piece)) < len(piece):
+            got = self.src.readinto(piece) or 0
+            if got < len(piece) and got + (yield from fill(self.src, piece[got:])) < len(piece):
                 raise LinkError("short", "the package ends inside chunk %d" % self.index)
             h.update(piece)
             ram.write(piece)

@@ -98,14 +98,21 @@ class Log:
             self._load(i, view)
         self.grows = False
 
+    def _fill(self, at, buf):
+        """Read; once more where that fails, for it may pass."""
+        try:
+            self.flash.read(at, buf)
+        except (OSError, FlashError):
+            self.flash.read(at, buf)
+
     def _up(self, n):
         return (n + self.unit - 1) // self.unit * self.unit
 
     def _load(self, i, data):
-        self.flash.read(i * self.size, data)
+        self._fill(i * self.size, data)
         if not _numbered(data):
             # One wrong read must not cost a sector.
-            self.flash.read(i * self.size, data)
+            self._fill(i * self.size, data)
         number = _numbered(data)
         if not number or number <= self.number:
             return
@@ -118,7 +125,7 @@ class Log:
             if not found and again and at < last:
                 # Nor a record.
                 again = False
-                self.flash.read(i * self.size, data)
+                self._fill(i * self.size, data)
                 found = decode(data, at, number)
             if found:
                 _noted(self.records, found[0], found[1])
@@ -191,7 +198,7 @@ class Log:
         data += b"\xff" * (self._up(len(data)) - len(data))
         seen = bytearray(len(data))
         self.flash.prog(at, data)
-        self.flash.read(at, seen)
+        self._fill(at, seen)
         if seen != data:
             raise FlashError("journal", "the flash does not hold what was written at %d" % at)
         return at + len(data)
@@ -200,7 +207,7 @@ class Log:
         """Does the other sector read better now than when it was loaded?"""
         head = bytearray(HEAD_SIZE)
         try:
-            self.flash.read((self.number + 1) % 2 * self.size, head)
+            self._fill((self.number + 1) % 2 * self.size, head)
         except (OSError, FlashError):
             return False
         return _numbered(head) > self.number
@@ -219,10 +226,11 @@ class Log:
 
     def unused(self, i):
         """Is a sector blank but for marks, or what a torn program left of them?"""
-        buf = bytearray(8)
-        for at in range(i * self.size, i * self.size + self.tail, len(buf)):
-            self.flash.read(at, buf)
-            if buf != _BLANK[: len(buf)]:
+        view = memoryview(bytearray(len(_BLANK)))
+        for at in range(0, self.tail, len(_BLANK)):
+            part = view[: self.tail - at]
+            self._fill(i * self.size + at, part)
+            if part != _BLANK[: len(part)]:
                 return False
         return False not in [self.torn(mark) for mark in self._marks(i)]
 
@@ -232,7 +240,7 @@ class Log:
 
     def _get(self, at, n):
         buf = bytearray(n)
-        self.flash.read(at, buf)
+        self._fill(at, buf)
         return buf
 
     def _marks(self, i):

@@ -2,7 +2,8 @@
 
 A sector is erased right before its first byte is written: never all at once, which would starve the radio and the
 watchdog for seconds, and never twice. One that reads blank is erased too: so does one whose erase was cut, and its bits
-may turn later. The journal does not tell the two apart.
+may turn later. The journal does not tell the two apart. It does tell which sectors another package has finished: those
+stay where they hold the right bytes.
 """
 
 from hashlib import sha256
@@ -42,13 +43,13 @@ def put(flash, off, buf, n, between=None):
     flash.prog(off, memoryview(buf)[:n])
 
 
-def digest(flash, size, buf, feed):
-    """SHA-256 (32 bytes) of the first `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
+def digest(flash, size, buf, feed, start=0):
+    """SHA-256 (32 bytes) of `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
     h = sha256()
     view = memoryview(buf)
     for off in range(0, size, len(buf)):
         piece = view[: size - off]
-        flash.read(off, piece)
+        flash.read(start + off, piece)
         h.update(piece)
         feed()
     return h.digest()

@@ -29,6 +29,7 @@ from mpota_host.registry import having, part_of
 Group = tuple[str, Callable[[Material], list[Figure]]]
 GROUPS: dict[str, Group] = {
     "sizes": ("Bytes of .mpy", sizes.measure),
+    "modules": ("Each module of an ESP32 with HTTP: bytes of .mpy, and heap on 64 bits", sizes.by_module),
     "travel": ("What travels, in % of the image, the smallest first", travel.measure),
     "memory": ("Least heap of the unix port that completes the update", memory.measure),
     "application": ("Least heap of the unix port for application files alone", app_memory.measure),

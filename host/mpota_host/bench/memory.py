@@ -32,7 +32,7 @@ KINDS = {
     "LZMA": (8192, 16384, 65536),
     "predicted delta + LZMA": (8192, 16384, 65536),
 }
-HTTP_MORE = 32
+HTTP_MORE = 14
 LOW, HIGH = 16, 256
 SURE = 6
 KIB = 1024

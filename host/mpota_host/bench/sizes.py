@@ -2,32 +2,70 @@
 
 What a boot imports is asked of the unix port, which imports it; nothing is told from the source. In place of the unix
 port's table each platform loads its own.
+
+by_module() weighs each module of an ESP32 that is updated over HTTP, in .mpy and in heap. What boot.py, main.py, wiring
+and layout import stays for the whole run. The others are imported inside functions: for each, the heap counts all that
+the import loads. A module that is forgotten leaves its names behind: MicroPython keeps a name for ever, in tables of
+which each new one is twice as large.
 """
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import Material
-from mpota_host.board.carried import modules
+from mpota_host.board.carried import imports, modules
 from mpota_host.board.flash import compile_mpy
-from mpota_host.sources import module_path, name_of
+from mpota_host.sources import PACKAGES, module_path, name_of, shipped
 from mpota_host.sources import modules as device_modules
 
 # A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
 # link for a card; the others are stages and stores that a board may do without.
-WIRING = ("board", "port", "runner", "dog", "other")
+WIRING = ("board", "port", "wire", "runner", "dog", "other")
 OPTIONAL = ("decrypt", "delta", "xtensa", "lzma", "listing", "tree", "trees", "pair", "log")
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 47616, 4608, 1536
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 48064, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
 PORTS, MARK = "mpota_boot.ports.", "mpota_boot.ports.mark"
 BOOT = "import sys, mpota_boot.shim, mpota_boot.board; print(*[m for m in sys.modules if 'mpota' in m])"
+
+LAYOUT = "esp32"
+# mpota_boot/board.py makes these names out of `sys.platform` and the settings, or imports them in a function.
+CHOSEN = ("mpota_boot.ports.esp32", "mpota_boot.nvs", "mpota.layout.esp32")
+# What each link over HTTP loads while it opens.
+OPENING = "ask", "find", "reach", "url"
+CODE = """
+import gc, sys
+def used():
+    gc.collect()
+    return gc.mem_alloc()
+def load(name):
+    before = used()
+    __import__(name)
+    return used() - before
+def drop(names):
+    for name in names:
+        if sys.modules.pop(name, None):
+            home, _, last = name.rpartition(".")
+            if hasattr(sys.modules.get(home), last):
+                delattr(sys.modules[home], last)
+for name in {stays!r}.split():
+    print(name, load(name), 0)
+for name in {late!r}.split():
+    had = set(sys.modules)
+    before = used()
+    loaded = load(name)
+    drop([one for one in sys.modules if one not in had])
+    had = None
+    print(name, loaded, used() - before)
+"""
 
 
 def core() -> list[Path]:
@@ -90,3 +128,80 @@ def measure(material: Material) -> list[Figure]:
         Figure("the shim of it", boots["esp32"]["mpota_boot/shim.py"], "B", AT_MOST, SHIM_BYTES),
         *optional(),
     ]
+
+
+def _named(tree: ast.AST) -> Iterator[str]:
+    """The modules of the device that a source names in its imports, wherever they stand."""
+    for name in imports(tree, LAYOUT):
+        if name.startswith(PACKAGES) and module_path(name).is_file():
+            yield name
+
+
+def _first(name: str) -> Iterator[str]:
+    """The modules that are loaded before a module's own code runs."""
+    tree = ast.parse(module_path(name).read_bytes())
+    own = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    yield from _named(ast.Module([*own], []))
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """These modules and what they import at their own level, each behind what it imports."""
+    found: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        if name not in found:
+            for other in _first(name):
+                add(other)
+            found[name] = None
+
+    for name in names:
+        add(name)
+    return [name for name in found if module_path(name).stat().st_size]
+
+
+def stays() -> list[str]:
+    """What such a board has loaded when its application runs."""
+    roots = [*CHOSEN, *_named(ast.parse(module_path("mpota.layout." + LAYOUT).read_bytes()))]
+    for source in shipped(LAYOUT).values():
+        roots += _named(ast.parse(source.read_bytes()))
+    return ordered(roots)
+
+
+def late() -> list[str]:
+    """What else lies on the board."""
+    files = [name_of(path) for path in modules(LAYOUT, platform="esp32")]
+    names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files]
+    return [name for name in ordered(names) if name not in stays() and ".loader" not in name]
+
+
+def _when(name: str, kept: bool) -> str:
+    if kept:
+        return "stays"
+    return "while a link opens" if name.startswith("mpota.link.") and name[11:] in OPENING else "where it is needed"
+
+
+def by_module(material: Material) -> list[Figure]:
+    """Each module of a board that is updated over HTTP: the sums, then what stays and what does not, largest first."""
+    kept = stays()
+    told = material.told(CODE.format(stays=" ".join(kept), late=" ".join(late())))
+    rows = []
+    for line in told.splitlines():
+        name, heap, left = line.split()[0], *map(int, line.split()[1:])
+        path = module_path(name)
+        facts = {"heap": heap, "left": left, "stays": name in kept}
+        note = f"{_when(name, name in kept)}: {heap:,} B of heap" + (f", {left:,} B left" if left > 0 else "")
+        rows.append(Figure(name_of(path), mpy([path])[name_of(path)], "B", note=note, facts=facts))
+    rows.sort(key=lambda row: (not row.facts["stays"], -row.value))
+    return [*_sums(rows), *rows]
+
+
+def _sums(rows: list[Figure]) -> list[Figure]:
+    kept = [row for row in rows if row.facts["stays"]]
+    return [
+        Figure("all that stays", sum(row.value for row in kept), "B", note=_heap(kept)),
+        Figure("all else", sum(row.value for row in rows) - sum(row.value for row in kept), "B"),
+    ]
+
+
+def _heap(rows: list[Figure]) -> str:
+    return f"{sum(row.facts['heap'] for row in rows):,} B of heap"

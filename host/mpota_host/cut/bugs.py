@@ -38,7 +38,7 @@ PACKAGE, TRUST = "mpota.pipe.package", "mpota.pipe.trust"
 DOG, MARK = "mpota_boot.dog", "mpota_boot.ports.mark"
 # Where tests of the layout and of ports lie.
 LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
-GAVE = "tests.core.test_given:test_"
+GAVE, TAKES = "tests.core.test_given:test_", "tests.core.test_installer:test_"
 
 # No bug at all: what finds this one finds nothing.
 CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
@@ -103,6 +103,11 @@ MUTANTS = [
         GAVE + "a_board_counts_its_hours_awake_and_its_wakes",
     ),
     Mutant(
+        "hold an application back for a network at each wake", "mpota.runner", "_window",
+        'cause in ("power", "watchdog")', "cause",
+        "tests.core.test_runner:test_a_start_that_may_be_a_wake_holds_no_application_back_for_a_network",
+    ),
+    Mutant(
         "blame an image for a network that does not answer", CONTRACT, "_doing", "doing == b\"import\"", "doing",
         GAVE + "a_watchdog_that_ends_a_question_to_the_network_is_no_verdict_and_a_hang_later_is_one",
     ),
@@ -118,6 +123,26 @@ MUTANTS = [
     Mutant(
         "erase a sector too many", WRITER, "put",
         "flash.erase(off, flash.erase_size)", "flash.erase(off, 2 * flash.erase_size)",
+    ),
+    Mutant(
+        "erase a sector again for bytes that it holds", INSTALLER, "decode",
+        "holds = done + n <= chunks.stands and n == target.erase_size", "holds = 0",
+        TAKES + "a_sector_is_not_erased_again_for_bytes_that_it_holds",
+    ),
+    Mutant(
+        "leave a sector for most of its bytes", INSTALLER, "decode",
+        "not holds or digest(...) != sha256(piece).digest()", "not holds",
+        TAKES + "a_sector_with_one_other_byte_is_written_again",
+    ),
+    Mutant(
+        "believe a sector that a cut may have torn", INSTALLER, "decode",
+        "holds = done + n <= chunks.stands and n == target.erase_size", "holds = n == target.erase_size",
+        TAKES + "a_sector_that_a_cut_may_have_torn_is_erased_whatever_it_holds",
+    ),
+    Mutant(
+        "begin over what was begun whenever another package comes", INSTALLER, "decode",
+        "if chunks.stands: ...", "pass",
+        TAKES + "a_package_is_begun_over_another_once_an_hour",
     ),
     # Resume.
     Mutant(

@@ -1,9 +1,9 @@
 """The whole campaign of one layout: every scenario, on as many processes as there are cores.
 
 Each process tries its share of the states, told by their hashes, so that no state is tried twice within a depth. First
-every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut, and for some
-every cut between operations there; then cuts in cuts at random, ten deep, where the kind of cut that was tried least
-goes first. The layout's life.py names the scenarios of each (rig.py).
+every single cut of every scenario; then, for the smallest ones, every cut in the life after every cut, for some every
+cut between operations there, and for others every two cuts around the switch; then cuts in cuts at random, ten deep,
+where the kind of cut that was tried least goes first. The layout's life.py names the scenarios of each (rig.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Settings:
     """What a campaign tries. `depth`: cuts within cuts that are tried without leaving one out; 1 is none.
 
     `exhaustive` go down to `depth`, `deep` of them one deeper; `edges`: of these, every cut between two operations in
-    the life after every such cut. The others take cuts in cuts at random, until there are `states` in all.
+    the life after every such cut; `pairs`: of these, every two cuts around arm and settle. The others take cuts in cuts
+    at random, until there are `states` in all.
     """
 
     layout: str
@@ -56,6 +57,7 @@ class Settings:
     depth: int = 2
     deep: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
     seed: int = 0
     workers: int = 2
     lives: int = LIVES
@@ -78,8 +80,8 @@ def full(layout: str, depth: int, seed: int) -> Settings:
     single = Settings(layout, tuple(life.SCENARIOS), (), 0, depth, seed=seed, workers=max(2, os.cpu_count() or 1))
     if depth < 2:
         return single
-    deep, edges = getattr(life, "DEEP", ()), getattr(life, "EDGES", ())
-    return replace(single, exhaustive=tuple(life.EXHAUSTIVE), states=life.STATES, deep=deep, edges=edges)
+    deep, edges, pairs = (getattr(life, name, ()) for name in ("DEEP", "EDGES", "PAIRS"))
+    return replace(single, exhaustive=tuple(life.EXHAUSTIVE), states=life.STATES, deep=deep, edges=edges, pairs=pairs)
 
 
 def quick(layout: str, states: int = 3000) -> Settings:
@@ -94,9 +96,10 @@ def quick(layout: str, states: int = 3000) -> Settings:
 
 
 def one(layout: str, name: str, states: int) -> Settings:
-    """What hunts a bug in one scenario: quick(), to the first bad state; without gaps it goes as deep as full()."""
-    found = replace(quick(layout, states), scenarios=(name,), first=True)
-    return replace(found, exhaustive=(name,), deep=full(layout, 2, 0).deep) if found.exhaustive else found
+    """What hunts a bug in one scenario: quick(), to the first bad state; what has no gaps there has none here."""
+    whole = full(layout, 2, 0)
+    found = replace(quick(layout, states), scenarios=(name,), pairs=whole.pairs if states else (), first=True)
+    return replace(found, exhaustive=(name,), deep=whole.deep) if found.exhaustive else found
 
 
 class Worker:
@@ -130,7 +133,9 @@ class Worker:
         first = [case for case in explorer.run(explorer.start, every) if explorer.unseen(case)]
         self.below(explorer, first, depth)
         if name in s.edges:
-            self.edges(explorer, [case for case in first if not case.torn])
+            self.inner(explorer, [case for case in first if not case.torn], lambda operation, number: ["after"])
+        if name in s.pairs:
+            self.inner(explorer, [case for case in first if case.switches], switching(explorer))
         if depth == 1:
             self.wander(explorer, [case for case in first if self.mine(case)], goal)
         marks, explorer.tally.marks = explorer.tally.marks, {}
@@ -155,13 +160,13 @@ class Worker:
                 break
         explorer.tells = True
 
-    def edges(self, explorer: Explorer, cases: list[Case]) -> None:
-        """Every cut between two operations in the life after every such cut."""
+    def inner(self, explorer: Explorer, cases: list[Case], chooser: Chooser) -> None:
+        """Every cut of a kind in the life after every one of these."""
         for case in cases:
             if explorer.full():
                 break
             explorer.tells = self.mine(case)
-            found = explorer.run(case, lambda operation, number: ["after"], again=True)
+            found = explorer.run(case, chooser, again=True)
             explorer.tells = True
             for inner in [c for c in found if explorer.unseen(c) and self.mine(c)]:
                 explorer.count(inner)
@@ -196,6 +201,11 @@ class Worker:
     def sampler(self) -> Chooser:
         """About one cut for every four operations."""
         return lambda operation, number: _any(operation, self.rng) if not self.rng.randrange(4) else []
+
+
+def switching(explorer: Explorer) -> Chooser:
+    """Every cut in what settles an update that is armed, or half armed."""
+    return lambda operation, number: every(operation, number) if explorer.switches(operation) else []
 
 
 def _any(operation: Operation, rng: Random) -> list[str]:

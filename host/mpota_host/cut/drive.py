@@ -27,6 +27,8 @@ STEPS, POLLS = 200, 6
 # How often somebody switches a device with a fault off and on.
 CYCLES = 2
 POLL_MS = 600000
+# Parts of a life in which a trial is counted, judged or ended.
+WATCHED = ("first boot", "verdict", "leave")
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,22 @@ class _Body:
 class Life:
     """Drives `rig`; `rest(cause, memory)` is called with each power-on, and may end the life by returning True."""
 
+    # Has the board a second copy of what a lost journal must not undo?
+    copies = False
+
     def __init__(self, rig: Rig, oracle: Oracle, rest: Callable[[str, Memory], bool] | None = None) -> None:
         self.rig = rig
         self.oracle = oracle
         self.rest = rest
-        self.begin(Memory(), False)
+        self.begin(Memory(), 0)
 
-    def begin(self, memory: Memory, recovering: bool) -> None:
-        """Before a new life. `recovering`: it begins after a cut."""
+    def begin(self, memory: Memory, cuts: int) -> None:
+        """Before a new life. `cuts`: so many have led to it."""
         self.memory = memory
-        self.recovering = recovering
+        self.cuts = cuts
+        self.recovering = cuts > 0
+        # Has boot.py begun since the power came?
+        self.runs = False
         self.phase = "first boot"
         self.boots: list[int] = []
         self.resumed = False
@@ -129,6 +137,7 @@ class Life:
 
     def _session(self, cause: str) -> str | None:
         """One power-on to the next: why it comes, None at rest."""
+        self.runs = False
         try:
             i = self._begin(cause)
             return None if i is None else self._main(i)
@@ -157,6 +166,7 @@ class Life:
 
     def _boot(self) -> None:
         """boot.py."""
+        self.runs = True
         try:
             shim.boot(self.rig.board)
         except Exception as e:
@@ -166,6 +176,11 @@ class Life:
             self.errors.append(f"shim: {noted!r}")
             if not (self._forgives and isinstance(noted, OtaError | OSError)):
                 raise Bad("shim", repr(noted))
+
+    @property
+    def watched(self) -> bool:
+        """May the watchdog of a trial reset the chip here?"""
+        return self.runs and self.phase in WATCHED
 
     @property
     def _forgives(self) -> bool:
@@ -191,9 +206,10 @@ class Life:
         if verdict != "healthy":
             self._bad_runs(board.layout, trial, i)
             if verdict == "hangs":
-                if board._dog is None and not self.oracle.soft:
+                excused = self.oracle.soft or (self.memory.lost and not self.copies)
+                if board._dog is None and not excused:
                     raise Bad("watchdog", "an image that hangs on its trial is not watched")
-                if self.oracle.soft and (board._dog is None or set(self.oracle.whole()) == {i}):
+                if excused and (board._dog is None or set(self.oracle.whole()) == {i}):
                     # It hangs, and there is no other.
                     return None
                 self._enter("leave")
@@ -217,6 +233,14 @@ class Life:
         most = self.rig.trials + self.memory.blurred + self.oracle.patient
         if self.memory.tries > most and not self.oracle.soft:
             raise Bad("trials", f"a bad image runs for the {self.memory.tries}th time, it has {self.rig.trials} trials")
+
+    def _given_up(self, error: object, i: int) -> None:
+        """A cut or a watchdog's reset costs a trial at most, so a healthy image outlives as many as it has, but one."""
+        healthy = i != 1 or self.rig.scenario.verdict == "healthy"
+        excused = self._forgives or self.memory.lost or self.memory.blurred
+        if healthy and self.cuts < self.rig.trials and not excused:
+            text = f"image {i} is healthy, has {self.rig.trials} trials, and is given up after {self.cuts} cuts"
+            raise Bad("given up", f"{text}: {error!r}")
 
     def _enter(self, phase: str) -> None:
         self.phase = phase
@@ -305,6 +329,7 @@ class Life:
                 raise Bad("confirmed", f"image {i} runs, and the device does not know which one that is")
             return True
         if getattr(error, "code", "") == "failed":
+            self._given_up(error, min(self.memory.release, last))
             # The publisher hears of it, once, and offers another release.
             agent.error = None
             self.memory = replace(self.memory, release=self.memory.release + 1)

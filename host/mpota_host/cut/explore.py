@@ -20,29 +20,46 @@ from mpota_host.cut.oracle import Bad, Oracle
 from mpota_host.cut.rig import Rig, Scenario, life_of
 from mpota_host.sim.flash import PowerCut
 
+ARMING = "arm and first boot"
 PHASES = {
     "fetch": "fetch and write",
-    "arm": "arm and first boot",
-    "first boot": "arm and first boot",
+    "arm": ARMING,
+    "first boot": ARMING,
     "verdict": "confirm and retreat",
     "leave": "confirm and retreat",
 }
 RECOVERY = "recovery"
 # What becomes of a device: the image it had, where nothing or something of a package was in; or the newer one.
 OUTCOMES = ("old whole", "resumed", "new whole")
-CATEGORIES = ("fetch and write", "arm and first boot", "confirm and retreat", RECOVERY)
+CATEGORIES = ("fetch and write", ARMING, "confirm and retreat", RECOVERY)
 # The way to a life that is bad although nobody cut the power.
 UNCUT = "uncut"
+# A cut that is none: the operation ends, then the watchdog resets the chip, and the next start says so.
+WATCHDOG = "watchdog"
+# A power-on: what the medium holds, why it starts, what the world knows, and: were there fewer cuts than trials?
+Start = tuple[bytes, str, Memory, bool]
 # Bad states of one story that are enough.
 ENOUGH = 10
 
 
 @dataclass(frozen=True)
 class Step:
-    """One cut: at the n-th operation since the power came, before it, after it, or inside with a shape."""
+    """One cut: at the n-th operation since the power came, before it, after it, or inside with a shape.
+
+    Or WATCHDOG: no cut, but a reset after it.
+    """
 
     op: int
     shape: str
+
+    @property
+    def leaves(self) -> str:
+        """The shape that the medium knows."""
+        return "after" if self.shape == WATCHDOG else self.shape
+
+    @property
+    def torn(self) -> bool:
+        return self.leaves not in EDGES
 
     def __str__(self) -> str:
         return f"{self.op}.{self.shape}"
@@ -56,10 +73,17 @@ class Case:
     memory: Memory
     path: tuple[Step, ...] = ()
     phase: str = ""
+    # Was the cut in what arms an update or settles it?
+    switches: bool = False
 
     @property
     def torn(self) -> bool:
-        return bool(self.path) and self.path[-1].shape not in EDGES
+        return bool(self.path) and self.path[-1].torn
+
+    @property
+    def cause(self) -> str:
+        """Why the life after it starts."""
+        return WATCHDOG if self.path and self.path[-1].shape == WATCHDOG else "power"
 
 
 @dataclass
@@ -159,9 +183,9 @@ class Explorer:
         self.tally = Tally()
         self.start = Case(self.medium.shot(), Memory())
         # Power-ons that a good life came to: one whose every operation was shown to the watcher, and any.
-        self.shown: dict[tuple[bytes, str, Memory], Known] = {}
-        self.good: dict[tuple[bytes, str, Memory], Known] = {}
-        self.tried: set[tuple[bytes, Memory]] = set()
+        self.shown: dict[Start, Known] = {}
+        self.good: dict[Start, Known] = {}
+        self.tried: set[Start] = set()
         self.case = self.start
         self.chooser: Chooser | None = None
         self.found: list[Case] = []
@@ -173,7 +197,7 @@ class Explorer:
 
     def unseen(self, case: Case) -> bool:
         """Is it the first time that this state is seen, by whichever process it will be tried?"""
-        key = (mark(case.shot), case.memory)
+        key = self._start(case.cause, case.memory, case)
         if key in self.tried:
             return False
         self.tried.add(key)
@@ -181,7 +205,8 @@ class Explorer:
 
     def count(self, case: Case) -> None:
         """The state is tried now."""
-        self.tally.marks.setdefault(mark((*self.tag, *case.shot)), case.phase)
+        cause = () if case.cause == "power" else (case.cause.encode(),)
+        self.tally.marks.setdefault(mark((*self.tag, *cause, *case.shot)), case.phase)
 
     def fresh(self, case: Case) -> bool:
         """Was this state not tried before? It counts as tried from now on."""
@@ -198,13 +223,13 @@ class Explorer:
         self.case, self.chooser, self.found = case, chooser, []
         self.counts = self.tells and bool(case.path) and not again
         self.hit: Known | None = None
-        self.visited: list[tuple[tuple[bytes, str, Memory], tuple[int, ...], int]] = []
+        self.visited: list[tuple[Start, tuple[int, ...], int]] = []
         self.medium.load(case.shot)
         self.medium.watch = self._watch if chooser else None
-        self.life.begin(case.memory, bool(case.path))
+        self.life.begin(case.memory, len(case.path))
         try:
             with self.medium:
-                self.life.run()
+                self.life.run(case.cause)
             self._settle()
         except Bad as e:
             path = "+".join(map(str, case.path))
@@ -216,8 +241,13 @@ class Explorer:
     def full(self) -> bool:
         return len(self.tally.bad) >= self.enough
 
+    def _start(self, cause: str, memory: Memory, case: Case | None = None) -> Start:
+        """A power-on: of `case`, or of the life that runs."""
+        shot = case.shot if case else self.medium.shot()
+        return mark(shot), cause, memory, len((case or self.case).path) < self.rig.trials
+
     def _rest(self, cause: str, memory: Memory) -> bool:
-        key = (mark(self.medium.shot()), cause, memory)
+        key = self._start(cause, memory)
         self.hit = self.shown.get(key)
         if self.hit is None and self.chooser is None:
             self.hit = self.good.get(key)
@@ -250,30 +280,45 @@ class Explorer:
             step = case.path[0]
             self.tally.map.append((self.name, step.op, self.kinds.get(step.op, ""), step.shape, outcome))
 
-    def _phase(self) -> str:
+    def phase(self) -> str:
+        """The category of a cut that came now."""
         return RECOVERY if self.life.recovering else PHASES[self.life.phase]
 
     def _watch(self, operation: Operation) -> None:
         number = self.medium.ops + 1
-        phase = self._phase()
+        phase = self.phase()
         if not self.case.path:
             self.kinds[number] = f"{operation.kind} {phase}"
-        assert self.chooser
-        for shape in self.chooser(operation, number):
+        for shape in self._chosen(operation, number):
             step = Step(number, shape)
             self.tally.cuts += self.tells
             self.tally.nested += self.tells and bool(self.case.path)
-            self.tally.torn += self.tells and shape not in EDGES
-            left = operation.left(shape, partial(self._draw, step))
-            self.found.append(Case(left, self._after(operation, shape), (*self.case.path, step), phase))
+            self.tally.torn += self.tells and step.torn
+            left = operation.left(step.leaves, partial(self._draw, step))
+            path = (*self.case.path, step)
+            self.found.append(Case(left, self._after(operation, step), path, phase, self.switches(operation)))
+
+    def switches(self, operation: Operation) -> bool:
+        """Is it a step of arm, or of a start that finds an update armed? Not what a loader copies to where it runs."""
+        if self.phase() not in (ARMING, RECOVERY):
+            return False
+        where = operation.where
+        first = (a for a in self.rig.areas if a.first)
+        return isinstance(where, str) or not any(a.off <= where < a.off + a.size for a in first)
+
+    def _chosen(self, operation: Operation, number: int) -> list[str]:
+        """Where a trial is counted, judged or ended, a cut after an operation may also be the watchdog's reset."""
+        assert self.chooser
+        chosen = self.chooser(operation, number)
+        return [*chosen, WATCHDOG] if "after" in chosen and self.life.watched else chosen
 
     def _draw(self, step: Step) -> Random:
         return randomness(self.seed, self.name, self.case.path, step)
 
-    def _after(self, operation: Operation, shape: str) -> Memory:
+    def _after(self, operation: Operation, step: Step) -> Memory:
         """What the world knows after this cut."""
         memory = self.life.memory
-        if operation.kind != "erase" or shape in EDGES:
+        if operation.kind != "erase" or not step.torn:
             return memory
         off = operation.where
         kind = next((a.kind for a in self.rig.areas if a.off <= off < a.off + a.size), "")
@@ -287,17 +332,17 @@ class Explorer:
         self.case, self.chooser = case, None
         self.hit, self.visited = None, []
         medium.load(case.shot)
-        self.life.begin(case.memory, bool(case.path))
+        self.life.begin(case.memory, len(case.path))
         seen: list[Operation] = []
         medium.watch = seen.append
-        medium.cut_power(step.op, step.shape, partial(self._draw, step))
+        medium.cut_power(step.op, step.leaves, partial(self._draw, step))
         rest, self.life.rest = self.life.rest, None
         try:
             with medium:
-                self.life.run()
+                self.life.run(case.cause)
         except PowerCut:
-            memory = self._after(seen[-1], step.shape)
-            return Case(medium.shot(), memory, (*case.path, step), self._phase())
+            memory = self._after(seen[-1], step)
+            return Case(medium.shot(), memory, (*case.path, step), self.phase())
         finally:
             medium.power_on()
             medium.watch = None
@@ -312,7 +357,7 @@ def follow(explorer: Explorer, path: str) -> None:
     shapes = sorted({shape for found in explorer.medium.shapes.values() for shape in found})
     for text in path.split("+") if path != UNCUT else []:
         op, _, shape = text.partition(".")
-        if shape not in (*EDGES, *shapes):
+        if shape not in (*EDGES, WATCHDOG, *shapes):
             raise LookupError(f"{text!r} is no cut; one is, for example, 3.after or 20.{shapes[0]}")
         try:
             case = explorer.cut(case, Step(int(op), shape))

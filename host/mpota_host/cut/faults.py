@@ -1,8 +1,9 @@
 """Faults beyond a power cut: cells that waver, a cell that is stuck, an operation that fails, bits that rot at rest.
 
-Cells that waver are judged by every rule. After a failure that is reported once an error may be seen, a trial may go
-uncounted, and somebody may have to switch the device off and on. A fault that stays, or that takes bytes which nobody
-can bring back, leaves the promise that a whole image runs where one exists, and errors that have names.
+And a read of the journal that goes wrong once. Cells that waver, and such a read, are judged by every rule. After a
+failure that is reported once an error may be seen, a trial may go uncounted, and somebody may have to switch the device
+off and on. A fault that stays, or that takes bytes which nobody can bring back, leaves the promise that a whole image
+runs where one exists, and errors that have names.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from random import Random
 from mpota_host.cut.drive import Life, Memory
 from mpota_host.cut.explore import Case, Explorer, Failure, every
 from mpota_host.cut.medium.cells import SECTOR, Change, CutFlash
+from mpota_host.cut.medium.medium import Misread
 from mpota_host.cut.oracle import Bad
 from mpota_host.cut.rig import Area, Scenario, scenario_of
 
@@ -22,6 +24,7 @@ from mpota_host.cut.rig import Area, Scenario, scenario_of
 LASTING = ("stuck", "rot")
 # Faults that an update is repeated after.
 PASSING = ("failing", "spoiled")
+MISREAD, HOW = "misread", ("fails", "bits")
 
 
 @dataclass
@@ -41,8 +44,9 @@ class Story:
 
     def __init__(self, layout: str, scenario: Scenario, seed: int) -> None:
         self.explorer = Explorer(layout, scenario, seed)
-        if not self.explorer.medium.faults:
-            raise LookupError(f"faults are those of a flash alone, and layout {layout} keeps files too")
+        self.layout = layout
+        # Of files an oracle has no rule for a medium that is at fault for longer.
+        self.kinds = tuple(KINDS) if self.explorer.medium.faults else (MISREAD,)
         self.name = scenario.name
         self.seed = seed
         self.rig = self.explorer.rig
@@ -52,25 +56,29 @@ class Story:
         self.ops = self.flash.ops
         self.boots = len(self.explorer.life.boots)
         self.result = Faults()
+        # Reads of the journal in a life without a fault.
+        self.reads = 0
 
     def live(self, kind: str, ident: str, case: Case, prepare: Callable[[Life], None]) -> None:
         """One life from `case`, after `prepare` has put the fault in."""
         flash, oracle = self.flash, self.explorer.oracle
         frozen = dict(oracle.frozen)
         flash.heal()
-        flash.load(case.shot)
+        self.explorer.medium.load(case.shot)
         flash.noise = Random(f"{self.seed}/{kind}/{ident}")
-        life = Life(self.rig, oracle)
+        life = type(self.explorer.life)(self.rig, oracle)
         oracle.soft, oracle.patient = kind in LASTING, kind in PASSING
         self.rig.waver(True)
-        life.begin(case.memory, bool(case.path))
+        life.begin(case.memory, len(case.path))
         prepare(life)
         try:
-            life.run()
+            with self.explorer.medium:
+                life.run()
         except Bad as e:
             self.result.bad.append(Failure(self.name, f"{kind}={ident}", e.rule, str(e)))
         finally:
             flash.heal()
+            self.rig.misread(None)
             oracle.frozen = frozen
             oracle.soft = oracle.patient = False
             self.rig.waver(False)
@@ -78,6 +86,8 @@ class Story:
 
     def play(self, kind: str, ident: str) -> None:
         """The life with this fault, by its name in a report."""
+        if kind not in self.kinds:
+            raise LookupError(f"{kind} is a fault of a flash alone, and layout {self.layout} keeps files too")
         KINDS[kind](self, ident)
 
     def idents(self, kind: str, n: int) -> list[str]:
@@ -183,6 +193,22 @@ def spoiled(story: Story, ident: str) -> None:
     story.live("spoiled", ident, case, prepare)
 
 
+def misread(story: Story, ident: str) -> None:
+    """`n.how`: the n-th read of the journal `fails`, or gives wrong `bits`; the next one is right."""
+    n, _, how = ident.partition(".")
+    if how not in HOW or int(n) < 1:
+        raise LookupError(f"a read has a number and goes wrong as one of {', '.join(HOW)}, for example 3.{HOW[0]}")
+    story.live(MISREAD, ident, story.start, lambda _: story.rig.misread(Misread(int(n), how)))
+
+
+def _draw_misread(story: Story, rng: Random) -> str:
+    if not story.reads:
+        count = Misread()
+        story.live(MISREAD, "0", story.start, lambda _: story.rig.misread(count))
+        story.reads = count.seen
+    return f"{1 + rng.randrange(story.reads)}.{rng.choice(HOW)}"
+
+
 def _draw_cut(story: Story, rng: Random) -> str:
     torn = [c for c in story.cuts if c.torn]
     return str(rng.choice(torn).path[0])
@@ -222,6 +248,7 @@ KINDS: dict[str, Callable[[Story, str], None]] = {
     "failing": failing,
     "spoiled": spoiled,
     "rot": rot,
+    MISREAD: misread,
 }
 DRAWS: dict[str, Callable[[Story, Random], str]] = {
     "metastable": _draw_cut,
@@ -229,6 +256,7 @@ DRAWS: dict[str, Callable[[Story, Random], str]] = {
     "failing": _draw_op,
     "spoiled": _draw_spoiled,
     "rot": _draw_rot,
+    MISREAD: _draw_misread,
 }
 
 
@@ -237,7 +265,7 @@ def campaign(layout: str, names: Sequence[str], n: int, seed: int) -> Faults:
     result = Faults()
     for name in names:
         story = Story(layout, scenario_of(layout, name), seed)
-        for kind in KINDS:
+        for kind in story.kinds:
             for ident in story.idents(kind, n):
                 story.play(kind, ident)
         result.add(story.result)

@@ -193,5 +193,5 @@ def _offer(rig: Rig, data: bytes, early: bool) -> None:
         raise Bad("erased", "the slot was erased for a release whose header shows that it is not for this board")
     oracle.after()
     life = Life(rig, oracle)
-    life.begin(Memory(), False)
+    life.begin(Memory(), 0)
     life.run()

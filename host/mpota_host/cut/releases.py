@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 from mpota_boot.board import Board
-from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.cut.medium.medium import Medium
-from mpota_host.cut.rig import Scenario
+from mpota_host.cut.medium.cells import CutFlash, sectors
+from mpota_host.cut.medium.medium import Medium, Misread
+from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
 from mpota_host.package.choose import WBITS, deflated
 from mpota_host.package.encode.delta import plan
@@ -35,6 +35,7 @@ class Releases:
     # Was a Board made since the power came? power_on() says no.
     runs = False
     flash: CutFlash
+    areas: list[Area]
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -52,6 +53,11 @@ class Releases:
         Board._dog = dog
         self.runs = True
         return board
+
+    def misread(self, fault: Misread | None) -> None:
+        """A read of the journal goes wrong once; None: no more."""
+        self.flash.misread = fault
+        self.flash.misreads = sectors([(a.off, a.size) for a in self.areas if "log" in (a.kind, a.label)])
 
     @property
     def medium(self) -> Medium:

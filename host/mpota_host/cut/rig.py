@@ -4,6 +4,7 @@ SCENARIOS   name -> Scenario            STATES   distinct states that a full cam
 EXHAUSTIVE  those whose every cut in a life after a cut is tried      QUICK   those of `make test`
 DEEP        optional: those of EXHAUSTIVE that go one cut deeper
 EDGES       optional: others, in which every cut between two operations is tried in the life after every such cut
+PAIRS       optional: others, in which every two cuts around arm and settle are tried
 FAULTY      those played with faults; seeded bugs are hunted with the first two, and by the cuts of QUICK and HUNT
 ROOMY       the one with place for 12 KiB, to which forged releases are offered; "" for none
 THOROUGH    optional: True where cuts in cuts are so few that quick campaigns and hunts leave none out
@@ -27,6 +28,7 @@ Rig(scenario)                                a device as it leaves the workshop,
     .started() -> offset                     of the image that the loader started
     .retreats                                can a chip of this kind go back to the image before?
     .intact() -> str                         what of the device's secrets is gone
+    .misread(fault)                          a read of the journal goes wrong once (medium/medium.py); None: no more
     .waver(on)                               cells may read differently each time: a model that keeps what it read stops
                                              (only where FAULTY names scenarios)
 """
@@ -38,7 +40,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.cut.medium.medium import Medium
+from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.registry import part_of
 from mpota_host.sources import DEVICE
 
@@ -102,6 +104,7 @@ class Rig(Protocol):
     def board(self) -> Any: ...
     def started(self) -> int: ...
     def intact(self) -> str: ...
+    def misread(self, fault: Misread | None) -> None: ...
     def waver(self, on: bool) -> None: ...
 
 

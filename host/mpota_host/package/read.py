@@ -31,10 +31,13 @@ def explain(data: bytes) -> Report:
     if data[:4] == fmt.MAGIC:
         return _explain_package(data)
     report = _vendor(data)
+    stranger = "" if report else _stranger(data)
+    if not report and not stranger:
+        report = _guess(data)
     if report:
         return report
     unknown = f"no kind of file that mpota knows ({len(data):,} bytes, first {data[:8].hex(' ')})"
-    raise Refused("format", f"this is {_stranger(data) or unknown}")
+    raise Refused("format", f"this is {stranger or unknown}")
 
 
 def explain_folder(path: Path) -> Report:
@@ -62,6 +65,16 @@ def _seen(data: bytes) -> tuple[str, Report | None]:
         if report:
             return chip, report
     return "", None
+
+
+def _guess(data: bytes) -> Report | None:
+    """What little of the bytes speaks for, where nothing else is known of them: a chip's guess(data), if it has one."""
+    for chip in having("inspector"):
+        guess = getattr(part_of(chip, "inspector"), "guess", None)
+        report: Report | None = guess(data) if guess else None
+        if report:
+            return report
+    return None
 
 
 def _stranger(data: bytes) -> str:

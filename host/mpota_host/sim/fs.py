@@ -9,11 +9,15 @@ too. rename, remove, mkdir are all or nothing, and rename replaces. FAT: a file 
 reach the disk sector by sector and in place, the length with close(); a sector may be torn; a name that is there is
 removed before another file takes it, and a rename is a new name and then the end of the old one; names differ in more
 than case. The tables of FAT itself are taken as whole: what a torn one loses is not the updater's to save.
+
+A medium of FAT may write in another order than it was asked to, until FatFs says CTRL_SYNC: at the end of a close, a
+flush, a remove, a rename and a mkdir (f_sync, f_unlink, f_rename, f_mkdir of ff.c). So a cut may leave the last sector
+of an open file without those before it, its new length without its bytes, or the truncation to come.
 """
 
 from mpota_host.sim.flash import PowerCut
 
-ENOENT, EACCES, EEXIST, ENOTDIR, EISDIR, EINVAL, ENOSPC, ENOTEMPTY = 2, 13, 17, 20, 21, 22, 28, 39
+ENOENT, EIO, EACCES, EEXIST, ENOTDIR, EISDIR, EINVAL, ENOSPC, ENOTEMPTY = 2, 5, 13, 17, 20, 21, 22, 28, 39
 SECTOR = 512
 FOLDER, FILE = 0x4000, 0x8000
 
@@ -41,10 +45,16 @@ def _blank(old: bytes, new: bytes) -> bytes:
     return b"\xff" * len(new)
 
 
+def _over(old: bytes, at: int, new: bytes) -> bytes:
+    """`new` at `at` of `old`, whose length stays."""
+    new = new[: max(0, len(old) - at)]
+    return old[:at] + new + old[at + len(new) :]
+
+
 # What is in a sector of FAT when the power goes while it is written: the front, the back, or only erased.
 TEARS = (("half", _half), ("back", _back), ("blank", _blank))
 # Operation -> the shapes of a cut inside it; the others leave what was there or what was to come.
-SHAPES = {"sector": [name for name, _ in TEARS], "rename-fat": ["both"]}
+SHAPES = {"sector": [*(name for name, _ in TEARS), "alone"], "length": ["bare", "holes"], "rename-fat": ["both"]}
 
 
 class _Os:
@@ -66,6 +76,8 @@ class Disk:
     NAME = ""
     # Are bytes of a file written over where they lie?
     IN_PLACE = False
+    # A read of a journal's file that goes wrong, see cut/medium.
+    misread = None
     # What opening a folder gives.
     OPENS_FOLDER = EISDIR
     File: type
@@ -295,8 +307,14 @@ class File:
 
     def read(self, n=-1):
         self._open(self.reads)
-        data = bytes(self.data[self.at : self.at + n if n >= 0 else len(self.data)])
+        data = bytearray(self.data[self.at : self.at + n if n >= 0 else len(self.data)])
         self.at += len(data)
+        misread = self.disk.misread
+        if misread and self.path[-7:-1] == "/mpota" and misread.now():
+            if misread.how == "fails":
+                raise OSError(EIO)
+            misread.spoil(data)
+        data = bytes(data)
         return data.decode() if self.text else data
 
     def readline(self):
@@ -357,6 +375,13 @@ class FatFile(File):
     # The number of the sector that was begun, and is still in RAM.
     sector = -1
     touched = False
+    # What the disk had when it was last asked to have everything, and sectors that were written since.
+    synced = b""
+    late = 0
+
+    def __init__(self, disk, path, mode):
+        super().__init__(disk, path, mode)
+        self.synced = disk.before.pop(path, disk.files[path])
 
     def put(self, data):
         self.touched = True
@@ -385,16 +410,35 @@ class FatFile(File):
             piece = tear(old[low : low + len(shown)], shown) if tear else shown
             self.disk.files[self.path] = old[:low] + piece + old[low + len(shown) :]
 
-        torn = [(name, lambda tear=tear: change(tear)) for name, tear in TEARS] if shown else ()
+        torn = [(name, lambda tear=tear: change(tear)) for name, tear in TEARS] if shown else []
+        if self.late or self.synced != self.disk.files[self.path]:
+            torn.append(("alone", lambda: self._put_back(_over(self.synced, low, new))))
+        self.late += 1
         self.disk.do("sector", self.path, change, torn)
+
+    def _put_back(self, data):
+        self.disk.files[self.path] = data
 
     def flush(self):
         self._open(True)
         if self.touched:
             self._leave()
             data = bytes(self.data)
-            self.disk.do("length", self.path, lambda: self.disk.files.__setitem__(self.path, data))
+            self.disk.do("length", self.path, lambda: self._put_back(data), self._orders(data))
             self.touched = False
+            self.synced = data
+            self.late = 0
+
+    def _orders(self, data):
+        """The length, and of the sectors none, or every other one."""
+        bare = (self.synced + b"\xff" * (len(data) - len(self.synced)))[: len(data)]
+        if not self.late or bare == data:
+            return ()
+        holes = bare
+        for at in range(SECTOR, len(data), 2 * SECTOR):
+            holes = _over(holes, at, data[at : at + SECTOR])
+        orders = (("bare", lambda: self._put_back(bare)), ("holes", lambda: self._put_back(holes)))
+        return orders[: 1 + (holes not in (bare, data))]
 
 
 class LittleFs(Disk):
@@ -424,7 +468,13 @@ class Fat(Disk):
     def legal(self, path):
         return super().legal(path) and not [c for c in path if c in '\\:*?"<>|']
 
+    def load(self, state):
+        super().load(state)
+        # What a file held that was opened to be written anew.
+        self.before = {}
+
     def truncate(self, path):
+        self.before[path] = self.files[path]
         self.do("truncate", path, lambda: self.files.__setitem__(path, b""))
 
     def renamed(self, old, new, change):
@@ -469,6 +519,6 @@ def modules():
     """The modules of the device that open files."""
     from mpota import runner
     from mpota.store import pair, tree, trees
-    from mpota_boot import shim
+    from mpota_boot import shim, spare
 
-    return [shim, runner, pair, tree, trees]
+    return [shim, spare, runner, pair, tree, trees]

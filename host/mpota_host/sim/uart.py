@@ -193,9 +193,9 @@ class Board(Serial):
             self.frames: Frames = Frames(bytearray(self.room))
             self.poll = self.rx
 
-    def readinto(self, buf: Any) -> int:
-        n: int = super().readinto(buf)
-        self.rx.work(n * HASH_MS / SECTOR)
+    def readinto(self, buf: Any) -> int | None:
+        n: int | None = super().readinto(buf)
+        self.rx.work((n or 0) * HASH_MS / SECTOR)
         return n
 
 

@@ -136,6 +136,22 @@ def test_what_the_header_shows_is_refused_with_no_erase():
         assert [off for op, off, n in it.flash.flash.trace if op == "erase" and off < sim.LOG] == []
 
 
+def test_firmware_of_another_chip_of_the_family_is_refused_by_its_version():
+    for version, chip_name in (
+        (b"1.17.5-bk7231n", "bk7231n"),
+        (b"1.17.5-BK7231T", "bk7231t"),
+        (b"OpenBK7231N_1.17.5", "bk7231n"),
+        (b"26.11.30-bk7252", "bk7252"),
+        (b"bk7238-on-bk7231", "bk7231"),
+    ):
+        it = chip()
+        error = refused(it, release(package(NEW, version=version), 1, 1), Refused, "rbl", "chip: version ")
+        assert "is for a %s, this is a bk7238" % chip_name in str(error), error
+    for version in (b"1.17.5-bk7238", b"2-bk7231-to-BK7238", b"1.0.1", b"bk7", b"bk72", b"1.0-bk7abc", b""):
+        it = chip()
+        assert run(boot(it), release(package(NEW, version=version), 1, 1).bytes())[0] == "reset", version
+
+
 def test_what_only_the_body_shows_is_found_before_the_restart():
     bad = bytearray(package(NEW))
     bad[5000] ^= 1
@@ -430,6 +446,27 @@ def test_a_package_that_rotted_while_it_waited_is_fetched_again():
     board = boot(it)
     assert trial(board.journal) is None and board.layout.failure() is None
     installed(it, package(NEW), 1, 1)
+
+
+def test_bytes_that_lie_in_download_already_are_not_written_again():
+    it = chip()
+    board = boot(it)
+    one, two = release(package(NEW), 1, 1), packages.Maker(package(NEW), product=b"lamp", deflate=True)
+    two.layout, two.version = b"bk7238", packages.version(1, 1)
+    for maker in (two, one):
+        # The line breaks in the second chunk.
+        it.flash.flash.trace = []
+        agent = Agent(board, [packages.Ram(maker.bytes(), 4500)], None)
+        while agent.step() == "busy":
+            pass
+        assert agent.error.code == "link", agent.error
+        at, size = it.rows[b"download"].offset, it.part(b"download").size
+        wrote = [op for op, off, _ in it.flash.flash.trace if at <= off < at + size]
+        assert (wrote == []) == (maker is one), wrote
+    assert run(board, two.bytes())[1].error.code == "begun"
+    assert run(board, one.bytes())[0] == "reset"
+    boot(it)
+    assert it.image(len(NEW)) == NEW
 
 
 def test_a_cut_while_what_rotted_is_forgotten_does_not_end_in_a_resume():

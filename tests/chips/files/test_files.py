@@ -85,6 +85,20 @@ def test_files_are_taken_tried_confirmed_and_the_old_ones_go():
         assert runs(plain) == APP and files_of(root + "/ota/2") == {}
 
 
+def test_two_packages_in_turn_on_a_bad_line_are_not_begun_again_and_again():
+    with Scratch() as root:
+        board = settled(root).power_on()
+        big = {"app.py": b"x" * 9000}
+        one, two = files(big, (1, 2, 0)).bytes(), files(dict(big, b=b"b"), (1, 3, 0)).bytes()
+        for data in (one, two):
+            raises(LinkError, "link", lambda d=data: list(install(board, Ram(d, 6000), None)))
+        before = files_of(root)
+        raises(Refused, "begun", take, board, one)
+        after = files_of(root)
+        assert before == after
+        take(board, two)
+
+
 def test_what_is_armed_is_not_confirmed_before_it_runs():
     with Scratch() as root:
         plain = settled(root)

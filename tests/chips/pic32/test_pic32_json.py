@@ -17,7 +17,7 @@ from tests.chips.esp32.image_maker import ROOT
 from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.pic32_signer import bound, sign
 from tests.chips.pic32.test_pic32_loader import A, Dice
-from tests.chips.pic32.test_pic32_mqtt import CONNACK, SUBACK, Wire, publish
+from tests.chips.pic32.test_pic32_mqtt import CONNACK, SUBACK, Wire, Wired, publish
 from tests.chips.pic32.test_pic32_service import BEFORE, KEY, URL, B, Device, Net, Open, app, entry
 from tests.expect import raises
 
@@ -134,9 +134,8 @@ def test_no_message_of_a_broker_ends_the_trigger_or_its_service():
         d = Device(app(B).offer(entry(2, B)), key=key)
         d.service.ask = False
         d.service.period_ms = 0
-        found = mqtt.Mqtt(d.board, d.service, "broker", "ota")
         wire = Wire(CONNACK + SUBACK)
-        found.dial = lambda wire=wire: wire
+        found = Wired(d, wire)
         for body in BODIES + texts(300, 9):
             # A broker keeps it and says it again at every connection: the flag 1.
             wire.said += publish(body, kind=0x31)
@@ -158,9 +157,8 @@ def test_no_message_of_a_broker_ends_the_trigger_or_its_service():
 def test_a_message_asks_again_and_what_failed_is_not_fetched_for_it():
     d = Open(Net(**{"app.bin": A}).offer(entry(3, B)))
     rest(d)
-    found = mqtt.Mqtt(d.board, d.service, "broker", "ota")
     wire = Wire(CONNACK + SUBACK)
-    found.dial = lambda: wire
+    found = Wired(d, wire)
     for _ in range(5):
         wire.said += publish(b"check")
         while wire.said:
@@ -183,9 +181,8 @@ def test_a_line_that_raises_anything_is_made_again():
         def readinto(self, buf):
             raise TypeError("no such thing")
 
-    found = mqtt.Mqtt(d.board, d.service, "broker", "ota")
     wire = Odd(b"")
-    found.dial = lambda: wire
+    found = Wired(d, wire)
     for _ in range(3):
         found.step()
     assert isinstance(found.error, TypeError) and not wire.open
@@ -243,7 +240,7 @@ class Over(BaseException):
     """The turns that a test gives main.py are over."""
 
 
-class Wired:
+class Wiring:
     """The module `wiring` of a board."""
 
     def __init__(self, board):
@@ -251,6 +248,13 @@ class Wired:
 
     def Board(self):
         return self.board
+
+
+def joined(line, wire):
+    """Steps to this broker."""
+    line.sock = wire
+    return
+    yield
 
 
 def run_main(given, wire=None, turns=30, d=None):
@@ -268,10 +272,10 @@ def run_main(given, wire=None, turns=30, d=None):
             raise Over
 
     board.pause = pause
-    dial = mqtt.Mqtt.dial
-    sys.modules["wiring"] = Wired(board)
+    connect = mqtt.Mqtt.connect
+    sys.modules["wiring"] = Wiring(board)
     if wire:
-        mqtt.Mqtt.dial = lambda self: wire
+        mqtt.Mqtt.connect = lambda self, to: joined(self, wire)
     try:
         with open(MAIN) as f:
             exec(f.read(), {"__name__": "main"})
@@ -279,7 +283,7 @@ def run_main(given, wire=None, turns=30, d=None):
         d.turns = turns - left[0]
         return d
     finally:
-        mqtt.Mqtt.dial = dial
+        mqtt.Mqtt.connect = connect
         sys.modules.pop("wiring")
 
 

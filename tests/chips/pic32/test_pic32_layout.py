@@ -6,7 +6,7 @@ from mpota.layout.pic32.layout import BOOKS
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DISABLED, VALID
-from mpota_boot.errors import FlashError, NotNow, Refused
+from mpota_boot.errors import FlashError, LinkError, NotNow, Refused
 from mpota_host.chips.pic32.sim.chip import ChipBoard
 from mpota_host.sim.reset import Reset
 from tests.chips.pic32 import pic32_maker as maker
@@ -54,6 +54,17 @@ def test_an_update_is_armed_tried_and_confirmed():
     ops = c.flash.ops, c.store.ops
     assert c.power_on().layout.version() == version(1, 1, 0)
     assert (c.flash.ops, c.store.ops) == ops, "an ordinary boot writes nothing"
+
+
+def test_two_packages_in_turn_on_a_bad_line_write_the_store_once():
+    c, board = chip(("a.bin", 2, "f8", A))
+    for data in (B, C):
+        raises(LinkError, "link", lambda d=data: list(install(board, Ram(package(d), 6000), None)))
+    ops = c.store.ops
+    for _ in range(9):
+        raises(Refused, "begun", update, board, B)
+        raises(LinkError, "link", lambda: list(install(board, Ram(package(C), 300), None)))
+    assert c.store.ops == ops
 
 
 def test_the_agent_drives_it_from_offer_to_confirm():

@@ -1,9 +1,12 @@
 """The MQTT trigger of a PIC32MZW1: what it says to a broker, what it hears, and what a broker cannot do to it."""
 
+import sys
+
 from mpota.layout.pic32.events import CHECK_START, DOWNLOAD_START
 from mpota.layout.pic32.link import mqtt
 from mpota_boot.errors import LinkError, Refused
 from tests.chips.pic32.test_pic32_service import KEY, A, B, Device, Net, Open, entry
+from tests.core.test_connection import Net as Sockets
 
 CONNACK, SUBACK = b"\x20\2\0\0", b"\x90\3\0\1\0"
 HELLO = b"\x10\x16\0\4MQTT\4\2\0\x3c\0\x0ampota-demo"
@@ -45,13 +48,26 @@ def publish(body, topic=b"ota", kind=0x30):
     return bytes((kind,)) + size + bytes((n,)) + body
 
 
+class Wired(mqtt.Mqtt):
+    """One whose broker is at the end of the last of these wires; None: there is nobody."""
+
+    def __init__(self, device, *wires):
+        super().__init__(device.board, device.service, "broker", "ota")
+        self.wires = list(wires)
+
+    def connect(self, to):
+        self.sock = self.wires[-1]
+        if not self.sock:
+            raise OSError(111)
+        return
+        yield
+
+
 def trigger(said, ends=False, **options):
     """(Mqtt, Device): the broker has said its part."""
     device = Open(Net(**{"app.bin": B}).offer(entry(3, B)), **options)
     device.service.ask = False
-    found = mqtt.Mqtt(device.board, device.service, "broker", "ota")
-    found.wires = [Wire(said, ends)]
-    found.dial = lambda: found.wires[-1]
+    found = Wired(device, Wire(said, ends))
     for _ in range(len(said) // 7 + 4):
         found.step()
     return found, device
@@ -156,29 +172,92 @@ def test_a_silent_broker_is_asked_and_then_left():
 
 def test_a_broker_that_takes_nothing_or_is_not_there_is_an_error_and_no_more():
     found, device = trigger(b"")
-    found.close()
+    found.lose()
     deaf = Wire(b"")
     deaf.write = lambda data: None
     found.wires.append(deaf)
-    device.board.ms += mqtt.RETRY_MS
-    found.step()
-    assert "takes nothing" in str(found.error) and not deaf.open
-
-    def dial():
-        raise OSError(111)
-
-    found.dial = dial
+    began = device.board.ms = device.board.ms + mqtt.RETRY_MS
+    while deaf.open:
+        found.step()
+        device.board.ms += 100
+    assert "no room for a word" in str(found.error) and device.board.ms - began <= mqtt.DIAL_MS + 1000
+    found.wires.append(None)
     device.board.ms += mqtt.RETRY_MS
     found.step()
     assert isinstance(found.error, OSError) and found.sock is None
 
 
+def test_a_line_that_takes_no_more_holds_up_no_step():
+    found, device = trigger(CONNACK + SUBACK)
+    wire = found.wires[0]
+    wire.write = lambda data: None
+    device.board.ms += 31000
+    found.step()
+    assert found.out == b"\xc0\0" and found.ready
+    while wire.open:
+        device.board.ms += 500
+        found.step()
+    assert "no room for a word" in str(found.error) and device.board.ms <= 45000
+
+
+class Far(mqtt.Mqtt):
+    """One over the sockets of a Sockets, in their time."""
+
+    def name_server(self):
+        return "10.0.0.1"
+
+    def ticks(self):
+        return self.net.ms
+
+    def since(self, then):
+        return self.net.ms - then
+
+
+def far(says, ca=None):
+    """(Far, its sockets, the longest step) at a broker that says this, until the line is ready or lost."""
+    net = Sockets(names={"broker": ("10.0.0.9", None)}, hosts={"10.0.0.9": says})
+    if says is None:
+        net.names = {}
+    device = Open(Net())
+    found = Far(device.board, device.service, "broker", "ota")
+    found.net, found.ca = net, ca
+    longest = 0
+    real = {name: sys.modules.get(name) for name in ("socket", "select")}
+    try:
+        sys.modules["socket"] = sys.modules["select"] = net
+        while found.lost is None and not found.ready:
+            before = net.ms
+            found.step()
+            longest = max(longest, net.ms - before)
+            net.ms += 10
+            assert net.ms < 3600000, "this has no end"
+    finally:
+        for name in real:
+            if real[name]:
+                sys.modules[name] = real[name]
+            else:
+                del sys.modules[name]
+    return found, net, longest
+
+
+def test_no_step_waits_for_a_broker_or_a_name_server_whatever_they_do():
+    for says, word in ((None, "name server"), ("drops", "connection"), ("refuses", "111"), ("late", "111")):
+        found, net, longest = far(says)
+        assert longest <= 250 and net.ms <= mqtt.DIAL_MS + 1000, (says, longest, net.ms)
+        assert word in str(found.error) and "mqtt://broker:1883" in str(found.error), str(found.error)
+        assert found.sock is None and found.steps is None and net.open == 0, says
+    found, net, longest = far([(4000, CONNACK + SUBACK)])
+    assert found.ready and found.error is None and longest == 0 and net.ms >= 4000
+    assert net.connected == [("10.0.0.9", 1883)]
+    found, net, longest = far([], b"no certificate")
+    assert longest <= 250 and found.error is not None and net.open == 0
+
+
 def test_a_login_goes_along():
     device = Device(Net(), (("a.bin", 2, "f8", A),))
-    found = mqtt.Mqtt(device.board, device.service, "broker", "ota")
-    found.login = "me", "secret"
-    found.dial = lambda: wire
     wire = Wire(b"")
+    found = Wired(device, wire)
+    found.login = "me", "secret"
     found.step()
     assert wire.got[:12] == b"\x10\x22\0\4MQTT\4\xc2\0\x3c" and b"\0\2me\0\6secret" in wire.got
     assert mqtt.packet(1, bytes(200))[:3] == b"\1\xc8\1"

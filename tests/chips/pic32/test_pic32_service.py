@@ -148,6 +148,71 @@ def test_a_wrong_entry_is_reported_and_the_others_count():
     assert "entry 1: version is missing" in str(d.service.error)
 
 
+class Cut(BytesIO):
+    """A body whose line breaks at its end."""
+
+    def readinto(self, buf):
+        n = super().readinto(buf)
+        if not n:
+            raise LinkError("link", "the line is cut")
+        return n
+
+
+class Bad(Net):
+    """One whose images break off after so many bytes."""
+
+    most = 6000
+
+    def fetch(self, url):
+        body = super().fetch(url)
+        return Cut(self.files["app.bin"][: self.most]) if url.endswith("app.bin") and self.most else body
+
+
+def again(d):
+    d.board.ms += 60000
+    d.service.ask = True
+    return d.run()
+
+
+def test_a_bad_line_writes_the_same_bytes_into_the_store_once():
+    d = Open(Bad(**{"app.bin": B}).offer(entry(3, B)))
+    assert d.run() == "idle" and d.service.error.code == "link"
+    ops = d.chip.store.ops
+    assert ops > 0 and len(d.chip.store.files["image1.bin"]) == 4096
+    for _ in range(20):
+        assert again(d) == "idle" and d.service.error.code == "link"
+    assert d.chip.store.ops == ops, "%d changes of the store" % (d.chip.store.ops - ops)
+    d.net.most = None
+    assert again(d) == "reset"
+    d.reset()
+    assert maker.holds(d.chip, B)
+
+
+def test_an_image_is_whole_whatever_an_older_one_has_left():
+    for at in (0, 255, 256, 4095, 4096, 9000):
+        d = Open(Bad(**{"app.bin": B}).offer(entry(3, B)))
+        d.net.most = len(B) - 1
+        d.run()
+        left = bytearray(d.chip.store.files["image1.bin"])
+        left[min(at, len(left) - 1)] ^= 1
+        d.chip.store.files["image1.bin"] = bytes(left)
+        d.net.most = None
+        assert again(d) == "reset" and d.chip.store.files["image1.bin"] == B, at
+
+
+def test_bytes_of_a_longer_image_behind_the_end_cost_one_more_download():
+    long = maker.image(1, 12000)
+    d = Open(Bad(**{"app.bin": long}).offer(entry(3, long)))
+    d.net.most = 13000
+    assert d.run() == "idle" and len(d.chip.store.files["image1.bin"]) == 12288
+    # Its beginning is the same.
+    short = long[:9000]
+    d.net.files["app.bin"], d.net.most = short, None
+    d.net.offer(entry(3, short))
+    assert again(d) == "idle" and d.service.error.code == "store" and "wanted 9000" in str(d.service.error)
+    assert again(d) == "reset" and d.chip.store.files["image1.bin"] == short
+
+
 def test_without_auto_update_it_waits_for_initiate():
     d = Open(app(B).offer(entry(3, B)), auto_update=False)
     assert d.run() == "idle" and d.events == [4, 6] and maker.rows(d.chip) == [("a.bin", "f8", "2")]

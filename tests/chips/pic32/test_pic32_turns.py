@@ -230,3 +230,20 @@ def test_a_signed_release_comes_after_one_that_is_confirmed_by_the_manifest():
     said = steps(d, 40)
     assert said[-1] == "reset" and [row[2] for row in maker.rows(d.chip)] == ["2", "3", "4"]
     assert sha256(C).digest() == database.load(d.chip.store)[2].digest
+
+
+def test_an_excuse_that_is_cut_is_made_again():
+    for what in (maker.cuts_of_store, maker.cuts_of_flash):
+        d = on_trial()
+        d.service.failed(ERROR)
+        d.chip.power_on("reset")
+        c = d.chip
+        try:
+            for how in what(c, lambda c=c: c.power_on().layout.excuse(repr(ERROR))):
+                board = c.power_on()
+                assert maker.holds(c, A) and board.layout.on_trial() is None, how
+                board.layout.excuse(repr(ERROR))
+                assert board.layout.failure() is None and maker.rows(c) == [("a.bin", "f8", "2")], how
+        except AssertionError as e:
+            # It writes the store alone.
+            assert what is maker.cuts_of_flash and "nothing to cut" in str(e)

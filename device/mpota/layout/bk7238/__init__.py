@@ -6,7 +6,7 @@ The Layout is in layout.py, which is imported when a board asks for it: the load
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.bk7238.layout import Layout
+    from mpota_boot.journal import TRIALS
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

@@ -14,6 +14,7 @@ from mpota.stream import pull
 # The largest window of LZMA that the vendor's own packer asks of the loader's heap.
 WINDOW = 65536
 NAME = b"app"
+CHIP = b"bk7238"
 
 
 class Place:
@@ -40,9 +41,20 @@ def early(data, place):
     if head is None:
         return
     yield "name", "" if head.name == NAME else "it is for partition %r, wanted %r" % (head.name, NAME)
+    yield "chip", _chip(head)
     yield "algorithm", _algorithm(head)
     yield "sizes", _sizes(head, place)
     yield "new", "this very package is what runs: the loader would do nothing" if data == place.runs else ""
+
+
+def _chip(head):
+    """LibreTiny and OpenBeken write the chip into the version: 1.17.5-bk7231n. The last one that is named counts."""
+    text = head.version.lower()
+    at = text.rfind(b"bk7")
+    word = text[at : at + 7] if text[at + 6 : at + 7].isalpha() else text[at : at + 6]
+    if at < 0 or len(word) < 6 or not word[3:6].isdigit() or word[:6] == CHIP:
+        return ""
+    return "version %s is for a %s, this is a %s" % (repr(head.version)[1:], word.decode(), CHIP.decode())
 
 
 def _algorithm(head):
@@ -58,8 +70,10 @@ def _algorithm(head):
 def _sizes(head, place):
     if head.raw < rbl.LEAST_RAW or head.raw + rbl.SIZE > place.size:
         return "an image of %d bytes, wanted %d to %d" % (head.raw, rbl.LEAST_RAW, place.size - rbl.SIZE)
-    if not rbl.LEAST_BODY <= head.body <= place.download - rbl.SIZE:
-        return "a body of %d bytes, wanted %d to %d" % (head.body, rbl.LEAST_BODY, place.download - rbl.SIZE)
+    if head.body + rbl.SIZE > place.download:
+        return "a package of %d bytes, `download` has %d" % (head.body + rbl.SIZE, place.download)
+    if head.body < rbl.LEAST_BODY:
+        return "a body of %d bytes, wanted %d or more" % (head.body, rbl.LEAST_BODY)
     return "a body of %d bytes, AES takes multiples of 16" % head.body if head.body % 16 else ""
 
 

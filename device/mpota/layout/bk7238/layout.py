@@ -7,6 +7,7 @@ The image that runs is known by its header, which the loader leaves behind it.
 
 from mpota.layout import contract
 from mpota.layout.bk7238 import checks, rbl
+from mpota.layout.bk7238.store import foreign
 from mpota.store.flash import Region
 from mpota.store.log import MOST
 from mpota.stream import FIRMWARE
@@ -48,12 +49,26 @@ class Layout(contract.Layout):
     def ready(self):
         """NotNow while an update waits; Refused without a journal, or where the loader would not find `download`."""
         self.idle()
-        closed = self.journal.closed()
-        if closed:
-            raise Refused("foreign", closed)
-        wrong = self.mismatch()
-        if wrong:
-            raise Refused("table", wrong)
+        for code, wrong in (("table", self.misplaced), ("foreign", self.journal.closed), ("table", self.mismatch)):
+            text = wrong()
+            if text:
+                raise Refused(code, text)
+
+    def misplaced(self):
+        """Where the journal's sectors lie in a partition, or in the radio's, a sentence; "" where they are free."""
+        off = 0
+        flash = self.journal.flash
+        while hasattr(flash, "start"):
+            off += flash.start
+            flash = flash.flash
+        unit = flash.erase_size
+        taken = [(row.name.decode(), row.ends) for row in self.port.rows.values()]
+        taken += [(name, (at, at + unit)) for name, at in sorted(self.port.kept.items()) if at]
+        for name, (low, high) in taken:
+            if off < high and off + 2 * unit > low:
+                words = "the journal at 0x%x lies in %s, 0x%x to 0x%x: give JOURNAL two sectors outside"
+                return words % (off, name, low, high)
+        return ""
 
     def mismatch(self):
         """How the loader's partition table differs from the application's, a sentence; "" if they agree."""
@@ -103,8 +118,24 @@ class Layout(contract.Layout):
         if size != part.size:
             wrong = "an RBL of %d bytes in a component of %d" % (size, part.size)
             raise self.refused(Refused, "rbl", "sizes", wrong)
+        wrong = self.occupied(size)
+        if wrong:
+            raise self.refused(Refused, "foreign", "download", wrong)
         if self.journal.last("ended"):
             self.journal.put("ended", b"")
+
+    def occupied(self, size):
+        """What of other owners an update of `size` bytes would erase, "" if nothing. Up to `staged` mpota wrote it."""
+        flash = self.port.download
+        unit = flash.erase_size
+        head = rbl.Header.decode(self.journal.last("staged") or bytes(rbl.SIZE))
+        done = (rbl.SIZE + head.body + unit - 1) // unit * unit if head else 0
+        for off, seen in foreign.find(flash, done, size):
+            if seen in foreign.WORDS:
+                off += flash.start
+                text = "0x%x holds %s and is never erased: give loader and wiring a `download` that ends there"
+                return text % (off, foreign.words(seen, off))
+        return ""
 
     def refused(self, cls, code, name, wrong):
         """The error that says so; `status` tells it after a restart too."""

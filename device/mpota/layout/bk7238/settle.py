@@ -6,14 +6,10 @@ although nothing can go back: a verdict says why, and lets the next release in. 
 
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.layout import NO_WAY_BACK
-from mpota.store.flash import Region
-from mpota.store.log import TLV
-from mpota.store.writer import decode_progress, digest
+from mpota.store.writer import digest
 from mpota.stream import FIRMWARE
 from mpota_boot.errors import NotNow
 from mpota_boot.journal import trial
-
-BLANK = {"RF": "blank, not calibrated", "network": "blank, nothing is kept"}
 
 
 class _Whole:
@@ -85,76 +81,11 @@ def heal(layout):
 
 def status(layout):
     """The facts, the version in the header of what runs, and the vendor's two problems."""
+    from mpota.layout.bk7238.findings import findings
+
     facts = layout.facts("app", layout.ready)
     head = rbl.Header.decode(layout.header())
     facts["takes"] = "RBL packages, no files"
     facts["rbl"] = head and repr(head.version)[2:-1]
     facts["findings"] = findings(layout)
     return facts
-
-
-def findings(layout):
-    """Sentences: the vendor's two problems, each with what this board knows of it."""
-    port = layout.port
-    found = [layout.mismatch() or "partition tables: the loader's and the application's agree"]
-    if port.radio:
-        try:
-            joined, signal = port.radio()
-            words = "Wi-Fi: joined" if joined else "Wi-Fi: not joined"
-            found.append(words if signal is None else "%s, %d dBm" % (words, signal))
-        except OSError as e:
-            found.append("Wi-Fi: the radio does not answer, %r" % e)
-    for name, off in sorted(port.kept.items()):
-        if off:
-            blank = _blank(Region(port.flash, off, port.flash.erase_size))
-            words = BLANK[name] if blank else "written"
-            other = blank and name == "RF" and _calibration(port)
-            if other:
-                words = "TLV, the RF calibration of a Tuya module; 0x%x is blank" % off
-            found.append("%s sector at 0x%x: %s" % (name, other or off, words))
-    closed = layout.journal.closed()
-    if closed:
-        found.append("journal: " + closed)
-    found.append("last download: " + _ended(layout))
-    return found
-
-
-def _calibration(port):
-    """Where a calibration lies that is not where this board looks for it, 0 where there is none."""
-    head = bytearray(len(TLV))
-    for off in range(port.kept["RF"], port.flash.size, port.flash.erase_size):
-        port.flash.read(off, head)
-        # The SDK keeps the network's settings as TLV too.
-        if head == TLV and off != port.kept["network"]:
-            return off
-    return 0
-
-
-def _blank(flash):
-    buf = bytearray(256)
-    for off in range(0, flash.size, 256):
-        flash.read(off, buf)
-        if buf != b"\xff" * 256:
-            return False
-    return True
-
-
-def _ended(layout):
-    """How the last download ended."""
-    wrong = layout.journal.last("ended")
-    if wrong:
-        # The journal may have cut it inside a character.
-        return "refused before the restart: " + repr(wrong)[2:-1]
-    where = decode_progress(layout.journal.last("progress"))
-    if not where:
-        return "none is known"
-    key, _, length, at, _, _ = where
-    for tag, words in (("failed", "given up: %s"), ("running", "installed"), ("armed", "complete, armed")):
-        record = layout.record(tag)
-        if record and record.id == key:
-            if "%" in words:
-                return words % layout.reason(key)
-            return "installed, on trial" if tag == "armed" and layout.on_trial() else words
-    if length:
-        return "stopped, goes on at byte %d" % at if at else "stopped, begins again"
-    return "complete, not armed"

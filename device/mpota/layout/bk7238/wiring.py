@@ -1,4 +1,4 @@
-"""An example wiring of a BK7238 board: what mpota needs of the chip, and `http_ota` for its console.
+"""An example wiring of a BK7238 board: what mpota needs of the chip, and the vendor's commands for its console.
 
 The module `chip` stands for what your port gives: the raw flash, and the scrambler's words in the eFuse. The chip has
 no room for a file system behind the vendor's partitions; here /mpota.json and /keys lie on a second flash.
@@ -7,10 +7,11 @@ no room for a file system behind the vendor's partitions; here /mpota.json and /
 import chip
 
 from mpota.installer import install
-from mpota.layout.bk7238.link import fetch
+from mpota.layout.bk7238.link import fetch, lines
 from mpota.layout.bk7238.port import Port
 from mpota.layout.bk7238.store import table
 from mpota.link.web import Web
+from mpota.network import port as network
 from mpota.network.net import Net
 from mpota.store.flash import Region
 from mpota.store.log import Log
@@ -19,7 +20,7 @@ from mpota_boot import board
 
 SECTOR = 4096
 # Behind `download`: the radio's calibration, the network's settings, then two sectors that Beken's SDK leaves alone.
-# On a Tuya module the calibration lies at 0x1E3000: give the journal two other sectors, or the board takes no update.
+# Other firmware uses them, on a Tuya T1 for the calibration: there set JOURNAL to 0x1EC000. README.md has a table.
 RADIO = table.RADIO[chip.SIZE]
 JOURNAL = RADIO + 2 * SECTOR
 
@@ -77,5 +78,29 @@ def http_ota(url):
         here.relax()
 
 
-# A person types `http_ota("http://...")` at the console, as with the vendor's own firmware.
-__import__("__main__").http_ota = http_ota
+def sta(ssid, password=""):
+    """The vendor's command: join a Wi-Fi, and keep it for the next start."""
+    lines.join(Board(), network, ssid, password)
+    print("joined " + ssid)
+
+
+def status():
+    """What this board knows of an update that did not come: the vendor's page asks for it."""
+    for line in Board().layout.status()["findings"]:
+        print(line)
+
+
+def command(line):
+    """Do a line as the vendor's page has it: `sta SSID PASSWORD` or `http_ota URL`; and `status`."""
+    commands = {"sta": (sta, "SSID PASSWORD", 1, 2), "http_ota": (http_ota, "URL", 1, 1), "status": (status, "", 0, 0)}
+    lines.do(line, commands)
+
+
+def cli():
+    """The vendor's console: lines for command(), until `exit`."""
+    lines.loop(command, print)
+
+
+# A person types `cli()` at the console and then the vendor's lines, or http_ota("http://...") as Python.
+for _name, _call in (("http_ota", http_ota), ("sta", sta), ("cli", cli)):
+    setattr(__import__("__main__"), _name, _call)

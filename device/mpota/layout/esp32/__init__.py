@@ -6,8 +6,8 @@ The Layout is in layout.py, which is imported when a board asks for it: an ordin
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.esp32.layout import Layout
     from mpota.layout.esp32.port import Port
+    from mpota_boot.journal import TRIALS
 
     return Layout(Port(board), board.journal, board.setting("trials", TRIALS, 255))

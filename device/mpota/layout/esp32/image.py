@@ -7,6 +7,8 @@
 A refusal says what to give instead. What this lets through the full check of verify.py may still refuse.
 """
 
+from micropython import const
+
 from mpota_boot.errors import Corrupt, Refused
 
 HEAD = 24  # sizeof(esp_image_header_t)
@@ -14,7 +16,7 @@ NEEDS = 0x24  # bytes that judge() wants to see
 COMPARES = 0xB0  # bytes that follows() wants to see
 # esp_chip_id_t of the chips that MicroPython runs on
 CHIPS = {2: "S2", 5: "C3", 9: "S3", 12: "C2", 13: "C6", 16: "H2", 18: "P4", 23: "C5"}
-GIVE = "; give micropython.bin, the application"
+_GIVE = const("; give micropython.bin, the application")
 
 
 def chip_of(buf):
@@ -30,24 +32,24 @@ def chip_name(chip):
 def judge(buf, chip, size=0):
     """Refuse all but an application for `chip`, by its first bytes (NEEDS or more) and its size in bytes if known."""
     if not len(buf):
-        raise Refused("empty", "an empty file" + GIVE)
+        raise Refused("empty", "an empty file" + _GIVE)
     if buf[0] != 0xE9:
         start = bytes(buf[:64])
         if start.lstrip()[:1] == b"<":
-            raise Refused("html", "a web page" + GIVE)
+            raise Refused("html", "a web page" + _GIVE)
         if min(start) == 255:
-            raise Refused("blank", "erased flash or a copy of a whole flash" + GIVE)
+            raise Refused("blank", "erased flash or a copy of a whole flash" + _GIVE)
         if min(start) > 8 and max(start) < 127:
-            raise Refused("text", "a text file" + GIVE)
-        raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + GIVE)
+            raise Refused("text", "a text file" + _GIVE)
+        raise Refused("magic", "an image starts with e9, this with %02x" % buf[0] + _GIVE)
     if len(buf) < NEEDS:
-        raise Refused("tiny", "%d bytes, a header has %d" % (len(buf), NEEDS) + GIVE)
+        raise Refused("tiny", "%d bytes, a header has %d" % (len(buf), NEEDS) + _GIVE)
     # ESP_APP_DESC_MAGIC_WORD 0xABCD5432
     if bytes(buf[0x20:NEEDS]) != b"\x32\x54\xcd\xab":
         # The table at 0x8000 of the flash is at 0x7000 of a file for a chip that boots at 0x1000.
         if size > 0x7000 or buf[0x7000:0x7002] == b"\xaa\x50" or buf[0x8000:0x8002] == b"\xaa\x50":
-            raise Refused("merged", "a merged image (bootloader, table, application)" + GIVE)
-        raise Refused("bootloader", "a bootloader" + GIVE)
+            raise Refused("merged", "a merged image (bootloader, table, application)" + _GIVE)
+        raise Refused("bootloader", "a bootloader" + _GIVE)
     if chip_of(buf) != chip:
         raise Refused("chip", "an image for %s, this board is %s" % (chip_name(chip_of(buf)), chip_name(chip)))
 

@@ -8,7 +8,7 @@ own functions only, handed in by the board, and never for the slot that boots al
 from micropython import const
 
 from mpota.layout import contract
-from mpota.layout.esp32 import image, otadata
+from mpota.layout.esp32 import otadata
 from mpota.stream import FIRMWARE
 from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
@@ -84,6 +84,8 @@ class Layout(contract.Layout):
         """Judge the first bytes of a component before anything is erased for it."""
         if part.kind != FIRMWARE:
             return self.place().admit(part, head)
+        from mpota.layout.esp32 import image
+
         mine = bytearray(image.COMPARES)
         self.port.current.read(0, mine)
         image.judge(head, image.chip_of(mine), part.size)
@@ -95,7 +97,9 @@ class Layout(contract.Layout):
         """Would the loader find a whole image in the target? Are all files there?"""
         if part.kind != FIRMWARE:
             return self.place().check(part)
-        image.walk(self.target(part), part.size)
+        from mpota.layout.esp32.image import walk
+
+        walk(self.target(part), part.size)
 
     def arm(self, package):
         """Make the target boot; the last and the smallest write of an update."""

@@ -5,7 +5,7 @@ No path comes back to itself through a reset: a reset is asked for only where it
 waits for a journal that keeps nothing.
 """
 
-from mpota.layout.esp32 import image, otadata
+from mpota.layout.esp32 import otadata
 from mpota_boot.errors import FlashError, NotNow, OtaError
 from mpota_boot.journal import trial
 
@@ -138,9 +138,11 @@ def rollback(layout, why):
 
 
 def _arm_back(layout, slot):
+    from mpota.layout.esp32.image import walk
+
     flash = layout.port.slots[slot]
     try:
-        size = image.walk(flash)
+        size = walk(flash)
     except OtaError as e:
         raise NotNow("rollback", "no image in %s: %s" % (flash.label, e))
     sha = layout.digest(flash, size)

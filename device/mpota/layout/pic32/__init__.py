@@ -6,11 +6,11 @@ The Layout is in layout.py, which is imported when a board asks for it: the load
 
 def make(board):
     """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.pic32.layout import Layout
     from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, key_of
     from mpota.layout.pic32.store.control import PAGE
     from mpota.store.flash import Region
+    from mpota_boot.journal import TRIALS
 
     base = board.setting("base", BASE, 1 << 20)
     flash = Region(board.program, base, board.setting("slot", SLOT, 1 << 20))

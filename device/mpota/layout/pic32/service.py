@@ -100,6 +100,7 @@ class Service(Agent):
         self.ask = True
         super().__init__(board, [Manifest(self)] if isinstance(url, str) else [], None, health)
         self.progress = 0
+        self.broken = None  # the file whose download has begun, and may have broken off
         trial = self.trial
         # An image brings no application: one that failed under the image before says nothing of this one.
         self.ailing = trial and trial.tree & 15 == trial.tree >> 4 and bool(board.journal.last("boots"))
@@ -297,6 +298,7 @@ class Service(Agent):
     def _download(self, url, target):
         """From the network to the file, block by block; nothing is written for what is no image."""
         room = target.size - PAGE
+        target.again = target.name == self.broken
         src = yield from self.open(url)
         try:
             buf = bytearray(PAGE)
@@ -309,10 +311,12 @@ class Service(Agent):
                 if done + n > room:
                     raise Refused("size", "the image has more than the %d bytes there is room for" % room)
                 target.prog(done, memoryview(buf)[:n])
+                self.broken = target.name
                 done += n
                 self.progress = done
                 yield
                 n = yield from self._fill(src, buf)
+            target.end(done)
         finally:
             src.close()
 
@@ -451,9 +455,12 @@ class Service(Agent):
         except Exception as e:
             if target:
                 self._remember(offer, e)
-                self._drop(target.name, event)
+                if not isinstance(e, LinkError):
+                    # What a line that broke has brought is not written again.
+                    self.broken = None
+                    self._drop(target.name, event)
             return self.fail(event, e)
-        self.offer = None
+        self.offer = self.broken = None
         self.done = True
         self.tell(DB_ENTRY)
         self.reset = self.auto_reset

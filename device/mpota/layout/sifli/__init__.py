@@ -6,7 +6,7 @@ The manager imports this package too, and has no memory for what only the user p
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.sifli.layout import Layout
+    from mpota_boot.journal import TRIALS
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

@@ -7,15 +7,28 @@ from datetime import UTC, datetime
 from mpota.layout.bk7238 import rbl
 from mpota.layout.bk7238.store import coded, table
 from mpota_host.chips.bk7238 import opened, verdict
+from mpota_host.chips.bk7238.look import dump, others, tables
 from mpota_host.package.report import Report, Table
-from mpota_host.package.rom import Rom
 
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, if they are anything of a BK7238's."""
     if data.startswith(rbl.MAGIC):
         return _package(data)
-    return _dump(data) or _loader(data) or _code(data)
+    return _dump(data) or _other(others.of_release(data), data) or _loader(data) or _code(data)
+
+
+def guess(data: bytes) -> Report | None:
+    """The same of bytes that are nothing else that is known."""
+    return _other(others.guessed(data), b"")
+
+
+def _other(found: others.Other | None, data: bytes) -> Report | None:
+    """A file of a release that no loader takes; the loader that begins it has a table."""
+    if found is None:
+        return None
+    rows = tables.rows_in(data[: tables.LOADER]) if found.kind == "QIO" else {}
+    return Report(found.kind, found.text, {}, [_listed(rows)] if rows else [])
 
 
 def _package(data: bytes) -> Report:
@@ -43,42 +56,55 @@ def _package(data: bytes) -> Report:
 
 def _dump(data: bytes) -> Report | None:
     """The whole flash, a virtual board's too: what the loader's table says, and the packages in it."""
-    rows = _rows(data[:0x11000]) if len(data) >= min(table.SIZES) else {}
-    if not {b"app", b"download"} <= set(rows):
+    if len(data) < min(table.SIZES):
         return None
+    rows = tables.rows_in(data[: tables.LOADER])
+    if not {b"app", b"download"} <= set(rows):
+        return _foreign_loader(data)
     app, download = rows[b"app"], rows[b"download"]
     end = (app.offset + app.size) * 34 // 32
     # A table may name places that the flash has not: no header is there.
-    header = _decoded(data[max(end - 3 * 34, 0) : end]).data[: rbl.SIZE]
+    header = tables.decoded(data[max(end - 3 * 34, 0) : end]).data[: rbl.SIZE]
     found: list[tuple[str, bytes]] = [("app", header), ("download", data[download.offset :][: rbl.SIZE])]
     lines = []
     for place, head in found:
         facts = verdict.facts(head)
         said = f"{facts['part']} {facts['version']}, {facts['compress']}, {facts['crypt']}" if facts else "none"
         lines.append((place, said))
-    shown = [_listed(rows), Table("RBL headers", ("behind or in", "package"), lines)]
+    answers = dump.answers(data, rows)
+    shown = [
+        _listed(rows),
+        Table("RBL headers", ("behind or in", "package"), lines),
+        Table("an update that did not come: what the vendor's page asks", ("what", "answer"), answers),
+    ]
     text = f"the whole flash of a BK7238, {len(data):,} bytes; app: {lines[0][1]}"
-    return Report("flash dump", text, {"bytes": len(data), "headers": dict(lines)}, shown)
+    facts = {"bytes": len(data), "headers": dict(lines), "findings": [": ".join(line) for line in answers]}
+    return Report("flash dump", text, facts, shown)
+
+
+def _foreign_loader(data: bytes) -> Report | None:
+    """A whole flash whose loader has no table, as Tuya's of a T1 module."""
+    if not others.has_application(data) or _code(data):
+        return None
+    answers = dump.answers(data, {})
+    shown = Table("an update that did not come: what the vendor's page asks", ("what", "answer"), answers)
+    text = (
+        f"the whole flash of a BK72xx, {len(data):,} bytes; its loader has no partition table that takes RBL packages"
+    )
+    facts: dict[str, object] = {"bytes": len(data), "findings": [": ".join(line) for line in answers]}
+    return Report("flash dump", text, facts, [shown])
 
 
 def _loader(data: bytes) -> Report | None:
     """A loader's image, with or without CRCs, by the table that stands in it."""
-    if b"01PE" not in data or len(data) > 0x20000:
+    if len(data) > 0x20000:
         return None
-    rows = _rows(data)
+    rows = tables.rows_in(data)
     if not rows:
         return None
     shown = _listed(rows)
     facts: dict[str, object] = {"rows": [dict(zip(shown.columns, line, strict=True)) for line in shown.rows]}
     return Report("BK72xx loader", f"a BK72xx loader with a table of {len(rows)} partitions", facts, [shown])
-
-
-def _rows(data: bytes) -> dict[bytes, table.Entry]:
-    """The table in a loader's image, with or without CRCs between its bytes."""
-    found: dict[bytes, table.Entry] = {}
-    if b"01PE" in data:
-        found = table.find(Rom(data, 0, len(data)), bytearray(1024)) or table.find(_decoded(data), bytearray(1024))
-    return found
 
 
 def _listed(rows: dict[bytes, table.Entry]) -> Table:
@@ -87,12 +113,6 @@ def _listed(rows: dict[bytes, table.Entry]) -> Table:
         for name, row in rows.items()
     ]
     return Table("partition table", ("name", "flash", "offset", "size"), lines)
-
-
-def _decoded(data: bytes) -> Rom:
-    blocks = [data[i : i + 32] for i in range(0, len(data), 34)]
-    plain = b"".join(blocks)
-    return Rom(plain, 0, len(plain))
 
 
 def _code(data: bytes) -> Report | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mpota.layout.bk7238 import rbl
 from mpota_boot.errors import Refused
 from mpota_host.chips.bk7238 import verdict
+from mpota_host.chips.bk7238.look import others
 
 # What a package holds is that RBL: there is no place for files, and none for what a delta would stand on.
 ALONE = True
@@ -18,6 +19,9 @@ def prepare(firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:
     """The RBL, notes, and its facts. Refused where no loader of this family would install it."""
     notes = []
     if not firmware.startswith(rbl.MAGIC):
+        other = others.named(firmware)
+        if other and other.kind != "application":
+            raise Refused("rbl", f"this is {other.text}")
         raise Refused("rbl", "this is no RBL: make one with `mpota bk7238 pack -f APPLICATION -o X.rbl ...` first")
     for size in (0x200000, 0x400000):
         found = verdict.checks_for(firmware, size=size)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from mpota_host.cut.medium.medium import EDGES, Draw, Shot, Watch, known
+from mpota_host.cut.medium.medium import EDGES, Draw, Misread, Shot, Watch, known
 from mpota_host.cut.medium.shapes import SHAPES
 from mpota_host.sim.flash import SimFlash, Violation
 
@@ -21,7 +21,7 @@ BLANK = b"\xff" * SECTOR
 OP_FAIL = -0x6001
 
 
-def _sectors(windows: Sequence[tuple[int, int]]) -> frozenset[int]:
+def sectors(windows: Sequence[tuple[int, int]]) -> frozenset[int]:
     return frozenset(i for off, n in windows for i in range(off // SECTOR, (off + n) // SECTOR))
 
 
@@ -115,8 +115,8 @@ class CutFlash(SimFlash):
         super().__init__(SECTOR, SECTOR, 1)
         self.size = size
         self.unit = prog_size
-        self.fine = _sectors(fine)
-        self.loose = _sectors(loose)
+        self.fine = sectors(fine)
+        self.loose = sectors(loose)
         self.prog_size = prog_size
         self.cells = Sheets([BLANK] * (size // SECTOR))
         self.trace = None
@@ -132,6 +132,9 @@ class CutFlash(SimFlash):
         self.stuck: tuple[int, int] | None = None
         self.fail_at: int | None = None
         self.odd = False
+        # A read of these sectors that goes wrong.
+        self.misread: Misread | None = None
+        self.misreads: frozenset[int] = frozenset()
         # Nobody looks whether an operation failed.
         self.mute = False
 
@@ -183,7 +186,13 @@ class CutFlash(SimFlash):
         n = len(buf)
         if self.dead or off < 0 or off + n > self.size:
             self._fits("read", off, n, 1)
-        buf[:] = self.cells.get(off, n)
+        at = off % SECTOR
+        # Most reads lie in one sector.
+        buf[:] = self.cells.sectors[off // SECTOR][at : at + n] if at + n <= SECTOR else self.cells.get(off, n)
+        if self.misread and off // SECTOR in self.misreads and self.misread.now():
+            if self.misread.how == "fails":
+                raise OSError(OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
+            self.misread.spoil(buf)
         if self.weak:
             for i in range(off // SECTOR, (off + n + SECTOR - 1) // SECTOR):
                 if i in self.weak:
@@ -209,8 +218,10 @@ class CutFlash(SimFlash):
         """Also with a cell that is stuck or weak, where the rules of NOR are not the caller's fault."""
         self._fits("prog", off, len(data), self.prog_size)
         old = self.cells.get(off, len(data))
-        want = int.from_bytes(old, "little") & int.from_bytes(data, "little")
-        self._operate("prog", off, old, want.to_bytes(len(data), "little"))
+        if old != BLANK[: len(data)]:
+            want = int.from_bytes(old, "little") & int.from_bytes(data, "little")
+            data = want.to_bytes(len(data), "little")
+        self._operate("prog", off, old, data)
         if self.odd:
             self._settle(off, len(data))
             self._stay()

@@ -77,6 +77,24 @@ class Medium(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class Misread:
+    """The `n`-th read of a journal goes wrong once: it `fails`, or gives other `bits`. 0: they are counted, no more."""
+
+    def __init__(self, n: int = 0, how: str = "bits") -> None:
+        self.n = n
+        self.how = how
+        self.seen = 0
+
+    def now(self) -> bool:
+        """One more read; is it this one?"""
+        self.seen += 1
+        return self.seen == self.n
+
+    def spoil(self, buf: Any) -> None:
+        """Some bits of each byte."""
+        buf[:] = bytes(c ^ 0x41 for c in buf)
+
+
 def known(shape: str, kind: str, shapes: Sequence[str]) -> str:
     """The shape, which must be one of these or lie at an edge; else LookupError."""
     if shape in EDGES or shape in shapes:

@@ -68,6 +68,12 @@ def half(old: bytes, new: bytes, rng: Random) -> bytes:
     return new[:n] + old[n:]
 
 
+def back(old: bytes, new: bytes, rng: Random) -> bytes:
+    """The back half is erased, the front, where the headers lie, as it was."""
+    n = len(old) // 2
+    return old[:n] + new[n:]
+
+
 def partial(old: bytes, new: bytes, rng: Random) -> bytes:
     """A run of whole bytes is erased, somewhere."""
     low, high = sorted((rng.randrange(len(old)), rng.randrange(len(old))))
@@ -88,5 +94,13 @@ def anyhow(old: bytes, new: bytes, rng: Random) -> bytes:
 
 SHAPES: dict[str, dict[str, Shape]] = {
     "prog": {"prefix": prefix, "suffix": suffix, "subset": subset},
-    "erase": {"early": early, "late": late, "half": half, "partial": partial, "almost": almost, "random": anyhow},
+    "erase": {
+        "early": early,
+        "late": late,
+        "half": half,
+        "back": back,
+        "partial": partial,
+        "almost": almost,
+        "random": anyhow,
+    },
 }

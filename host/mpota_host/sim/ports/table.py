@@ -97,6 +97,21 @@ ROWS = {
         (0, 4, 5, 1, None), 5000, 2000, only=5000,
     ),
 }  # fmt: skip
+# Ethernet in a firmware that has some: classes of module `network`, constants of LAN, constants of `network`. Sources:
+# ports/NAME/network_lan.c, esp32/modnetwork.h, stm32/eth.h, mimxrt/eth.h, extmod/network_wiznet5k.c, board files.
+ETHERNET = {
+    "esp32": (
+        ("LAN",), {},
+        {"PHY_LAN8720": 1, "PHY_RTL8201": 3, "PHY_KSZ8851SNL": 100, "PHY_DM9051": 101, "PHY_W5500": 102},
+    ),
+    # W5500_EVB_PICO; a Pico W has Wi-Fi alone.
+    "rp2": (("WIZNET5K",), {}, {}),
+    # NUCLEO_F767ZI, and PYBV11 in its variant NETWORK.
+    "stm32": (("LAN",), {"PHY_LAN8742": 0, "PHY_LAN8720": 1}, {}),
+    "stm32-wiznet": (("WIZNET5K",), {}, {}),
+    "mimxrt": (("LAN",), {"PHY_KSZ8081": 0, "PHY_LAN8720": 3, "IN": 0, "OUT": 1}, {}),
+    "samd": ((), {}, {}),
+}  # fmt: skip
 # Those that README names.
 SUPPORTED = ("esp32", "rp2", "stm32", "mimxrt", "samd")
 

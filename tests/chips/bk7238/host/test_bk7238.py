@@ -23,6 +23,7 @@ from mpota_host.chips.bk7238.sim import machine
 from mpota_host.package.read import explain
 from mpota_host.sim.board import VirtualBoard, create_for, mpota_files
 from mpota_host.sim.flash import SimFlash
+from tests.chips.bk7238 import board_maps
 from tests.chips.bk7238 import replay as replay_bk7238
 from tests.chips.bk7238.rbl_maker import application, package, payload
 from tests.host import viper32
@@ -30,6 +31,7 @@ from tests.host.command import call
 
 ROOT = Path(__file__).resolve().parents[4]
 FILE = ROOT / "tests" / "vectors" / "bk7238.json.gz"
+HOME = ROOT / "device" / "mpota" / "layout" / "bk7238"
 FORMAT = (ROOT / "device" / "mpota" / "layout" / "bk7238" / "FORMAT.md").read_text()
 KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
 
@@ -92,6 +94,40 @@ def test_the_formats_tables_are_the_codecs(title, fmt):
     sizes = [struct.calcsize("<" + item) for item in re.findall(r"\d*[sIQHB]", fmt)]
     want = [(sum(sizes[:i]), n) for i, n in enumerate(sizes)]
     assert rows(title) == want and len(want) >= 6
+
+
+def test_the_guides_places_for_the_journal_are_those_that_are_tested_on_each_map():
+    part = (HOME / "README.md").read_text().split("### Where the journal lies")[1].split("\n### ")[0]
+    lines = re.findall(r"^\| (beken-[\w-]+) \| (.+) \| (0x\w+) \| (0x\w+) \|$", part, re.M)
+    assert {name: int(at, 16) for name, _, _, at in lines} == board_maps.JOURNALS
+    for name, boards, calibration, _ in lines:
+        assert int(calibration, 16) == board_maps.recorded("maps")[name]["calibration"][0]
+        for board in re.findall(r"\b(?:generic|t1|xh)-[\w-]+", boards):
+            assert board_maps.recorded("boards")[board]["map"] == name
+
+
+def test_each_statement_of_the_vendors_page_is_shown_by_tests_that_exist():
+    part = (HOME / "README.md").read_text().split("## The vendor's page, statement by statement")[1].split("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    files = [*(ROOT / "tests/chips/bk7238").rglob("test_*.py")]
+    known = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    assert len(lines) == 18 and {line[0].split()[0] for line in lines} == {
+        "1",
+        "2.1",
+        "2.2",
+        "2.3",
+        "2.4",
+        "2.5",
+        "3",
+        "Figure",
+    }
+    for statement, where, shown, differs in lines:
+        named = re.findall(r"`(test_\w+)`", shown)
+        assert named and set(named) <= known, statement
+        for path in re.findall(r"`([\w/]+(?:\.py|/))`", where):
+            places = (HOME, ROOT / "device/mpota", ROOT / "host/mpota_host/chips/bk7238")
+            assert any((place / path).exists() for place in places), path
+        assert differs and not re.search(r"missing|partly|not yet", differs), statement
 
 
 def test_the_formats_results_are_the_loaders():

@@ -48,7 +48,7 @@ def test_edges_are_cut_in_the_life_after_an_edge_and_nowhere_else():
     worker = Worker(Settings("files", ("both",), (), 0), 0)
     explorer = explorer_of("both")
     first = explorer.run(explorer.start, lambda operation, number: ["after"])[:3]
-    worker.edges(explorer, first)
+    worker.inner(explorer, first, lambda operation, number: ["after"])
     assert set(explorer.tally.depths) == {2} and explorer.tally.depths[2] > 100 and explorer.tally.torn == 0
     assert not explorer.tally.bad
 

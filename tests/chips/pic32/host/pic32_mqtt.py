@@ -12,18 +12,16 @@ from tests.chips.pic32 import pic32_maker as maker
 from tests.chips.pic32.test_pic32_loader import A
 
 if sys.implementation.name != "micropython":
-    from tests.host.streams import Stream, Web
+    from tests.host.streams import Streams, Web
 else:
     from mpota.link.web import Web
 
-    def Stream(sock):
+    class Streams:
         """MicroPython's sockets are streams."""
-        return sock
 
 
-class Trigger(Mqtt):
-    def dial(self):
-        return Stream(super().dial())
+class Trigger(Streams, Mqtt):
+    """The trigger."""
 
 
 assert mpota_host

@@ -204,3 +204,13 @@ def test_a_withdrawal_without_a_key_says_who_heeds_it_and_a_number_that_was_neve
     assert "is no manifest" in refused(shelf.withdraw(7))
     with pytest.raises(Refused, match="is no manifest"):
         packer.read(shelf.folder / "manifest.json")
+
+
+def test_serve_says_what_serves_the_vendors_manifest_and_warns_of_one_that_is_too_large(shelf: Shelf) -> None:
+    assert "make one with `pack`" in refused(run("serve", shelf.folder))
+    assert shelf.signed(1).exit_code == 0
+    said = refused(run("serve", shelf.folder))
+    assert "a manifest of the vendor's" in said and "python -m http.server" in said and "no board reads" not in said
+    (shelf.folder / "manifest.json").write_text(json.dumps({"ota": shelf.entries() * 30}))
+    said = refused(run("serve", shelf.folder))
+    assert "no board reads" in said and "8,192" in said

@@ -13,7 +13,7 @@ from mpota_host.sources import DEVICE
 from tests.chips.sifli import sifli_maker as maker
 
 ROOT = Path(__file__).resolve().parents[4]
-PROGRAM, STAGED, HEAP = 880 * 1024, 624 * 1024, "120k"
+PROGRAM, STAGED, HEAP = 880 * 1024, 624 * 1024, "116k"
 MODULES = [
     "device/mpota_boot/errors.py",
     "device/mpota_boot/journal.py",

@@ -3,7 +3,7 @@
 
 def make(board):
     """The Layout of a Board."""
-    from mpota.layout.arming import TRIALS
     from mpota.layout.toy.layout import Layout
+    from mpota_boot.journal import TRIALS
 
     return Layout(board.port(), board.journal, board.setting("trials", TRIALS, 255))

@@ -52,6 +52,12 @@ class Entry:
     def code(self):
         return self.flash == CODE
 
+    @property
+    def ends(self):
+        """Where it begins and ends in flash: 34 bytes of flash are 32 of code."""
+        ends = self.offset, self.offset + self.size
+        return (ends[0] * 17 // 16, ends[1] * 17 // 16) if self.code else ends
+
     def __eq__(self, other):
         return (self.name, self.flash, self.offset, self.size) == (other.name, other.flash, other.offset, other.size)
 

@@ -1,21 +1,22 @@
 """A trigger for the update service: a message on one topic of an MQTT broker means that somebody wants it to look.
 
-MQTT 3.1.1, QoS 0, over TCP, or TLS where `secure` is set. An empty message or `check` asks the manifest. {"URL": "",
+MQTT 3.1.1, QoS 0, over TCP, or TLS where there is a `ca`. An empty message or `check` asks the manifest. {"URL": "",
 "Version": 2, "Digest": "", "Signature": ""} names an image, and is heard only where the service asks for signatures:
-whoever may publish here shall not be able to say what runs. `step()` never waits for the broker but while it connects;
+whoever may publish here shall not be able to say what runs. `step()` never waits for the broker nor for a name server;
 a line that was lost is made anew after a while. Of a packet 512 bytes are kept, whatever length it claims.
 """
 
-import socket
 from json import loads
 
 from mpota.layout.pic32.events import INITIATE, SUCCESS
+from mpota.link.connection import Connection, forget
 from mpota_boot.errors import LinkError, Refused
 
 MOST = 512
 KEEP_S = 60
 RETRY_MS = 15000
-DIAL_S = 5
+# From the look-up to the last word of the greeting.
+DIAL_MS = 30000
 CONNACK, PUBLISH, SUBACK, PINGRESP = 2, 3, 9, 13
 
 
@@ -32,102 +33,117 @@ def packet(kind, body):
     return bytes((kind,)) + size + body
 
 
-class Mqtt:
+class Mqtt(Connection):
     """`service` is told what arrives on `topic`; `error` is the last thing that went wrong, `ready`: subscribed."""
 
-    # secure(sock, host) gives the stream of TLS, as mpota/link/tls.py does with a CA.
-    secure = None
+    # With a CA it is MQTT over TLS.
     port = 1883
     # (user, password)
     login = None
+    # Messages are rare.
+    least = 0
 
     def __init__(self, board, service, host, topic):
+        super().__init__()
         self.board = board
         self.service = service
         self.host = host
         self.topic = topic
-        self.sock = self.error = self.wanted = None
+        self.error = self.wanted = self.lost = None
+        # The steps to a broker, while there are any, and what is still to be said to it.
+        self.steps = None
+        self.out = b""
         self.ready = False
         self.buf = bytearray(MOST)
         self.piece = bytearray(64)
-        self.lost = None
+
+    def ticks(self):
+        return self.board.ticks_ms()
+
+    def since(self, then):
+        return self.board.since(then)
 
     def step(self):
         """One bounded step."""
         if self.wanted is not None and self._told(self.wanted):
             self.wanted = None
         try:
-            if self.sock is None:
-                if self.lost is None or self.board.since(self.lost) >= RETRY_MS:
-                    self._begin()
-                return
-            self._hear()
+            if self.steps is None and self.sock is None:
+                if self.lost is not None and self.since(self.lost) < RETRY_MS:
+                    return
+                self.steps = self._begin()
+            if self.steps:
+                next(self.steps)
+            else:
+                self._say()
+                self._hear()
+        except StopIteration:
+            self.steps = None
         except Exception as e:
             # Whatever a broker or the settings of one bring: the line is made anew, and the board goes on.
             self.error = e
-            self.close()
+            self.lose()
 
-    def close(self):
-        """Until the next try."""
-        self.lost = self.board.ticks_ms()
+    def lose(self):
+        """No line until the next try."""
+        self.lost = self.ticks()
         self.ready = False
-        if self.sock:
-            self.sock.close()
-            self.sock = None
+        self.steps = None
+        self.close()
+        forget()
 
     def dial(self):
-        """A stream to the broker whose readinto gives None while there is nothing."""
-        sock = socket.socket()
-        try:
-            sock.settimeout(DIAL_S)
-            sock.connect(socket.getaddrinfo(self.host, self.port, 2, 1)[0][-1])
-            sock.settimeout(0)
-            if self.secure:
-                return self.secure(sock, self.host)
-        except (OSError, ValueError):
-            sock.close()
-            raise
-        return sock
+        """Steps to a connection: `sock`, whose readinto gives None while there is nothing."""
+        return self.connect((bool(self.ca), self.host, self.port))
 
     def _begin(self):
-        self.board.feed()
+        """Steps to a broker that has heard who we are and what we want to hear."""
+        self.url = "mqtt://%s:%d" % (self.host, self.port)
+        self.waited = 0
+        self.most = DIAL_MS
+        self.looked = self.ticks()
+        yield from self.dial()
+        yield from ()
+        forget()
         self.kind = None
-        self.heard = self.asked = self.board.ticks_ms()
-        self.sock = self.dial()
+        self.heard = self.asked = self.ticks()
         # A session of its own each time; what was published meanwhile is not waited for.
         flags, names = 2, text("mpota-" + self.board.product)
         if self.login:
             flags |= 0xC0
             names += text(self.login[0]) + text(self.login[1])
-        self._send(packet(0x10, text("MQTT") + bytes((4, flags, 0, KEEP_S)) + names))
-        self._send(packet(0x82, b"\0\1" + text(self.topic) + b"\0"))
+        self.out = packet(0x10, text("MQTT") + bytes((4, flags, 0, KEEP_S)) + names)
+        self.out += packet(0x82, b"\0\1" + text(self.topic) + b"\0")
+        self.what = "room for a word to the broker"
+        # TLS shakes hands first.
+        while self._say():
+            yield
+        self.most = 0
+        self.shaking = False
 
-    def _send(self, data):
-        # The little that is said here fits into what any stack keeps; TLS shakes hands first.
-        began = self.board.ticks_ms()
-        while data:
-            n = self.sock.write(data)
-            if n:
-                data = data[n:]
-            elif self.board.since(began) > DIAL_S * 1000:
-                raise LinkError("link", self.host + " takes nothing")
-            else:
-                self.board.feed()
-                self.board.pause()
+    def _say(self):
+        """Say what the line takes of what is to be said; what is left."""
+        while self.out:
+            n = self.io(self.sock.write, self.out)
+            if not n:
+                break
+            self.out = self.out[n:]
+        return self.out
 
     def _hear(self):
         n = self.sock.readinto(self.piece)
         if n == 0:
             raise LinkError("link", self.host + " has hung up")
         if n:
-            self.heard = self.board.ticks_ms()
+            self.heard = self.ticks()
             for i in range(n):
                 self._byte(self.piece[i])
-        elif self.board.since(self.heard) > KEEP_S * 1500:
+        elif self.since(self.heard) > KEEP_S * 1500:
             raise LinkError("link", self.host + " says nothing any more")
-        elif self.board.since(self.asked) > KEEP_S * 500:
-            self.asked = self.board.ticks_ms()
-            self._send(b"\xc0\0")
+        elif self.since(self.asked) > KEEP_S * 500:
+            self.asked = self.ticks()
+            self.out += b"\xc0\0"
+            self._say()
 
     def _byte(self, c):
         if self.kind is None:

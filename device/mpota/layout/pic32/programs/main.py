@@ -29,10 +29,8 @@ service = Service(board, link.asking, settings.get("service"))
 configure(service)
 service.control(events.REGISTER, told)
 broker = trigger(service)
-if broker and link.ca:
-    from mpota.link.tls import secure
-
-    broker.secure = lambda sock, host: secure(sock, host, link.ca)
+if broker:
+    broker.network, broker.name_server, broker.ca, broker.cert = net, net.name_server, link.ca, link.cert
 error = None
 trial = service.trial
 runner = Runner(board, service, application, net)

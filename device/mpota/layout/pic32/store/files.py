@@ -69,8 +69,9 @@ class Folder:
 class Stored:
     """The Flash contract over one file, which may have `size` bytes."""
 
-    erase_size = 4096
-    prog_size = 1
+    # Did the download into this file break off, so that it has the beginning of an image?
+    again = False
+    erase_size = prog_size = 1
     erased = 0xFF
 
     def __init__(self, files, name, size):
@@ -85,8 +86,32 @@ class Stored:
         self._move(off, buf, "rb")
 
     def prog(self, off, buf):
-        # A new image truncates the file: bytes behind its end would be those of an older image.
-        self._move(off, buf, "r+b" if off else "wb")
+        # A line that breaks again and again must not wear out the store.
+        if not (self.again and self._holds(off, buf)):
+            # What is behind the end of a new image belongs to an older one.
+            self._move(off, buf, "r+b" if off else "wb")
+
+    def _holds(self, off, buf):
+        if (self.files.size(self.name) or 0) < off + len(buf):
+            return False
+        view = memoryview(buf)
+        seen = bytearray(256)
+        for at in range(0, len(buf), 256):
+            piece = view[at : at + 256]
+            self.read(off + at, memoryview(seen)[: len(piece)])
+            if seen[: len(piece)] != piece:
+                return False
+        return True
+
+    def end(self, n):
+        """The image has `n` bytes. FlashError where more lies behind them, of an older one: then the file goes."""
+        have = self.files.size(self.name)
+        if have != n:
+            try:
+                self.files.remove(self.name)
+            except OSError:
+                pass  # it is written over from its beginning
+            raise FlashError("store", "%s has %s bytes, wanted %d: fetched again" % (self.name, have, n))
 
     def _move(self, off, buf, mode):
         try:

@@ -7,7 +7,6 @@ back here; the user program itself is armed like any other update, and the loade
 from gc import collect
 from struct import pack
 
-from mpota.layout import arming
 from mpota.layout.sifli.link.codes import FLASH, FW_INVALID, OK
 from mpota.layout.sifli.loader.install import describe, header, run, survey
 from mpota.layout.sifli.pipe.com import Com, Stored
@@ -16,6 +15,7 @@ from mpota.layout.sifli.store import control, packets, progress
 from mpota.layout.sifli.upgrade import IN_PLACE, Upgrade, sound
 from mpota.store.writer import digest
 from mpota_boot.errors import Corrupt, FlashError, OtaError
+from mpota_boot.journal import TRIALS
 
 
 def finish(chip, buf):
@@ -70,6 +70,10 @@ def _write(chip, com, want, place, buf):
 
 def _arm(up, image, buf):
     """Put the user program on trial."""
+    # What stays must not lie behind what decoding has left.
+    collect()
+    from mpota.layout import arming
+
     chip = up.chip
     staged = image.flags & control.COMPRESS
     sha = digest(up.target(image), image.length, buf, chip.feed)
@@ -80,7 +84,7 @@ def _arm(up, image, buf):
         chip.journal.put("user", User(slot, image.flags, image.length, sha, image.length, sha).encode())
     new = up.now.same[:8], sha, control.version(up.control.fw), image.length, slot
     # Nothing runs on trial here: a phone is refused then.
-    record = arming.new(chip.journal, chip.running, arming.TRIALS, new, lambda: False)
+    record = arming.new(chip.journal, chip.running, TRIALS, new, lambda: False)
     chip.journal.put("armed", moved(record).encode())
 
 

@@ -7,8 +7,11 @@ from mpota_host.cut.bugs import CONTRACT, Mutant
 HOME = "mpota.layout.bk7238."
 LOADER, COPIER, LAYOUT, SETTLE = (HOME + name for name in ("loader", "loader.copier", "layout", "settle"))
 LOG = "mpota.store.log"
+CHECKS = HOME + "checks"
 CODED, BARE = HOME + "store.coded", HOME + "bare"
 LOADS, LAYS = "tests.chips.bk7238.test_bk7238_loader:test_", "tests.chips.bk7238.test_bk7238_layout:test_"
+FOREIGN = HOME + "store.foreign"
+MAPS = "tests.chips.bk7238.test_bk7238_maps:test_"
 CODEC, KEEPS = "tests.chips.bk7238.test_bk7238_codec:test_", "tests.core.test_log:test_"
 SEAL = "if code == DONE: code = _seal(...)\nif code == DONE:\n    _forget(download)\n    ..."
 ARMED = 'self.journal.put("armed", self.fresh(package, 1).encode())\n'
@@ -44,13 +47,31 @@ MUTANTS = [
     Mutant("write the header before the record", LAYOUT, "arm", ARMED + COMMIT, COMMIT + ARMED),
     Mutant("hold nothing back", LAYOUT, "prog", "off = rbl.SIZE\nbuf = memoryview(buf)[off:]", "",
            LAYS + "the_header_is_the_last_thing_written_and_one_program"),
+    Mutant("take another chip's firmware", CHECKS, "early", "_chip(head)", '""',
+           LAYS + "firmware_of_another_chip_of_the_family_is_refused_by_its_version"),
+    Mutant("believe the first chip that a version names", CHECKS, "_chip", 'text.rfind(b"bk7")', 'text.find(b"bk7")',
+           LAYS + "firmware_of_another_chip_of_the_family_is_refused_by_its_version"),
     Mutant("make no dry run", LAYOUT, "check", "checks.late(...)", "()",
            LAYS + "what_only_the_body_shows_is_found_before_the_restart"),
     Mutant("update in spite of another table", LAYOUT, "ready",
-           'if wrong: raise Refused("table", wrong)', "if False: pass",
+           "if text: raise Refused(code, text)", 'if text and code != "table": raise Refused(code, text)',
            LAYS + "tables_that_disagree_are_named_and_no_update_begins"),
+    Mutant("erase a calibration inside download", LAYOUT, "occupied", "seen in foreign.WORDS", "False",
+           MAPS + "calibration_and_key_values_inside_download_stop_an_update_that_would_reach_them"),
+    Mutant("look at all of download, and be stopped by mpota's own bytes", LAYOUT, "occupied",
+           "(rbl.SIZE + head.body + unit - 1) // unit * unit if head else 0", "0",
+           MAPS + "sectors_that_mpota_wrote_itself_are_no_calibration"),
+    Mutant("keep the journal inside a partition", LAYOUT, "misplaced",
+           "off < high and off + 2 * unit > low", "False",
+           MAPS + "a_journal_that_lies_in_a_partition_is_named_and_no_update_begins"),
+    Mutant("find calibration where the wiring says, and nowhere else", FOREIGN, "kind",
+           "if first in _CALIBRATION: return RF", "",
+           MAPS + "a_second_calibration_and_settings_of_the_network_are_told_apart_by_their_items"),
     Mutant("take what nobody signed", BARE, "install", "not layout.port.bare", "False",
            "tests.chips.bk7238.test_bk7238_bare:test_a_board_whose_wiring_does_not_say_so_takes_none"),
+    Mutant("keep a Wi-Fi that does not answer", HOME + "link.lines", "join",
+           'raise LinkError("network", ...)', "break",
+           "tests.chips.bk7238.test_bk7238_lines:test_a_wifi_that_does_not_answer_is_said_and_not_kept"),
     Mutant("write over a torn header", LAYOUT, "commit", "self._clear(flash)", "pass"),
     Mutant("forget which image was confirmed", LAYOUT, "confirm",
            'self.journal.put("header", self.header() + record.id)', "",
@@ -72,6 +93,8 @@ MUTANTS = [
            KEEPS + "a_cut_anywhere_in_a_put_leaves_the_old_or_the_new_value_and_all_others"),
     Mutant("begin over a sector that reads well again", LOG, "_newer", "_numbered(head) > self.number", "False",
            KEEPS + "a_sector_that_reads_well_again_is_not_begun_over"),
+    Mutant("ask for bytes of the journal once", LOG, "Log._fill",
+           "except (OSError, FlashError): ...", "except (OSError, FlashError): raise"),
     Mutant("leave no other sector", LOG, "put", "(self.grows, not self.grows)", "(self.grows,)"),
     Mutant("grow what another one wrote", LOG, "_read", "self.grows = False", "self.grows = True",
            KEEPS + "a_power_on_needs_nothing_that_another_one_wrote_once_it_has_put"),

@@ -26,12 +26,15 @@ from mpota_host.sim import reset
 
 TRIALS = 3
 CREDENTIALS = b"network and secret"
+# As Beken's SDK keeps it: a header of TLV and its first item. Here it lies in the last sector of `download`.
+CALIBRATION = struct.pack("<4sIII", b"TLV\0", 8, 0x11111100, 0)
 KEY, IV = rbl.KEY.decode(), rbl.IV.decode()
 # Code is 17/16 of its logical size in flash; a partition of it begins and ends with a sector.
 CODE = 0x10000
 APP_AT, CODE_SIZE = 0x11000, 0x11000
 DOWNLOAD_AT, DOWNLOAD_SIZE = 0x22000, 0x8000
 RADIO_AT, NETWORK_AT, LOG_AT, END = 0x2A000, 0x2B000, 0x2C000, 0x2F000
+CALIBRATION_AT = DOWNLOAD_AT + DOWNLOAD_SIZE - SECTOR
 CAUSES = {"power": reset.PWRON, "reset": reset.HARD, "watchdog": reset.WDT}
 # What an image may do here, and the geometries: nothing goes back, and SPI NOR of this family takes single bytes.
 VERDICTS = ("healthy", "unhealthy", "dies")
@@ -225,6 +228,7 @@ class Rig(Releases):
         self.chip.write(self.apps[0])
         self.flash.cells.put(RADIO_AT, bytes(i * i % 251 for i in range(SECTOR)))
         self.flash.cells.put(NETWORK_AT, CREDENTIALS)
+        self.flash.cells.put(CALIBRATION_AT, CALIBRATION)
         self.flash.cells.put(LOG_AT + 2 * SECTOR, bytes(i * 7 % 251 for i in range(SECTOR)))
         if self.scenario.journal_full:
             self._crowd()
@@ -258,9 +262,12 @@ class Rig(Releases):
         return APP_AT
 
     def intact(self) -> str:
-        """What of the board's secrets is gone, "" if nothing is."""
-        seen = self.flash.cells.get(NETWORK_AT, len(CREDENTIALS))
-        return "" if seen == CREDENTIALS else f"the network's sector begins with {seen!r}"
+        """What of the board's secrets, and of the radio's calibration, is gone, "" if nothing is."""
+        for at, wanted in ((NETWORK_AT, CREDENTIALS), (CALIBRATION_AT, CALIBRATION)):
+            seen = self.flash.cells.get(at, len(wanted))
+            if seen != wanted:
+                return f"the sector at 0x{at:x} begins with {seen!r}, wanted {wanted!r}"
+        return ""
 
     def waver(self, on: bool) -> None:
         """Nothing of this chip keeps what it read."""

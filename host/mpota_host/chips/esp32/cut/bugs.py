@@ -40,8 +40,10 @@ MUTANTS = [
         LAYS + "a_cut_before_otadata_was_written_arms_again",
     ),
     Mutant("believe a torn otadata entry", OTADATA, "valid", "... and self.crc == seal(self.seq)", "..."),
+    # A read that fails once.
+    Mutant("believe one failed read of the NVS", "mpota_boot.nvs", "NvsJournal._get", '"12"', '"1"'),
     # Trials.
-    Mutant("forget the journal's order", "mpota_boot.spare", "begin", '"abc"', '""'),
+    Mutant("forget the journal's order", "mpota_boot.nvs", "_begin", "for key in ...: ...", ""),
     Mutant(
         "count a trial after it", SETTLE, "_again",
         COUNT + "\n" + AGAIN, f'{AGAIN}\n{COUNT}\nlayout.keep("armed", record.encode())',
@@ -54,7 +56,8 @@ MUTANTS = [
     Mutant("find an open trial and do nothing", SETTLE, "settle", "_again(layout, record, why)", "False"),
     Mutant(
         "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass",
-        LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
+        # Two cuts at the switch.
+        "hang",
     ),
     Mutant("retreat without the switch", SETTLE, "_leave", "layout.port.set_boot(record.back)", "pass"),
     Mutant(

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from mpota.layout.esp32 import loader, table
+from mpota.layout.esp32.loader import verify
 from mpota.store.flash import Region
 from mpota_host.chips.esp32.prepare import prepare
 from mpota_host.chips.esp32.sim import nvs, soc
 from mpota_host.chips.esp32.sim.tables import TABLES
 from mpota_host.cut.medium.cells import SECTOR, CutFlash
+from mpota_host.cut.medium.medium import Misread
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
@@ -67,6 +70,9 @@ class Esp32(Scenario):
     slots: int = 2
     slot_size: int = 0x2000
     journal_full: bool = False
+    # An application's values fill the first page of the NVS, and on the next one, where the journal lies, so many
+    # entries are left: what needs one more moves that page. 0: there is room.
+    left: int = 0
 
 
 # Images that share most of their bytes.
@@ -105,9 +111,18 @@ def _scenarios() -> list[Esp32]:
     ]
 
 
-SCENARIOS: dict[str, Esp32] = {s.name: s for s in _scenarios()}
+# The page of the journal is full when the image is armed, in its first run, when it is confirmed, when it is counted.
+MOVES = [
+    Esp32("move-arm", left=14),
+    Esp32("move-trial", left=20),
+    Esp32("move-confirm", left=26),
+    Esp32("move-settle-unprotected", left=26, verdict="hangs", bootloader=False),
+]
+SCENARIOS: dict[str, Esp32] = {s.name: s for s in (*_scenarios(), *MOVES)}
 # The smallest geometry: cuts in the cuts of these are tried without leaving one out.
 EXHAUSTIVE = ("update",)
+# Every two cuts around the switch: with a loader that goes back by itself, and with one that does not.
+PAIRS = ("hang", "update-unprotected")
 # What `make test` and the search for seeded bugs go through.
 QUICK = ("update", "unhealthy", "hang-unprotected", "journal-full", "factory-unhealthy", "locked-delta")
 ROOMY = "deflate"
@@ -146,6 +161,15 @@ def own(firmware: bytes, table_file: bytes | None) -> Esp32:
     return Esp32("own", images=(around[0], update, around[1]), table=rows, chunk=16384)
 
 
+def quicken() -> None:
+    """Remember what was made of the same bytes: a campaign mounts the same pages, and verifies the same images."""
+    page: Any = nvs.Page
+    if page.SEEN is None:
+        page.SEEN = {}
+        fold = lru_cache(maxsize=65536)(verify.fold)
+        verify.fold = lambda buf: fold(bytes(buf))
+
+
 class Rig(Releases):
     """One ESP32: its `flash`, what lies where, the images that it may run, and packages of all but the first."""
 
@@ -154,6 +178,7 @@ class Rig(Releases):
 
     def __init__(self, s: Esp32) -> None:
         super().__init__(s)
+        quicken()
         self.images = list(s.images) or [image(size, i + 1) for i, size in enumerate(s.sizes)]
         rows = list(s.table) or self._rows()
         end = max(row[2] + row[3] for row in rows)
@@ -215,6 +240,8 @@ class Rig(Releases):
             store("mpota_keys").set_blob("0", SECRET)
         if self.scenario.journal_full:
             self._crowd(store)
+        if self.scenario.left:
+            self.fill_up()
 
     def _nvs(self) -> Any:
         return nvs.bind(self._journal())
@@ -232,6 +259,16 @@ class Rig(Releases):
             last = nvs.Store(window).pages
             if len(last) == 2 and last[-1].next >= NEARLY_FULL:
                 return
+
+    def fill_up(self) -> None:
+        """An application writes: values that fill a page, then a counter, until `left` entries are left on the next."""
+        window = self._journal()
+        app = self._nvs()("app")
+        for i in range(4 * nvs.COUNT):
+            last = nvs.Store(window).pages
+            if len(last) == 2 and last[-1].next >= nvs.COUNT - self.scenario.left:
+                return
+            app.set_i32(f"k{i}" if len(last) < 2 else "n", i)
 
     def power_on(self, cause: str) -> bool:
         """Through the loader, which may write; False where it starts nothing."""
@@ -257,6 +294,8 @@ class Rig(Releases):
 
     def intact(self) -> str:
         """What of the board's secrets is gone, "" if nothing is."""
+        # The fault of a board's read is not the oracle's.
+        self.misread(None)
         wifi = self._nvs()("wifi")
         for key, value in CREDENTIALS.items():
             buf = bytearray(64)
@@ -267,6 +306,11 @@ class Rig(Releases):
             if buf[:n] != value:
                 return f"{key} is {bytes(buf[:n])!r}"
         return ""
+
+    def misread(self, fault: Misread | None) -> None:
+        """What a wrong bit costs inside the NVS is ESP-IDF's: a call fails."""
+        mounted: Any = nvs.Mounted
+        mounted.misread = fault
 
     def waver(self, on: bool) -> None:
         """The model of NVS keeps entries that it decoded."""

@@ -33,8 +33,10 @@ ANY_CHUNK = 0xFF
 VERSIONS = (0x00, 0x80)  # first chunk numbers of a blob and of the one that replaces it
 
 NOT_FOUND, NO_SPACE, KEY_TOO_LONG, INVALID_STATE = 0x1102, 0x1105, 0x1109, 0x110B
+FAILED = 0x6001  # ESP_ERR_FLASH_OP_FAIL
 INVALID_LENGTH, NO_FREE_PAGES, TOO_LONG = 0x110C, 0x110D, 0x110E
 NAMES = {
+    FAILED: "ESP_ERR_FLASH_OP_FAIL",
     NOT_FOUND: "ESP_ERR_NVS_NOT_FOUND",
     NO_SPACE: "ESP_ERR_NVS_NOT_ENOUGH_SPACE",
     KEY_TOO_LONG: "ESP_ERR_NVS_KEY_TOO_LONG",
@@ -43,6 +45,9 @@ NAMES = {
     NO_FREE_PAGES: "ESP_ERR_NVS_NO_FREE_PAGES",
     TOO_LONG: "ESP_ERR_NVS_VALUE_TOO_LONG",
 }
+
+# Pages that are remembered at most.
+SEEN_MOST = 4000
 
 # One entry as it lies in flash, and where: `page`, `at`.
 Item = namedtuple("Item", ("ns", "type", "span", "chunk", "crc", "key", "data", "page", "at"))
@@ -76,30 +81,52 @@ class Page:
 
     # An entry that was whole once stays so until its page is erased; False for cells that read differently each time.
     KEEPS = True
+    # What was read from a page with these bytes, where nothing had to be mended; None: every mount reads it again.
+    SEEN = None
 
     def __init__(self, flash, number):
-        # Entries that were decoded, and the items of the page but for what was written from `unseen` on.
-        self.kept = {}
-        self.live = None
-        self.unseen = COUNT
         self.flash = flash
         self.base = number * PAGE
-        self.table = bytearray(b"\xff" * 32)
-        self.next = 0
+        self._forget()
         self.seq = 0
+        whole = self._whole() if self.SEEN is not None and self.KEEPS else None
+        if whole in (self.SEEN or ()):
+            self.state, self.seq, self.next, table, rows = self.SEEN[whole]
+            self.table = bytearray(table)
+            self.live = [Item(*row, self, at) for row, at in rows]
+            return
         self.state = self._judge()
         if self.state in (ACTIVE, FULL, FREEING):
             flash.read(self.base + TABLE_AT, self.table)
             self._recover()
+        if whole and whole == self._whole():
+            rows = [(item[:-2], item.at) for item in self.items()]
+            if len(self.SEEN) > SEEN_MOST:
+                self.SEEN.clear()
+            self.SEEN[whole] = self.state, self.seq, self.next, bytes(self.table), rows
+
+    def _forget(self):
+        # Entries that were decoded, and the items of the page but for what was written from `unseen` on.
+        self.kept = {}
+        self.live = None
+        self.unseen = COUNT
+        # The items by namespace and key, and the bytes of some.
+        self.names = None
+        self.values = {}
+        self.table = bytearray(b"\xff" * 32)
+        self.next = 0
+
+    def _whole(self):
+        whole = bytearray(PAGE)
+        self.flash.read(self.base, whole)
+        return bytes(whole)
 
     def _judge(self):
         head = bytearray(32)
         self.flash.read(self.base, head)
         state, self.seq = struct.unpack_from("<II", head, 0)
         if state == EMPTY:
-            whole = bytearray(PAGE)
-            self.flash.read(self.base, whole)
-            return EMPTY if whole == b"\xff" * PAGE else CORRUPT
+            return EMPTY if self._whole() == b"\xff" * PAGE else CORRUPT
         good = seal(head[4:28]) == struct.unpack_from("<I", head, 28)[0] and head[8] == VERSION
         return state if good and state in (ACTIVE, FULL, FREEING) else CORRUPT
 
@@ -135,6 +162,7 @@ class Page:
 
     def set_states(self, i, n, state):
         """From the last to the first, a word at a time, so that the head of an item changes last."""
+        self.names = None
         if self.live is not None:
             if state == WRITTEN:
                 self.unseen = min(self.unseen, i)
@@ -175,6 +203,14 @@ class Page:
         self.unseen = COUNT
         return self.live
 
+    def named(self, ns, key):
+        """The items of a key, in order."""
+        if self.names is None or not self.KEEPS:
+            self.names = {}
+            for item in self.items():
+                self.names.setdefault((item.ns, item.key), []).append(item)
+        return self.names.get((ns, key), ())
+
     def _scan(self, i):
         while i < COUNT:
             # Four entries that are all free or all given up.
@@ -191,12 +227,19 @@ class Page:
 
     def data(self, item):
         """The bytes of a string or chunk; None where their crc does not match."""
+        if item.at in self.values:
+            return self.values[item.at]
         n, _, crc = struct.unpack("<HHI", item.data)
         if n > (item.span - 1) * ENTRY:
             return None
         buf = bytearray(n)
         self.flash.read(self.base + DATA_AT + (item.at + 1) * ENTRY, buf)
-        return bytes(buf) if seal(buf) == crc else None
+        if seal(buf) != crc:
+            return None
+        value = bytes(buf)
+        if self.KEEPS:
+            self.values[item.at] = value
+        return value
 
     def drop(self, item):
         self.set_states(item.at, item.span, ERASED)
@@ -239,11 +282,8 @@ class Page:
 
     def clear(self):
         self.flash.erase(self.base, PAGE)
-        self.kept = {}
-        self.live = None
-        self.table = bytearray(b"\xff" * 32)
+        self._forget()
         self.state = EMPTY
-        self.next = 0
 
 
 class Store:
@@ -301,8 +341,8 @@ class Store:
     def find(self, ns, key, kind=None, chunk=None):
         """The item, or None; `kind` None is any, without chunks of blobs."""
         for page in self.pages:
-            for item in page.items():
-                if item.key == key and item.ns == ns and chunk in (None, item.chunk):
+            for item in page.named(ns, key):
+                if chunk in (None, item.chunk):
                     if item.type == kind or (kind is None and item.type != BLOB):
                         return item
         return None
@@ -489,15 +529,42 @@ def mount(flash):
         return Store(flash)
 
 
-class _Mounted:
+class Mounted:
     """A partition that is mounted at its first use, and refuses everything once the flash failed under it."""
+
+    # Of one get_blob that fails, see cut/medium.
+    misread = None
 
     def __init__(self, flash):
         self.flash = flash
         self.store = None
         self.broken = False
+        # Blobs that were read since something was written; None for those that are not there.
+        self.blobs = {}
+
+    def blob(self, ns, key, most):
+        """Of get_blob: the bytes, or None."""
+        if self.misread and self.misread.now():
+            raise OSError(-FAILED, NAMES[FAILED])
+        try:
+            value = self.blobs[ns, key]
+            if value is None or len(value) <= most:
+                return value
+        except KeyError:
+            pass
+        try:
+            value = self.call("get_blob", ns, key, most)
+        except OSError as e:
+            if e.args[0] != -NOT_FOUND:
+                raise
+            value = None
+        if Page.KEEPS:
+            self.blobs[ns, key] = value
+        return value
 
     def call(self, method, *args):
+        if method not in ("get", "get_blob"):
+            self.blobs = {}
         if self.broken:
             raise OSError(-INVALID_STATE, NAMES[INVALID_STATE])
         if not self.store:
@@ -509,6 +576,7 @@ class _Mounted:
         except OSError:
             # ESP-IDF marks the page invalid and refuses everything until the next start.
             self.broken = True
+            self.blobs = {}
             raise
 
 
@@ -532,7 +600,9 @@ class _Nvs:
         self._on.call("put_blob", self._ns, key, value.encode() if isinstance(value, str) else bytes(value))
 
     def get_blob(self, key, buf):
-        value = self._on.call("get_blob", self._ns, key, len(buf))
+        value = self._on.blob(self._ns, key, len(buf))
+        if value is None:
+            raise OSError(-NOT_FOUND, NAMES[NOT_FOUND])
         memoryview(buf)[: len(value)] = value
         return len(value)
 
@@ -547,6 +617,6 @@ def bind(flash):
     """MicroPython's class `NVS` over the partition `flash`, which is mounted at its first use."""
 
     class NVS(_Nvs):
-        _on = _Mounted(flash)
+        _on = Mounted(flash)
 
     return NVS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpota_host.cut.bugs import ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
+from mpota_host.cut.bugs import AGENT, ARM, CONTRACT, INSTALLER, JOURNAL, LOAD, NOTE, PROVE, SHIM, Mutant
 
 TREE, TREES, PAIR, LAYOUT = "mpota.store.tree", "mpota.store.trees", "mpota.store.pair", "mpota.layout.files.layout"
 # From the read-back to the switch.
@@ -11,6 +11,8 @@ INDENTED = "try:\n    ...\n    "
 ENTRIES = "try:\n    for name, _, _ in self.entries(): ...\nexcept Refused: ..."
 MODE = 'mode if at or mode == "rb" else "wb"'
 KEPT = 'self.journal.put("running", record.encode())'
+MINE, COPY = ('self.old.path + "/" + own', 'self.new.path + "/" + own')
+TAKE = f"_drop({COPY})\n_copy({MINE}, {COPY}, buf)"
 SOFT = "(armed == failed or not on_trial())"
 
 MUTANTS = [
@@ -29,6 +31,9 @@ MUTANTS = [
            f"with open(path, {MODE}) as f: ...", f"if f := open(path, {MODE}): ..."),
     Mutant("truncate at every write", TREE, "_move", MODE, 'mode if mode == "rb" else "wb"'),
     Mutant("count no resource in the room", TREES, "target(self)", "... + end + whole", "... + self.new.there()"),
+    # Writes that FAT's medium makes in another order.
+    Mutant("take a copy of the right length for a whole one", TREES, "check", TAKE,
+           f"if _bytes({MINE}, 1) != _bytes({COPY}, 1):\n    " + TAKE.replace("\n", "\n    "), "update-fat"),
     # Resume.
     Mutant("resume one byte too far", INSTALLER, "decode",
            "chunks.index * chunks.chunk", "chunks.index * chunks.chunk + bool(chunks.index)"),
@@ -62,10 +67,21 @@ MUTANTS = [
         'self._load("ab"[self.number + 1 & 1])', "pass",
         "tests.core.test_pair:test_a_file_that_reads_well_again_is_not_written_over_with_older_records",
     ),
+    Mutant("believe one wrong read of what was written", PAIR, "FileJournal.put",
+           "self._read(name) != image and self._read(name) != image", "self._read(name) != image"),
     Mutant("forget to give up", CONTRACT, "count_boot", "self.give_up(record, why)", "pass"),
     Mutant("no watchdog on a trial", SHIM, "_settle", "board.watch()", "pass"),
     Mutant("a boot that writes", SHIM, "boot", "try: ...\nfinally: _enter(board)",
            'try: ...\nfinally: board.journal.put("progress", b"")\n_enter(board)'),
+    # A watchdog's reset instead of a cut.
+    Mutant("take a reset by the watchdog for a verdict", CONTRACT, "count_boot",
+           "if not self.spend(record): self.give_up(record, why)",
+           'if why == "watchdog" or not self.spend(record): self.give_up(record, why)'),
+    Mutant("finish a confirm after a power-on alone", AGENT, "__init__",
+           'cause not in ("", "wake")', 'cause == "power"'),
+    # Where the NVS moves a page, and a cut in its last erase takes the journal.
+    Mutant("keep no second copy of a trial", "mpota_boot.spare", "put", "tag in COPIED", "tag in COPIED[:-2]",
+           "both-move"),
     # Firmware and files.
     Mutant("switch the files whatever firmware runs", JOURNAL, "tree", SOFT, "armed == failed", "both-soft"),
     Mutant("keep the new files after a retreat", JOURNAL, "tree", SOFT, "not armed"),

@@ -24,6 +24,7 @@ class FilesLife(Life):
     armed = False
     # Has a cut left something that the device may find wrong? Did this life begin after one?
     begun = cut = False
+    copies = True
 
     def _session(self, cause: str) -> str | None:
         try:
@@ -56,9 +57,9 @@ class FilesLife(Life):
         self.oracle.patient = forgiven
         return rests
 
-    def begin(self, memory: Memory, recovering: bool) -> None:
-        super().begin(memory, recovering)
-        self.begun = self.cut = recovering
+    def begin(self, memory: Memory, cuts: int) -> None:
+        super().begin(memory, cuts)
+        self.begun = self.cut = cuts > 0
         self.armed = False
 
     def _end(self) -> None:

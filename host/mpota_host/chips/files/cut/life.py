@@ -21,7 +21,7 @@ from mpota_host.chips.files.cut.oracle import FilesOracle
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
 from mpota_host.cut.medium.cells import CutFlash
-from mpota_host.cut.medium.medium import Medium
+from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.cut.medium.world import World
 from mpota_host.cut.releases import PRODUCT, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
@@ -37,6 +37,8 @@ from mpota_host.sim.reset import SOFT, Reset
 CHIP = part_of("esp32", "cut.life")
 TRIALS = 3
 CHUNK = 4096
+# Entries of the journal's page that are left when its update begins.
+MOVES_AT = 35
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _scenarios() -> dict[str, Files]:
         ]
         chips = [CHIP.Esp32("both"), CHIP.Esp32("both-unhealthy", "unhealthy"), CHIP.Esp32("both-hang", "hangs")]
         chips.append(CHIP.Esp32("both-hang-unprotected", "hangs", bootloader=False))
+        # The page of the journal is full in the first run of an image that hangs, and its records lie on it.
+        chips.append(CHIP.Esp32("both-move", "hangs", bootloader=False, left=MOVES_AT))
         found += [Files(chip.name + end, chip.verdict, fat=fat, resource=True, chip=chip) for chip in chips]
         found.append(Files("soft" + end, "hangs", fat=fat, soft=True))
         found.append(Files("both-soft" + end, "hangs", fat=fat, resource=True, chip=chips[0], soft=True))
@@ -85,9 +89,10 @@ EDGES = ("both",)
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
 HUNT = (*(name for name in EXHAUSTIVE if name not in QUICK), "both", "both-unhealthy", "both-hang-fat")
-# Forged releases, faults and other geometries are tried on chips: nothing here is of a file system alone.
+# Forged releases, faults of a flash and other geometries are tried on chips: nothing here is of a file system alone.
 ROOMY = ""
-FAULTY = ()
+# Here a read of the journal's files goes wrong.
+FAULTY = ("unhealthy-fat", "hang", "update")
 UNITS, ERASES = (1,), (4096,)
 # Distinct states that a full campaign tries.
 STATES = 35200
@@ -137,6 +142,13 @@ class Rig(Releases):
         with self.world:
             self._fill()
 
+    def misread(self, fault: Misread | None) -> None:
+        """A read of the journal's files, or of the chip's journal, goes wrong once."""
+        disk: Any = self.disk
+        disk.misread = fault
+        if self.inner:
+            self.inner.misread(fault)
+
     @property
     def medium(self) -> Medium:
         return self.world
@@ -146,6 +158,8 @@ class Rig(Releases):
         own = "" if self.scenario.begins == "root" else ROOT + "/1"
         if own:
             self._install()
+            if self.inner and self.scenario.chip.left:
+                self.inner.fill_up()
         files = dict(STRANGERS)
         files.update({f"{own}/{name}": data for name, data in OWN.items()})
         if not own:
@@ -217,6 +231,11 @@ class Rig(Releases):
     def started(self) -> int:
         """The flash offset of the firmware that the loader started."""
         return self.inner.started() if self.inner else 0
+
+    def waver(self, on: bool) -> None:
+        """Of the chip."""
+        if self.inner:
+            self.inner.waver(on)
 
     def intact(self) -> str:
         """What of the board's secrets in NVS is gone."""

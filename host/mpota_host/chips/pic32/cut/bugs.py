@@ -15,7 +15,7 @@ LAYOUT, GOLDEN, LOADER, SETTLE, SERVICE = (
 ACCEPT, ERASE = f"{HOME}.accept", f"{HOME}.erase"
 MANIFEST, MQTT = f"{HOME}.link.manifest", f"{HOME}.link.mqtt"
 TESTS = "tests.chips.pic32.test_pic32"
-LOADS, HEALS, SERVES = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service"))
+LOADS, HEALS, SERVES, BROKER = (f"{TESTS}_{part}:test_" for part in ("loader", "heal", "service", "mqtt"))
 FORMATS, LAYS, STRANGER, JSON = (f"{TESTS}_{part}:test_" for part in ("formats", "layout", "hostile", "json"))
 PROVES, TURNS, SIGNS = (f"{TESTS}_{part}:test_" for part in ("proof", "turns", "signed"))
 RECORD = 'self.journal.put("armed", record.encode())\n'
@@ -141,6 +141,13 @@ MUTANTS = [
            JSON + "a_key_that_is_no_text_is_an_entry_that_is_wrong"),
     Mutant("die of a message", MQTT, "_told", "except Exception as e: ...", "except SyntaxError as e: ...",
            JSON + "no_message_of_a_broker_ends_the_trigger_or_its_service"),
+    Mutant("wait for a broker", MQTT, "_begin", "yield from self.dial()", "self.wait(self.dial())\nyield",
+           BROKER + "no_step_waits_for_a_broker_or_a_name_server_whatever_they_do"),
+    Mutant("write again what a broken line has brought", FILES, "Stored.prog",
+           "self.again and self._holds(off, buf)", "0",
+           SERVES + "a_bad_line_writes_the_same_bytes_into_the_store_once"),
+    Mutant("leave an older image's bytes behind a shorter one", FILES, "Stored.end", "have != n", "have < n",
+           SERVES + "bytes_of_a_longer_image_behind_the_end_cost_one_more_download"),
     Mutant("take lower versions", MANIFEST, "_take", "n > self.low", "True",
            SERVES + "equal_and_lower_versions_are_not_taken"),
     Mutant("take again what was given up here", ACCEPT, "_judged",

@@ -14,6 +14,8 @@ from typing import Any
 from zlib import crc32
 
 SECTOR = 4096
+# The journal's two files, but for their last letter.
+JOURNAL = "mpota"
 HEAD = "<4sIII"
 MAGIC = b"DISK"
 
@@ -118,7 +120,13 @@ class Disk:
         return (self.count - 2 - sum(len(blocks) for _, blocks in self.files.values())) * SECTOR
 
     def get(self, name: str, most: int) -> bytes | None:
-        return self.content(name)[:most] if name in self.files else None
+        data = bytearray(self.content(name)[:most]) if name in self.files else None
+        fault = self.flash.misread
+        if fault and name[:-1] == JOURNAL and fault.now():
+            if fault.how == "fails" or data is None:
+                return None
+            fault.spoil(data)
+        return None if data is None else bytes(data)
 
     def put(self, name: str, data: bytes) -> None:
         with self.open(name, "wb") as f:

@@ -124,6 +124,8 @@ def _scenarios() -> dict[str, Pic32]:
 
 SCENARIOS: dict[str, Pic32] = _scenarios()
 EXHAUSTIVE: tuple[str, ...] = ()
+# Every two cuts around the switch.
+PAIRS = ("row",)
 QUICK = ("both", "golden", "golden-unhealthy", "both-hang")
 ROOMY = "row-deflate"
 HUNT = ("row", "row-unhealthy", "row-hang")
