@@ -453,14 +453,18 @@ class Service(Agent):
                 self.tell(DATABASE_FULL)
             self.layout.take(target.name, offer.number, offer.digest, size)
         except Exception as e:
-            if target:
-                self._remember(offer, e)
-                if not isinstance(e, LinkError):
-                    # What a line that broke has brought is not written again.
-                    self.broken = None
-                    self._drop(target.name, event)
-            return self.fail(event, e)
+            return self._lost(offer, target, event, e)
         self.offer = self.broken = None
         self.done = True
         self.tell(DB_ENTRY)
         self.reset = self.auto_reset
+
+    def _lost(self, offer, target, event, error):
+        """The offer did not come, or is no image."""
+        if target:
+            self._remember(offer, error)
+            if not isinstance(error, LinkError):
+                # What a line that broke has brought is not written again.
+                self.broken = None
+                self._drop(target.name, event)
+        self.fail(event, error)
