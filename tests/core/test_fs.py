@@ -185,8 +185,17 @@ def test_fat_truncates_at_once_and_shows_the_length_at_the_end():
     disk = Fat()
     put(disk, "/a", b"o" * 1000)
     seen = left(disk, lambda: put(disk, "/a", b"n" * 1000))
-    ends = [(op, state["/a"]) for op, shape, state in seen]
+    ends = [(op, state["/a"]) for op, shape, state in seen if shape == "after"]
     assert ends == [("truncate", b"")] + [("sector", b"")] * 2 + [("length", b"n" * 1000)]
+    # A medium that has its own order keeps the truncation for the end.
+    front, back = b"n" * 512 + b"o" * 488, b"o" * 512 + b"n" * 488
+    others = [(op, shape, state["/a"]) for op, shape, state in seen if shape != "after"]
+    assert others == [
+        ("sector", "alone", front),
+        ("sector", "alone", back),
+        ("length", "bare", b"o" * 1000),
+        ("length", "holes", back),
+    ]
 
 
 def test_fat_tears_a_sector_that_is_written_in_place():
@@ -195,11 +204,13 @@ def test_fat_tears_a_sector_that_is_written_in_place():
     seen = left(disk, lambda: patch(disk, "/a", 500, b"n" * 24))
     states = {(i, shape): state["/a"] for i, (op, shape, state) in enumerate(seen)}
     whole = b"o" * 500 + b"n" * 24 + b"o" * 476
-    assert sorted({shape for _, shape in states}) == sorted(["after"] + SHAPES["sector"])
+    assert sorted({shape for _, shape in states}) == sorted(["after"] + SHAPES["sector"] + SHAPES["length"])
     assert states[0, "after"] == b"o" * 500 + b"n" * 12 + b"o" * 488
     assert states[1, "half"] == b"o" * 1000 and states[2, "back"] == states[0, "after"]
     assert states[3, "blank"] == b"\xff" * 512 + b"o" * 488
-    assert states[4, "after"] == states[max(states)[0], "after"] == whole and get(disk, "/a") == whole
+    assert states[4, "after"] == states[9, "after"] == whole and get(disk, "/a") == whole
+    assert states[8, "alone"] == states[11, "holes"] == b"o" * 512 + b"n" * 12 + b"o" * 476
+    assert states[10, "bare"] == b"o" * 1000
 
 
 def test_fat_has_both_names_in_the_middle_of_a_rename():
