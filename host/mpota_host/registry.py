@@ -3,7 +3,8 @@
 A chip brings the parts that it has, each a module of its folder:
 
 prepare          what goes into the target, out of a file; ALONE: its boards take a whole firmware and nothing else;
-                 goes_on(image), where there is one, refuses firmware that could not run mpota
+                 goes_on(image), where there is one, refuses firmware that could not run mpota; bare(name, data), where
+                 there is one, says whether a resource is the bootloader's and no application's
 codes            CODES: what a board's report calls errors that only this chip has, by their class
 inspector        explain(data): what a file of this chip is; store(folder), where there is one: what a folder is; both
                  return None where it is nothing of this chip's; guess(data), where there is one, is asked last
@@ -47,6 +48,12 @@ def layouts() -> list[str]:
 def alone(layout: str) -> bool:
     """Do its boards take a whole firmware and nothing else, no files and no deltas? ALONE in its prepare.py says so."""
     return layout in layouts() and bool(getattr(part_of(layout, "prepare"), "ALONE", False))
+
+
+def bare(layout: str, name: str, data: bytes) -> bool:
+    """Is a resource for the bootloader, so that no list of an application names it?"""
+    check = getattr(part_of(layout, "prepare"), "bare", None) if layout in layouts() else None
+    return bool(check and check(name, data))
 
 
 def prepare(layout: str, firmware: bytes) -> tuple[bytes, list[str], dict[str, object]]:

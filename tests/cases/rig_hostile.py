@@ -17,6 +17,7 @@ import mpota_boot.board
 from mpota_boot import shim
 from mpota_host.chips.esp32.sim import soc
 from mpota_host.chips.pic32 import packer
+from mpota_host.chips.pic32.hexfile import slot_of
 from mpota_host.sim.reset import Reset
 from mpota_host.sim.supervisor import unix_port
 from mpota_host.sources import CHECKOUT as ROOT
@@ -287,6 +288,7 @@ PRIVATE = ec.derive_private_key(0x1234567, ec.SECP256R1()).private_bytes(
 )
 PUBLIC = packer.public(PRIVATE)
 SERVICE = "http://h/manifest.json"
+OWNER = packer.Options(slot_of("3.7"), key=PRIVATE, product=maker.SETTINGS["product"])
 
 
 def offered(n, data, signed=True, name="app.bin", digest_of=None):
@@ -295,12 +297,13 @@ def offered(n, data, signed=True, name="app.bin", digest_of=None):
     found = {"Version": n, "URL": "http://h/" + name, "Digest": sha256(of).hexdigest()}
     if signed:
         found["Signature"] = packer.sign(of, PRIVATE)
+        packer.bind(found, OWNER)
     return found
 
 
-def erased(n):
+def erased(n, signed=True):
     """An entry that erases a version."""
-    return {"Version": n, "EraseVer": True}
+    return packer.withdrawal(n, "", OWNER if signed else packer.Options(OWNER.slot))
 
 
 class Store:

@@ -348,7 +348,6 @@ def test_a_signature_without_a_key_is_refused_before_the_download(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("every poll gives events 4, 26, 7 and the version runs on")
 def test_a_version_that_runs_is_taken_back(monkeypatch):
     """vendors/10-pic32-erasever-running, vendors/finding-7. Right: EraseVer of the running image is a rollback."""
     world, web, c, app = _pic32(monkeypatch, (("a.bin", 2, "f8", A), ("c.bin", 3, "f8", C)))
@@ -361,7 +360,6 @@ def test_a_version_that_runs_is_taken_back(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("image 3 is installed")
 def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
     """vendors/10-pic32-erasever-running. Right: an image that the same manifest erases is not installed."""
     world, web, c, app = _pic32(monkeypatch, ROWS)
@@ -374,7 +372,6 @@ def test_a_version_that_is_withdrawn_and_offered_is_not_taken(monkeypatch):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("no _sign.txt is written, so the bootloader disables the image")
 def test_a_pushed_image_starts_behind_a_bootloader_with_a_key():
     """vendors/04-pic32-push-secure-boot. Right: a pushed image starts, or is refused before it is stored."""
     c = pic32_maker.chip(ROWS)
@@ -424,7 +421,6 @@ def _project(tmp_path, **files):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("pack says that there are 2 HEX files")
 def test_a_build_with_its_loadable_bootloader_is_packed_without_a_name(monkeypatch, tmp_path, say):
     """vendors/05-pic32-unified-hex. Right: without a name `pack` skips *unified.hex, as hex2bin does."""
     folder = tmp_path / "dist/pic32mzw1/production"
@@ -460,10 +456,10 @@ def _shapes():
     "shape",
     [
         pytest.param("plain"),
-        pytest.param("blank-end", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("blank-end-crlf-ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("ctrl-z", marks=fails_today("pack asks whether these are two files in one")),
-        pytest.param("blank-middle", marks=fails_today("pack says that line 2 is no record")),
+        pytest.param("blank-end"),
+        pytest.param("blank-end-crlf-ctrl-z"),
+        pytest.param("ctrl-z"),
+        pytest.param("blank-middle"),
     ],
 )
 def test_empty_lines_and_a_ctrl_z_of_a_hex_count_for_nothing(tmp_path, say, shape):
@@ -474,7 +470,6 @@ def test_empty_lines_and_a_ctrl_z_of_a_hex_count_for_nothing(tmp_path, say, shap
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("shape", ["same-byte-twice", "kseg0"])
-@fails_today("pack refuses it")
 def test_a_hex_that_the_vendors_tool_takes_is_taken(tmp_path, say, shape):
     """vendors/finding-9. Right: a byte given twice with one value, and a boot address in KSEG0, are accepted."""
     _packs(tmp_path, say, shape)
@@ -499,7 +494,6 @@ def _packs(tmp_path, say, shape):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("both words are written into one HEX")
 def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
     """vendors/08-pic32-fuses-in-kseg1. Right: AA at 0xBFC55E88 conflicts with 08 at 0x1FC55E88, the same word."""
     folder = _project(tmp_path, app=app_hex(0xBFC55E88, b"\xaa\x22\x33\x44"), boot=BOOT)
@@ -510,7 +504,6 @@ def test_configuration_words_at_virtual_addresses_conflict_too(tmp_path, say):
 @pytest.mark.case
 @pytest.mark.vendors
 @pytest.mark.parametrize("base", [0x80000000, 0xA0000000], ids=["kseg0", "kseg1"])
-@fails_today("pack advises another --release, --start or --size")
 def test_an_image_linked_at_virtual_addresses_is_folded_or_named(tmp_path, say, base):
     """vendors/08-pic32-fuses-in-kseg1. Right: 0x90020000 and 0xB0020000 mean 0x10020000, or are named as virtual."""
     path = tmp_path / "app.hex"
@@ -541,9 +534,9 @@ def _manifest(tmp_path, n, key=None):
     ("n", "signed"),
     [
         pytest.param(34, False),
-        pytest.param(36, False, marks=fails_today("pack writes 8,259 bytes and exits with 0")),
+        pytest.param(36, False),
         pytest.param(22, True),
-        pytest.param(24, True, marks=fails_today("pack writes 8,317 bytes and exits with 0")),
+        pytest.param(24, True),
     ],
 )
 def test_a_manifest_stays_one_that_boards_read(tmp_path, say, n, signed):
@@ -577,7 +570,6 @@ def _checked(data):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect finds no fault")
 def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
     """vendors/03-pic32-manifest-outgrows-board. Right: `inspect` says that boards refuse 8,261 bytes."""
     path = tmp_path / "manifest.json"
@@ -589,7 +581,6 @@ def test_inspect_says_that_no_board_reads_a_manifest(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("pack --key signs the manifest's entry only")
 def test_pack_signs_the_factory_image(tmp_path, say):
     """vendors/04-pic32-push-secure-boot. Right: `pack --key` also signs the factory image for the bootloader."""
     folder = _project(tmp_path, app=app_hex(), boot=BOOT, key=rig.PRIVATE)
@@ -605,7 +596,6 @@ def test_pack_signs_the_factory_image(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect does not know the file")
 def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
     """vendors/15-pic32-fat-image. Right: `inspect` reads the FAT12 dump of an image store."""
     path = tmp_path / "external.img"
@@ -616,7 +606,6 @@ def test_inspect_reads_a_dump_of_the_image_store(tmp_path, say):
 
 @pytest.mark.case
 @pytest.mark.vendors
-@fails_today("inspect looks for lower-case names")
 def test_inspect_finds_files_as_fat_does(tmp_path, say):
     """vendors/15-pic32-fat-image. Right: `inspect` ignores case in file names, as the board's FAT does."""
     c = pic32_maker.chip(ROWS)

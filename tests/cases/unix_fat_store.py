@@ -91,6 +91,8 @@ def offer(board, data, found, times=1, bare=False):
 
     service = Service(board, fetch, "http://h/manifest.json")
     service.key, service.bare = None if bare else KEY, bare
+    # What the key signed is the image alone.
+    service.vendor_manifest = True
     for _ in range(times):
         for _ in range(999):
             said = service.step()

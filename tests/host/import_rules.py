@@ -26,6 +26,8 @@ LINKED = ("mpota.link.connection",)
 # A wiring puts a board together; a program is main.py's equal.
 WIRED = ("mpota_boot.board", "mpota.installer", "mpota.link.", "mpota.network.")
 PROGRAM = ("mpota_boot.", "mpota.")
+# A vendor's service that takes the agent's place before the runner.
+SERVICE = ("mpota.agent",)
 BOARD = {
     "boot": ("mpota_boot.",),
     "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link.", "mpota.network."),
@@ -150,7 +152,7 @@ def allowed(module: str) -> tuple[str, ...] | None:
     part = parts[3] if len(parts) > 3 else ""
     if part == "programs":
         return PROGRAM
-    return (*WING, *{"wiring": WIRED, "link": LINKED}.get(part, ()), own)
+    return (*WING, *{"wiring": WIRED, "link": LINKED, "service": SERVICE}.get(part, ()), own)
 
 
 def page() -> list[str]:
@@ -160,6 +162,7 @@ def page() -> list[str]:
     rows.append((_short(chip), f"{_listed((*WING, chip))}; never `pipe/package`", ""))
     rows.append((_short(f"{chip}link."), f"the same, {_listed(LINKED)}", ""))
     rows.append((_short(f"{chip}wiring"), f"the same, {_listed(WIRED)}", ""))
+    rows.append((_short(f"{chip}service"), f"the same, {_listed(SERVICE)}", ""))
     rows.append((_short(f"{chip}programs."), _listed(PROGRAM), ""))
     decides = [_short(f"{chip}{one.lstrip('.')}" if one else chip.rstrip(".")) for one in DECIDES]
     decides.append(_short(f"{WINGS}contract"))

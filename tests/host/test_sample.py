@@ -65,7 +65,8 @@ def confirmed(place, folder, port, version, by_hand):
         if facts.get("version") == version and not facts.get("trial"):
             return
         assert time.monotonic() < end, done.stdout + done.stderr
-        time.sleep(0.5)
+        # Each look ends in a soft reset, and main.py has a window of a second before the application's first turn.
+        time.sleep(3)
 
 
 # What each push brings, by the chip: the last command of each is typed when the one before is confirmed.

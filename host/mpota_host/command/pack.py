@@ -20,7 +20,7 @@ from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
 from mpota_host.package.read import chunk_note
 from mpota_host.package.report import Table
-from mpota_host.registry import part_of
+from mpota_host.registry import bare, part_of
 
 # What MicroPython 1.23 and later load.
 MPY = "6.3"
@@ -101,7 +101,8 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     """The packages, the full one first."""
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
-    files = tree(inputs.folder, content, compiler) if inputs.folder or content else None
+    listed = {name: data for name, data in content.items() if not bare(options.layout, name, data)}
+    files = tree(inputs.folder, listed, compiler) if inputs.folder or listed else None
     if files:
         want_unhidden((row.path for row in files.rows), carried.imported(options.layout))
         want_loadable(files.files, inputs.mpy_version, "" if inputs.mpy == BYTECODE else inputs.mpy)

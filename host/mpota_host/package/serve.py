@@ -9,6 +9,7 @@ it names are served: the folder may hold the private key. What boards POST to /r
 import errno
 import json
 import os
+import shlex
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from mpota.link.login import unquote
 from mpota.version import parse
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package.output import want_own
-from mpota_host.package.read import package_facts
+from mpota_host.package.read import explain, package_facts
 from mpota_host.package.report import harmless
 
 NAME = "manifest.json"
@@ -43,10 +44,20 @@ def offers(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         except OtaError as e:
             raise type(e)(e.code, f"{path} is no whole package: {e}") from e
     if not found:
-        raise Refused("empty", f"there is no package (*.mpota) in {folder}; make one with `pack`")
+        raise Refused("empty", f"there is no package (*.mpota) in {folder}; {_vendors(folder)}")
     notes = [note for group in _versions(found) for note in _doubts(group)]
     rows, more = fitting([_entry(one) for one in found])
     return rows, notes + more
+
+
+def _vendors(folder: Path) -> str:
+    """What to do with a folder without packages: a vendor's manifest needs no server of mpota's."""
+    try:
+        report = explain((folder / NAME).read_bytes())
+    except (OSError, OtaError):
+        return "make one with `pack`"
+    command = f"python -m http.server 8000 -d {shlex.quote(str(folder))}"
+    return f"{NAME} is {report.text}. Any web server serves it: {command}"
 
 
 def _as_file(name: str) -> str:

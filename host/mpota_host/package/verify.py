@@ -29,7 +29,7 @@ from mpota_host.package.read import (
 )
 from mpota_host.package.report import Report, Table
 from mpota_host.package.rom import Rom
-from mpota_host.registry import prepare
+from mpota_host.registry import bare, prepare
 
 Place = tuple[int, str]
 Line = tuple[str, str]
@@ -114,6 +114,8 @@ def _part(package: Package, i: int, data: bytes, rows: list[app.Row]) -> Iterato
     elif part.kind == fmt.FILES:
         rows += app.rows(found)
         yield "files", f"{len(rows)} {'path' if len(rows) == 1 else 'paths'} that a board takes"
+    elif bare(package.layout, part.name, found):
+        yield "signature", f"of the image, {part.name}, for the bootloader"
     elif rows and app.Row(part.name, part.size, True) not in rows:
         raise Refused("files", f"the list of files has no {part.name!r} of {part.size} bytes")
 

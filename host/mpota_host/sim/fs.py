@@ -54,7 +54,7 @@ def _over(old: bytes, at: int, new: bytes) -> bytes:
 # What is in a sector of FAT when the power goes while it is written: the front, the back, or only erased.
 TEARS = (("half", _half), ("back", _back), ("blank", _blank))
 # Operation -> the shapes of a cut inside it; the others leave what was there or what was to come.
-SHAPES = {"sector": [*(name for name, _ in TEARS), "alone"], "length": ["bare", "holes"], "rename-fat": ["both"]}
+SHAPES = {"sector": [name for name, _ in TEARS] + ["alone"], "length": ["bare", "holes"], "rename-fat": ["both"]}
 
 
 class _Os:

@@ -14,7 +14,7 @@ def turn(c, net, why):
     service = Service(c.power_on(why), net.fetch, URL)
     service.bare = True
     said = "busy"
-    while said == "busy":
+    while said in ("busy", "trial"):
         said = service.step()
     return said
 

@@ -245,7 +245,7 @@ def test_an_entry_that_is_wrong_is_left_out_and_named():
 
 def test_versions_to_erase_need_no_image():
     found = parse('{"Version": 4, "EraseVer": true}', '{"Version": 4, "EraseVer": true}', entry(3, EraseVer="false"))
-    assert found.erase == [4] and found.offer.number == 3 and not found.wrong
+    assert [one.number for one in found.erase] == [4] and found.offer.number == 3 and not found.wrong
 
 
 def test_what_is_no_manifest_is_refused():

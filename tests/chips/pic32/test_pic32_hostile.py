@@ -9,12 +9,13 @@ from hashlib import sha256
 from io import BytesIO
 
 from mpota.layout.pic32 import events, loader, service
+from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.loader.programmer import Options
 from mpota.layout.pic32.store import database
 from mpota.layout.pic32.store.files import FACTORY_FILE
 from mpota_boot.errors import LinkError
 from tests.chips.pic32 import pic32_maker as maker
-from tests.chips.pic32.pic32_signer import sign
+from tests.chips.pic32.pic32_signer import bound, erased, sign
 from tests.chips.pic32.test_pic32_layout import update
 from tests.chips.pic32.test_pic32_loader import A, B, C, Deaf
 from tests.chips.pic32.test_pic32_service import BEFORE, KEY, URL, Device, Net, Open, app, entry
@@ -30,7 +31,7 @@ NAMES += "image_database.csv IMAGE_~1.CSV image_database.new IMAGE_DATABASE.OLD 
 
 
 def signed(n, data, name="app.bin"):
-    return entry(n, data, name, ', "Signature": "%s"' % sign(data))
+    return entry(n, data, name, ', "Signature": "%s"' % sign(data) + bound(n, sha256(data).digest()))
 
 
 def wrong(n, data, name="app.bin"):
@@ -199,7 +200,8 @@ def test_a_signature_is_judged_before_the_download():
         (b"", True, ""),
         (None, True, good),
     ):
-        d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % text)), key=key, bare=bare)
+        more = ', "Signature": "%s"' % text + (bound(3, sha256(B).digest()) if key else "")
+        d = Device(app(B).offer(entry(3, B, more=more)), key=key, bare=bare)
         assert d.run() == "idle" and d.events == [4, 7] and d.net.asked == [URL], text
         assert d.service.error.code == ("signature" if key != b"" else "unsigned"), text
     d = Device(app(B).offer(signed(3, B)), key=KEY)
@@ -225,7 +227,8 @@ def test_the_bootloader_takes_every_signature_that_the_service_takes():
         (odd, False),
         (good + " " * 9, False),
     ):
-        d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % text)), key=KEY)
+        more = ', "Signature": "%s"' % text + bound(3, sha256(B).digest())
+        d = Device(app(B).offer(entry(3, B, more=more)), key=KEY)
         d.chip.store.put("a_sign.txt", sign(A).encode())
         assert d.run() == ("reset" if taken else "idle"), (text, d.service.error)
         if taken:
@@ -236,31 +239,74 @@ def test_the_bootloader_takes_every_signature_that_the_service_takes():
     assert "97 characters" in str(d.service.error)
 
 
-def test_a_manifest_of_a_stranger_erases_neither_what_runs_nor_the_last_way_back():
+THREE = (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f8", C))
+STRANGE = '{"Version": %d, "EraseVer": true%s}'
+
+
+def test_a_manifest_of_a_stranger_erases_nothing():
+    # Nobody signed it, or it is signed for another number, another product, another image, or as an offer.
+    good = sha256(C).digest()
+    for options, more, code in (
+        ({}, "", "unsigned"),
+        ({"key": b""}, bound(1, erase=1), "unsigned"),
+        ({"key": KEY}, "", "signature"),
+        ({"key": KEY, "bare": True}, "", "signature"),
+        ({"key": KEY}, bound(2, erase=1), "signature"),
+        ({"key": KEY}, bound(1, erase=0), "signature"),
+        ({"key": KEY}, bound(1, good, erase=1), "signature"),
+        ({"bare": True}, bound(1, erase=1), "signature"),
+    ):
+        d = Device(Net().offer(STRANGE % (1, more)), THREE, **options)
+        assert d.run() == "idle" and d.events == [4, 26, 7] and d.service.error.code == code, more
+        assert len(maker.rows(d.chip)) == 3 and "c.bin" in d.chip.store.files
+    d = Device(Net().offer(STRANGE % (1, bound(1, product="lamp", erase=1))), THREE, key=KEY)
+    assert d.run() == "idle" and d.events == [4, 7] and d.service.error.code == "product"
+    # What is signed for this device under the name of another one.
+    other = STRANGE % (1, bound(1, product="lamp", erase=1).replace('"lamp"', '"demo"'))
+    d = Device(Net().offer(other), THREE, key=KEY)
+    assert d.run() == "idle" and d.events == [4, 26, 7] and d.service.error.code == "signature"
+
+
+def test_a_manifest_of_the_vendors_erases_neither_what_runs_nor_the_last_way_back():
     erase = '{"Version": %d, "EraseVer": true}'
-    for options in ({"key": KEY}, {}):
-        d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f8", C)), **options)
-        d.net.offer(erase % 3, erase % 2, erase % 1)
-        assert d.run() == "idle" and d.events == [4, 26, 27, 26, 7]
-        assert maker.rows(d.chip) == [("a.bin", "f8", "3"), ("c.bin", "f8", "1")]
-        assert d.service.error.code == "erase" and "`bare`" in str(d.service.error)
-        assert FACTORY_FILE in d.chip.store.files and "c.bin" in d.chip.store.files
+    options = {"key": KEY, "vendor_manifest": True}
+    d = Device(Net(), THREE, **options)
+    d.net.offer(erase % 3, erase % 2, erase % 1)
+    assert d.run() == "idle" and d.events == [4, 26, 27, 26, 7]
+    assert maker.rows(d.chip) == [("a.bin", "f8", "3"), ("c.bin", "f8", "1")]
+    assert d.service.error.code == "erase" and "EntrySignature" in str(d.service.error)
+    assert FACTORY_FILE in d.chip.store.files and "c.bin" in d.chip.store.files
     # A file that is not whole is no way back, and one that is disabled is none either: it may go.
-    d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f8", C)), key=KEY)
+    d = Device(Net(), THREE, **options)
     d.chip.store.files["c.bin"] = C[:-1]
     d.net.offer(erase % 2)
     assert d.run() == "idle" and d.events == [4, 26, 7] and len(maker.rows(d.chip)) == 3
-    d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f0", C)), key=KEY)
+    d = Device(Net(), THREE[:2] + (("c.bin", 1, "f0", C),), **options)
     d.net.offer(erase % 1)
     assert d.run() == "idle" and d.events == [4, 27, 7] and len(maker.rows(d.chip)) == 2
     # Whoever lets anybody in lets anybody erase.
-    d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B)), bare=True)
-    d.net.offer(erase % 3, erase % 2)
-    assert d.run() == "idle" and d.events == [4, 26, 27, 7] and maker.rows(d.chip) == [("a.bin", "f8", "3")]
+    d = Device(Net(), THREE[:2], bare=True)
+    d.net.offer(erase % 2)
+    assert d.run() == "idle" and d.events == [4, 27, 7] and maker.rows(d.chip) == [("a.bin", "f8", "3")]
+
+
+def test_trouble_with_one_erasure_is_told_once_and_again_when_somebody_asks():
+    d = Device(Net(), THREE, key=KEY)
+    d.net.offer(STRANGE % (1, ""), erased(77))
+    assert d.run() == "idle" and d.events == [4, 26, 26, 7]
+    d.board.ms += 60000
+    assert d.run() == "idle" and d.events == [4, 26, 26, 7, 4, 7]
+    assert d.service.control(events.CHECK) == events.SUCCESS and d.run() == "idle"
+    assert d.events[6:] == [4, 26, 26, 7]
+    # Of so many the memory is bounded.
+    for n in range(200, 300):
+        d.net.offer(STRANGE % (n, ""))
+        d.board.ms += 60000
+        assert d.run() == "idle" and len(d.service.erased) <= manifest.ERASES
 
 
 def test_a_manifest_that_erases_one_number_for_ever_costs_one_look_a_step():
-    d = Device(Net(), (("a.bin", 3, "f8", A), ("b.bin", 2, "f8", B), ("c.bin", 1, "f8", C)), key=KEY)
+    d = Device(Net(), THREE, key=KEY, vendor_manifest=True)
     d.chip.store.files["c.bin"] = C[:-1]
     d.net.offer(*['{"Version": %d, "EraseVer": true}' % (2 - i % 2 * i) for i in range(60) if i % 2 * i < 2])
     store = d.board.layout.port.files
@@ -323,12 +369,13 @@ def test_what_failed_is_fetched_again_when_its_entry_changes_after_a_reset_and_b
 def test_a_wrong_signature_is_computed_once():
     from mpota.layout.pic32.pipe import p256
 
-    d = Device(app(B).offer(entry(3, B, more=', "Signature": "%s"' % sign(A))), key=KEY)
+    more = ', "Signature": "%s"' % sign(A) + bound(3, sha256(B).digest())
+    d = Device(app(B).offer(entry(3, B, more=more)), key=KEY)
     real = p256.verify
     n = []
     p256.verify = lambda *args: n.append(1) or real(*args)
     try:
-        assert polls(d, 9) == 0 and len(n) == 1
+        assert polls(d, 9) == 0 and len(n) == 2
     finally:
         p256.verify = real
 
@@ -383,8 +430,8 @@ def test_what_failed_is_remembered_for_a_few_entries_only():
         d.net.offer(wrong(n, B, "%d.bin" % n))
         d.net.files["%d.bin" % n] = B
         polls(d, 1)
-        assert len(d.service.failed) <= service.FAILED
-    assert d.service.failed[-1][1:] == (service.TRIES, "digest")
+        assert len(d.service.refused) <= service.FAILED
+    assert d.service.refused[-1][1:] == (service.TRIES, "digest")
 
 
 # A server that is slow.

@@ -6,6 +6,7 @@ through the same code here on both interpreters; on CPython objects with such ke
 
 import json
 import sys
+from hashlib import sha256
 
 from mpota.layout.pic32 import events, settings
 from mpota.layout.pic32.link import manifest, mqtt
@@ -14,7 +15,7 @@ from mpota_boot.errors import OtaError, Refused
 from mpota_host.sim.reset import Reset
 from tests.chips.esp32.image_maker import ROOT
 from tests.chips.pic32 import pic32_maker as maker
-from tests.chips.pic32.pic32_signer import sign
+from tests.chips.pic32.pic32_signer import bound, sign
 from tests.chips.pic32.test_pic32_loader import A, Dice
 from tests.chips.pic32.test_pic32_mqtt import CONNACK, SUBACK, Wire, Wired, publish
 from tests.chips.pic32.test_pic32_service import BEFORE, KEY, URL, B, Device, Net, Open, app, entry
@@ -123,7 +124,7 @@ def test_no_manifest_ends_the_service():
     assert ends == {5, 7}
     unharmed(d)
     d.net.files["app.bin"] = B
-    d.net.offer(entry(3, B, more=', "Signature": "%s"' % sign(B)))
+    d.net.offer(entry(3, B, more=', "Signature": "%s"' % sign(B) + bound(3, sha256(B).digest())))
     d.service.control(events.CHECK)
     assert d.run() == "reset"
 
@@ -256,9 +257,9 @@ def joined(line, wire):
     yield
 
 
-def run_main(given, wire=None, turns=30):
+def run_main(given, wire=None, turns=30, d=None):
     """The Device on which the shipped main.py ran so many turns with these settings; its broker is `wire`."""
-    d = Device(Net())
+    d = d or Device(Net())
     board = d.board
     board.settings.update(given)
     board.connect = lambda: True
@@ -297,6 +298,7 @@ def test_main_lives_whatever_a_broker_keeps():
 
 def test_main_lives_whatever_the_settings_are():
     names = ("service", "service_key", "mqtt", "period_ms", "auto_update", "enforce_tls", "bare", "ca", "last_entry")
+    names += ("vendor_manifest", "jump")
     seen = 0
     for text in texts(120, 3):
         try:

@@ -414,3 +414,15 @@ def test_whatever_page_database_and_files_hold_the_bootloader_comes_to_an_end_wi
         ends.add(got.address is None)
         assert got.address is None or maker.holds(c, A) or maker.holds(c, B) or maker.holds(c, GOLDEN), got
     assert ends == {False, True}
+
+
+def test_a_downloaded_row_alone_begins_no_program_mode():
+    # Somebody wrote it into the database; the page of what runs says F8, and so does its row.
+    c = maker.chip((("a.bin", 2, "f8", A),))
+    c.power_on()
+    c.store.put("b.bin", B)
+    rows = [maker.row("a.bin", 2, A, "f8"), maker.row("b.bin", 7, B)]
+    c.store.put(database.NAME, database.encode(rows).encode())
+    assert c.load().did == [] and maker.holds(c, A)
+    control.disable(maker.slot(c))
+    assert c.load().did == ["programs b.bin"] and maker.holds(c, B)

@@ -63,10 +63,10 @@ class Device:
         self.options = options
         self.on(self.chip.power_on())
 
-    def on(self, board, self_test=None):
+    def on(self, board, health=None):
         self.board = board
         self.events = []
-        self.service = Service(board, self.net.fetch, URL, self_test)
+        self.service = Service(board, self.net.fetch, URL, health or (lambda: True))
         for name in self.options:
             setattr(self.service, name, self.options[name])
         self.service.control(events.REGISTER, self.events.append)
@@ -80,15 +80,15 @@ class Device:
                 return said
         raise AssertionError("it never rests")
 
-    def reset(self, self_test=None):
-        return self.on(self.chip.power_on("reset"), self_test)
+    def reset(self, health=None):
+        return self.on(self.chip.power_on("reset"), health)
 
 
 class Open(Device):
     """One whose settings say `bare`: it takes images that nobody signed."""
 
-    def on(self, board, self_test=None):
-        super().on(board, self_test)
+    def on(self, board, health=None):
+        super().on(board, health)
         self.service.bare = True
         return self
 
@@ -121,6 +121,18 @@ def test_equal_and_lower_versions_are_not_taken():
     for n in (1, 2):
         d = Open(app(B).offer(entry(n, B)))
         assert d.run() == "idle" and d.events == [4, 7] and d.net.asked == [URL]
+        assert d.service.error is None, "no error, there is nothing new"
+
+
+def test_an_image_that_takes_the_row_of_another_says_that_the_database_is_full():
+    rows = (("a.bin", 2, "f8", A), ("b.bin", 1, "f8", B), ("c.bin", 3, "f0", C))
+    d = Open(app(GOLDEN[:-1]).offer(entry(4, GOLDEN[:-1])), rows)
+    assert d.run() == "reset" and d.events == [4, 6, 16, 17, 19, 20, 28, 25]
+    assert maker.rows(d.chip)[2] == ("image1.bin", "FE", "4") and "c.bin" in d.chip.store.files
+    # An image of a number that has a row takes that one, and two rows leave a place.
+    for n, some in ((3, rows), (4, rows[:2])):
+        d = Open(app(GOLDEN[:-1]).offer(entry(n, GOLDEN[:-1])), some)
+        assert d.run() == "reset" and 28 not in d.events
 
 
 def test_a_manifest_that_does_not_come_or_is_none_is_a_failed_check():
@@ -284,7 +296,7 @@ def test_an_image_that_was_given_up_is_not_taken_again():
     d.reset()
     assert maker.holds(d.chip, A) and d.run() == "idle"
     assert d.events == [4, 7] and d.service.error.code == "failed"
-    assert d.board.layout.failure()[1] == "self-test"
+    assert d.board.layout.failure()[1] == "unhealthy"
 
 
 def test_the_self_test_confirms_waits_and_goes_back():
@@ -294,7 +306,7 @@ def test_the_self_test_confirms_waits_and_goes_back():
     d.reset(lambda: verdicts.pop(0))
     assert [d.service.step() for _ in range(3)] == ["trial", "trial", "idle"]
     assert d.service.control(events.CHECK) == events.SUCCESS
-    for test, why in ((lambda: 1 // 0, "ZeroDivisionError"), (lambda: None, "no verdict")):
+    for test, why in ((lambda: 1 // 0, "ZeroDivisionError"), (lambda: None, "no-link")):
         d = Open(app(B).offer(entry(3, B)))
         d.run()
         d.reset(test)
@@ -350,15 +362,14 @@ def test_a_store_that_fails_in_a_check_is_a_failed_check():
     assert d.run() == "idle" and d.events == [4, 5] and d.service.error.code == "store"
 
 
-def test_a_version_is_erased_but_never_the_one_that_runs():
+def test_a_version_is_erased_and_one_that_is_not_there_is_said():
     d = Open(Net(), rows=(("a.bin", 2, "f8", A), ("c.bin", 10, "f8", C)))
     d.net.offer('{"Version": 2, "EraseVer": true}')
     assert d.run() == "idle" and d.events == [4, 27, 7]
     assert maker.rows(d.chip) == [("c.bin", "f8", "10")] and "a.bin" not in d.chip.store.files
-    for n in (10, 77):
-        d.on(d.chip.power_on())
-        d.net.offer('{"Version": %d, "EraseVer": true}' % n)
-        assert d.run() == "idle" and d.events == [4, 26, 7] and d.service.error.code == "erase"
+    d.on(d.chip.power_on())
+    d.net.offer('{"Version": 77, "EraseVer": true}')
+    assert d.run() == "idle" and d.events == [4, 26, 7] and d.service.error.code == "erase"
     assert maker.holds(d.chip, C)
 
 
@@ -420,7 +431,7 @@ def test_points_add_as_on_the_curve():
 
 def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_other():
     for verdict in (True, False):
-        d = Open(app(B).offer(entry(122, B)))
+        d = Open(app(B).offer(entry(122, B)), jump=500)
         assert d.run() == "reset"
         d.reset(lambda verdict=verdict: verdict)
         assert maker.page(d.chip).status == 0xFC and d.service.trial
@@ -429,12 +440,12 @@ def test_an_image_whose_number_is_120_above_is_tried_confirmed_and_left_as_any_o
             d.reset()
         assert maker.rows(d.chip)[1][1] == ("f8" if verdict else "f0") and maker.holds(d.chip, B if verdict else A)
         told = d.board.layout.status()
-        assert told["failed"] == (None if verdict else {"version": "122.0.0", "reason": "self-test"})
-        assert told["version"] == ("122.0.0" if verdict else None) and told["trial"] is None
+        assert told["failed"] == (None if verdict else {"version": "0.0.0.122", "reason": "unhealthy"})
+        assert told["version"] == ("0.0.0.122" if verdict else None) and told["trial"] is None
 
 
 def test_an_image_whose_number_is_120_above_and_that_the_loader_refuses_counts_as_failed():
-    d = Open(app(B).offer(entry(122, B)))
+    d = Open(app(B).offer(entry(122, B)), jump=500)
     d.run()
     d.chip.store.files["image1.bin"] = B[:-1]
     d.reset()
@@ -443,7 +454,7 @@ def test_an_image_whose_number_is_120_above_and_that_the_loader_refuses_counts_a
 
 
 def test_a_number_of_the_manifest_outlives_a_cut_before_its_row():
-    d = Open(app(B).offer(entry(300, B)))
+    d = Open(app(B).offer(entry(300, B)), jump=500)
     d.run()
     store = d.chip.store
     # As after a cut between the journal's record and the row.

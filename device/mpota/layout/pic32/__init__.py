@@ -7,7 +7,7 @@ The Layout is in layout.py, which is imported when a board asks for it: the load
 def make(board):
     """The Layout of a Board, which has `program`, the flash, and `store`, the folder of images."""
     from mpota.layout.pic32.layout import Layout
-    from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port
+    from mpota.layout.pic32.port import BASE, IMAGES, SLOT, Port, key_of
     from mpota.layout.pic32.store.control import PAGE
     from mpota.store.flash import Region
     from mpota_boot.journal import TRIALS
@@ -17,4 +17,6 @@ def make(board):
     port = Port(board, flash, board.store)
     port.address = 0xB0000000 + base + PAGE
     port.images = max(2, board.setting("images", IMAGES, 5))
+    if "boot_key" in board.settings:
+        port.boot_key = key_of(board.settings["boot_key"])
     return Layout(port, board.journal, board.setting("trials", TRIALS, 7))

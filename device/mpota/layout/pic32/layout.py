@@ -6,18 +6,21 @@ boots of a trial; nothing here erases anything but files that no row names.
 """
 
 from mpota.layout import contract
-from mpota.layout.pic32.port import ident, judge
+from mpota.layout.pic32.port import ident, judge, sign_of
 from mpota.layout.pic32.store import control, database, files
 from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
-from mpota.layout.pic32.store.files import FACTORY_FILE, fold
-from mpota.stream import FIRMWARE
+from mpota.layout.pic32.store.files import FACTORY_FILE, SIGN, SIGNATURE_SIZE, fold
+from mpota.stream import FIRMWARE, RESOURCE
 from mpota.version import encode
 from mpota_boot.errors import FlashError, NotNow, Refused
 
-# The signature of the factory image, which its owner puts there.
-SIGN = "factory_image_sign.txt"
-# Bytes of the store that no image takes: six files of a sector, the database's two others and two journals.
-BOOKS = 6 * 4096
+# The resource of a package that is its image's signature.
+SIGNATURE = "image_sign.txt"
+UNSIGNED = (
+    "this board's bootloader starts signed images: pack with --resource %s=NAME_sign.txt, as `pic32 pack` makes it"
+)
+# Bytes of the store that no image takes: seven files of a sector, as the database's others, two journals, a signature.
+BOOKS = 7 * 4096
 STAGED = "an image waits for its restart"
 
 
@@ -25,9 +28,14 @@ class Layout(contract.Layout):
     """Decides what boots."""
 
     NAME = "pic32"
+    # Of the package that is looked at: has it a signature for the bootloader, and what is its image's digest?
+    _signs = False
+    _image = None
 
     def ready(self):
         """NotNow while an update waits for its reset or its verdict."""
+        self._signs = False
+        self._image = None
         self.waits()
         self.tidy(self.free())
 
@@ -42,7 +50,11 @@ class Layout(contract.Layout):
         """Has the store an image for the next boot? Otherwise the image that runs is the only one, disabled or not."""
         size = self.port.files.size
         ready = [row for row in self.rows() if row.status in (DOWNLOADED, VALID) and size(row.name) is not None]
-        return ready or size(FACTORY_FILE) == self.port.flash.size
+        if ready:
+            return True
+        from mpota.layout.pic32 import settle
+
+        return settle.golden(self)
 
     def rows(self):
         """The rows of the database that are whole."""
@@ -83,6 +95,9 @@ class Layout(contract.Layout):
 
     def target(self, part):
         """The Flash that a component goes to: a file that no row names, or the application's other tree."""
+        if part.kind == RESOURCE and part.name == SIGNATURE:
+            self._signs = True
+            return files.Stored(self.port.files, sign_of(self.free()), SIGNATURE_SIZE)
         return self.incoming() if part.kind == FIRMWARE else self.place().target(part)
 
     def incoming(self):
@@ -101,34 +116,53 @@ class Layout(contract.Layout):
 
     def admit(self, part, head):
         """Judge the first bytes of a component before anything is written for it."""
-        if part.kind != FIRMWARE:
-            return self.place().admit(part, head)
-        judge(head, part.size, self.port.address)
+        if part.kind == FIRMWARE:
+            judge(head, part.size, self.port.address)
+            self._want_signature()
+        elif part.kind != RESOURCE or part.name != SIGNATURE:
+            self.place().admit(part, head)
 
     def check(self, part):
-        """The installer has read the file back; are all files of an application there?"""
-        if part.kind != FIRMWARE:
+        """The installer has read the file back. Would the bootloader take it? Are all files of an application there?"""
+        if part.kind == FIRMWARE:
+            # A download that went on after a reset was begun by another start.
+            self._want_signature()
+            self._image = part.sha
+        elif part.kind != RESOURCE or part.name != SIGNATURE:
             self.place().check(part)
+        elif self.port.boot_key is not None:
+            from mpota.layout.pic32.pipe import p256
+
+            text = self.port.files.get(sign_of(self.free()), SIGNATURE_SIZE)
+            if not p256.verify_text(self.port.boot_key, text, self._image):
+                raise Refused("signature", "%s is not the bootloader's key's over this image" % SIGNATURE)
+
+    def _want_signature(self):
+        if self.port.boot_key is not None and not self._signs:
+            raise Refused("signature", UNSIGNED % SIGNATURE)
 
     def arm(self, package):
         """Make the new image boot: a record, a row, and two bytes that lose bits."""
         if package.components[0].kind != FIRMWARE:
             return self.journal.put("armed", self.fresh(package, self.port.running).encode())
         n = self.following()
+        if not self._signs:
+            # Of an image that came to nothing.
+            self.port.files.remove(sign_of(self.free()))
         self.put_armed(self.fresh(package, ident(database.coded(n))), n, self.free())
         # A row names the file now, so a new try at this package has to write another file.
         self.journal.put("progress", b"")
 
     def take(self, name, n, sha, size):
         """The same for a file that the vendor's service brought, with the number that its manifest gave it."""
-        record = self.new(sha[:8], sha, encode([n]), size, ident(database.coded(n)))
+        record = self.new(sha[:8], sha, encode([0, 0, 0, n]), size, ident(database.coded(n)))
         self.put_armed(record, n, name)
 
     def following(self):
         """The number of the next image that has none of its own: above all others."""
         n = max([database.number(v) for v in [self.port.version] + [row.version for row in self.rows()]]) + 1
         if n > 999:
-            raise Refused("number", "image %d: the database counts to 999" % n)
+            raise Refused("number", "image %d: the database counts to 999; the message RENUMBER begins at 1 again" % n)
         return n
 
     def put_armed(self, record, n, name):
@@ -144,8 +178,7 @@ class Layout(contract.Layout):
 
     def stage(self, record, n, name):
         """The row first, then the control page: without the row the page would lead to an older image."""
-        # Of two rows with one number the bootloader takes the first.
-        rows = [r for r in self.rows() if r.version != database.coded(n)]
+        rows = self._others(n)
         new = database.row(name, n, record.sha)
         if len(rows) < self.port.images:
             rows.append(new)
@@ -153,6 +186,14 @@ class Layout(contract.Layout):
             rows[rows.index(min(rows, key=self._worth))] = new
         self.save(rows)
         control.disable(self.port.flash)
+
+    def _others(self, n):
+        # Of two rows with one number the bootloader takes the first.
+        return [row for row in self.rows() if row.version != database.coded(n)]
+
+    def full(self, n):
+        """Will image `n` take another one's row?"""
+        return len(self._others(n)) >= self.port.images
 
     def _worth(self, row):
         """The order in which rows may be dropped: those that will not run, then the oldest; never the one that runs."""
@@ -177,7 +218,7 @@ class Layout(contract.Layout):
             # A database that has lost the row of the running image cannot be trusted about the others.
             return
         names = self.named()
-        names += [name.rpartition(".")[0] + "_sign.txt" for name in names] + [FACTORY_FILE, SIGN, spared]
+        names += [sign_of(name) for name in names + [spared]] + [FACTORY_FILE, SIGN, spared]
         store = self.port.files
         try:
             for name in store.names():
@@ -222,6 +263,21 @@ class Layout(contract.Layout):
         from mpota.layout.pic32 import settle
 
         return settle.rollback(self, why)
+
+    def withdraw(self):
+        from mpota.layout.pic32 import settle
+
+        return settle.withdraw(self)
+
+    def renumber(self):
+        from mpota.layout.pic32 import settle
+
+        return settle.renumber(self)
+
+    def excuse(self, why):
+        from mpota.layout.pic32 import settle
+
+        return settle.excuse(self, why)
 
     def factory_reset(self):
         from mpota.layout.pic32 import settle

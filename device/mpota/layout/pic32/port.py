@@ -1,5 +1,7 @@
 """The two places of a PIC32MZW1, the slot in program flash and the store, and what a .bin for them looks like."""
 
+from binascii import unhexlify
+
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import PAGE
 from mpota.layout.pic32.store.files import FACTORY_FILE, Programmed
@@ -15,10 +17,26 @@ def ident(version):
     return database.number(version) % 120 + 1
 
 
+def key_of(text):
+    """The public key in 128 hex digits, b"" where it is none: then nothing is proven, and nothing is taken."""
+    try:
+        key = unhexlify(text.encode())
+    except (ValueError, AttributeError):
+        return b""
+    return key if len(key) == 64 else b""
+
+
+def sign_of(name):
+    """The name of the file with an image's signature, where the vendor's bootloader looks for it."""
+    return (name.rpartition(".")[0] or name) + "_sign.txt"
+
+
 class Port:
     """The slot `flash`, control page first; `files`, the store; what runs, as a number of the journal."""
 
     images = IMAGES
+    # The public key that the bootloader was built with, None where it asks for no signatures.
+    boot_key = None
     address = 0xB0000000 + BASE + PAGE
 
     def __init__(self, board, flash, store):
@@ -59,6 +77,7 @@ def judge(head, size, address):
     if len(head) < PAGE or size <= PAGE:
         raise Refused("tiny", "%d bytes, a control page has %d" % (size, PAGE) + give)
     page = control.Control.decode(head)
-    if page is None or page.boot != address:
+    # KSEG0 and KSEG1 are two windows on one flash, as the loader has it.
+    if page is None or (page.boot ^ address) & 0x1FFFFFFF:
         seen = "no control page" if page is None else "an image for 0x%x" % page.boot
         raise Refused("address", "%s, this board starts at 0x%x" % (seen, address) + give)

@@ -2,20 +2,22 @@
 
 `step()` is one bounded step; it answers "idle", "busy", "trial", or "reset" when the board has to be reset now.
 Events and control messages have the vendor's numbers. `fetch(url)` gives a Source, or the steps to one as Web.asking
-does. What becomes of an image is the layout's: this is one more front door to it.
+does. What becomes of an image is the layout's: this is one more front door to it. An image on trial is judged as by
+every agent, whose one link is the manifest here.
 """
 
+from mpota.agent import Agent
+from mpota.layout.pic32 import accept, erase
 from mpota.layout.pic32.events import (
     AVAILABLE,
     CHECK,
     CHECK_FAILED,
     CHECK_START,
+    DATABASE_FULL,
     DB_ENTRY,
     DOWNLOAD_FAILED,
     DOWNLOAD_START,
     DOWNLOAD_SUCCESS,
-    ERASE_FAILED,
-    ERASED,
     FACTORY_RESET,
     FACTORY_RESET_SUCCESS,
     FAILURE,
@@ -23,6 +25,7 @@ from mpota.layout.pic32.events import (
     INITIATE,
     NOT_AVAILABLE,
     REGISTER,
+    RENUMBER,
     RESET,
     ROLLBACK,
     ROLLBACK_SUCCESS,
@@ -34,24 +37,45 @@ from mpota.layout.pic32.events import (
     WAITING_FOR_TIME,
 )
 from mpota.layout.pic32.link import manifest
-from mpota.layout.pic32.port import judge
-from mpota.layout.pic32.store import database, files
-from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, PAGE, VALID
+from mpota.layout.pic32.port import judge, sign_of
+from mpota.layout.pic32.store import files
+from mpota.layout.pic32.store.control import PAGE
 from mpota_boot.errors import FlashError, LinkError, NotNow, OtaError, Refused
 
-TRIAL_MS = 600000
 # A step hands over to the application after this long; a manifest or 4 KiB that take longer do not come at all.
 STEP_MS, SLOW_MS = 200, 30000
 # Entries of a manifest that are remembered because they failed, and how often trouble that may pass is tried.
 FAILED, TRIES = 4, 3
-UNSIGNED = (
-    "nothing proves image %d: set `service_key` to the 128 hex digits that `pic32 pack --key` prints,"
-    " or `bare` to true to take what nobody signed"
-)
+# What layout.awake() counts.
+AWAKE_MS = 360000
 
 
-class Service:
-    """`self_test()` judges an image on trial: True confirms, False goes back, None is not yet."""
+class Manifest:
+    """The manifest as an agent's link, which is asked whether it answers. It has no packages."""
+
+    def __init__(self, service):
+        self.service = service
+
+    def opening(self, at, buf=None):
+        """The steps to an answer, which must be a manifest."""
+        yield from self.service.manifest()
+
+    def asked(self):
+        return self.service.url
+
+    def other(self):
+        return False
+
+    def report(self, code, words):
+        """The service tells events to the application instead."""
+
+
+class Service(Agent):
+    """The agent of a board that asks the vendor's manifest.
+
+    `health()` judges an image on trial: True confirms, False goes back, None is not yet. Without one an image is good
+    as soon as the manifest has answered it.
+    """
 
     auto_update = True
     auto_reset = True
@@ -60,25 +84,28 @@ class Service:
     enforce_tls = False
     most = manifest.MOST
     key = None  # x and y of the public key that signs images
-    bare = False  # without a key: take images that nobody signed; with or without: EraseVer of the last way back
+    bare = False  # without a key: take what nobody signed
+    vendor_manifest = False  # with a key: take entries that have the vendor's Signature alone
+    jump = accept.JUMP
 
-    def __init__(self, board, fetch, url, self_test=None):
-        self.board = board
+    def __init__(self, board, fetch, url, health=None):
         self.layout = board.layout
         self.fetch = fetch
         self.url = url
-        self.self_test = self_test or (lambda: True)
-        self.callback = self.job = self.offer = self.error = None
-        self.said = IDLE
+        self.callback = self.offer = None
+        self.event = IDLE
         self.done = self.reset = False
+        self.refused = []  # (mark of an entry, times that it failed, a word), the latest last
+        self.erased = {}  # the mark of each withdrawal that was looked at: does it count?
+        self.ask = True
+        super().__init__(board, [Manifest(self)] if isinstance(url, str) else [], None, health)
         self.progress = 0
         self.broken = None  # the file whose download has begun, and may have broken off
-        self.failed = []  # (mark of an entry, times that it failed, a word), the latest last
-        self.trial = self.layout.on_trial()
-        self.began = self.due = board.ticks_ms()
-        self.ask = bool(self.period_ms)
+        trial = self.trial
+        # An image brings no application: one that failed under the image before says nothing of this one.
+        self.ailing = trial and trial.tree & 15 == trial.tree >> 4 and bool(board.journal.last("boots"))
         try:
-            if not self.trial:
+            if not trial:
                 self.layout.tidy()
         except OtaError as e:
             self.error = e
@@ -90,20 +117,25 @@ class Service:
         if message == REGISTER:
             self.callback = given
             return SUCCESS
-        if self.job or self.trial or message not in (CHECK, INITIATE, RESET, FACTORY_RESET, ROLLBACK):
-            return FAILURE
-        if message == CHECK:
-            # Whoever asks by hand may have mended what failed.
-            self.failed = []
-        return (self._check_now, self._initiate, self._reset, self._factory, self._back)[message - 1]()
+        call = {
+            CHECK: self._by_hand,
+            INITIATE: self._initiate,
+            RESET: self._reset,
+            FACTORY_RESET: lambda: self._leave(self.layout.factory_reset, FACTORY_RESET_SUCCESS),
+            ROLLBACK: lambda: self._leave(lambda: self.layout.rollback("rollback"), ROLLBACK_SUCCESS),
+            RENUMBER: lambda: self._leave(self.layout.renumber, None),
+        }.get(message)
+        return FAILURE if self.job or self.trial or call is None else call()
 
     def look(self):
         """A check that somebody far away asks for, any number of times: what failed is not fetched again for it."""
         return FAILURE if self.job or self.trial else self._check_now()
 
-    def set_parameters(self, url, number, digest, signature=""):
-        """An image without a manifest: INITIATE takes it next."""
-        self.offered({"Version": number, "URL": url, "Digest": digest, "Signature": signature})
+    def set_parameters(self, url, number, digest, signature="", proof=""):
+        """An image without a manifest: INITIATE takes it next. `proof` is its EntrySignature."""
+        fields = {"Version": number, "URL": url, "Digest": digest, "Signature": signature, "EntrySignature": proof}
+        fields["Product"] = self.board.product if proof else ""
+        self.offered(fields)
 
     def offered(self, fields):
         """The same as an entry of a manifest."""
@@ -116,18 +148,37 @@ class Service:
     def status(self):
         """The vendor's SYS_OTA_STATUS: the last event while something is done, else what is waited for."""
         if self.job:
-            return self.said
+            return self.event
         return WAITING_FOR_TIME if self.period_ms and not self.done else IDLE
 
-    def step(self):
-        """One bounded step."""
-        self.board.feed()
+    def hurry(self):
+        """The network has come: a manifest that was not asked for want of it is asked now."""
         if self.trial:
-            return self._judge()
+            super().hurry()
+        elif not self.job and getattr(self.error, "code", "") == "network":
+            self.ask = True
+
+    def failed(self, error):
+        """The application died of `error`: a verdict on the image on trial, unless it died before it too."""
+        if self.trial:
+            return False if self.ailing else super().failed(error)
+        # It dies of that under the image before as well: then the one that was given up for it may be tried again.
+        try:
+            self.layout.excuse(repr(error))
+        except OtaError as e:
+            self.error = e
+        return False
+
+    # What an agent does in a step.
+
+    def _update(self):
         if self.reset:
             return "reset"
         if self.job is None:
-            if not self.period_ms or self.done or not (self.ask or self.board.since(self.due) >= self.period_ms):
+            n = self.board.since(self.counted) // AWAKE_MS
+            if n:
+                self._awake(n)
+            if not self._due():
                 return "idle"
             self._check_now()
         try:
@@ -137,11 +188,35 @@ class Service:
             pass
         except Exception as e:
             # A port above 2**30 is an OverflowError, and memory can be short: the next look may fare better.
-            self._fail(CHECK_FAILED, e)
+            self.fail(CHECK_FAILED, e)
+        self._rest()
+        return "reset" if self.reset else "idle"
+
+    def _due(self):
+        """Is it time for a look? The owner's Board.later() may say that it is not."""
+        wait_ms = self.wait_ms if self.ask else self.period_ms
+        if not self.period_ms or self.done or self.board.since(self.due) < wait_ms:
+            return False
+        why = self._later()
+        if why:
+            self.error = NotNow("later", str(why))
+            self._rest()
+        return not why
+
+    def _rest(self):
         self.job = None
         self.ask = False
         self.due = self.board.ticks_ms()
-        return "reset" if self.reset else "idle"
+
+    def _judge(self):
+        said = super()._judge()
+        self.reset = said == "reset"
+        if not self.trial:
+            self.due = self.board.ticks_ms()
+            self.wait_ms = 0
+            self.ask = True
+            self.layout.tidy()
+        return said
 
     # What control messages do.
 
@@ -149,68 +224,41 @@ class Service:
         self.job = self._check()
         return SUCCESS
 
+    def _by_hand(self):
+        # Whoever asks by hand may have mended what failed.
+        self.refused = []
+        self.erased = {}
+        return self._check_now()
+
     def _initiate(self):
         if self.offer is None:
-            self._tell(TRIGGER_FAILED)
+            self.tell(TRIGGER_FAILED)
             return FAILURE
-        self.job = self._update(self.offer)
+        self.job = self._bring(self.offer)
         return SUCCESS
 
     def _reset(self):
         self.reset = self.done
         return SUCCESS if self.done else FAILURE
 
-    def _factory(self):
-        return self._leave(self.layout.factory_reset, FACTORY_RESET_SUCCESS)
-
-    def _back(self):
-        return self._leave(lambda: self.layout.rollback("rollback"), ROLLBACK_SUCCESS)
-
     def _leave(self, call, event):
+        """What the next reset makes true. The vendor has no event of RENUMBER."""
         try:
             call()
         except (OSError, OtaError) as e:
-            self._fail(event + 1, e)
+            self.error = e
+            if event:
+                self.tell(event + 1)
             return FAILURE
         self.done = True
-        self._tell(event)
+        if event:
+            self.tell(event)
         return SUCCESS
-
-    # What step() goes through.
-
-    def _judge(self):
-        try:
-            verdict, why = self.self_test(), "self-test"
-        except Exception as e:
-            verdict, why = False, repr(e)
-        if verdict is None:
-            if self.board.since(self.began) < self.board.setting("trial_ms", TRIAL_MS, 432000000):
-                return "trial"
-            why = "no verdict"
-        try:
-            if verdict:
-                self.layout.confirm()
-            else:
-                self.layout.retreat(why)
-        except (OSError, OtaError) as e:
-            # The trial goes on until it is written.
-            self.error = e
-            return "trial"
-        self.trial = None
-        if not verdict:
-            self.reset = True
-            return "reset"
-        try:
-            self.layout.tidy()
-        except OtaError as e:
-            self.error = e
-        self.board.relax()
-        return "idle"
 
     # How an image comes into the store: the offer, its bytes, digest, signature and row.
 
-    def _tell(self, event):
-        self.said = event
+    def tell(self, event):
+        self.event = event
         try:
             if self.callback:
                 self.callback(event)
@@ -218,9 +266,9 @@ class Service:
             # Whoever listens must not end an update.
             self.error = e
 
-    def _fail(self, event, error):
+    def fail(self, event, error):
         self.error = error
-        self._tell(event)
+        self.tell(event)
 
     def _fill(self, src, buf):
         """Fill `buf` as pull() does, a step each STEP_MS; what takes SLOW_MS is given up. Returns the bytes."""
@@ -288,49 +336,35 @@ class Service:
             raise Refused("digest", "the file is not the one that the manifest promises")
         if offer.signature:
             try:
-                store.put(name.rpartition(".")[0] + "_sign.txt", offer.signature.encode())
+                store.put(sign_of(name), offer.signature.encode())
             except OSError as e:
                 raise FlashError("store", "the image store: %r" % e)
         return size
 
     def _admit(self, offer):
-        """Refuse before the download what nothing proves, and what failed here or was given up."""
-        if not self._newer(offer):
-            raise Refused("number", "image %d ranks below image %d, which runs" % (offer.number, self._number()))
-        for row in self.layout.rows() or database.told(self.layout.port.files):
-            if row.digest == offer.digest and row.status == DISABLED:
-                raise Refused("failed", "image %d was given up here" % offer.number)
-        for mark, n, why in self.failed:
+        """Refuse before the download what failed here, and what does not count on this board."""
+        for mark, n, why in self.refused:
             if mark == offer.mark and n >= TRIES:
-                raise Refused(
-                    "failed", "image %d failed here (%s): change its entry, reset, or CHECK" % (offer.number, why)
-                )
-        self._prove(offer)
-
-    def _prove(self, offer):
-        """The signature is over the digest, so it is judged before a byte of the image is asked for."""
-        if self.key:
-            from mpota.layout.pic32.pipe import p256
-
-            if not p256.verify_text(self.key, offer.signature, offer.digest):
-                error = Refused("signature", "image %d is not signed by the key that is trusted here" % offer.number)
-                self._remember(offer, error)
-                raise error
-        elif self.key is not None or not self.bare:
-            raise Refused("unsigned", UNSIGNED % offer.number)
-        elif offer.signature:
-            raise Refused("signature", "image %d is signed: set `service_key` to the key that signs" % offer.number)
+                text = "image %d failed here (%s): change its entry, reset, or CHECK"
+                raise Refused("failed", text % (offer.number, why))
+        try:
+            accept.admit(self, offer)
+        except Refused as e:
+            if e.code == "signature":
+                # It takes a while to compute.
+                self._remember(offer, e)
+            raise
 
     def _remember(self, offer, error):
         """What would fail again is not fetched again: a refusal at once, other trouble after TRIES. Links recover."""
         if isinstance(error, (LinkError, NotNow, OSError)):
             return
         n = TRIES if isinstance(error, Refused) else 1
-        for mark, had, _ in self.failed:
+        for mark, had, _ in self.refused:
             if mark == offer.mark:
                 n += had
-        kept = [known for known in self.failed if known[0] != offer.mark]
-        self.failed = kept[1 - FAILED :] + [(offer.mark, n, getattr(error, "code", type(error).__name__))]
+        kept = [known for known in self.refused if known[0] != offer.mark]
+        self.refused = kept[1 - FAILED :] + [(offer.mark, n, getattr(error, "code", type(error).__name__))]
 
     def _drop(self, name, event):
         """A file that is not the image goes. One that could not be made to boot may be by the next start."""
@@ -340,42 +374,57 @@ class Service:
         except OSError:
             pass  # it goes with the next look at the store, or is written over
 
+    def manifest(self):
+        """The steps to the Manifest of the URL."""
+        src = yield from self.open(self.url)
+        try:
+            buf = bytearray(self.most + 1)
+            n = yield from self._fill(src, buf)
+        finally:
+            src.close()
+        return manifest.read(buf, n, self.last_entry, accept.limits(self))
+
     def _check(self):
-        self._tell(CHECK_START)
+        self.tell(CHECK_START)
         try:
             self.layout.ready()
-            src = yield from self.open(self.url)
-            try:
-                buf = bytearray(self.most + 1)
-                n = yield from self._fill(src, buf)
-            finally:
-                src.close()
-            found = manifest.read(buf, n, self.last_entry)
+            found = yield from self.manifest()
         except OtaError as e:
-            return self._fail(CHECK_FAILED, e)
+            return self.fail(CHECK_FAILED, e)
         yield
-        for n in found.erase:
-            self._erase(n)
+        gone = []
+        for entry in found.erase:
+            if erase.withdrawn(self, entry):
+                gone.append(entry.number)
+            if self.done:
+                return
             yield
         for text in found.wrong:
             self.error = Refused("manifest", text)
-        offer = found.offer
-        if offer is None or not self._newer(offer):
-            return self._tell(NOT_AVAILABLE)
-        try:
-            self._admit(offer)
-        except Refused as e:
-            return self._fail(NOT_AVAILABLE, e)
+        if found.other:
+            text = "every entry is for another product, as %r; this board is %r"
+            self.error = Refused("product", text % (found.other[:32], self.board.product))
+        offer = self._chosen([one for one in found.offers if one.number not in gone])
+        if offer is None:
+            return self.tell(NOT_AVAILABLE)
         self.offer = offer
-        self._tell(AVAILABLE)
+        self.tell(AVAILABLE)
         if self.auto_update:
-            yield from self._update(offer, True)
+            yield from self._bring(offer, True)
 
-    def _number(self):
-        return database.number(self.layout.port.version) if self.layout.port.running else 0
-
-    def _newer(self, offer):
-        return offer.number > self._number()
+    def _chosen(self, offers):
+        """The first offer that this board takes. `error` says what is wrong with the highest one."""
+        error = None
+        for offer in offers:
+            try:
+                self._admit(offer)
+                break
+            except Refused as e:
+                error = error or e
+        else:
+            offer = None
+        self.error = error or self.error
+        return offer
 
     def open(self, url):
         """The Source at a URL, in the steps of the link; another `fetch` gives it at once."""
@@ -384,31 +433,8 @@ class Service:
         src = self.fetch(url)
         return src if hasattr(src, "readinto") else (yield from src)
 
-    def _erase(self, n):
-        """A row and its file. Anybody may have written the manifest, so what a device lives on stays."""
-        rows = self.layout.rows()
-        gone = [row for row in rows if database.number(row.version) == n]
-        if not gone or n == self._number():
-            return self._fail(ERASE_FAILED, Refused("erase", "image %d runs, or there is none" % n))
-        if not self.bare and self._last(rows, gone):
-            text = "image %d is the only one to go back to: the setting `bare` lets a manifest erase it" % n
-            return self._fail(ERASE_FAILED, Refused("erase", text))
-        self.layout.save([row for row in rows if row not in gone])
-        self.layout.tidy()
-        self._tell(ERASED)
-
-    def _last(self, rows, gone):
-        """Would the store have no image but the one that runs?"""
-        now = self.layout.port.row(rows)
-        others = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
-        store = self.layout.port.files
-        for row in others:
-            if row not in gone and files.digest(store, row.name, bytearray(PAGE))[0] == row.digest:
-                return False
-        return any(row in gone for row in others)
-
-    def _update(self, offer, admitted=False):
-        self._tell(DOWNLOAD_START)
+    def _bring(self, offer, admitted=False):
+        self.tell(DOWNLOAD_START)
         event = DOWNLOAD_FAILED
         target = None
         try:
@@ -417,22 +443,28 @@ class Service:
                 self._admit(offer)
             target = self.layout.incoming()
             yield from self._download(offer.url, target)
-            self._tell(DOWNLOAD_SUCCESS)
-            self._tell(VERIFY_START)
+            self.tell(DOWNLOAD_SUCCESS)
+            self.tell(VERIFY_START)
             event = VERIFY_FAILED
             size = self._verify(offer, target.name)
-            self._tell(VERIFY_SUCCESS)
+            self.tell(VERIFY_SUCCESS)
             event = TRIGGER_FAILED
+            if self.layout.full(offer.number):
+                self.tell(DATABASE_FULL)
             self.layout.take(target.name, offer.number, offer.digest, size)
         except Exception as e:
-            if target:
-                self._remember(offer, e)
-                if not isinstance(e, LinkError):
-                    # What a line that broke has brought is not written again.
-                    self.broken = None
-                    self._drop(target.name, event)
-            return self._fail(event, e)
+            return self._lost(offer, target, event, e)
         self.offer = self.broken = None
         self.done = True
-        self._tell(DB_ENTRY)
+        self.tell(DB_ENTRY)
         self.reset = self.auto_reset
+
+    def _lost(self, offer, target, event, error):
+        """The offer did not come, or is no image."""
+        if target:
+            self._remember(offer, error)
+            if not isinstance(error, LinkError):
+                # What a line that broke has brought is not written again.
+                self.broken = None
+                self._drop(target.name, event)
+        self.fail(event, error)

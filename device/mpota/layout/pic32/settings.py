@@ -3,8 +3,9 @@
 A value that is wrong is named in `service.error`, and counts as the one that lets less in.
 """
 
-from binascii import unhexlify
-
+from mpota.layout.pic32.accept import JUMP
+from mpota.layout.pic32.link.manifest import NUMBERS
+from mpota.layout.pic32.port import key_of
 from mpota_boot.errors import Refused
 
 PERIOD_MS, MOST_MS = 60000, 7200000
@@ -16,7 +17,8 @@ def configure(service):
     given = board.settings
     asks = isinstance(service.url, str) and given.get("period_ms") != 0
     service.period_ms = board.setting("period_ms", PERIOD_MS, MOST_MS) if asks else 0
-    for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls", "bare"):
+    service.jump = max(board.setting("jump", JUMP, NUMBERS), 1)
+    for name in ("auto_update", "auto_reset", "last_entry", "enforce_tls", "bare", "vendor_manifest"):
         value = given.get(name)
         if isinstance(value, bool):
             setattr(service, name, value)
@@ -24,7 +26,7 @@ def configure(service):
             _wrong(service, name, value, "true or false")
             service.enforce_tls = service.enforce_tls or name == "enforce_tls"
     if "service_key" in given:
-        service.key = _key(given["service_key"])
+        service.key = key_of(given["service_key"])
         if not service.key:
             _wrong(service, "service_key", given["service_key"], "the 128 hex digits that `pic32 pack --key` prints")
 
@@ -33,15 +35,6 @@ def _wrong(service, name, value, wanted):
     # Any other type may be nested without end or hold a password, so only its name is shown.
     seen = repr(value)[:40] if isinstance(value, (str, int)) else "a " + type(value).__name__
     service.error = Refused("setting", "the setting `%s` is %s, wanted %s" % (name, seen, wanted))
-
-
-def _key(text):
-    """The public key, b"" for text that is no key: then no image can be proven, and none is taken."""
-    try:
-        key = unhexlify(text.encode())
-    except (ValueError, AttributeError):
-        return b""
-    return key if len(key) == 64 else b""
 
 
 def trigger(service):

@@ -7,9 +7,10 @@ boots, and each time costs the update one of its trials.
 
 from mpota.layout.pic32.port import ident
 from mpota.layout.pic32.store import control, database, files
-from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, VALID
-from mpota.version import numbers
-from mpota_boot.errors import NotNow
+from mpota.layout.pic32.store.control import DISABLED, DOWNLOADED, FACTORY, PAGE, VALID
+from mpota.layout.pic32.store.files import FACTORY_DIGEST, FACTORY_FILE, SIGN, SIGNATURE_SIZE
+from mpota.version import encode, numbers
+from mpota_boot.errors import FlashError, NotNow, Refused
 from mpota_boot.journal import trial
 
 
@@ -74,7 +75,7 @@ def _again(layout, record, why):
 def number(layout, record):
     """The number that goes with the record: the one that was the next, and so it is again, unless a vendor gave one."""
     if record.id == record.sha[:8]:
-        return numbers(record.version)[0]
+        return numbers(record.version)[3]
     n = layout.following()
     while n <= 999 and ident(database.coded(n)) != record.slot:
         n += 1
@@ -127,10 +128,95 @@ def rollback(layout, why):
     layout.ready()
     if not layout.port.running:
         raise NotNow("rollback", "the factory image runs, nothing is behind it")
-    now = layout.record("running")
+    now = _running(layout)
     leave(layout)
-    if now and now.slot == layout.port.running:
+    if now:
         layout.give_up(now, why)
+
+
+def _running(layout):
+    """The Record of what runs; a new one for an image that the journal does not know. None where no row has it."""
+    now = layout.record("running")
+    if now and now.slot == layout.port.running:
+        return now
+    row = layout.port.row(layout.rows())
+    if row is None:
+        return None
+    version = encode([0, 0, 0, database.number(row.version)])
+    size = layout.port.files.size(row.name) or 0
+    record = layout.new(row.digest[:8], row.digest, version, size, layout.port.running)
+    record.back = -1  # else it were an application's
+    return record
+
+
+def excuse(layout, why):
+    """The image given up last, if it was for `why` and brought no application, is not to blame: its verdict goes."""
+    record, said = layout.failure() or (None, "")
+    if record is None or record.tree & 15 != record.tree >> 4 or said != repr(why.encode()[:64])[2:-1]:
+        return
+    layout.save([row for row in layout.rows() if row.digest != record.sha])
+    for tag in ("armed", "failed", "reason"):
+        layout.journal.put(tag, b"")
+
+
+def withdraw(layout):
+    """The owner takes back what runs: the next best image starts at the next reset. Refused where there is none."""
+    rows = layout.rows()
+    if not others(layout, rows):
+        n = database.number(layout.port.version)
+        raise Refused("erase", "image %d is withdrawn, and the store has no other that would start" % n)
+    rollback(layout, "withdrawn by the manifest")
+
+
+def others(layout, rows):
+    """The files that the loader would start in place of what runs."""
+    store = layout.port.files
+    buf = bytearray(PAGE)
+    now = layout.port.row(rows)
+    ready = [row for row in rows if row is not now and row.status in (DOWNLOADED, VALID)]
+    found = [row.name for row in ready if files.digest(store, row.name, buf)[0] == row.digest]
+    return found + [FACTORY_FILE] * golden(layout)
+
+
+def golden(layout):
+    """Would the loader start the factory image?"""
+    store = layout.port.files
+    page = control.Control.decode(store.get(FACTORY_FILE, control.HEAD) or b"")
+    if not page or (page.kind, page.status) != (FACTORY, VALID):
+        return False
+    sha, size = files.digest(store, FACTORY_FILE, bytearray(PAGE))
+    if size != layout.port.flash.size or (store.get(FACTORY_DIGEST, 32) or sha) != sha:
+        return False
+    key = layout.port.boot_key
+    if key is None:
+        return True
+    from mpota.layout.pic32.pipe import p256
+
+    return p256.verify_text(key, store.get(SIGN, SIGNATURE_SIZE) or b"", sha)
+
+
+def renumber(layout):
+    """Count the images from 1 again, in their order: after a number so high that none comes above it."""
+    layout.ready()
+    rows = layout.rows()
+    row = layout.port.row(rows)
+    if row is None or not layout.port.running:
+        raise NotNow("rollback", "the factory image runs, which has no number")
+    now = layout.record("running")
+    known = now and now.slot == layout.port.running
+    before = sorted({one.version for one in rows})
+    # The page first: its number may be another row's after this.
+    control.disable(layout.port.flash)
+    for one in rows:
+        one.renumber(before.index(one.version) + 1)
+    layout.save(rows)
+    if known:
+        # A record of files alone goes back to the image that it runs on.
+        now.back = ident(row.version) if now.slot == now.back else -1
+        now.slot = ident(row.version)
+        if now.id == now.sha[:8]:
+            now.version = encode([0, 0, 0, database.number(row.version)])
+        layout.journal.put("running", now.encode())
 
 
 def factory_reset(layout):
@@ -146,7 +232,12 @@ def heal(layout):
     """The factory image runs although the store has a better one: the loader could not read it then, and may now."""
     page = control.read(layout.port.flash)
     if trial(layout.journal) is None and page and (page.kind, page.status) == (FACTORY, VALID):
-        for row in layout.rows():
+        try:
+            rows = layout.rows()
+        except FlashError:
+            # What cannot be read is no better.
+            return
+        for row in rows:
             if (
                 row.status in (DOWNLOADED, VALID)
                 and files.digest(layout.port.files, row.name, bytearray(1024))[0] == row.digest

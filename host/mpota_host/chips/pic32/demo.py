@@ -106,7 +106,18 @@ class Demo:
 
     def release(self, n: int, number: int) -> None:
         """Image `n` becomes a release, number `number` of the manifest."""
-        given = ["--version", str(number), "--url", self.url, "--key", "sign.pem", "-o", "shelf"]
+        given = [
+            "--version",
+            str(number),
+            "--url",
+            self.url,
+            "--key",
+            "sign.pem",
+            "--product",
+            sample.PRODUCT,
+            "-o",
+            "shelf",
+        ]
         typed("pic32", "pack", f"lamp{n}.hex", *given)
 
     def page(self) -> bytes:

@@ -1,6 +1,7 @@
 """Intel HEX of a PIC32MZW1: the slot's bytes out of it, as the vendor's hex2bin takes them, and two files made one.
 
-Addresses are physical. hex2bin knows records 00, 01 and 04 only, fills gaps with FF, ends at the highest byte that is
+Addresses are physical. Those of the two virtual windows, KSEG0 (0x80000000) and KSEG1 (0xA0000000), are folded, so one
+place has one address. hex2bin knows records 00, 01 and 04 only, fills gaps with FF, ends at the highest byte that is
 used and drops what lies outside the slot.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from intelhex import IntelHex, IntelHexError
+from intelhex import IntelHex
 
 from mpota.layout.pic32.store import control
 from mpota_boot.errors import Refused
@@ -17,8 +18,12 @@ from mpota_host.chips.pic32.binfile import LAYOUTS
 
 # 0xBFC55E88 and up, where the configuration words are, and the rest of that page.
 FUSES = range(0x1FC55E80, 0x1FC56000)
-# Virtual addresses of kseg1 above physical ones.
+# Virtual addresses of KSEG1 above physical ones. Those of KSEG0 and KSEG1, and the bits of them that are physical.
 KSEG1 = 0xA0000000
+VIRTUAL = range(0x80000000, 0xC0000000)
+PHYSICAL = 0x1FFFFFFF
+# Text behind it counts for nothing: DOS ended its files so.
+CTRL_Z = b"\x1a"
 SHOWN = 5
 
 
@@ -40,26 +45,60 @@ def slot_of(release: str) -> Slot:
     return Slot(*LAYOUTS[release])
 
 
+def fold(address: int) -> int:
+    """The physical address of one that may be virtual."""
+    return address & PHYSICAL if address in VIRTUAL else address
+
+
 def load(text: bytes, name: str = "the file") -> IntelHex:
     """The bytes in a HEX file; Refused where it is none, or has records that hex2bin does not know."""
-    lines = text.splitlines()
-    for n, line in enumerate(lines, 1):
-        kind = line[7:9]
-        if kind == b"01" and n < len(lines):
+    found, base, end = IntelHex(), 0, 0
+    for n, line in enumerate(text.partition(CTRL_Z)[0].splitlines(), 1):
+        if not line.strip():
+            continue
+        if end:
             raise Refused(
-                "hex", f"{name}, line {n}: its end record, and {len(lines) - n} more lines: two files in one?"
+                "hex", f"{name}, line {n}: more records behind the end record in line {end}: two files in one?"
             )
-        if line[:1] != b":" or kind not in (b"00", b"01", b"04"):
-            seen = f"a record of type {kind.decode(errors='replace')}" if line[:1] == b":" else "no record"
-            raise Refused("hex", f"{name}, line {n}: {seen}; hex2bin takes 00, 01 and 04")
-    found = IntelHex()
-    try:
-        found.loadhex(io.StringIO(text.decode("ascii")))
-    except (IntelHexError, UnicodeDecodeError) as e:
-        raise Refused("hex", f"{name}: {e}") from e
-    if not lines or lines[-1][7:9] != b"01":
+        kind, at, data = _record(line.rstrip(), f"{name}, line {n}")
+        if kind == 4:
+            base = int.from_bytes(data, "big") << 16
+        elif kind == 1:
+            end = n
+        else:
+            _put(found, fold(base + at), data, f"{name}, line {n}")
+    if not end:
         raise Refused("hex", f"{name} was cut: it has no end record in its last line")
     return found
+
+
+def _record(line: bytes, where: str) -> tuple[int, int, bytes]:
+    """Type, offset and data of one line."""
+    try:
+        raw = bytes.fromhex(line[1:].decode("ascii")) if line[:1] == b":" else b""
+    except ValueError:
+        raw = b""
+    if len(raw) < 5:
+        raise Refused("hex", f"{where}: no record; Intel HEX has a colon and pairs of hex digits")
+    kind, data = raw[3], raw[4:-1]
+    if kind not in (0, 1, 4):
+        raise Refused("hex", f"{where}: a record of type {kind:02x}; hex2bin takes 00, 01 and 04")
+    if raw[0] != len(data) or (kind == 4 and len(data) != 2) or (kind == 1 and data):
+        wanted = {1: 0, 4: 2}.get(kind, raw[0])
+        raise Refused("hex", f"{where}: {len(data)} bytes of data in a record of type {kind:02x}, wanted {wanted}")
+    if sum(raw) & 0xFF:
+        good = -sum(raw[:-1]) & 0xFF
+        raise Refused("hex", f"{where}: its checksum is {raw[-1]:02X}, wanted {good:02X}: the line was changed or cut")
+    return kind, int.from_bytes(raw[1:3], "big"), data
+
+
+def _put(found: IntelHex, address: int, data: bytes, where: str) -> None:
+    """Bytes at an address; the same byte twice is one, and another one is a conflict."""
+    cells: dict[int, int] = found._buf
+    for i, byte in enumerate(data):
+        if cells.setdefault(address + i, byte) != byte:
+            there = cells[address + i]
+            raise Refused("conflict", f"{where}: 0x{address + i:08x} gets {byte:02x} and has {there:02x}")
 
 
 def has(found: IntelHex, address: int) -> bool:
@@ -81,7 +120,7 @@ def fits(found: IntelHex, slot: Slot) -> None:
     """Refused where the slot's bytes are no image of its own: hex2bin makes a .bin of them that no board can start."""
     data = binary(found, slot)
     page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\0"))
-    if page is None or page.boot != slot.address or len(data) <= control.PAGE:
+    if page is None or fold(page.boot) != fold(slot.address) or len(data) <= control.PAGE:
         seen = "no control page" if page is None else f"an image of {len(data):,} bytes for 0x{page.boot:x}"
         raise Refused("slot", f"at 0x{slot.start:08x} lies {seen}, wanted a page and code for 0x{slot.address:x}")
     end = slot.start + slot.size

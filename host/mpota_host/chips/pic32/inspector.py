@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -11,10 +12,11 @@ from mpota.layout.pic32.link import manifest
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.store import control, database
 from mpota.layout.pic32.store.control import DOWNLOADED, VALID
-from mpota.layout.pic32.store.files import Folder
+from mpota.layout.pic32.store.files import fold
 from mpota_boot.errors import OtaError
-from mpota_host.chips.pic32 import hexfile
+from mpota_host.chips.pic32 import fatimage, hexfile
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE
+from mpota_host.chips.pic32.packer import VENDOR_LIMIT, room
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.chips.pic32.sim.chip import PROGRAM
 from mpota_host.package.report import Report, Table
@@ -28,7 +30,7 @@ COLUMNS = ("image", "status", "number", "file")
 
 def explain(data: bytes) -> Report | None:
     """What the bytes are, None where they are nothing of this vendor's."""
-    for look in (_hex, _dump, _binary, _manifest, _database):
+    for look in (_hex, _dump, _binary, _fat, _manifest, _signature, _database):
         report = look(data)
         if report:
             return report
@@ -38,7 +40,9 @@ def explain(data: bytes) -> Report | None:
 def _page(data: bytes) -> tuple[list[tuple[str, str]], dict[str, object]]:
     page = control.Control.decode(data)
     assert page
-    release = next((r for r in LAYOUTS if hexfile.slot_of(r).address == page.boot), "unknown")
+    release = next(
+        (r for r in LAYOUTS if hexfile.fold(hexfile.slot_of(r).address) == hexfile.fold(page.boot)), "unknown"
+    )
     facts: dict[str, object] = {
         "status": f"{page.status:02x}",
         "type": TYPES.get(page.kind, f"{page.kind:02x}"),
@@ -59,7 +63,7 @@ def _binary(data: bytes) -> Report | None:
     if len(data) < control.HEAD or data[3] > control.FACTORY:
         return None
     page = control.Control.decode(data[: control.HEAD])
-    if page is None or page.boot >> 20 != 0xB00 or page.boot % PAGE:
+    if page is None or page.boot >> 20 not in (0x900, 0xB00) or page.boot % PAGE:
         return None
     rows, facts = _page(data[: control.HEAD])
     sha = sha256(data).hexdigest()
@@ -78,7 +82,7 @@ def _dump(data: bytes) -> Report | None:
         slot = hexfile.slot_of(release)
         at = slot.start & (PROGRAM - 1)
         page = control.Control.decode(data[at : at + control.HEAD])
-        if page and page.boot == slot.address:
+        if page and hexfile.fold(page.boot) == hexfile.fold(slot.address):
             rows, facts = _page(data[at : at + control.HEAD])
             rows += [("code", _code(data[at : at + slot.size], page))]
             return Report("flash dump", "a PIC32MZW1's flash", facts, [Table("", ("what", "value"), rows)])
@@ -123,13 +127,50 @@ def _manifest(data: bytes) -> Report | None:
         found = manifest.parse(data)
     except OtaError as e:
         return Report("manifest", f"a broken manifest: {e}", {"error": str(e)}, ok=False)
-    offer = found.offer
-    rows = [("takes", f"image {offer.number}, {offer.url}" if offer else "nothing")]
-    rows += [("erases", f"image {n}") for n in found.erase] + [("left out", text) for text in found.wrong]
-    facts: dict[str, object] = {"takes": offer and offer.number, "erases": found.erase, "wrong": found.wrong}
-    return Report(
-        "manifest", "a manifest of the vendor's", facts, [Table("", ("what", "value"), rows)], not found.wrong
-    )
+    rows = [("bytes", _room(len(data)))] + [("offers", _offer(one)) for one in found.offers]
+    rows += [("withdraws", _withdrawal(one)) for one in found.erase] + [("left out", text) for text in found.wrong]
+    facts: dict[str, object] = {
+        "takes": found.offer and found.offer.number,
+        "erases": [entry.number for entry in found.erase],
+        "wrong": found.wrong,
+        "bytes": len(data),
+        "fits": len(data) <= manifest.MOST,
+    }
+    text = "a manifest of the vendor's"
+    if not facts["fits"]:
+        text += f" that no board reads: {len(data):,} bytes, and they read {manifest.MOST:,}"
+    table = Table("", ("what", "value"), rows or [("offers", "nothing")])
+    return Report("manifest", text, facts, [table], not found.wrong and bool(facts["fits"]))
+
+
+def _room(n: int) -> str:
+    vendor = room(VENDOR_LIMIT)
+    return f"{n:,}" + (f"; the vendor's own service reads {vendor:,}" if vendor < n <= manifest.MOST else "")
+
+
+def _offer(entry: manifest.Entry) -> str:
+    return f"image {entry.number}{_signed(entry)}, {entry.url}"
+
+
+def _withdrawal(entry: manifest.Entry) -> str:
+    return f"image {entry.number}{_signed(entry)}"
+
+
+def _signed(entry: manifest.Entry) -> str:
+    whose = f" of {entry.product}" if entry.product else ""
+    how = "number and image" if entry.proof else "image" if entry.signature else ""
+    return f"{whose}, {how} signed" if how else whose
+
+
+def _signature(data: bytes) -> Report | None:
+    text = data.strip()
+    try:
+        raw = base64.b64decode(text, validate=True) if len(text) == 88 else b""
+    except ValueError:
+        return None
+    if len(raw) != 64:
+        return None
+    return Report("signature", "a signature of P-256, as a PIC32MZW1's store has one beside an image", {"size": 64})
 
 
 def _database(data: bytes) -> Report | None:
@@ -156,20 +197,55 @@ def _told(rows: list[database.Row], what: str, files: dict[str, str], more: Sequ
     return Report("image database", what, {"images": facts}, [Table("", COLUMNS, [*lines, *more])], ok)
 
 
+def _fat(data: bytes) -> Report | None:
+    """A dump of the external flash, or of a card, whose FAT has an image store in one of its folders."""
+    fat = fatimage.mounted(data)
+    for path, files in fatimage.folders(fat) if fat else ():
+        held = Held([(file.name, file.short, file.read) for file in files])
+        if held.is_store():
+            report = _store(held)
+            assert fat
+            report.text = f"FAT{fat.bits}, {len(data):,} bytes, with {report.text} in {path}"
+            report.facts |= {"fat": fat.bits, "folder": path}
+            return report
+    return None
+
+
+class Held:
+    """The files of a store, found as FAT finds them: in any case, without dots at the end, by their short names."""
+
+    def __init__(self, files: Iterable[tuple[str, str, Callable[[], bytes]]]) -> None:
+        self.files = list(files)
+
+    def get(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none of that name."""
+        for here in (0, 1):
+            for file in self.files:
+                if fold(str(file[here])) == fold(name):
+                    return file[2]()
+        return None
+
+    def is_store(self) -> bool:
+        """Has it a file that only a store has?"""
+        return any(self.get(name) is not None for name in OF_A_STORE)
+
+
 def store(folder: Path) -> Report | None:
     """Rows, files and the factory image of a store, and the image that comes first; None where it is no store."""
-    # A copy of a FAT file system may have any case.
-    if not {path.name.lower() for path in folder.iterdir()} & set(OF_A_STORE):
-        return None
-    rows = _rows(Folder(str(folder)))
-    seen = {row.name: _file(folder / row.name, row) for row in rows if row.whole}
+    held = Held((path.name, "", path.read_bytes) for path in sorted(folder.iterdir()) if path.is_file())
+    return _store(held) if held.is_store() else None
+
+
+def _store(held: Held) -> Report:
+    rows = _rows(held)
+    seen = {row.name: _file(held, row) for row in rows if row.whole}
     best = None
     for row in rows:
         # What its bootloader passes over or marks does not come first.
         fit = row.whole and row.status in (DOWNLOADED, VALID) and seen[row.name] == WHOLE
         if fit and row.version > (best.version if best else 0):
             best = row
-    golden_one = _golden(folder)
+    golden_one = _golden(held)
     whole = golden_one == WHOLE
     first = f"{best.name} comes first" if best else "the factory image comes first" if whole else "nothing would start"
     more = [(golden.FACTORY_FILE, "factory image", "", golden_one)]
@@ -180,29 +256,30 @@ def store(folder: Path) -> Report | None:
     return report
 
 
-def _rows(shelf: Folder) -> list[database.Row]:
+def _rows(held: Held) -> list[database.Row]:
     """As device/layout/pic32/database.load() reads them, and nothing is written."""
-    new = shelf.get(database.NEW, database.MOST) or b""
-    data = new[9:] if new and new[:9] == b"%08x\n" % crc32(new[9:]) else shelf.get(database.NAME, database.MOST)
-    return database.parse((data or b"").decode("latin1"))
+    new = (held.get(database.NEW) or b"")[: database.MOST]
+    whole = bool(new) and new[:9] == b"%08x\n" % crc32(new[9:])
+    data = new[9:] if whole else (held.get(database.NAME) or b"")[: database.MOST]
+    return database.parse(data.decode("latin1"))
 
 
-def _golden(folder: Path) -> str:
+def _golden(held: Held) -> str:
     """What its bootloader will think of the factory image; its size is that of one of the vendor's slots."""
-    path = folder / golden.FACTORY_FILE
-    if not path.is_file():
+    data = held.get(golden.FACTORY_FILE)
+    if data is None:
         return "missing"
-    data = path.read_bytes()
     page = control.Control.decode(data[: control.HEAD].ljust(control.HEAD, b"\xff"))
     if page is None or (page.status, page.kind) != (VALID, control.FACTORY):
         return "not a factory image"
-    noted = folder / golden.FACTORY_DIGEST
-    if noted.is_file() and noted.stat().st_size == 32 and noted.read_bytes() != sha256(data).digest():
+    noted = held.get(golden.FACTORY_DIGEST) or b""
+    if len(noted) == 32 and noted != sha256(data).digest():
         return "not what its digest says"
     return WHOLE if len(data) in [size for _, size in LAYOUTS.values()] else f"{len(data):,} bytes, no slot has that"
 
 
-def _file(path: Path, row: database.Row) -> str:
-    if not path.is_file():
+def _file(held: Held, row: database.Row) -> str:
+    data = held.get(row.name)
+    if data is None:
         return "missing"
-    return WHOLE if sha256(path.read_bytes()).digest() == row.digest else "not what its row says"
+    return WHOLE if sha256(data).digest() == row.digest else "not what its row says"

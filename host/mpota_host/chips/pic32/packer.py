@@ -13,10 +13,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mpota.layout.pic32.link.manifest import Manifest
+from mpota.layout.pic32.link.manifest import MOST, Entry, Manifest
 from mpota_boot.errors import Refused
 from mpota_host.chips.pic32 import hexfile
 from mpota_host.chips.pic32.hexfile import Slot
+
+# Bytes that the vendor's service has for a manifest unless its build says otherwise.
+VENDOR_LIMIT = 2000
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,15 @@ class Options:
     key: bytes | None = None
     number: int | None = None
     base: str = ""
+    product: str = ""
 
 
 def find_hex(folder: Path) -> Path:
-    """The one HEX file of a build below `folder`/dist, production before others, as the vendor's tool looks for it."""
-    found = sorted((folder / "dist").rglob("*.hex"))
+    """The one HEX file of a build below `folder`/dist, production before others, as the vendor's tool looks for it.
+
+    A project with a loadable bootloader has one of both beside it, which is for the programmer.
+    """
+    found = sorted(p for p in (folder / "dist").rglob("*.hex") if not p.name.lower().endswith("unified.hex"))
     found = [p for p in found if "production" in p.parts] or found
     if len(found) != 1:
         names = ", ".join(str(p) for p in found[:4])
@@ -80,35 +87,107 @@ def entry(name: str, data: bytes, options: Options) -> dict[str, object]:
         raise Refused("manifest", f"no board would take that {wrong}; give --url, where the folder will be served")
     if options.key:
         found["Signature"] = sign(data, options.key)
+        bind(found, options)
     return found
 
 
+def bind(found: dict[str, object], options: Options) -> None:
+    """Put Product and EntrySignature into an entry, which bind its number, Digest and EraseVer.
+
+    Without a product, or without a key, the entry is as the vendor has it.
+    """
+    product = options.product
+    if not options.key or not product:
+        return
+    if len(product.encode()) > 32 or not product.isprintable():
+        raise Refused("product", f"the product is {product!r}, wanted up to 32 bytes that can be printed")
+    found["Product"] = product
+    found["EntrySignature"] = sign(Entry({key.lower(): found[key] for key in found}).signed(), options.key)
+
+
+def withdrawal(number: int, digest: str, options: Options) -> dict[str, object]:
+    """The element that takes image `number` back, signed where there is a key."""
+    found: dict[str, object] = {"Version": number, "EraseVer": True}
+    if digest:
+        found["Digest"] = digest
+    bind(found, options)
+    return found
+
+
+def _fields(entry: dict[str, object]) -> dict[str, object]:
+    return {key.lower(): value for key, value in entry.items()}
+
+
 def _number(entry: dict[str, object]) -> int:
-    return int(str({key.lower(): value for key, value in entry.items()}["version"]))
+    return int(str(_fields(entry)["version"]))
 
 
-def manifest(path: Path, new: dict[str, object]) -> bytes:
-    """The manifest at `path` with one more element: last, where older releases of the service look."""
-    given: dict[str, list[dict[str, object]]] = {"ota": []}
-    key = "ota"
+def _same(one: dict[str, object], new: dict[str, object]) -> bool:
+    """Are both for one number of one product?"""
+    return _number(one) == _number(new) and _fields(one).get("product", "") == new.get("Product", "")
+
+
+def read(path: Path) -> tuple[dict[str, list[dict[str, object]]], str]:
+    """A manifest, empty where there is no such file, and what its list is called."""
     try:
-        if path.exists():
-            given = json.loads(path.read_text())
-            key = next(key for key in given if key.lower() == "ota")
-        entries = [e for e in given[key] if _number(e) != new["Version"]]
-        given[key] = sorted([*entries, new], key=_number)
+        given = json.loads(path.read_text()) if path.exists() else {"ota": []}
+        key = next(key for key in given if key.lower() == "ota")
+        for entry in given[key]:
+            _number(entry)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as e:
         raise Refused("manifest", f'{path} is no manifest like {{"ota": [{{"Version": 1, ...}}]}}: {e!r}') from e
-    return json.dumps(given, indent=4).encode() + b"\n"
+    return given, key
+
+
+def room(limit: int) -> int:
+    """Bytes of a manifest that a service reads whose buffer has `limit`: the vendor's leaves ten of them."""
+    return limit - 10
+
+
+def manifest(path: Path, new: dict[str, object], limit: int = MOST) -> tuple[bytes, list[int]]:
+    """The manifest at `path` with one more element, last of all where older releases of the service look.
+
+    The oldest offers are left out until boards can read it; their numbers are the second value.
+    """
+    given, key = read(path)
+    entries = sorted([e for e in given[key] if not _same(e, new)] + [new], key=_number)
+    left: list[int] = []
+    while True:
+        given[key] = entries
+        data = json.dumps(given, indent=4).encode() + b"\n"
+        if len(data) <= room(limit):
+            return data, left
+        old = next((e for e in entries if e is not new and _fields(e).get("erasever") is not True), None)
+        if old is None:
+            words = "its withdrawals and the new entry" if len(entries) > 1 else "the new entry alone"
+            text = f"{words} make {len(data):,} bytes, and boards read {room(limit):,} of a manifest"
+            raise Refused("manifest", f"{text}: take withdrawals out of {path}, or give a shorter --url")
+        entries = [e for e in entries if e is not old]
+        left.append(_number(old))
+
+
+def withdrawn(path: Path, options: Options, limit: int = MOST) -> tuple[bytes, list[int]]:
+    """The manifest at `path` with its offer of `options.number` taken back."""
+    given, key = read(path)
+    assert options.number is not None
+    bare: dict[str, object] = {"Version": options.number, "Product": options.product}
+    offer = next((_fields(e) for e in given[key] if _same(e, bare)), {})
+    new = withdrawal(options.number, str(offer.get("digest", "")), options)
+    return manifest(path, new, limit)
 
 
 def build(text: bytes, options: Options, stem: str) -> dict[str, bytes]:
     """File name -> bytes of a release of the HEX file `text`."""
     app = hexfile.load(text, "the application")
     hexfile.fits(app, options.slot)
-    made = {f"{stem}.bin": hexfile.binary(app, options.slot)}
+    image = hexfile.binary(app, options.slot)
+    made = {f"{stem}.bin": image}
+    if options.key:
+        made[f"{stem}_sign.txt"] = sign(image, options.key).encode()
     if options.bootloader is not None:
         boot = hexfile.load(options.bootloader, "the bootloader")
-        made["factory_reset.bin"] = hexfile.factory(app, options.slot)
+        whole = made["factory_reset.bin"] = hexfile.factory(app, options.slot)
+        if options.key:
+            made["factory_image_sign.txt"] = sign(whole, options.key).encode()
         made[f"{stem}-factory.hex"] = hexfile.text(hexfile.unify(boot, app, options.keep_fuses))
     return made

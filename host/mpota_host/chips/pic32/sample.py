@@ -26,13 +26,16 @@ APP = b"import chip\n\ndef step():\n    pass\n\ndef health():\n    return chip.t
 # One row of the configuration words, where every build has it.
 FUSES = 0x1FC55E80
 NEXT = f"""\
-mpota pic32 pack lamp.hex --bootloader boot.hex -o factory
-mpota pic32 pack lamp.hex --version 2 --url {URL} --key p256.pem -o shelf
-mpota inspect shelf/lamp.bin
-mpota pack lamp.hex --layout pic32 --key release.pem --product {PRODUCT} --version 2.0.0 -o {PRODUCT}-2.0.0.mpota
+mpota pic32 pack lamp.hex --bootloader boot.hex --key p256.pem -o factory
+mpota pic32 pack lamp.hex --version 2 --url {URL} --key p256.pem --product {PRODUCT} -o shelf
+mpota inspect shelf/manifest.json
+mpota pic32 lock {BOARD} --key p256.pem
+mpota pack lamp.hex --layout pic32 --key release.pem --product {PRODUCT} --version 2.0.0 \
+--resource image_sign.txt=shelf/lamp_sign.txt -o {PRODUCT}-2.0.0.mpota
 mpota board --flash {BOARD}
 mpota push {PRODUCT}-2.0.0.mpota --port $PORT
 mpota status --port $PORT
+mpota pic32 withdraw 2 --key p256.pem --product {PRODUCT} -o shelf
 """
 
 

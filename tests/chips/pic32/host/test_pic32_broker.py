@@ -115,7 +115,7 @@ def test_a_message_at_a_broker_brings_an_update(broker: Brokers, interpreter: st
         given: dict[str, object] = {"url": server.url("/manifest.json"), "key": packer.public(key).hex()}
         assert told(broker, program, given, b"check") == [DONE, None, armed, 0xF0]
         # The entry itself as the message: no manifest is asked for.
-        options = packer.Options(hexfile.slot_of("3.7"), key=key, number=3, base=server.url(""))
+        options = packer.Options(hexfile.slot_of("3.7"), key=key, number=3, base=server.url(""), product="demo")
         entry = packer.entry("app.bin", B, options)
         assert told(broker, program, given, json.dumps(entry).encode()) == [DONE[2:], None, armed, 0xF0]
 
@@ -125,9 +125,9 @@ def test_a_board_as_it_is_shipped_waits_for_the_message(broker: Brokers, tmp_pat
     url = f"http://127.0.0.1:{shelf.server_address[1]}"
     data = machine.image(1, 50_001)
     key = pem()
-    options = packer.Options(hexfile.slot_of("3.7"), key=key, number=7, base=url)
+    options = packer.Options(hexfile.slot_of("3.7"), key=key, number=7, base=url, product="lamp")
     (tmp_path / "shelf" / "new.bin").write_bytes(data)
-    text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))
+    text = packer.manifest(tmp_path / "none", packer.entry("new.bin", data, options))[0]
     (tmp_path / "shelf" / "manifest.json").write_bytes(text)
     link = {"host": "127.0.0.1", "port": broker.port, "topic": TOPIC}
     settings = {"product": "lamp", "layout": "pic32", "service": url + "/manifest.json", "period_ms": 0, "mqtt": link}

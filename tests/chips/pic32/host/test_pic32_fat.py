@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
+
 from mpota_host.bench.line.serial import micropython
 from mpota_host.sources import CHECKOUT as ROOT
 from mpota_host.sources import port_environment
@@ -30,3 +32,10 @@ def test_names_from_the_network_write_over_nothing_on_fat() -> None:
     text = on_the_port("tests.chips.pic32.pic32_fat_names")
     found = re.search(r"^(\d+) names, (\d+) bad$", text, re.M)
     assert found and int(found[1]) > 25 and int(found[2]) == 0, text
+
+
+@pytest.mark.slow
+def test_a_thousand_manifests_change_nothing_but_by_a_signed_update() -> None:
+    text = on_the_port("tests.chips.pic32.pic32_fat_manifests")
+    found = re.search(r"^(\d+) manifests, (\d+) updates, (\d+) bad$", text, re.M)
+    assert found and int(found[1]) == 1000 and int(found[2]) > 50 and int(found[3]) == 0, text

@@ -6,12 +6,14 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+from mpota_host.chips.pic32 import sample
 from mpota_host.chips.pic32.binfile import LAYOUTS
 from mpota_host.sources import DEVICE
 from tests.chips.pic32 import replay as replay_pic32
 
 LAYOUT = DEVICE / "mpota/layout/pic32"
 PAGE = (LAYOUT / "FORMAT.md").read_text()
+README = (LAYOUT / "README.md").read_text()
 
 
 def test_the_constants_of_the_page_are_those_of_the_code() -> None:
@@ -48,3 +50,29 @@ def test_the_predicates_of_the_replay_do_not_excuse_what_is_worse() -> None:
     assert replay_pic32.missing_file(case, good)
     for bad in ({"app_fill": "ee"}, {"app_fill": "fa"}, {"end": "NOTHING"}):
         assert not any(rule(case, {**good, **bad}) for rule in replay_pic32.SAFER.values()), bad
+
+
+def test_every_statement_of_the_vendors_page_is_shown_by_a_test() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \| `(test_\w+)` \| (.*?) ?\|$", README, re.M)
+    assert len(rows) >= 40 and len(re.findall(r"^### ", README, re.M)) >= 6
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_pic32_*.py"))
+    for said, _, test, _ in rows:
+        assert f"def {test}(" in tests, said
+    tables = README[README.index("statement by statement") : README.index("## Limits")]
+    lines = [line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| the page says")]
+    assert len(lines) == len(rows), "a row names no test"
+    assert not re.search(r"\b(missing|partly)\b", tables)
+
+
+def test_the_guide_is_what_the_sample_says_to_type() -> None:
+    guide = re.search(r"```text\n(.*?)```", README, re.S)
+    assert guide
+    typed = [" ".join(line.split()) for line in guide[1].replace("\\\n", " ").strip().splitlines()]
+    assert typed == sample.NEXT.splitlines()
+
+
+def test_every_setting_of_the_page_is_read() -> None:
+    table = README[README.index("### Settings") : README.index("## The vendor's page")]
+    names = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
+    source = "".join(path.read_text() for path in LAYOUT.rglob("*.py"))
+    assert len(names) >= 13 and all(f'"{name}"' in source for name in names)

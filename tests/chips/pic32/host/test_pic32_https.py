@@ -52,8 +52,8 @@ def pem() -> bytes:
 def serve(rules: dict[str, bytes], tls: Any, path: Path, key: bytes | None = None) -> Rogue:
     """A server of the image and of a manifest that the host's packer wrote."""
     server = Rogue(rules, tls)
-    options = packer.Options(hexfile.slot_of("3.7"), key=key, number=3, base=server.url(""))
-    text = packer.manifest(path, packer.entry("app.bin", B, options))
+    options = packer.Options(hexfile.slot_of("3.7"), key=key, number=3, base=server.url(""), product="demo")
+    text = packer.manifest(path, packer.entry("app.bin", B, options))[0]
     rules["/manifest.json"] = head("200 OK", "Content-Type: application/json", length=len(text)) + text
     rules["/app.bin"] = head("200 OK", length=len(B)) + B
     return server

@@ -68,6 +68,11 @@ class Row:
         self.status = status
         self.fields[1] = "%x" % status
 
+    def renumber(self, n):
+        """Another number."""
+        self.version = coded(n)
+        self.fields[2] = str(n)
+
 
 def row(name, n, digest, status="FE"):
     """A Row of number `n`, as the vendor's application adds one."""

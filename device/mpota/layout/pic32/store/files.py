@@ -13,6 +13,9 @@ from mpota_boot.errors import FlashError
 # The image that the device came with, and its 32 bytes of SHA-256.
 FACTORY_FILE = "factory_reset.bin"
 FACTORY_DIGEST = "factory_image_digest.txt"
+# Its signature, which its owner puts there, and the bytes that the vendor's bootloader reads of one.
+SIGN = "factory_image_sign.txt"
+SIGNATURE_SIZE = 96
 
 
 def fold(name):

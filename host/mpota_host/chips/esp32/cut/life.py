@@ -175,6 +175,8 @@ class Rig(Releases):
 
     layout = "esp32"
     trials = TRIALS
+    # Has the board a file system, for the second copy of its journal?
+    housed = False
 
     def __init__(self, s: Esp32) -> None:
         super().__init__(s)
@@ -283,6 +285,9 @@ class Rig(Releases):
     def wired(self) -> Any:
         """The shipped Board; the first one of a run finds this run's modules."""
         board = soc.SocBoard(self.chip.settings, self.chip.keys) if self.runs else self.chip.run(self.cause)
+        if not self.housed:
+            # What no file system keeps need not be asked of the host's.
+            board.journal.board = None
         if self.scenario.erase_size != SECTOR:
             _coarse(board, self.flash, self.scenario.erase_size)
         return board

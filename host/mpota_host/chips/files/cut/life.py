@@ -130,6 +130,8 @@ class Rig(Releases):
         s = scenario
         self.disk: Disk = (Fat if s.fat else LittleFs)(s.blocks)
         self.inner = CHIP.Rig(s.chip) if s.chip else None
+        if self.inner:
+            self.inner.housed = True
         self.flash = self.inner.flash if self.inner else CutFlash(0)
         self.world = World(self.disk, self.flash)
         self.areas: list[Area] = self.inner.areas if self.inner else []

@@ -7,12 +7,19 @@ better one was there.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any
 from zlib import crc32
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
 from mpota.layout.pic32 import loader
+from mpota.layout.pic32.layout import SIGNATURE
 from mpota.layout.pic32.loader import programmer as golden
 from mpota.layout.pic32.port import BASE, SLOT
 from mpota.layout.pic32.store import database
@@ -27,6 +34,9 @@ from mpota_host.cut.oracle import Bad
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
+from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.format import FIRMWARE, RESOURCE
+from mpota_host.package.pack import version_bytes
 from mpota_host.sim.reset import Reset
 
 TRIALS = 3
@@ -39,11 +49,13 @@ WEAR = 12
 # The directory changes with every file that is opened or closed.
 DISK_WEAR = 500
 # Room for a story's images, and what the layout keeps free beside them.
-DISK_SECTORS = 30
+DISK_SECTORS = 31
+# Each image has one more file.
+SIGNED_SECTORS = 38
 # What this chip's flashes program at once: a byte of the external one, a quad word of its own. Both erase 4 KiB.
 UNITS, ERASES = (1, 16), (4096,)
 # Distinct states that a full campaign tries; one in so many, at least, is of each category.
-STATES = 21_500
+STATES = 26_500
 SHARE = 8
 
 
@@ -58,12 +70,28 @@ def code(size: int, seed: int) -> bytes:
     return (sha256(b"%d %d" % (seed, size)).digest() + line * (size // 251 + 1))[:size]
 
 
+# The key of bootloaders that check signatures.
+BOOT_KEY = ec.derive_private_key(16, ec.SECP256R1())
+POINT = BOOT_KEY.public_key().public_numbers()
+PUBLIC = POINT.x.to_bytes(32, "big") + POINT.y.to_bytes(32, "big")
+
+
+@cache
+def signature(data: bytes) -> bytes:
+    """The vendor's signature of a file, the same in every process."""
+    how = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    r, s = decode_dss_signature(BOOT_KEY.sign(data, how))
+    return base64.b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
 @dataclass(frozen=True)
 class Pic32(Scenario):
     """Where the first image is: `factory`, it is what the device came with; `row`, the database has it."""
 
     factory: bool = False
     row: bool = True
+    # Its bootloader starts signed images alone, and packages carry the signature.
+    signed: bool = False
     slot_size: int = 0x4000
     disk: int = DISK_SECTORS
 
@@ -87,6 +115,9 @@ def _scenarios() -> dict[str, Pic32]:
         Pic32("row-delta", images=RELATED, delta=True, compress="deflate", chunk=8192),
         Pic32("row-locked", locked=True, compress="deflate", chunk=8192),
         Pic32("row-unit-16", sizes=(5003, 8111, 6007), prog_size=16),
+        Pic32("row-signed", signed=True, disk=SIGNED_SECTORS),
+        Pic32("row-signed-hang", signed=True, disk=SIGNED_SECTORS, verdict="hangs"),
+        Pic32("both-signed", factory=True, signed=True, disk=SIGNED_SECTORS, verdict="unhealthy"),
     ]
     return {s.name: s for s in found}
 
@@ -161,6 +192,8 @@ class Rig(Releases):
         super().__init__(s)
         self.images = list(s.images) or [code(size, i + 1) for i, size in enumerate(s.sizes)]
         self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "slot": s.slot_size}
+        if s.signed:
+            self.settings["boot_key"] = PUBLIC.hex()
         self.keys: Any = None
         start, self.end, disk = SLOT_AT + PAGE, SLOT_AT + s.slot_size, s.disk * SECTOR
         self.flash = CutFlash(self.end + disk, s.prog_size, [(SLOT_AT, PAGE)], [(self.end, disk)])
@@ -183,6 +216,16 @@ class Rig(Releases):
         """The .bin of release `n`."""
         return binary(super().installed(n), ADDRESS)
 
+    def _pack(self, n: int, base: bytes | None) -> bytes:
+        if not self.scenario.signed:
+            return super()._pack(n, base)
+        image = self.installed(n)
+        s = self.scenario
+        parts = [Part(FIRMWARE, "firmware", image, list(pieces(image, s.chunk)))]
+        text = signature(image)
+        parts.append(Part(RESOURCE, SIGNATURE, text, [text]))
+        return assemble(Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk), parts, self.key)
+
     def _mount(self) -> Disk:
         return Disk(self.flash, self.end, self.scenario.disk * SECTOR)
 
@@ -191,10 +234,15 @@ class Rig(Releases):
         s = self.scenario
         given = self.images[0] if s.factory else code(4800, 77)
         self.store.put(*KEPT)
-        self.store.put(golden.FACTORY_FILE, factory(given, ADDRESS, s.slot_size))
+        whole = factory(given, ADDRESS, s.slot_size)
+        self.store.put(golden.FACTORY_FILE, whole)
+        if s.signed:
+            self.store.put("factory_image_sign.txt", signature(whole))
         if s.row:
             data = self.installed(0)
             self.store.put("first.bin", data)
+            if s.signed:
+                self.store.put("first_sign.txt", signature(data))
             row = database.row("first.bin", 2, sha256(data).digest(), "f8")
             self.store.put(database.NAME, database.encode([row]).encode())
         # The workshop lets the bootloader program it.
@@ -210,7 +258,8 @@ class Rig(Releases):
         self.runs = False
         self.store = self._mount()
         better = self.shipped and self.better()
-        self.boot = loader.boot(self.slot, self.store, golden.Options(BASE, TRIALS))
+        key = PUBLIC if self.scenario.signed else None
+        self.boot = loader.boot(self.slot, self.store, golden.Options(BASE, TRIALS, key))
         did = self.boot.did
         # Where the flash failed there may be a reason.
         if better and "programs " + golden.FACTORY_FILE in did and not any("Error" in words for words in did):

@@ -27,6 +27,8 @@ from mpota_host.sim.reset import Reset
 
 # Program flash of a virtual board, and behind it in its file the external flash, here as large as an SST26VF064B.
 PROGRAM, EXTERNAL = 0x100000, 0x800000
+# What stands for the bootloader's code at the start of program flash; a public key may follow.
+BOOTLOADER = b"bootloader"
 # Degrees of a chip at work, and of one that nobody should call healthy.
 WARM, TOO_HOT = 41, 131
 
@@ -107,6 +109,11 @@ class ChipBoard(PlainBoard):
         self.store = chip.store
         self.program = chip.flash
         super().__init__(chip, why)
+        # The owner of a board knows how its bootloader was built.
+        built = getattr(chip, "options", None)
+        if built and built.key:
+            self._settings = dict(self.settings)
+            self._settings.setdefault("boot_key", "".join(["%02x" % c for c in built.key]))
 
     def memory(self, name: str) -> StoreJournal:
         return StoreJournal(self.store, name)
@@ -193,6 +200,14 @@ def power():
     return feed
 
 
+def built_with(flash):
+    """The public key in the bootloader of a virtual board, None where it asks for no signatures."""
+    buf = bytearray(len(BOOTLOADER) + 64)
+    flash.read(0, buf)
+    key = bytes(buf[len(BOOTLOADER) :])
+    return None if key == bytes(64) else key
+
+
 def load(path, size) -> None:
     """The bootloader's turn on a board's flash file; prints what it did as JSON. A blank store is formatted."""
     import vfs  # the unix port has it
@@ -210,7 +225,7 @@ def load(path, size) -> None:
     except OSError:
         pass  # it is there
     slot = Region(flash, BASE, SLOT)
-    got = loader.boot(slot, Folder("/mnt/ota"), Options(feed=power()))
+    got = loader.boot(slot, Folder("/mnt/ota"), Options(key=built_with(flash), feed=power()))
     vfs.umount("/mnt")
     page = control.read(slot)
     own = page and not page.golden

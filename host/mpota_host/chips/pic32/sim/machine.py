@@ -12,6 +12,7 @@ from typing import Any
 
 from mpota.layout.pic32.port import BASE
 from mpota.store.pair import encode
+from mpota_boot.errors import Refused
 from mpota_host.chips.pic32.binfile import LAYOUTS, PAGE, binary
 from mpota_host.chips.pic32.prepare import prepare
 from mpota_host.chips.pic32.sim import chip as sim
@@ -41,8 +42,16 @@ def image(seed: int, size: int = IMAGE) -> bytes:
 
 def make(flash: SimFlash, firmware: bytes) -> None:
     """What a programmer leaves: a bootloader, and a build that was not started yet. The rest is blank."""
-    flash.prog(0, b"bootloader".ljust(4096, b"\0"))
+    flash.prog(0, sim.BOOTLOADER.ljust(4096, b"\0"))
     flash.prog(BASE, firmware + b"\xff" * (-len(firmware) % flash.prog_size))
+
+
+def lock(path: Path, key: bytes) -> None:
+    """Let the bootloader of the board in this file start images alone that this public key signs."""
+    with path.open("r+b") as file:
+        if file.read(len(sim.BOOTLOADER)) != sim.BOOTLOADER:
+            raise Refused("flash", f"{path} is no virtual PIC32MZW1: `mpota sample pic32 FOLDER` makes one")
+        file.write(key)
 
 
 def firmware(path: Path | None) -> bytes:
