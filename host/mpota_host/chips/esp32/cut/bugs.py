@@ -56,8 +56,7 @@ MUTANTS = [
     Mutant("find an open trial and do nothing", SETTLE, "settle", "_again(layout, record, why)", "False"),
     Mutant(
         "leave the old image on trial", SETTLE, "_again", "port.mark_valid()", "pass",
-        # Two cuts at the switch.
-        "hang",
+        LAYS + "an_old_image_that_the_loader_holds_for_new_is_marked_valid",
     ),
     Mutant("retreat without the switch", SETTLE, "_leave", "layout.port.set_boot(record.back)", "pass"),
     Mutant(
