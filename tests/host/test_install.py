@@ -247,11 +247,11 @@ def test_what_an_extra_brings_is_asked_for_before_any_work(place, shelf):
     again = ("pack", "--app", "lamp", *LAMP, "--key", "release.pem", "-o", "shelf/lamp.mpota")
     size = (shelf / "lamp.mpota").stat().st_mtime_ns
     said = place.sentence(3, *again, "--base", "shelf/lamp.mpota")
-    assert "--base needs hdiffpatch" in said and "pip install 'mpota[delta]'" in said
+    assert "--base needs hdiffpatch" in said and "pipx install --force '.[delta]'" in said
     assert (shelf / "lamp.mpota").stat().st_mtime_ns == size
     for args in (("board",), ("cut", "--processes", "1")):
-        assert "pip install 'mpota[board]'" in place.sentence(3, *args)
-    assert "pip install 'mpota[board]'" in place.sentence(1, "-m", "mpota_host.demo", program="python")
+        assert "pipx install --force '.[board]'" in place.sentence(3, *args)
+    assert "pipx install --force '.[board]'" in place.sentence(1, "-m", "mpota_host.demo", program="python")
     assert sorted(path.name for path in place.work.rglob("*")) == before
 
 
@@ -260,7 +260,7 @@ def test_a_dependency_that_is_missing_is_one_sentence(place):
     code = "import sys\nsys.modules['click'] = None\nfrom mpota_host.__main__ import main\nmain()"
     said = place.sentence(1, "-c", code, program="python")
     assert "click is not installed" in said and "install mpota again" in said
-    assert "pip install 'mpota[ble]'" in missing("bleak")
+    assert "pipx install --force '.[ble]'" in missing("bleak")
 
 
 def test_a_board_whose_firmware_was_not_installed_says_how_to_give_one(monkeypatch, tmp_path):

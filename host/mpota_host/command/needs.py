@@ -19,7 +19,7 @@ def missing(module: str) -> str:
     """What to do where a module is not installed."""
     extra = EXTRAS.get(module)
     if extra:
-        return f"{module} is not installed: `pip install 'mpota[{extra}]'` brings it"
+        return f"{module} is not installed: in mpota's folder `pipx install --force '.[{extra}]'` brings it"
     return f"{module} is not installed here: install mpota again; in a checkout `make demo` sets up .venv/bin/mpota"
 
 

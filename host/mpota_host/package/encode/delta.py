@@ -122,7 +122,7 @@ def reach(old: bytes, new: bytes) -> int:
 
 def covers(old: bytes, new: bytes) -> list[Cover]:
     """What HDiffPatch finds, in the order of `new`, read from its uncompressed format HDIFF13."""
-    import hdiffpatch  # 38 MB, which `mpota[delta]` brings
+    import hdiffpatch  # 38 MB, which the extra `delta` brings
 
     data = hdiffpatch.diff(old, new, validate=False)
     if data[:8] != b"HDIFF13&":

@@ -236,7 +236,7 @@ def test_bluetooth_without_its_package_says_what_to_install(monkeypatch, tmp_pat
     up = pack(tmp_path, keys, ("res", RES, 0, 3))
     monkeypatch.setitem(sys.modules, "bleak", None)
     assert call("sifli", "push", up, "--ble", "SIFLI_APP-f0f1") == 4
-    assert "mpota[ble]" in capsys.readouterr().err
+    assert "'.[ble]'" in capsys.readouterr().err
 
 
 def test_image_files_are_known_by_the_vendors_names(tmp_path, keys):

@@ -1,6 +1,6 @@
 """The phone's end over Bluetooth: any radio that connects, writes without a response and hears notifications.
 
-`by_bluetooth` uses the computer's own by `bleak`, which is not installed unless asked for: pip install 'mpota[ble]'.
+`by_bluetooth` uses the computer's own by `bleak`, which the extra `ble` brings.
 """
 
 from __future__ import annotations
@@ -123,6 +123,6 @@ def by_bluetooth(phone: Phone, who: str, note: Callable[[str], None], step: Call
         import bleak  # noqa: F401
     except ImportError:
         raise LinkError(
-            "ble", "--ble needs bleak, which is not installed: `pip install 'mpota[ble]'` brings it"
+            "ble", "--ble needs bleak: in mpota's folder `pipx install --force '.[ble]'` brings it"
         ) from None
     asyncio.run(drive(phone, Bleak(who), note, step))
