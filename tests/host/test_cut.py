@@ -17,7 +17,7 @@ from mpota_host.cut.rig import VERDICTS, layouts, life_of, scenario_of
 from mpota_host.sim.flash import PowerCut
 from tests.host.command import call
 
-STATES = 3000
+STATES = 4000
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def explorer():
     return Explorer("esp32", scenario_of("esp32", "update"))
 
 
-# `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
+# `quick` plays 4,000 cuts and all faults in each of four layouts: a minute of one core.
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_no_cut_leaves_a_device_dead(quick):
@@ -49,7 +49,7 @@ def test_no_cut_leaves_a_device_dead(quick):
         assert sum(ends.values()) == sum(tally.depths.values()) >= len(tally.marks)
 
 
-# `quick` plays 3,000 cuts and all faults in each of four layouts: half a minute of one core.
+# `quick` plays 4,000 cuts and all faults in each of four layouts: a minute of one core.
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_no_fault_of_the_flash_leaves_a_device_dead(quick):

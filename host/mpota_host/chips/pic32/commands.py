@@ -37,6 +37,8 @@ def group() -> None:
     \b
     mpota pic32 pack lamp.hex --version 2 --url http://my.server/ota --key p256.pem --product lamp -o shelf/
     mpota pic32 pack lamp.hex --bootloader boot.hex -o factory/
+    mpota pic32 withdraw 2 --key p256.pem --product lamp -o shelf/
+    mpota pic32 lock build/board.bin --key p256.pem
     mpota inspect store/
 
     A package of mpota's is made of the same HEX:
@@ -98,7 +100,8 @@ def pack(file: Path | None, out: Path, as_json: bool, **given: Any) -> None:
 @product_option
 @limit_option
 @out_option
-def withdraw(number: int, key: Path | None, product: str, limit: int, out: Path) -> None:
+@as_json
+def withdraw(number: int, key: Path | None, product: str, limit: int, out: Path, as_json: bool) -> None:
     """Replace the offer of NUMBER in manifest.json: boards that run it go back, and no other takes it."""
     from mpota_host.chips.pic32 import hexfile, packer
     from mpota_host.command import show
@@ -107,6 +110,8 @@ def withdraw(number: int, key: Path | None, product: str, limit: int, out: Path)
     options = packer.Options(hexfile.slot_of("3.7"), key=pem, number=number, product=product)
     data, left = packer.withdrawn(out / "manifest.json", options, limit)
     _write(out, {"manifest.json": data}, [key] if key else [])
+    if as_json:
+        return show.facts({"file": str(out / "manifest.json"), "size": len(data), "left_out": left})
     show.say(f"{out / 'manifest.json'}  {len(data):,} bytes")
     _left_out(left, limit)
     if not (key and product):
@@ -118,7 +123,8 @@ def withdraw(number: int, key: Path | None, product: str, limit: int, out: Path)
 @click.option(
     "--key", type=FILE, required=True, help="The P-256 key, private or public, that its images are signed by."
 )
-def lock(board: Path, key: Path) -> None:
+@as_json
+def lock(board: Path, key: Path, as_json: bool) -> None:
     """Build the bootloader of the virtual board in BOARD with a key: it starts no image without its signature."""
     from mpota_host.chips.pic32 import packer
     from mpota_host.chips.pic32.sim import machine
@@ -126,6 +132,8 @@ def lock(board: Path, key: Path) -> None:
 
     public = packer.public(key.read_bytes())
     machine.lock(board, public)
+    if as_json:
+        return show.facts({"board": str(board), "boot_key": public.hex()})
     show.say(f"boot_key  {public.hex()}")
     show.note("set `boot_key` in the board's mpota.json, and it refuses what its bootloader would not start")
 

@@ -72,7 +72,8 @@ def test_a_virtual_board_has_a_bootloader_that_checks_signatures(
     settings = {"product": "lamp", "layout": "pic32", "boot_key": packer.public(signing).hex()}
     files = mpota_files(settings, {"release": keys.load_public(tmp_path / "release.pub")}, "pic32")
     board = create_for("pic32", tmp_path / "board.bin", machine.image(0), files)
-    assert call("pic32", "lock", board, "--key", tmp_path / "p256.pem") == 0
+    assert call("pic32", "lock", board, "--key", tmp_path / "p256.pem", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"board": str(board), "boot_key": settings["boot_key"]}
     image = machine.image(1)
     (tmp_path / "new.bin").write_bytes(image)
     (tmp_path / "new_sign.txt").write_text(packer.sign(image, signing))

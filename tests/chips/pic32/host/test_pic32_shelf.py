@@ -182,6 +182,8 @@ def test_a_release_is_taken_back_and_boards_that_run_it_go_back(shelf: Shelf) ->
     assert shelf.numbers() == [2, 3] and shelf.entries()[1]["EraseVer"] is True
     assert shelf.entries()[1]["Digest"] == digest and "URL" not in shelf.entries()[1]
     assert "withdraws" in run("inspect", shelf.folder / "manifest.json").stdout
+    facts = json.loads(shelf.withdraw(3, "--json").stdout)
+    assert facts["left_out"] == [] and facts["size"] == (shelf.folder / "manifest.json").stat().st_size
     # A board of the tests, whose image is another one.
     options = packer.Options(hexfile.slot_of("3.7"), key=shelf.key, number=3, product="demo")
     data = json.dumps({"ota": [packer.withdrawal(3, sha256(B).hexdigest(), options)]}).encode()
