@@ -3,6 +3,7 @@
 import ast
 import gc
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -88,6 +89,13 @@ def test_large_values_that_differ_are_told_at_once_by_the_first_place(tmp_path, 
     ):
         assert line in said, line
     assert len(said) < 40000
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_a_run_shows_where_it_was(tmp_path, name):
+    text = f"import os, signal\ndef test_ended(): os.kill(os.getpid(), signal.{name})\n"
+    status, said = run(tmp_path, text, "deadlines.Deadlines(lambda: [])")
+    assert status == -getattr(signal, name) and "in test_ended" in said
 
 
 # The numbers of the census.

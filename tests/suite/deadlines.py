@@ -6,6 +6,7 @@ interpreter waits for at its end, is not interrupted by anything.
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -16,6 +17,8 @@ import pytest
 TEST_S = 600
 # For the interpreter to end behind the last test.
 END_S = 60
+# Signals by which somebody else ends a process.
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Deadlines:
@@ -25,6 +28,9 @@ class Deadlines:
         self.end = end
         # While a test runs its standard error is caught.
         self.err = os.dup(sys.__stderr__.fileno())
+        for number in STOPS:
+            # A worker that a signal ends would die without a word.
+            faulthandler.register(number, self.err, chain=True)
 
     def timer(self, seconds: float, what: str) -> threading.Timer:
         timer = threading.Timer(seconds, self.over, (f"{what} did not end in {seconds} s: the run ends here",))
