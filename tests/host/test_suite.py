@@ -275,6 +275,19 @@ def test_what_hangs_behind_its_deadline_ends_the_run(tmp_path, text, where, what
     assert status == 1 and where in said and f"{what} did not end in " in said and "ended: process 7" in said
 
 
+WITHIN = """
+import time, pytest
+def test_a_run_in_a_run():
+    assert pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", __file__]) == 0
+    time.sleep(1.5)
+"""
+
+
+def test_a_run_within_a_test_does_not_end_the_run_around_it(tmp_path):
+    status, said = run(tmp_path, WITHIN, "deadlines.Deadlines(lambda: [])")
+    assert status == 0 and "1 passed" in said and "did not end" not in said
+
+
 def test_every_deadline_ends_before_the_run_is_ended():
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     longest = options["timeout"]

@@ -21,11 +21,17 @@ END_S = 60
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+# The runs of this process that have begun and not ended: a test may start one in its own process.
+_runs: list["Deadlines"] = []
+
+
 class Deadlines:
     """A timer for each test. `end` ends the processes of the run and says which."""
 
     def __init__(self, end: Callable[[], list[str]]) -> None:
         self.end = end
+        self.within = bool(_runs)
+        _runs.append(self)
         # While a test runs its standard error is caught.
         self.err = os.dup(sys.__stderr__.fileno())
         for number in STOPS:
@@ -54,4 +60,7 @@ class Deadlines:
             timer.cancel()
 
     def pytest_unconfigure(self) -> None:
-        self.timer(END_S, "the interpreter")
+        _runs.remove(self)
+        # Behind a run in a test the interpreter goes on.
+        if not self.within:
+            self.timer(END_S, "the interpreter")
