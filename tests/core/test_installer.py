@@ -3,10 +3,13 @@
 from hashlib import sha256
 from struct import pack
 
+from mpota import console
 from mpota.installer import install
+from mpota.link import serial
 from mpota_boot.errors import Corrupt, FlashError, LinkError, NotNow, Refused, UpToDate
 from mpota_host.chips.esp32.sim import soc
 from mpota_host.package import format as fmt
+from mpota_host.sim.reset import Reset
 from tests.expect import raises
 from tests.firmware import image
 from tests.packages import Maker, Ram, chunk_at, version
@@ -234,6 +237,33 @@ def test_a_person_may_begin_over_what_was_begun():
     raises(Refused, "begun", run, board, Ram(one.bytes()))
     board.layout.forget()
     run(board, Ram(one.bytes()))
+
+
+class Pushed(Ram):
+    """The line of `push`, over bytes."""
+
+    def progress(self, done, size):
+        pass
+
+    def bye(self):
+        pass
+
+
+def test_a_push_is_never_held_for_another_package():
+    c = chip()
+    board = c.power_on()
+    one, two = Maker(NEW), Maker(image(41232, 3))
+    for maker in (one, two):
+        raises(LinkError, "link", run, board, Ram(maker.bytes(), 6000))
+    raises(Refused, "begun", run, board, Ram(one.bytes()))
+    line = Pushed(one.bytes())
+    real = serial.console
+    serial.console = lambda *pair: line
+    try:
+        raises(Reset, None, console.push, board)
+    finally:
+        serial.console = real
+    assert line.reports[0][0] == "armed", line.reports
 
 
 def test_a_flipped_bit_in_a_chunk_stops_before_it_is_decoded():

@@ -44,7 +44,7 @@ def put(flash, off, buf, n, between=None):
 
 
 def digest(flash, size, buf, feed, start=0):
-    """SHA-256 (32 bytes) of `size` bytes of a Flash, read through `buf`; `feed` is called for each piece."""
+    """SHA-256 (32 bytes) of `size` bytes from byte `start` of a Flash, read through `buf`; `feed()` for each piece."""
     h = sha256()
     view = memoryview(buf)
     for off in range(0, size, len(buf)):

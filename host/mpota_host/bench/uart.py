@@ -49,7 +49,7 @@ def chip(old: bytes, product: str, keys: list[bytes] | None, slot: int) -> Any:
 
 
 def push(made: Any, sender: Sender, line: uart.Line, pair: tuple[int, int] = (2048, 242)) -> Push:
-    """What mpota/console.py, `push`, does, on this line."""
+    """As mpota/console.py, `push`, on this line; but progress is told at every step, which costs the line more."""
     seen: list[tuple[float, int]] = []
     sender.on_progress = lambda done, total: seen.append((line.now, done))
     board = made.power_on(PWRON)
