@@ -14,6 +14,7 @@ if "manifest" in board.settings:
     link = Http(board.settings["manifest"], board.product, board.layout.NAME, board.layout.version)
     link.feed = board.feed
     link.network = net
+    link.channel = board.channel
     link.name_server = net.name_server
     link.ca, link.cert, link.headers = map(board.settings.get, ("ca", "cert", "headers"))
     link.least = board.setting("least_speed", link.least, 1 << 20)

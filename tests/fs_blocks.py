@@ -18,7 +18,7 @@ from tests.trees import archive, files_of
 
 MOUNT = "/cut"
 EIO = 5
-SETTINGS = {"product": "demo", "chunk": 4096, "trials": 3, "protected": ["config.json"]}
+SETTINGS = {"product": "demo", "room": 4096, "trials": 3, "protected": ["config.json"]}
 OLD = {
     "app.py": b"VERSION = 1\n",
     "gone.py": b"pass\n" * 100,

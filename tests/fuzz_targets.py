@@ -17,6 +17,7 @@ from mpota.link.http import MANIFEST, Http
 from mpota.pipe.package import Chunks, Package
 from mpota.stream import pull
 from mpota_boot.errors import OtaError
+from mpota_host.package import format as fmt
 from mpota_host.sim.flash import SimFlash
 from tests.firmware import image
 from tests.packages import Maker, stored_deflate
@@ -30,9 +31,9 @@ SECTOR = 4096
 def header(data):
     """A package's header, unsigned."""
     package = Package.read(BytesIO(data), None, bytearray(4096))
-    assert len(package.id) == 8 and package.chunk <= 65536
+    assert len(package.id) == 8 and package.room <= 16384
     for part in package.components:
-        assert part.size and part.length <= package.chunk + 64
+        assert part.size and part.first[1] <= package.room + fmt.SLACK
     return "header"
 
 
@@ -65,7 +66,7 @@ def chunk(data):
 def window(data):
     """The first byte as the window of a deflate stage, in a package that is good but for that."""
     made = bytearray(Maker(IMAGE[:2000], deflate=True).bytes())
-    made[16 + 56 + 1] = data[0] if data else 0
+    made[fmt.RECORDS + 1] = data[0] if data else 0
     package(made)
     return "decoded"
 
@@ -187,8 +188,10 @@ def seeds():
 {"product": "demo", "layout": "esp32", "version": "1.2.0", "file": "p", "size": 9}]}"""
     small = Maker(image(5003, 7))
     squeezed = Maker(image(5003, 7), deflate=True)
+    channel = Maker(image(5003, 7))
+    channel.fields = {b"Chan": b"canary", b"note": b"passed over", b"From": bytes(8)}
     return {
-        "header": [small.bytes()[:208], squeezed.bytes()[:208]],
+        "header": [small.bytes()[:202], squeezed.bytes()[:202], channel.bytes()[:240]],
         "package": [small.bytes(), squeezed.bytes()],
         "chunk": [
             stored_deflate(IMAGE[:2000]),

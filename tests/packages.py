@@ -23,7 +23,11 @@ class Maker:
 
     def __init__(self, image, chunk=4096, product=b"demo", deflate=False):
         self.image = image
+        # Each chunk brings so many bytes of the image, and a board has as much room.
         self.chunk = chunk
+        self.room = chunk // 1024
+        self.fields = {}
+        self.spare = 0
         self.product = product
         self.layout = b"esp32"
         self.version = version(1, 1, 0)
@@ -36,19 +40,24 @@ class Maker:
         self.size = len(image)
         self.sha = sha256(image).digest()
         self.algorithm = 0
-        self.format = 1
+        self.format = 2
         pieces = [image[i : i + chunk] for i in range(0, len(image), chunk)]
         self.pieces = [stored_deflate(p) for p in pieces] if deflate else pieces
 
     def chunks(self):
         """The stored chunks, first to last."""
-        after = pack(fmt.LINK, bytes(32), 0)
+        after = pack(fmt.LINK, bytes(32), 0, 0)
         done = []
-        for piece in reversed(self.pieces):
-            chunk = after + piece
-            after = pack(fmt.LINK, sha256(chunk).digest(), len(chunk))
+        for i in range(len(self.pieces) - 1, -1, -1):
+            chunk = after + self.pieces[i]
+            after = pack(fmt.LINK, sha256(chunk).digest(), len(chunk), self.sectors(i))
             done.insert(0, chunk)
         return done
+
+    def sectors(self, i):
+        """How many sectors of 4 KiB chunk `i` decodes to."""
+        n = min(self.chunk, len(self.image) - i * self.chunk)
+        return max(n + 4095 >> 12, 1)
 
     def record(self, chunks):
         """The component's record in the header."""
@@ -61,8 +70,9 @@ class Maker:
             self.size,
             sum(len(c) for c in chunks),
             self.sha,
-            len(chunks[0]),
             sha256(chunks[0]).digest(),
+            len(chunks[0]),
+            self.sectors(0),
             len(self.base),
             sha256(self.base).digest() if self.base else bytes(32),
             self.name,
@@ -73,7 +83,10 @@ class Maker:
 
     def head(self, records):
         """The signed bytes of a package of these components."""
-        body = pack(fmt.BODY, self.product, self.layout, self.version, self.chunk, len(records), 0) + b"".join(records)
+        body = pack(fmt.BODY, self.product, self.layout, self.version, self.room, len(records), 0, self.spare)
+        body += b"".join(records)
+        for key, value in self.fields.items():
+            body += pack(fmt.FIELD, key, len(value)) + value
         return pack(fmt.PREAMBLE, fmt.MAGIC, self.format, self.algorithm, len(body), bytes(8)) + body
 
     def bytes(self):
@@ -106,7 +119,7 @@ class Ram:
         self.opened.append(at)
         return _Body(self, at)
 
-    def other(self):
+    def other(self, code=""):
         return False
 
     def report(self, code, text):
@@ -140,10 +153,10 @@ class _Body:
 
 def chunk_at(data, i):
     """(offset, length) of chunk `i` in a package of one component, found as a reader finds it."""
-    off = 16 + 56 + 136
-    length = unpack("<I", data[72 + 48 : 72 + 52])[0]
+    off = fmt.RECORDS + fmt.COMPONENT_SIZE
+    length = unpack("<H", data[fmt.RECORDS + 79 : fmt.RECORDS + 81])[0]
     for _ in range(i):
         at = off
         off += length
-        length = unpack("<I", data[at + 32 : at + 36])[0]
+        length = unpack("<H", data[at + 32 : at + 34])[0]
     return off, length

@@ -188,9 +188,9 @@ class Agent:
 
     def _note(self, error):
         code = getattr(error, "code", type(error).__name__)
-        # A larger package may fit: a delta needs more memory than a full package.
+        # A larger package may fit: a delta needs more memory than a full package. Or an older one has to come first.
         again = isinstance(error, (Refused, MemoryError)) and not self.trial and self.refusals < _OFFERS
-        if again and self.links[self.turn].other():
+        if again and self.links[self.turn].other(code):
             # Ask again at once: the poll that was due has not ended.
             self.job = None
             self.refusals += 1

@@ -25,7 +25,8 @@ def status(board):
     facts["tried"] = tried.facts(board)
     facts["product"] = board.product
     facts["settings_error"] = board.unread
-    facts["chunk"] = board.chunk
+    facts["channel"] = board.channel
+    facts["room"] = board.room
     facts["boot_error"] = repr(shim.error) if shim.error else board.fault
     return facts
 
@@ -102,8 +103,8 @@ def line(board):
         return pair
     if sys.platform in ("linux", "darwin", "rp2"):
         return 4096, 4112
-    # Long chunks keep the flash busy for longer, and a board that takes them has the RAM.
-    return (4096 if board.chunk > 16384 else 2048), 242
+    # A board with more room has the RAM.
+    return (4096 if board.room > 8192 else 2048), 242
 
 
 def push(board):

@@ -21,7 +21,7 @@ _HOLD = const(b"..........")
 
 
 def install(board, link, keys):
-    """Install what `link` offers. Yields (bytes done, bytes in all) once a chunk, None where there is nothing yet.
+    """Install what `link` offers. Yields (bytes done, bytes in all) once a sector, None where there is nothing yet.
 
     It may stop at each. Returns the Package that is armed, or None where nothing is on offer. Raises an OtaError that
     says what to do next; the image that runs is untouched then.
@@ -37,7 +37,7 @@ def install(board, link, keys):
         chunks = resume(board, package, src, buf)
         if package.end < chunks.at < package.size:
             src.close()
-            chunks.src = src = yield from _reopen(link, chunks.at)
+            chunks.src = src = yield from _reopen(link, package.start + chunks.at)
         yield from write(board, package, chunks)
         chunks = None  # frees its buffer for the read-back
         for part in package.components:
@@ -57,9 +57,10 @@ def admit(board, package, buf):
     layout = board.layout
     _same("product", package.product, board.product)
     _same("layout", package.layout, layout.NAME)
-    if package.chunk > board.chunk:
+    _same("channel", package.channel, board.channel)
+    if package.room > board.room:
         raise Refused(
-            "chunk-size", "chunks of %d bytes, this board takes %d: pack with --chunk" % (package.chunk, board.chunk)
+            "room", "room for %d bytes a chunk, this board has %d: pack with --room" % (package.room, board.room)
         )
     if package.version == layout.version():
         raise UpToDate("current", "version %s runs already" % text(package.version))
@@ -69,6 +70,10 @@ def admit(board, package, buf):
     low = layout.floor()
     if package.version < low:
         raise Refused("floor", "version %s, this board takes %s or newer" % (text(package.version), text(low)))
+    if package.fields:
+        from mpota.needs import judge
+
+        judge(board, package)
     if package.recipients:
         from mpota.pipe.decrypt import unlock
 
@@ -104,9 +109,9 @@ def resume(board, package, src, buf):
     """Chunks that stand where the last try at this very package stopped, or at its beginning."""
     where = decode_progress(board.journal.last("progress"))
     if where and where[0] == package.id:
-        _, sha, length, at, index, i = where
+        _, sha, length, sectors, out, at, i = where
         chunks = Chunks(package, i, src, buf)
-        chunks.go(index, at, length, sha)
+        chunks.go(out, at, sha, length, sectors)
         return chunks
     chunks = Chunks(package, 0, src, buf)
     # The last chunk promises no other.
@@ -114,8 +119,8 @@ def resume(board, package, src, buf):
         if board.journal.last("begun"):
             # Two packages that a bad line brings in turn must not wear out the flash.
             raise Refused("begun", "another is half here: again after 1 h awake, or `rollback --forget`")
-        # A chunk has 4096 bytes at least.
-        chunks.stands = 1 if where[5] else where[4] << 12
+        # Of files that follow, the firmware before them is whole; it stays unread.
+        chunks.stands = 1 if where[6] else where[4]
     return chunks
 
 
@@ -139,14 +144,14 @@ def write(board, package, chunks):
 
 
 def decode(board, package, chunks):
-    """Decode one component into its target; note each chunk that ends on a sector as the place to go on."""
+    """Decode one component into its target, a sector a step; note where a chunk ends on one as the place to go on."""
     part = chunks.part
     target = board.layout.target(part)
     between = getattr(chunks.src, "between", board.feed)
-    done = min(chunks.index * chunks.chunk, part.size)
+    done = chunks.out
     while done < part.size:
-        left = yield from chunks.loading()
-        while left:
+        yield from chunks.loading()
+        while chunks.left:
             board.feed()
             between()
             n = pull(chunks, chunks.buf)
@@ -163,10 +168,10 @@ def decode(board, package, chunks):
             if not holds or digest(target, n, bytearray(128), board.feed, done) != sha256(piece).digest():
                 put(target, done, chunks.buf, n, between)
             done += n
-            left -= n
+            if chunks.left:
+                yield done
         if done % target.erase_size == 0 or done == part.size:
-            where = encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)
-            board.journal.put("progress", where)
+            board.journal.put("progress", encode_progress(package.id, *chunks.place()))
         yield done
 
 

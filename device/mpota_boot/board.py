@@ -112,9 +112,14 @@ class Board:
         return str(self.settings.get("product", ""))
 
     @property
-    def chunk(self):
-        """The largest chunk, in bytes, that this board has the heap for."""
-        return self.setting("chunk", 16384, 65536)
+    def channel(self):
+        """The channel whose packages this board takes: the setting `channel`, "" for the stable one."""
+        return str(self.settings.get("channel", ""))
+
+    @property
+    def room(self):
+        """The room for a stored chunk, in bytes, that this board has the heap for."""
+        return self.setting("room", 4096, 16384)
 
     def keys(self):
         """The public keys that this board trusts, 384 bytes each: every file in /keys. Without one it takes nothing."""

@@ -9,6 +9,8 @@ import sys
 
 from mpota_boot.journal import tree, trial
 
+# What a package may ask for: it grows when shim, journal or errors do what they did not.
+NUMBER = 1
 # Wakes from deep sleep that a trial may take. No bootloader counts them.
 _WAKES = 50
 # What went wrong at this boot, None if nothing did; `status` shows it.

@@ -7,7 +7,7 @@ import os
 
 from mpota_boot.errors import FlashError
 
-COPIED = ("running", "floor", "given", "armed", "failed")
+COPIED = ("running", "floor", "firmware", "given", "armed", "failed")
 
 
 def _copy(board):

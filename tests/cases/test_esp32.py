@@ -515,7 +515,7 @@ def test_settings_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
 
 # --- 05, 15 and the script e8: what boots ---------------------------------------------------------------------------
 
-SETTINGS = {"product": "demo", "chunk": 16384}
+SETTINGS = {"product": "demo", "room": 16384}
 SLOT = 0x10000
 
 
@@ -536,7 +536,7 @@ class Down:
     def report(self, *_: object) -> None:
         pass
 
-    def other(self) -> bool:
+    def other(self, code: str = "") -> bool:
         return False
 
 

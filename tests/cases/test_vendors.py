@@ -93,7 +93,7 @@ def _bk7238(monkeypatch, tmp_path, it):
     monkeypatch.setattr(mpota_boot.board.Board, "_memories", {})
     exec(compile(source, "wiring.py", "exec"), found)  # the file that a board runs
     board = found["Board"]()
-    board._settings = {"product": "lamp", "layout": "bk7238", "chunk": 4096}
+    board._settings = {"product": "lamp", "layout": "bk7238", "room": 4096}
     board.radio = lambda: (True, -60)
     board.keys = lambda: None
     board.ticks_ms = lambda: 0
@@ -103,7 +103,7 @@ def _bk7238(monkeypatch, tmp_path, it):
 
 
 def _tuya(at):
-    it = sim.Chip({"product": "lamp", "chunk": 4096}, None)
+    it = sim.Chip({"product": "lamp", "room": 4096}, None)
     it.write_loader()
     it.write(BK_OLD)
     it.flash.prog(at, TLV)

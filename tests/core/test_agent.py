@@ -19,7 +19,7 @@ NEW = image(41232, 2)
 
 
 def chip():
-    c = soc.Soc(soc.rows(SLOT), {"product": "demo", "chunk": 16384}, None)
+    c = soc.Soc(soc.rows(SLOT), {"product": "demo", "room": 16384}, None)
     c.write(c.row("ota_0").offset, OLD)
     return c
 
@@ -253,7 +253,7 @@ def test_what_there_is_no_memory_for_makes_way_for_the_next_offer():
                 return Ram.open(self, at)
             raise MemoryError
 
-        def other(self):
+        def other(self, code=""):
             self.data = whole
             return True
 

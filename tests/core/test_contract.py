@@ -9,7 +9,7 @@ from tests.expect import raises
 from tests.packages import version
 
 # Everything that the core may use on `board.layout`; tests/host/test_contract.py reads the core and finds these.
-NAMES = "NAME ready version given_up floor target running admit check arm".split()
+NAMES = "NAME ready version firmware given_up floor target running admit check arm".split()
 NAMES += "settle woke on_trial keep heal awake confirm retreat status rollback forget".split()
 # Those that the contract leaves to the chip.
 CHIPS = "ready target running admit check arm settle heal confirm retreat status rollback".split()

@@ -21,6 +21,8 @@ from tests.packages import Maker, Ram, chunk_at
 
 NEW = image(41232, 2)
 DEVICE, FLEET, OTHER = bytes(range(32)), b"fleet!!!" * 4, bytes(32)
+# Where the recipients of a package of one component begin.
+LOCKS = fmt.RECORDS + fmt.COMPONENT_SIZE
 CONTENT = sha256(b"a content key").digest()
 
 
@@ -45,7 +47,7 @@ def record(secret, key=CONTENT):
 class Header:
     """As much of a Package as the records need: they lie behind one component."""
 
-    components = [None]
+    locks = LOCKS
     key = None
 
 
@@ -53,7 +55,7 @@ def unwrap(records, secrets):
     """The content key that a board with these device keys finds in a header with `records`."""
     package = Header()
     package.recipients = len(records) // 48
-    decrypt.unlock(package, secrets, bytearray(208) + bytes(records) + bytes(48))
+    decrypt.unlock(package, secrets, bytearray(LOCKS) + bytes(records) + bytes(48))
     return package.key
 
 
@@ -62,9 +64,9 @@ def pad(piece):
     return piece + bytes([n]) * n
 
 
-def seal(padded, index, i=0, key=CONTENT):
-    """Whole blocks as they travel as chunk `index`, from 0, of component `i`."""
-    iv = aes(key, 1).encrypt(b"mpota iv" + pack("<II", i, index))
+def seal(padded, at, i=0, key=CONTENT):
+    """Whole blocks as they travel as the chunk of byte `at` of component `i`."""
+    iv = aes(key, 1).encrypt(b"mpota iv" + pack("<II", i, at))
     return aes(key, 2, iv).encrypt(padded)
 
 
@@ -80,14 +82,14 @@ class Sealed(Maker):
         self.i = 0
 
     def chunks(self):
-        self.pieces = self.change([seal(piece, index, self.i) for index, piece in enumerate(self.padded)])
+        self.pieces = self.change([seal(piece, n * self.chunk, self.i) for n, piece in enumerate(self.padded)])
         return Maker.chunks(self)
 
     def header(self, chunks):
         head = bytearray(Maker.header(self, chunks))
         extra = b"".join(self.records)
         head[6:8] = pack("<H", len(head) - 16 + len(extra))
-        head[70:72] = pack("<H", len(self.records))
+        head[66] = len(self.records)
         return bytes(head) + extra
 
 
@@ -142,7 +144,7 @@ def test_any_of_several_recipients_finds_its_own_record():
 def test_what_lies_behind_the_records_is_not_read_as_one():
     package = Header()
     package.recipients = 1
-    head = bytearray(208) + record(DEVICE) + record(FLEET)
+    head = bytearray(LOCKS) + record(DEVICE) + record(FLEET)
     raises(Refused, "encrypted", decrypt.unlock, package, [FLEET], head)
     decrypt.unlock(package, [DEVICE], head)
     assert package.key == CONTENT
@@ -163,7 +165,7 @@ def test_a_board_without_a_fitting_key_names_the_keys_that_fit_and_what_to_do():
 
 
 def test_what_was_sealed_is_what_is_decoded():
-    for chunk in (4096, 16384, 65536):
+    for chunk in (4096, 8192, 16384):
         for deflate in (False, True):
             data = Sealed(NEW, chunk, deflate, (OTHER, DEVICE)).bytes()
             assert decoded(data, DEVICE) == NEW
@@ -218,7 +220,7 @@ def test_a_chunk_that_is_no_whole_number_of_blocks_is_refused():
 
 
 def test_ciphertext_of_another_place_is_no_plaintext_here():
-    # Even a signer's mistake cannot move a chunk: its number goes into its IV.
+    # Even a signer's mistake cannot move a chunk: its place goes into its IV.
     maker = Sealed(NEW)
     maker.change = lambda pieces: pieces[:2] + [pieces[3]] + pieces[3:]
     out = decoded(maker.bytes(), DEVICE)
@@ -233,9 +235,9 @@ def test_the_number_of_its_component_goes_into_a_chunk_too():
         two.kind, two.i = fmt.RESOURCE, i
         first, second = one.chunks(), two.chunks()
         head = one.header(first)
-        head = bytearray(head[:208] + two.header(second)[72:208] + head[208:])
+        head = bytearray(head[:LOCKS] + two.header(second)[fmt.RECORDS : LOCKS] + head[LOCKS:])
         head[6:8] = pack("<H", len(head) - 16)
-        head[68:70] = pack("<H", 2)
+        head[65] = 2
         data = bytes(head) + b"".join(first + second)
         assert decoded(data, DEVICE) == NEW
         assert (decoded(data, DEVICE, i=1) == other) == (i == 1)
@@ -250,12 +252,12 @@ def test_truncated_extended_reordered_repeated_and_flipped_chunks_are_refused_un
             rest = list(order) + list(range(3, len(chunks)))
             raises(Corrupt, "chunk", decoded, head + b"".join([chunks[i] for i in rest]), DEVICE)
         data = bytearray(head + b"".join(chunks))
-        for n in (len(head), len(head) + 35, len(head) + 100, len(data) - 16, len(data) - 1):
+        for n in (len(head), len(head) + 34, len(head) + 100, len(data) - 16, len(data) - 1):
             raises(OtaError, "short", decoded, bytes(data[:n]), DEVICE)
         for i in (0, 1, len(chunks) - 1):
-            off, length = chunk_at(data[:208] + data[len(head) :], i)
-            off += len(head) - 208
-            for at in (off, off + 35, off + 36, off + 52, off + length - 1):
+            off, length = chunk_at(data[:LOCKS] + data[len(head) :], i)
+            off += len(head) - LOCKS
+            for at in (off, off + 34, off + 35, off + 51, off + length - 1):
                 data[at] ^= 4
                 raises(Corrupt, "chunk", decoded, bytes(data), DEVICE)
                 data[at] ^= 4
@@ -271,7 +273,7 @@ def test_an_encrypted_component_without_recipients_is_refused():
 
 def board_of(*secrets):
     """A chip that runs OLD and holds these device keys in its NVS."""
-    c = soc.Soc(soc.rows(SLOT), {"product": "demo", "chunk": 16384}, None)
+    c = soc.Soc(soc.rows(SLOT), {"product": "demo", "room": 16384}, None)
     c.write(c.row("ota_0").offset, OLD)
     board = c.power_on()
     if secrets:

@@ -8,7 +8,7 @@ from mpota.pipe import delta
 
 BASE = bytes((i * i * 7 + i // 3) & 255 for i in range(5003))
 CHUNK = 4096
-ROOM = CHUNK >> 3
+ROOM = 1024
 
 
 class Counting:
@@ -32,13 +32,11 @@ class Part:
 class Chunks:
     """What a stage is told of its component."""
 
-    def __init__(self, base=BASE, chunk=CHUNK):
+    def __init__(self, base=BASE):
         self.part = Part()
         self.part.base_size = len(base)
         self.base = Counting(base)
-        self.map = None
-        self.chunk = chunk
-        self.index = 1
+        self.start = 0
         self.left = 0
 
 
@@ -58,10 +56,10 @@ def group(controls, gaps=b"", values=b"", extra=b"", mode=0):
     return pack("<BHHH", mode, len(controls), len(gaps), len(values)) + controls + gaps + values + extra
 
 
-def decode(stream, size, chunks=None, step=700, index=1):
+def decode(stream, size, chunks=None, step=700, start=0):
     """The `size` bytes of a chunk, read `step` at a time, and then the end."""
     chunks = chunks or Chunks()
-    chunks.index = index
+    chunks.start = start
     chunks.left = size
     src = delta.stage(chunks)(BytesIO(stream))
     out = b""
@@ -94,8 +92,8 @@ def test_new_bytes_alone():
 
 
 def test_old_bytes_alone_come_from_where_the_chunk_itself_stands():
-    for index, want in ((1, BASE[:907]), (2, BASE[4096:5003])):
-        assert decode(group(control(0, 907, 0), b"", b"\0"), 907, index=index) == want
+    for start, want in ((0, BASE[:907]), (CHUNK, BASE[4096:5003])):
+        assert decode(group(control(0, 907, 0), b"", b"\0"), 907, start=start) == want
 
 
 def test_the_old_image_is_read_where_the_new_one_is_written():
@@ -198,8 +196,8 @@ def test_a_head_as_large_as_its_buffer_is_taken():
 
 
 def test_a_number_that_goes_on_behind_a_full_head_is_refused():
-    n = (ROOM - 2) // 3
-    stream = group(control(1, 0, 0) * n + b"\x81\x80", extra=b"z" * n)
+    n = (ROOM - 4) // 3
+    stream = group(control(1, 0, 0) * n + b"\1\0\x81\x80", extra=b"z" * n)
     assert len(stream) == 7 + ROOM + n
     refused(stream, n + 1)
 

@@ -17,7 +17,7 @@ from tests.packages import Maker, Ram, chunk_at, version
 SLOT = 0x11000
 OLD = image(30000, 1)
 NEW = image(41232, 2)
-SETTINGS = {"product": "demo", "chunk": 16384}
+SETTINGS = {"product": "demo", "room": 16384}
 
 
 def chip(settings=SETTINGS):
@@ -68,7 +68,8 @@ def test_a_package_is_installed_and_boots():
             board = c.power_on()
             c.flash.trace = []
             steps, package = run(board, Ram(Maker(NEW, chunk, deflate=deflate).bytes()))
-            assert steps == (len(NEW) + chunk - 1) // chunk
+            # A sector at a time, whatever a chunk brings.
+            assert steps == (len(NEW) + 4095) // 4096
             assert package.version == version(1, 1, 0)
             assert len(erases(c)) == (len(NEW) + 4095) // 4096
             assert c.image("ota_1", len(NEW)) == NEW
@@ -158,7 +159,7 @@ def worn(c):
 
 
 def test_a_sector_is_not_erased_again_for_bytes_that_it_holds():
-    for chunk, stands in ((4096, 4), (8192, 2)):
+    for chunk, stands in ((4096, 4), (8192, 4)):
         c = chip()
         # The same image, in another package.
         raises(LinkError, "link", run, c.power_on(), Ram(Maker(NEW, chunk, deflate=True).bytes(), 20000))
@@ -304,16 +305,20 @@ def test_a_chunk_that_decodes_to_another_length_is_refused():
 
 
 def test_a_chain_that_promises_no_chunk_or_one_too_many_is_refused():
-    for i, length in ((3, 0), (3, 36), (3, 4096 + 65), (10, 100)):
+    # (chunk, bytes and sectors that it promises of the next one)
+    for i, length, sectors in (
+        *((3, 0, 0), (3, 35, 1), (3, 4096 + 97, 1), (10, 100, 1)),
+        *((3, 4131, 0), (3, 4131, 17), (9, 307, 2)),
+    ):
         maker = Maker(NEW)
         chunks = maker.chunks()
         after = None
         for k in range(len(chunks) - 1, -1, -1):
             if after:
-                chunks[k] = after + chunks[k][36:]
+                chunks[k] = after + chunks[k][35:]
             if k == i:
-                chunks[k] = chunks[k][:32] + pack("<I", length) + chunks[k][36:]
-            after = pack(fmt.LINK, sha256(chunks[k]).digest(), len(chunks[k]))
+                chunks[k] = chunks[k][:32] + pack("<HB", length, sectors) + chunks[k][35:]
+            after = pack(fmt.LINK, sha256(chunks[k]).digest(), len(chunks[k]), maker.sectors(k))
         c = chip()
         raises(Corrupt, "chain", run, c.power_on(), Ram(maker.header(chunks) + b"".join(chunks)))
         assert c.power_on() and c.started.name == "ota_0"
@@ -343,21 +348,24 @@ def test_a_deflate_stream_that_is_broken_short_or_long_is_refused():
 
 def test_a_signed_header_that_is_wrong_is_refused_with_no_erase():
     for field, value, code in (
-        ("chunk", 5000, "format"),
-        ("chunk", 0, "format"),
+        ("room", 5, "format"),
+        ("room", 0, "format"),
+        ("spare", 1, "format"),
+        ("fields", {b"Robo": b""}, "field"),
+        ("fields", {b"Chan": b"\xff"}, "format"),
         ("flags", 1, "format"),
         ("size", 0, "format"),
         ("stages", b"\x09", "stage"),
         ("kind", 7, "kind"),
         ("product", b"\xff\xfe", "format"),
-        ("format", 2, "format"),
+        ("format", 1, "format"),
         ("algorithm", 2, "format"),
     ):
         maker = Maker(NEW)
         setattr(maker, field, value)
         refused(Refused, code, maker.bytes())
     maker = Maker(NEW)
-    maker.pieces[0] = bytes(4096 + 29)
+    maker.pieces[0] = bytes(4096 + 62)
     refused(Refused, "format", maker.bytes())
 
 
@@ -372,9 +380,9 @@ def test_a_package_of_two_firmwares_is_refused():
     maker = Maker(NEW)
     chunks = maker.chunks()
     head = bytearray(maker.header(chunks))
-    record = bytes(head[72:])
-    head[6:8] = pack("<H", 56 + 2 * len(record))
-    head[68:70] = pack("<H", 2)
+    record = bytes(head[fmt.RECORDS :])
+    head[6:8] = pack("<H", 52 + 2 * len(record))
+    head[65] = 2
     refused(Refused, "format", bytes(head) + record + b"".join(chunks) * 2)
 
 
@@ -382,11 +390,17 @@ def test_what_is_not_for_this_board_is_refused_with_no_erase():
     for field, value, code in (
         ("product", b"other", "product"),
         ("layout", b"bk7238", "layout"),
-        ("chunk", 32768, "chunk-size"),
+        ("fields", {b"Chan": b"canary"}, "channel"),
     ):
         maker = Maker(NEW)
         setattr(maker, field, value)
         assert "b'" not in refused(Refused, code, maker.bytes())
+    c = chip()
+    board = c.power_on()
+    board._settings = {"product": "demo", "room": 8192}
+    c.flash.trace = []
+    assert "--room" in str(raises(Refused, "room", run, board, Ram(Maker(NEW, 16384).bytes())))
+    assert c.flash.trace == []
     assert str(SLOT) in refused(Refused, "size", Maker(image(SLOT + 16, 2)).bytes())
 
 
@@ -472,7 +486,3 @@ def test_a_table_without_two_slots_says_which_firmware_has_them():
         c.write(rows[-1].offset, OLD)
         words = str(raises(Refused, "slots", run, c.power_on(), Ram(Maker(NEW).bytes())))
         assert "OTA" in words
-
-
-def test_every_chunk_size_of_the_format_is_one_that_flash_takes():
-    assert all(n % 4096 == 0 for n in fmt.CHUNKS)

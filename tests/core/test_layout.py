@@ -696,12 +696,12 @@ def test_a_board_with_otadata_and_no_slots_says_so():
 
 
 def test_settings_that_are_nonsense_are_the_defaults():
-    for nonsense in ({"chunk": "many", "trials": 300, "wdt_ms": "60", "poll_ms": -1, "trial_ms": 1 << 40}, {}):
+    for nonsense in ({"room": "many", "trials": 300, "wdt_ms": "60", "poll_ms": -1, "trial_ms": 1 << 40}, {}):
         c = armed()
         c.settings = nonsense
         boot(c)
         board = c.board
-        assert board.chunk == 16384 and board.layout.trials == 3 and board._dog.timeout == 60000
+        assert board.room == 4096 and board.layout.trials == 3 and board._dog.timeout == 60000
         agent = Agent(board, [], None)
         assert agent.step() == "trial"
         board.ms += 600000

@@ -662,9 +662,9 @@ def test_an_open_that_waits_makes_its_source_wait():
 class Owner:
     """A Board as far as its line goes."""
 
-    def __init__(self, console, chunk=16384):
+    def __init__(self, console, room=16384):
         self.settings = {} if console is None else {"console": console}
-        self.chunk = chunk
+        self.room = room
 
 
 class Port:
@@ -679,16 +679,16 @@ def test_the_line_fits_the_port_unless_the_settings_say_how_it_is():
 
     real = console.sys
     try:
-        for platform, chunk, pair in (
-            ("esp32", 16384, (2048, 242)),
-            ("esp32", 32768, (4096, 242)),
+        for platform, room, pair in (
+            ("esp32", 8192, (2048, 242)),
+            ("esp32", 16384, (4096, 242)),
             ("pyboard", 8192, (2048, 242)),
             ("rp2", 16384, (4096, 4112)),
-            ("linux", 65536, (4096, 4112)),
+            ("linux", 16384, (4096, 4112)),
         ):
             console.sys = Port(platform)
-            assert console.line(Owner(None, chunk)) == pair
-            assert list(console.line(Owner([512, 1000], chunk))) == [512, 1000]
+            assert console.line(Owner(None, room)) == pair
+            assert list(console.line(Owner([512, 1000], room))) == [512, 1000]
             for nonsense in (
                 [],
                 [192],
@@ -702,6 +702,6 @@ def test_the_line_fits_the_port_unless_the_settings_say_how_it_is():
                 {},
                 5,
             ):
-                assert console.line(Owner(nonsense, chunk)) == pair, nonsense
+                assert console.line(Owner(nonsense, room)) == pair, nonsense
     finally:
         console.sys = real

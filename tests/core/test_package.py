@@ -1,12 +1,15 @@
 """The package as a file: signatures, keys and every flipped bit. The packages were signed once and are kept."""
 
+from struct import pack
+
 from mpota.pipe import trust
 from mpota.pipe.package import Chunks, Package
 from mpota.version import text
 from mpota_boot.errors import Corrupt, OtaError, Refused
+from mpota_host.package import format as fmt
 from tests.expect import raises
 from tests.firmware import image
-from tests.packages import Ram, version
+from tests.packages import Maker, Ram, version
 
 HERE = __file__.rsplit("/", 2)[0]
 NEW = image(41232, 2)
@@ -40,10 +43,46 @@ def decoded(data, keys=(RELEASE, NEXT)):
 
 
 def test_signed_packages_decode_to_their_image():
-    for name, number, chunk in (("deflate.mpota", version(1, 1, 0), 8192), ("raw.mpota", version(1, 2, 0), 4096)):
+    for name, number in (("deflate.mpota", version(1, 1, 0)), ("raw.mpota", version(1, 2, 0))):
         package, out = decoded(vector(name))
         assert out == NEW
-        assert (package.product, package.layout, package.version, package.chunk) == ("demo", "esp32", number, chunk)
+        assert (package.product, package.layout, package.version, package.room) == ("demo", "esp32", number, 4096)
+
+
+def test_a_chunk_may_decode_to_more_than_its_room():
+    src, buf = Ram(vector("deflate.mpota")).open(), bytearray(4096)
+    package = Package.read(src, [RELEASE], buf)
+    chunks = Chunks(package, 0, src, buf)
+    sizes = []
+    while chunks.out < len(NEW):
+        sizes.append(chunks.load())
+        assert chunks.start + sizes[-1] == chunks.out and chunks.stored < 4096
+    assert sizes == [20480, 20480, 272]
+
+
+def test_a_field_that_is_not_known_is_passed_over_or_refused_by_its_first_letter():
+    maker = Maker(NEW)
+    maker.fields = {b"Chan": b"canary", b"note": b"for people", b"From": version(1, 0, 0)}
+    package = read(maker.bytes(), None)
+    assert package.channel == "canary" and package.fields == {b"From": version(1, 0, 0)}
+    maker.fields = {b"Robo": b""}
+    assert "b'Robo'" in str(raises(Refused, "field", read, maker.bytes(), None))
+
+
+def test_fields_that_do_not_fit_into_the_header_are_refused():
+    maker = Maker(NEW)
+    good = maker.bytes()
+    maker.fields = {b"Chan": b"canary"}
+    data = maker.bytes()
+    end = fmt.RECORDS + fmt.COMPONENT_SIZE
+    for n in range(1, 12):
+        # The header ends inside the field.
+        cut = bytearray(data[: end + n] + data[end + 12 :])
+        cut[6:8] = pack("<H", len(good[16:end]) + n)
+        raises(Refused, "format", read, cut, None)
+    twice = bytearray(data[: end + 12] * 1 + data[end : end + 12] + data[end + 12 :])
+    twice[6:8] = pack("<H", len(good[16:end]) + 24)
+    raises(Refused, "format", read, twice, None)
 
 
 def test_either_of_two_trusted_keys_will_do_and_no_other():

@@ -23,7 +23,7 @@ from tests.scratch import Scratch
 
 assert mpota_host
 WAKES = 50
-SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 100}
+SETTINGS = {"product": "demo", "room": 16384, "trials": 3, "window_ms": 100}
 # The words of cause() after each start, and after a soft reset that follows each.
 _ALL = ("power", ""), ("reset", ""), ("wake", ""), ("watchdog", "")
 # A deep sleep ends with machine.reset() there.
@@ -111,7 +111,7 @@ class Down:
     def open(self, at=0):
         raise LinkError("link", "there is no network")
 
-    def other(self):
+    def other(self, code=""):
         return False
 
     def report(self, code, text):

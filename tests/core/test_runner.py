@@ -14,7 +14,7 @@ from tests.packages import Ram
 from tests.scratch import Scratch
 from tests.trees import write
 
-SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 100}
+SETTINGS = {"product": "demo", "room": 16384, "trials": 3, "window_ms": 100}
 
 
 class App:
@@ -246,7 +246,7 @@ def test_no_pin_and_no_file_keeps_an_application_on_trial_from_its_verdict():
 
 def test_the_window_is_open_until_the_last_offer_was_refused():
     class Two(Ram):
-        def other(self):
+        def other(self, code=""):
             more, self.data = self.data is not whole, whole
             return more
 
@@ -327,7 +327,7 @@ def test_all_records_at_their_longest_fit_a_journal_in_files():
 def fits(more):
     with Scratch() as root, Quiet():
         journal = Plain(root, SETTINGS).power_on().journal
-        sizes = (("progress", 51), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 72), ("floor", 8))
+        sizes = (("progress", 52), ("armed", 58), ("running", 58), ("failed", 58), ("reason", 72), ("floor", 8))
         for tag, n in sizes + more + (("given", 38),):
             journal.put(tag, b"x" * n)
 

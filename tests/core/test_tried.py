@@ -29,7 +29,7 @@ class Asked:
         if error:
             raise error
 
-    def other(self):
+    def other(self, code=""):
         return False
 
     def report(self, code, text):

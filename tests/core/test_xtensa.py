@@ -48,11 +48,11 @@ def predicted(base, start, size, new_at, mode=3, corrections=()):
         gaps += b"\xff" * (gap // 255) + bytes((gap % 255,))
     stream = group(control(0, size, start - new_at), gaps, values, b"", mode)
     chunks = Chunks(base)
-    return decode(stream, size, chunks, 1 + new_at // chunks.chunk)
+    return decode(stream, size, chunks, new_at - new_at % 4096)
 
 
-def decode(stream, size, chunks, index=1):
-    chunks.index = index
+def decode(stream, size, chunks, start=0):
+    chunks.start = start
     chunks.left = size
     src = xtensa.stage(chunks)(BytesIO(stream))
     buf = bytearray(size)

@@ -19,7 +19,7 @@ PAGE = "device/README.md"
 ERRORS = "mpota_boot.errors"
 LAYOUT = (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version", "mpota.store.")
 # What lies beside the chips' folders.
-SHARED = (f"{WINGS}contract", f"{WINGS}arming", f"{WINGS}facts", f"{WINGS}given")
+SHARED = tuple(WINGS + name for name in ("contract", "arming", "facts", "given", "origin"))
 WING = (*LAYOUT, *SHARED, "mpota.link.frame", "mpota.pipe.")
 # A link of a chip's own is a connection too.
 LINKED = ("mpota.link.connection",)
@@ -45,8 +45,9 @@ BOARD = {
     "mpota.setup": ("mpota_boot.",),
     "mpota.installer": (
         *(ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.version"),
-        *("mpota.pipe.package", "mpota.pipe.decrypt", "mpota.store.writer"),
+        *("mpota.pipe.package", "mpota.pipe.decrypt", "mpota.store.writer", "mpota.needs"),
     ),
+    "mpota.needs": (ERRORS, "mpota_boot.shim", "mpota.stream", "mpota.version"),
     "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.tried", "mpota.version"),
     "mpota.tried": (ERRORS,),
     "mpota.pace": (),

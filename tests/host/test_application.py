@@ -11,7 +11,8 @@ import pytest
 from mpota_host.chips.esp32.cut.life import image
 from mpota_host.cut.hostile import make_keys
 from mpota_host.package import keys
-from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.assemble import Head, Part, assemble
+from mpota_host.package.encode.piece import pieces
 from mpota_host.package.format import FILES, FIRMWARE
 from mpota_host.package.pack import version_bytes
 from mpota_host.package.read import package_facts
@@ -49,9 +50,9 @@ class Lamp:
     def publish(self, version: str, files: Mapping[str, bytes], firmware: bytes | None = None) -> None:
         """Put a release on the shelf."""
         data = archive(dict(files))
-        parts = [Part(FILES, "files", data, list(pieces(data, 4096)))]
+        parts = [Part(FILES, "files", data, pieces(data, 4096))]
         if firmware is not None:
-            parts.insert(0, Part(FIRMWARE, "firmware", firmware, list(pieces(firmware, 4096))))
+            parts.insert(0, Part(FIRMWARE, "firmware", firmware, pieces(firmware, 4096)))
         made = assemble(Head(PRODUCT, self.layout, version_bytes(version), 4096), parts, self.key)
         path = self.shop.folder / f"{version}.mpota"
         path.write_bytes(made)

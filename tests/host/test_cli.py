@@ -289,12 +289,12 @@ def test_a_piped_table_is_not_cut(capsys):
     assert "x" * 90 in out and "y" * 90 in out and "\u2026" not in out
 
 
-def test_a_chunk_that_not_every_board_takes_is_noted(capsys, folder, tmp_path):
+def test_a_room_that_not_every_board_has_is_noted(capsys, folder, tmp_path):
     out_file = tmp_path / "big.mpota"
-    args = ("pack", folder / "app.bin", *LAMP, "--key", folder / "release.pem", "-o", out_file, "--chunk")
-    assert "a board takes 16 KiB unless" in said(capsys, *args, "32")[2]
-    assert "a board takes 16 KiB unless" in said(capsys, "verify", out_file, "--key", folder / "release.pub")[2]
-    assert "KiB unless" not in said(capsys, *args, "16")[2]
+    args = ("pack", folder / "app.bin", *LAMP, "--key", folder / "release.pem", "-o", out_file, "--room")
+    assert "a board takes 4 KiB unless" in said(capsys, *args, "16")[2]
+    assert "a board takes 4 KiB unless" in said(capsys, "verify", out_file, "--key", folder / "release.pub")[2]
+    assert "KiB unless" not in said(capsys, *args, "4")[2]
     status, _, err = said(capsys, *args, "5")
     assert status == 2 and "'5' is not one of" in err
 

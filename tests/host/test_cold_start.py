@@ -10,7 +10,8 @@ import pytest
 
 from mpota_host.cut.hostile import make_keys
 from mpota_host.package import keys
-from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.assemble import Head, Part, assemble
+from mpota_host.package.encode.piece import pieces
 from mpota_host.package.format import FILES
 from mpota_host.package.pack import version_bytes
 from mpota_host.package.read import package_facts
@@ -33,7 +34,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 def package(key: keys.Key) -> bytes:
     data = archive(dict(APP))
-    parts = [Part(FILES, "files", data, list(pieces(data, 4096)))]
+    parts = [Part(FILES, "files", data, pieces(data, 4096))]
     return assemble(Head("lamp", "files", version_bytes("2.0.0"), 4096), parts, key)
 
 

@@ -6,11 +6,10 @@ import pytest
 
 from mpota.pipe import delta as plain
 from mpota.pipe import xtensa
-from mpota_host.package.encode import delta
 from tests.core import test_delta, test_xtensa
 from tests.host import viper32
 from tests.host.test_delta_encoder import decode
-from tests.host.test_xtensa_match import NEW, OLD
+from tests.host.test_xtensa_match import NEW, OLD, plan
 
 PLACES = ((plain, "patch"), (plain, "number"), (xtensa, "patch"), (xtensa, "follow"))
 
@@ -35,9 +34,9 @@ def board(monkeypatch):
 
 @pytest.mark.parametrize("predict", [False, True])
 def test_a_firmware_is_decoded_on_32_bits_and_inside_the_buffers(monkeypatch, predict):
-    plan = delta.plan(OLD, NEW, 4096, predict)
+    made = plan(OLD, NEW, predict)
     put(monkeypatch)
-    assert decode(OLD, plan.chunks, len(NEW), 4096, xtensa) == NEW
+    assert decode(OLD, made.pieces, xtensa) == NEW
 
 
 def shared(module):
@@ -66,11 +65,11 @@ BEYOND = {
 def test_a_bound_that_is_off_is_found(monkeypatch, right):
     texts = [Path(module.__file__).read_text() for module in (plain, xtensa)]
     assert sum(text.count(right) for text in texts) == 1
-    plan = delta.plan(OLD, NEW, 4096, True)
+    made = plan(OLD, NEW)
     put(monkeypatch, change=lambda text: text.replace(right, BEYOND[right]))
     # Outside is an AssertionError, and so is what a shared test says.
     with pytest.raises((AssertionError, ValueError)):
         for module in (test_delta, test_xtensa):
             for name in shared(module):
                 getattr(module, name)()
-        assert decode(OLD, plan.chunks, len(NEW), 4096, xtensa) == NEW
+        assert decode(OLD, made.pieces, xtensa) == NEW

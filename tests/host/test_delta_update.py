@@ -188,10 +188,10 @@ def test_a_delta_goes_on_where_the_power_went(shelves, pair):
     old, new = pair
     c = chip(shelves, old)
     with Shop(shelves / "deflate") as shop:
-        for chunks in (5, 30):
+        for steps in (30, 90):
             one = agent(c.power_on(), shop)
             seen = set()
-            while len(seen) <= chunks:
+            while len(seen) <= steps:
                 assert one.step() == "busy"
                 seen.add(one.progress)
         update(c.power_on(), shop)

@@ -8,11 +8,12 @@ from pathlib import Path
 from mpota import stream
 from mpota.layout import given
 from mpota.pipe import delta, package, trust, xtensa
+from mpota.pipe import fields as known
 from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
 from mpota_host.package import format as fmt
-from mpota_host.package.encode import encrypt
-from mpota_host.package.encode.delta import HEAD_SHIFT
+from mpota_host.package.encode import encrypt, piece
+from mpota_host.package.encode.group import HEAD
 from mpota_host.sim import fs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,20 +41,26 @@ def test_the_package_page_has_the_sizes_of_the_code() -> None:
     assert total(fields(page, "## Component")) == struct.calcsize(fmt.COMPONENT) == fmt.COMPONENT_SIZE
     assert total(fields(page, "## Stored chunk")) == struct.calcsize(fmt.LINK) == fmt.LINK_SIZE
     text = (ROOT / page).read_text()
-    assert f"at most the chunk size and {fmt.SLACK}" in text
+    assert (
+        f"at most the room and {fmt.SLACK}" in text
+        and f"1 to {fmt.MOST // fmt.SECTOR} sectors, {fmt.MOST // 1024} KiB" in text
+    )
     assert fmt.SIGNATURE == trust.SIZE == 384 and "384 or 0" in text
-    for size in fmt.CHUNKS:
-        assert str(size) in text
+    assert "in KiB: {}, {} or {} |".format(*(size // 1024 for size in fmt.ROOMS)) in text
+    assert total(fields(page, "as PNG's chunks have:")) == struct.calcsize(fmt.FIELD)
+    assert re.findall(r"^\| `(\w{4})` \|", text, re.M) == [name.decode() for name, _ in known._FIELDS]
     for code, name in fmt.STAGES.items():
         assert f"{code} {name}" in text
 
 
 def test_the_board_has_the_same_numbers() -> None:
-    mine = {name: value for name, value in vars(fmt).items() if name.isupper() and name != "STAGES"}
     device = {name[1:]: value for name, value in vars(package).items() if name[:1] == "_" and name[1:].isupper()}
-    kinds = {name: getattr(stream, name) for name in ("FIRMWARE", "FILES", "RESOURCE")}
-    assert len(device) == 12
-    assert mine == {**kinds, **device}
+    device |= {name[1:]: value for name, value in vars(known).items() if name[:1] == "_" and name[1:].isupper()}
+    assert {fmt.CHANNEL, fmt.RUNS, fmt.RUNS_FIRMWARE, fmt.RUNS_BOOT} == set(dict(device.pop("FIELDS")))
+    device |= {name: getattr(stream, name) for name in ("FIRMWARE", "FILES", "RESOURCE")}
+    assert len(device) == 17 and {name: getattr(fmt, name) for name in device} == device
+    assert (piece.SECTOR, piece.MOST) == (fmt.SECTOR, fmt.MOST)
+    assert struct.calcsize(fmt.PREAMBLE) + struct.calcsize(fmt.BODY) == fmt.RECORDS
 
 
 def test_the_store_page_has_the_sizes_of_the_code() -> None:
@@ -79,7 +86,8 @@ def test_a_page_with_a_gap_would_be_found() -> None:
 
 def test_the_delta_section_has_the_numbers_of_the_code() -> None:
     text = (ROOT / "device/mpota/pipe/FORMAT.md").read_text()
-    assert f"pages of {delta.PAGE} bytes" in text and f"at most chunk / {1 << HEAD_SHIFT}" in text
+    assert f"pages of {delta.PAGE} bytes" in text and HEAD == delta._HEAD
+    assert f"together at most {HEAD} " in text
     assert f"| fine | {xtensa.COARSE - xtensa.FINE} |" in text
     assert f"| coarse | {xtensa.STATE - xtensa.COARSE} |" in text
     assert f"more than {xtensa.Predicted.MODES} is refused" in text and xtensa.FINE == 18
@@ -92,7 +100,7 @@ def test_the_encryption_tables_have_the_sizes_of_the_code() -> None:
     assert total(fields(page, "It is this block, encrypted with the content key (ECB):")) == len(encrypt.nonce(0, 0))
     text = (ROOT / page).read_text()
     assert f"`{encrypt.LABEL.decode()}`" in text and "`mpota device key`" in text and "`mpota_keys`" in text
-    most = (4096 - fmt.SIGNATURE - 72 - fmt.COMPONENT_SIZE) // fmt.RECIPIENT_SIZE
+    most = (4096 - fmt.SIGNATURE - fmt.RECORDS - fmt.COMPONENT_SIZE) // fmt.RECIPIENT_SIZE
     assert f"room for {most} recipients" in text
 
 

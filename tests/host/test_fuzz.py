@@ -79,7 +79,7 @@ def attack(n):
     """Whole updates from packages that were changed anywhere, unsigned ones allowed: how each ended."""
     words = Counter()
     good = Maker(image(5003, 7)).bytes()
-    chip = soc.Soc(soc.rows(0x2000), {"product": "demo", "chunk": 4096}, None)
+    chip = soc.Soc(soc.rows(0x2000), {"product": "demo", "room": 4096}, None)
     chip.write(chip.row("ota_0").offset, image(5003, 1))
     start = chip.flash.snapshot()
     slot = chip.row("ota_1")

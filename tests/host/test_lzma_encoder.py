@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mpota.pipe.lzma import ENDLESS, LC, Lzma
 from mpota_host.board.flash import compile_mpy
 from mpota_host.package.encode import lzma_chunk
-from mpota_host.package.encode.lzma_chunk import PLAIN, PROPS, decode, encode, encode_with
+from mpota_host.package.encode.lzma_chunk import PB, PLAIN, decode, encode, encode_with
 from mpota_host.registry import prepare
 from mpota_host.sim.board import real_firmware
 from mpota_host.sources import CHECKOUT as ROOT
@@ -70,9 +70,8 @@ def test_nothing_at_all_comes_back():
 
 
 @pytest.mark.parametrize("lc", range(LC + 1))
-@pytest.mark.parametrize("pb", range(3))
+@pytest.mark.parametrize("pb", PB)
 def test_all_props_that_are_tried_decode(lc, pb, firmware):
-    assert (lc, pb) in PROPS
     data = firmware[70000:73001]
     stream = encode_with(data, 12, lc, pb)
     assert stream[0] == lc + 45 * pb
@@ -90,7 +89,7 @@ def test_a_window_smaller_than_the_data_comes_back(wbits):
 
 def test_the_smallest_of_the_tried_ones_is_taken(firmware):
     data = firmware[500000:516384]
-    sizes = {props: len(encode_with(data, 14, *props)) for props in PROPS}
+    sizes = {(lc, pb): len(encode_with(data, 14, lc, pb)) for lc in range(LC + 1) for pb in PB}
     stream = encode(data, 14)
     assert len(stream) == min(sizes.values()) < len(data)
     assert len(set(sizes.values())) > 1

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from mpota_boot.errors import Refused
-from mpota_host.package import bases, choose, keys, pack, verify
+from mpota_host.package import bases, choose, keys, pack, serve, verify
 from mpota_host.package import format as fmt
 from mpota_host.package import read as inspect
 from mpota_host.package.choose import Content, EncodeOptions, decoders
@@ -199,10 +199,11 @@ def test_a_delta_without_its_base_is_proven_but_not_decoded(folder, old, tmp_pat
 
 
 def test_a_delta_that_is_not_smaller_is_dropped_with_a_note(folder, tmp_path, capsys):
-    (tmp_path / "other.bin").write_bytes(image_maker.image(body=noise(50000, 9)))
+    for name, seed in (("other.bin", 9), ("noise.bin", 10)):
+        (tmp_path / name).write_bytes(image_maker.image(body=noise(50000, seed)))
     out = tmp_path / "p.mpota"
     for base in (tmp_path / "other.bin", folder / "old"):
-        status, _, err = said(capsys, *packing(folder, "1.1.0", out, folder / "new.bin", "--base", base))
+        status, _, err = said(capsys, *packing(folder, "1.1.0", out, tmp_path / "noise.bin", "--base", base))
         assert status == 0 and f"no package from {base}" in err
     assert not list(tmp_path.glob("p-from-*"))
 
@@ -262,15 +263,26 @@ def test_all_packages_of_a_call_are_encrypted_each_under_a_key_of_its_own(folder
     assert len(keys_of) == 2
 
 
-def test_a_chunk_that_a_board_has_no_room_for_is_not_made(folder, tmp_path):
-    """A new chunk that shares nothing with the base, encrypted: the delta adds more than the room has."""
+def test_every_chunk_has_the_room_that_a_board_has_for_it(folder, tmp_path):
+    """What shares nothing with the base, encrypted: the form that adds most to what nothing makes smaller."""
     old, new = noise(40000, 21), noise(16384, 22) + noise(40000, 21)
-    means = EncodeOptions(encrypted=True)
     content = Content(fmt.RESOURCE, "m", new)
-    ways = choose.whole(content, means) + choose.based(content, means, old)
+    for room in fmt.ROOMS:
+        means = EncodeOptions(room=room, encrypted=True, decodes=frozenset(fmt.STAGES.values()))
+        ways = choose.whole(content, means) + choose.based(content, means, old)
+        best, tried = choose.smallest(ways, means)
+        assert len(tried) == 5 and all(one.fits for one in tried) and best.base
+        assert all(len(piece.data) <= means.most() for way in ways for piece in way.pieces)
+        assert all(sum(piece.output for piece in way.pieces) == len(new) for way in ways)
+
+
+def test_a_way_whose_chunks_do_not_fit_is_not_kept():
+    means = EncodeOptions()
+    content = Content(fmt.RESOURCE, "m", b"m" * 9000)
+    ways = choose.whole(content, means)
+    ways[1].pieces[0] = ways[1].pieces[0]._replace(data=bytes(means.most() + 1))
     best, tried = choose.smallest(ways, means)
-    assert [one.fits for one in tried if one.based] == [False] and min(tried, key=lambda one: one.stored).based
-    assert not best.base and max(map(len, best.pieces)) <= means.room()
+    assert [one.fits for one in tried] == [True, False] and best is ways[0]
 
 
 def test_lzma_is_tried_where_boards_decode_it_with_no_larger_window_than_useful(folder, tmp_path, capsys):
@@ -280,11 +292,12 @@ def test_lzma_is_tried_where_boards_decode_it_with_no_larger_window_than_useful(
     (part,) = inspect.read_package(out.read_bytes()).components
     assert part.makers == [lzma_chunk.stage] and lzma_chunk.decoder.stage is not lzma_chunk.stage
     good(folder, out)
-    for chunk, wbits in ((4096, 12), (8192, 13), (65536, 16)):
-        (way,) = choose.whole(Content(fmt.FIRMWARE, "firmware", NEW), EncodeOptions(chunk=chunk, compress="lzma"))
-        assert way.wbits == wbits
-    delta = choose.based(Content(fmt.FIRMWARE, "firmware", NEW), EncodeOptions(compress="lzma", chunk=65536), OLD)
-    assert {way.wbits for way in delta} == {12}, "the window is that of the short streams"
+    content = Content(fmt.FIRMWARE, "firmware", NEW)
+    for wbits, took in ((9, 12), (12, 12), (14, 14), (15, 15)):
+        (way,) = choose.whole(content, EncodeOptions(compress="lzma", wbits=wbits, room=16384))
+        assert way.wbits == took
+    for way in choose.based(content, EncodeOptions(compress="lzma", wbits=15), OLD):
+        assert way.wbits == 12, "the window is that of the short streams"
     assert (
         call(*packing(folder, "1.1.0", out, folder / "new.bin", "--compress", "lzma", "--base", folder / "old.bin"))
         == 0
@@ -349,8 +362,13 @@ def test_what_cannot_be_packed_is_one_sentence(folder, tmp_path, capsys):
         ("a delta travels compressed", [image, "--base", folder / "old.bin", "--compress", "none"]),
         ("'zip', known are inflate", [image, "--decodes", "+zip"]),
         ("'z80', known are none, x86", ["--app", folder / "new", "--mpy", "z80"]),
+        ("at most 32 bytes", [image, "--channel", "c" * 33]),
+        ("cannot need 1.1.0", [image, "--needs", "1.1.0"]),
+        ("cannot need 1.2.0", [image, "--needs-firmware", "1.2.0"]),
+        ("the version is 'old'", [image, "--needs", "old"]),
+        ("wanted 1 to 65535", [image, "--needs-boot", "65536"]),
         ("mpy-cross writes 6.3", ["--app", folder / "new", "--mpy", "none", "--mpy-version", "9"]),
-        ("do not fit in 4096", [word for n in range(26) for word in ("--resource", f"r{n}={image}")]),
+        ("do not fit in 4096", [word for n in range(27) for word in ("--resource", f"r{n}={image}")]),
     ):
         refusal(capsys, words, *packing(folder, "1.1.0", out, *more))
     status, _, err = said(capsys, *packing(folder, "1.1.0", out, "--resource", f"a={tmp_path / 'gone'}"))
@@ -361,7 +379,7 @@ def test_what_cannot_be_packed_is_one_sentence(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"compress": "zip"}, {"chunk": 5000}, {"wbits": 8}, {"product": ""}, {"product": "p" * 33}, {"version": "v1"}],
+    [{"compress": "zip"}, {"room": 5000}, {"wbits": 8}, {"product": ""}, {"product": "p" * 33}, {"version": "v1"}],
 )
 def test_options_that_no_header_holds_are_refused(change):
     with pytest.raises(Refused):
@@ -415,6 +433,22 @@ def test_a_list_inside_that_no_board_takes_is_found(folder, tmp_path):
     assert judged(folder, path).facts["code"] == "files"
 
 
+def test_channel_and_needs_are_said_by_every_command(folder, tmp_path, capsys):
+    out = tmp_path / "p.mpota"
+    more = ("--channel", "canary", "--needs", "1.0.5", "--needs-firmware", "1.0.4", "--needs-boot", "1")
+    status, text, _ = said(capsys, *packing(folder, "1.1.0", out, folder / "new.bin", *more, "--json"))
+    facts = json.loads(text)
+    seen = [facts[name] for name in ("channel", "needs", "needs_firmware", "needs_boot")]
+    assert status == 0 and seen == ["canary", "1.0.5", "1.0.4", 1]
+    facts = json.loads(said(capsys, "inspect", out, "--json")[1])
+    assert facts["channel"] == "canary"
+    assert facts["needs"] == {"version": "1.0.5", "firmware": "1.0.4", "mpota_boot": "1"}
+    text = said(capsys, "inspect", out)[1]
+    assert all(word in text for word in ("canary", "needs version", "needs firmware", "needs mpota_boot"))
+    rows, _ = serve.offers(tmp_path)
+    assert [row["channel"] for row in rows] == ["canary"]
+
+
 def test_a_board_is_asked_what_it_loads(folder, tmp_path):
     flash = create(tmp_path / "board.bin", OLD)
     out = tmp_path / "p.mpota"
@@ -425,10 +459,10 @@ def test_a_board_is_asked_what_it_loads(folder, tmp_path):
     assert native_arch()
 
 
-@pytest.mark.parametrize("chunk,decodes,full,delta", [(16384, "-xtensa", 0.675, 0.235), (16384, "+lzma", 0.640, 0.200)])
-def test_the_real_pair_is_as_small_as_promised(chunk, decodes, full, delta):
+@pytest.mark.parametrize("room,decodes,full,delta", [(8192, "-xtensa", 0.70, 0.235), (8192, "+lzma", 0.660, 0.1705)])
+def test_the_real_pair_is_as_small_as_promised(room, decodes, full, delta):
     old, new = (real_firmware(name).read_bytes() for name in ("0608", "0831"))
-    options = pack.Options("lamp", "1.1.0", chunk=chunk, decodes=decoders(decodes))
+    options = pack.Options("lamp", "1.1.0", room=room, decodes=decoders(decodes))
     base = bases.Base("old", "old", {(fmt.FIRMWARE, ""): prepare("esp32", old)[0]})
     made = pack.packages(pack.goods("esp32", new), options, None, [base])
     shares = [len(one.data) / one.facts["image"] for one in made]

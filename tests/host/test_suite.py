@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from mpota_host.package.encode import delta
+from mpota_host.package.encode.fill import Deflate, Raw
+from mpota_host.package.encode.piece import Piece
 from tests import run_unix
 from tests.suite import boards, census, deadlines, leftovers, losses, plans
 
@@ -474,32 +476,34 @@ def counted(monkeypatch):
     """A memory for every plan however small, and how often the encoder worked."""
     worked = []
     monkeypatch.setattr(plans, "LARGE", 0)
-    made = delta.Delta([b"\0\xff", b""], True, {"a": 1})
+    made = delta.Delta([Piece(b"\0\xff", 4096), Piece(b"", 1)], True, {"a": 1})
     monkeypatch.setattr(plans, "fresh", lambda *args: worked.append(args) or made)
     return worked
 
 
 def test_a_plan_is_made_once_for_the_same_images_and_options(tmp_path, counted):
-    one = plans.Plans(tmp_path / "plans").plan(b"old", b"new", 4096, True)
-    assert plans.Plans(tmp_path / "plans").plan(b"old", b"new", 4096, True) == one
+    given = {"old": b"old", "new": b"new", "way": Raw(), "limit": 4096, "predict": True, "sectors": 2}
+    one = plans.Plans(tmp_path / "plans").plan(**given)
+    assert plans.Plans(tmp_path / "plans").plan(**given) == one
     assert len(counted) == 1
-    for other in ((b"olt", b"new", 4096, True), (b"old", b"new", 8192, True), (b"old", b"new", 4096, False)):
-        plans.Plans(tmp_path / "plans").plan(*other)
-    assert len(counted) == 4
+    others = {"old": b"olt", "new": b"neu", "way": Deflate(12), "limit": 4097, "predict": False, "sectors": 1}
+    for name, value in others.items():
+        plans.Plans(tmp_path / "plans").plan(**(given | {name: value}))
+    assert len(counted) == 7
 
 
 def test_another_encoder_or_a_damaged_file_means_a_new_plan(tmp_path, counted, monkeypatch):
     memory = plans.Plans(tmp_path / "plans")
-    memory.plan(b"old", b"new", 4096)
+    memory.plan(b"old", b"new", Raw(), 4096)
     (path,) = memory.folder.iterdir()
     data = path.read_bytes()
     for damaged in (data[:-1], b"", data[:40] + bytes([data[40] ^ 1]) + data[41:], bytes([data[0] ^ 1]) + data[1:]):
         path.write_bytes(damaged)
         counted.clear()
-        memory.plan(b"old", b"new", 4096)
+        memory.plan(b"old", b"new", Raw(), 4096)
         assert len(counted) == 1 and path.read_bytes() == data
     monkeypatch.setattr(plans, "encoder", lambda: "other")
-    plans.Plans(tmp_path / "plans").plan(b"old", b"new", 4096)
+    plans.Plans(tmp_path / "plans").plan(b"old", b"new", Raw(), 4096)
     assert len(counted) == 2 and [p.name for p in (tmp_path / "plans").iterdir()] == ["other"]
 
 

@@ -2,7 +2,6 @@
 
 import random
 import struct
-import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from mpota.pipe import xtensa as stage
 from mpota_host.package.encode import delta, xtensa
 from tests.chips.esp32.image_maker import image
-from tests.host.test_delta_encoder import decode
+from tests.host.test_delta_encoder import DEFLATE, decode, inflated, most
 
 # Chip id, where flash is mapped to as data, where as code.
 MAPS = {"ESP32": (0, 0x3F400020, 0x400D0020), "S2": (2, 0x3F000020, 0x40080020), "S3": (9, 0x3C000020, 0x42000020)}
@@ -42,30 +41,30 @@ def program(chip, grown=(), seed=5):
     return image(chip=number, segments=[(data_at, texts), (code_at, code)])
 
 
-def travels(plan):
-    packers = [zlib.compressobj(9, zlib.DEFLATED, -12, 9) for _ in plan.chunks]
-    return sum(len(packer.compress(one) + packer.flush()) for packer, one in zip(packers, plan.chunks, strict=True))
+def plan(old, new, predict=True):
+    return delta.plan(old, new, DEFLATE, most(4096), predict)
 
 
 @pytest.mark.parametrize("chip", list(MAPS))
 def test_a_program_in_which_code_and_texts_moved_travels_in_a_part_of_what_it_took(chip):
     old, new = program(chip), program(chip, (20, 75, 76, 120))
-    plain, plan = delta.plan(old, new, 4096), delta.plan(old, new, 4096, True)
-    assert plan.predicted and decode(old, plan.chunks, len(new), 4096, stage) == new
-    assert travels(plan) < 0.6 * travels(plain)
+    plain, made = plan(old, new, False), plan(old, new)
+    assert made.predicted and not plain.predicted and decode(old, made.pieces, stage) == new
+    assert sum(len(piece.data) for piece in made.pieces) < 0.6 * sum(len(piece.data) for piece in plain.pieces)
 
 
 def test_of_a_chip_with_another_instruction_set_only_the_pointers_are_followed():
     old, new = (bytearray(program("S3", grown)) for grown in ((), (20, 75)))
     old[12] = new[12] = 5  # ESP32-C3
-    assert xtensa.Image(bytes(new)).modes() == [stage.POINTERS | stage.WIDE]
-    plan = delta.plan(bytes(old), bytes(new), 4096, True)
-    assert decode(bytes(old), plan.chunks, len(new), 4096, stage) == new
+    assert xtensa.Image(bytes(new)).modes() == [(0, stage.POINTERS | stage.WIDE)]
+    assert decode(bytes(old), plan(bytes(old), bytes(new)).pieces, stage) == bytes(new)
 
 
-def test_modes_are_those_of_the_chips_memory_map():
+def test_modes_are_those_of_the_chips_memory_map_and_of_its_segments():
     for chip, wide in (("ESP32", 0), ("S2", 0), ("S3", stage.WIDE)):
-        assert xtensa.Image(program(chip)).modes() == [1 | wide, 3 | wide]
+        one = xtensa.Image(program(chip))
+        code = next(part.start for part in one.segments if part.address >= xtensa.CODE_FROM)
+        assert one.modes() == [(0, 1 | wide), (code, 3 | wide)]
 
 
 def test_a_place_in_the_file_and_its_address_are_told_from_each_other():
@@ -91,10 +90,9 @@ def test_an_image_that_is_cut_off_has_no_segments():
 def test_a_delta_between_what_is_an_image_and_what_is_none_is_made_all_the_same():
     new = program("ESP32")
     for old in (b"no image", whole := program("ESP32")[:5000], bytes(9000)):
-        plan = delta.plan(old, new, 4096, True)
-        assert decode(old, plan.chunks, len(new), 4096, stage) == new
-    plan = delta.plan(new, whole, 4096, True)
-    assert decode(new, plan.chunks, len(whole), 4096, stage) == whole
+        made = plan(old, new)
+        assert not made.predicted and decode(old, made.pieces, stage) == new
+    assert decode(new, plan(new, whole).pieces, stage) == whole
 
 
 def test_shifts_are_those_of_the_longest_match_and_of_the_last_one_before():
@@ -104,20 +102,20 @@ def test_shifts_are_those_of_the_longest_match_and_of_the_last_one_before():
 
 
 OLD, NEW = program("ESP32"), program("ESP32", (20, 75, 76, 120))
-PLAN = delta.plan(OLD, NEW, 16384, True)
+PIECE = plan(OLD, NEW).pieces[0]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6), st.integers(0, 1 << 16))
 def test_a_mutated_stream_is_refused_or_gives_as_many_bytes_as_promised(changes, cut):
-    stream = bytearray(PLAN.chunks[0])
+    stream = bytearray(inflated(PIECE.data))
     for at, value in changes:
         # Mostly in the head, where the numbers are.
         stream[at % (len(stream) if at & 1 else 600)] = value
     if cut % 3 == 0:
         del stream[cut % len(stream) :]
     try:
-        out = decode(OLD, [bytes(stream)], 16384, 16384, stage)
+        out = decode(OLD, [PIECE._replace(data=DEFLATE.encode(bytes(stream)))], stage)
     except (ValueError, EOFError):
         return
-    assert len(out) == 16384
+    assert len(out) == PIECE.output

@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mpota_host.package.encode import delta
+from mpota_host.package.encode.fill import SECTORS, Way
+from mpota_host.package.encode.piece import Piece
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "plans"
@@ -25,9 +27,8 @@ LARGE = 1 << 20
 SOURCES = (
     "host/mpota_host/__init__.py",
     "host/mpota_host/package/__init__.py",
-    "host/mpota_host/package/encode/__init__.py",
-    "host/mpota_host/package/encode/delta.py",
-    "host/mpota_host/package/encode/xtensa.py",
+    "host/mpota_host/package/format.py",
+    "host/mpota_host/package/encode/*.py",
     "device/mpota_boot/*.py",
     "device/mpota/*.py",
     "device/mpota/pipe/*.py",
@@ -55,14 +56,17 @@ class Plans:
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder / encoder()
 
-    def plan(self, old: bytes, new: bytes, chunk: int, predict: bool = False) -> delta.Delta:
+    def plan(
+        self, old: bytes, new: bytes, way: Way, limit: int, predict: bool = False, sectors: int = SECTORS
+    ) -> delta.Delta:
         if len(old) + len(new) < LARGE:
-            return fresh(old, new, chunk, predict)
+            return fresh(old, new, way, limit, predict, sectors)
         images = "-".join(hashlib.sha256(image).hexdigest() for image in (old, new))
-        path = self.folder / f"{images}-{chunk}-{int(predict)}"
+        options = hashlib.sha256(repr((way, limit, predict, sectors)).encode()).hexdigest()[:16]
+        path = self.folder / f"{images}-{options}"
         known = load(path)
         if known is None:
-            known = fresh(old, new, chunk, predict)
+            known = fresh(old, new, way, limit, predict, sectors)
             self.save(path, known)
         return known
 
@@ -78,7 +82,8 @@ class Plans:
 
 def encode(made: delta.Delta) -> bytes:
     """A digest, and a line of JSON with the chunks in hex."""
-    text = json.dumps([made.predicted, made.facts, [piece.hex() for piece in made.chunks]]).encode()
+    chunks = [(piece.data.hex(), piece.output) for piece in made.pieces]
+    text = json.dumps([made.predicted, made.facts, chunks]).encode()
     return hashlib.sha256(text).digest() + zlib.compress(text, 1)
 
 
@@ -92,4 +97,4 @@ def load(path: Path) -> delta.Delta | None:
     if hashlib.sha256(text).digest() != data[:32]:
         return None
     predicted, facts, chunks = json.loads(text)
-    return delta.Delta([bytes.fromhex(piece) for piece in chunks], predicted, facts)
+    return delta.Delta([Piece(bytes.fromhex(data), output) for data, output in chunks], predicted, facts)

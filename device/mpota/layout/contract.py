@@ -4,7 +4,7 @@ A layout decides what boots on one kind of chip. Each chip's class, in its layou
 raises NotImplementedError here, and may refine the rest. The core (installer, agent, runner, shim, console) calls
 these names and no others, in this order:
 
-    NAME ready version given_up floor target running admit check arm     an update
+    NAME ready version firmware given_up floor target running admit check arm     an update
     settle woke on_trial keep                                           a boot with a trial open
     heal awake confirm retreat                                          the agent
     status confirm rollback forget                                      a person
@@ -278,6 +278,12 @@ class Layout:
                 pass  # a file of the application is gone
         return self._version
 
+    def firmware(self):
+        """The 8 bytes of the version that brought the firmware which runs; None where it is not known."""
+        from mpota.layout.origin import firmware
+
+        return firmware(self)
+
     def floor(self):
         """The lowest version that may be installed, 8 bytes: the tag `floor`, or the confirmed version if higher."""
         low = self.journal.last("floor") or b""
@@ -297,6 +303,10 @@ class Layout:
             data = given.settled(self.journal, record.version)
             if data:
                 self.keep("given", data)
+        before = self.record("running")
+        if record.slot == record.back and before and before.slot != before.back:
+            # This record will not know which firmware its files run on.
+            self.keep("firmware", before.version)
         self.journal.put("running", record.encode())
         self._rested()
         self._version = self._trees = None

@@ -18,7 +18,7 @@ class File:
         src.seek(at)
         return src
 
-    def other(self):
+    def other(self, code=""):
         """Is there another package to try, after one that was refused? There is one file."""
         return False
 

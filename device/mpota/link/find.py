@@ -8,6 +8,8 @@ from mpota.version import parse
 def find(link, buf, n):
     """Find the offer, (version, size, file): the newest for this board, of those the smallest not refused yet.
 
+    After a refusal because something has to run first, that may be one of a lower version.
+
     The manifest is the first `n` bytes of `buf`.
     """
     if link.status == 304:
@@ -29,9 +31,16 @@ def find(link, buf, n):
 
 def _choose(link, found):
     found.sort()
-    found = [o for o in found if o[0] == found[-1][0] and o > link.refused] or found[-1:]
-    link.offer = found[0] if found else ()
-    link.more = len(found) > 1
+    newest = found and found[-1][0]
+    if newest != link.newest:
+        # A newer release begins anew.
+        link.newest, link.below = newest, None
+    mine = [o for o in found if not link.below or o[0] < link.below]
+    best = [o for o in mine if o[0] == mine[-1][0]]
+    left = [o for o in best if o > link.refused] or best[-1:]
+    link.offer = left[0] if left else ()
+    link.more = len(left) > 1
+    link.less = len(mine) > len(best)
     # Of one that has an offer the file may be wanted again.
     tag = link.tag or b""
     link.unchanged = b"" if found or [c for c in tag if not 0x20 < c < 0x7F] else tag
@@ -47,7 +56,9 @@ def _offers(link, data):
     found = []
     current = link.current() or b""
     for entry in text["packages"]:
-        if entry["product"] == link.product and entry["layout"] == link.layout:
+        mine = entry["product"] == link.product and entry["layout"] == link.layout
+        # The package itself says it too, signed.
+        if mine and entry.get("channel", "") == link.channel:
             offer = parse(entry["version"]), int(entry["size"]), entry["file"] + ""
             if offer[1] < 1:
                 raise ValueError("size")

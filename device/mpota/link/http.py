@@ -1,10 +1,11 @@
 """The HTTP(S) link: a manifest on any static web server says which package is for whom; Range resumes it.
 
     {"mpota": 1, "packages": [{"product": "lamp", "layout": "esp32", "version": "1.2.3",
-                               "file": "name or URL", "size": 12345, "id": "16 hex"}]}
+                               "file": "name or URL", "size": 12345, "id": "16 hex", "channel": "beta"}]}
 
 `python -m http.server` is enough. Of several packages of the newest version, deltas and the full image, the smallest
-is offered first and after a refusal the next. `file` without a slash is the name of a file beside the manifest, any
+is offered first and after a refusal the next; where something else must run first, those of the version below. An
+entry without `channel` is of the stable one. `file` without a slash is the name of a file beside the manifest, any
 characters; with one it is a URL or a part of one. It is seen from the URL of the settings, wherever that redirects to.
 The id is for people. https needs `ca`, goes on to https only, and judges the certificate's dates by the board's clock.
 More than the manifest's size is never read.
@@ -24,6 +25,9 @@ _MANIFEST_MS = const(30000)  # for them, after the header
 class Http(Web):
     """A Link and its Source. `current()` gives the 8 bytes of the version that runs, None when it is unknown."""
 
+    # The newest version that the manifest had; the next offer is of one below `below`, where that is set.
+    newest = below = None
+    channel = ""
     report_url = None  # gets a POST of {"product", "layout", "code", "text"}
 
     def __init__(self, manifest, product, layout, current):
@@ -35,7 +39,7 @@ class Http(Web):
         self.file = None
         self.offer: tuple = ()
         self.refused = ()
-        self.more = False
+        self.more = self.less = False
         self.unchanged = b""  # the ETag of a manifest that has nothing for this board
 
     def open(self, at=0):
@@ -88,11 +92,18 @@ class Http(Web):
 
         return shown(self.home)
 
-    def other(self):
-        """After a refusal: is there a larger package of the same version? The next open() gives it."""
+    def other(self, code=""):
+        """After a refusal: is there a larger package of the same version? The next open() gives it.
+
+        Or one of a lower version, where something has to come first.
+        """
         self.refused = self.offer
         self.file = None
-        return self.more
+        if self.more or code != "needs" or not self.less:
+            return self.more
+        self.below = self.offer[0]
+        self.refused = ()
+        return True
 
     def report(self, code, text):
         """POST it where `report_url` says, and wait; no answer is no error."""

@@ -97,7 +97,7 @@ class Serial:
         self._fresh()
         return self
 
-    def other(self):
+    def other(self, code=""):
         """The host decides what to offer next."""
         return False
 

@@ -2,7 +2,7 @@
 
 The content key is wrapped (RFC 3394) for each device key that may read the package; a board holds such keys, and no
 package brings one. A chunk is decrypted where it lies, in the RAM of the stored chunk, so that the stage behind reads
-plain memory. Its IV is its number, encrypted (NIST SP 800-38A, appendix C, first method): no two are the same.
+plain memory. Its IV is where it belongs, encrypted (NIST SP 800-38A, appendix C, first method): no two are the same.
 """
 
 from gc import collect
@@ -22,7 +22,7 @@ def key_id(secret):
 def unlock(package, secrets, buf):
     """Give `package` its content key, by one of this board's device keys; `buf` still holds the header."""
     names = ""
-    at = 72 + 136 * len(package.components)
+    at = package.locks
     for off in range(at, at + 48 * package.recipients, 48):
         name = buf[off : off + 8]
         names += " " + name.hex()
@@ -56,7 +56,7 @@ def stage(chunks):
     view = memoryview(bytearray(512))
 
     def open(src):
-        cbc = aes(key, 2, ecb.encrypt(pack("<8sII", b"mpota iv", chunks.i, chunks.index - 1)))
+        cbc = aes(key, 2, ecb.encrypt(pack("<8sII", b"mpota iv", chunks.i, chunks.start)))
         at = start = chunks.ram.tell()
         while at < chunks.stored:
             piece = view[: chunks.stored - at]

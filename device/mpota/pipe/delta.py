@@ -16,6 +16,8 @@ from mpota.stream import pull
 
 # Output is made in pages; no address that crosses the end of one is predicted.
 PAGE = const(1024)
+# Controls, gaps and values of a group.
+_HEAD = const(1024)
 
 
 @micropython.viper
@@ -23,7 +25,7 @@ def patch(page: ptr8, n: int, head: ptr8, s: ptr32) -> int:  # noqa: F821
     """Add values to the changed ones of the old bytes up to page[n]; 0 where a value is missing.
 
     `s`: where the next one is, then in the head the next gap, the next value, the gaps' end, the values' end. All
-    numbers stay below 2**24: a head is at most 8 KiB, a gap at most 255.
+    numbers stay below 2**24: a head is at most 1 KiB, a gap at most 255.
     """
     p = int(s[0])
     g = int(s[1])
@@ -76,7 +78,7 @@ class Delta:
 
     def __init__(self, chunks):
         self.chunks = chunks
-        self.head = bytearray(chunks.chunk >> 3)
+        self.head = bytearray(_HEAD)
         self.page = bytearray(PAGE)
         self.state = array("I", bytes(4 * self.WORDS))
 
@@ -85,7 +87,7 @@ class Delta:
         self.src = src
         self.left = chunks.left
         # The old image is read where the new one is written, until a control says otherwise.
-        self.out = self.off = (chunks.index - 1) * chunks.chunk
+        self.out = self.off = chunks.start
         self.extra = self.diff = self.at = self.end = 0
         for i in range(self.WORDS):
             self.state[i] = 0

@@ -11,20 +11,21 @@ from struct import pack, unpack
 
 from micropython import const
 
-# Package id 8, SHA-256 of the next chunk 32, its bytes u32, its offset u32, its number u16, its component u8.
-_PROGRESS = const("<8s32sIIHB")
-_PROGRESS_SIZE = const(51)
+# Package id 8; of the next chunk: SHA-256 32, its bytes u16, the sectors that it decodes to u8, where these lie in the
+# component u32, its offset in the package u32, its component u8.
+_PROGRESS = const("<8s32sHBIIB")
+_PROGRESS_SIZE = const(52)
 
 
 def encode_progress(*fields):
-    """The journal's `progress`, 51 bytes: id of the package; of its next chunk SHA-256, bytes, offset in the package,
-    number, and number of the component.
+    """The journal's `progress`, 52 bytes: id of the package; of its next chunk SHA-256, bytes, sectors, offset in the
+    component, offset in the package, and number of the component.
     """
     return pack(_PROGRESS, *fields)
 
 
 def decode_progress(data):
-    """The same six fields, or None where the bytes are none."""
+    """The same seven fields, or None where the bytes are none."""
     return unpack(_PROGRESS, data) if data and len(data) == _PROGRESS_SIZE else None
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import PRODUCT, Material
 from mpota_host.bench.size.packages import VERSION
-from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.assemble import Head, Part, assemble
 from mpota_host.package.content import app
+from mpota_host.package.encode.piece import pieces
 from mpota_host.package.format import FILES
 
 BAR = 40
@@ -30,7 +31,7 @@ def package(material: Material) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(material.new[i * BYTES : (i + 1) * BYTES])
     data = app.tree(folder / "source", {}).data
-    part = Part(FILES, "files", data, list(pieces(data, CHUNK)))
+    part = Part(FILES, "files", data, pieces(data, CHUNK))
     path = material.folder / "application.mpota"
     path.write_bytes(assemble(Head(PRODUCT, "files", VERSION, CHUNK), [part], material.key))
     return path

@@ -30,7 +30,7 @@ class Chip:
 
     def __init__(self, material: Material) -> None:
         rows = [table.Row(*row) for row in TABLES["4MiB-ota"][1]]
-        self.soc = soc.Soc(rows, {"product": PRODUCT, "chunk": 65536}, [material.public])
+        self.soc = soc.Soc(rows, {"product": PRODUCT, "room": 16384}, [material.public])
         self.soc.write(self.soc.row("ota_0").offset, material.old)
         self.board = self.soc.power_on()
         self.soc.flash.trace = []

@@ -18,7 +18,7 @@ from mpota_host.bench.size.packages import PRODUCT, WBITS, Pair, package, words
 from mpota_host.board.carried import modules
 from mpota_host.board.flash import compile_mpy, compile_source
 from mpota_host.package import keys
-from mpota_host.package.encode import encrypt
+from mpota_host.package.encode import delta, encrypt
 from mpota_host.registry import prepare
 from mpota_host.sim.board import native_arch, real_firmware
 from mpota_host.sim.supervisor import unix_port
@@ -99,11 +99,11 @@ class Material:
         pair = pair or self.pair
         path = self.folder / f"{pair.name} {kind} {chunk}.mpota".replace(" + ", "+").replace(" ", "-")
         if path.name not in self.offers:
-            which = (chunk, kind.startswith("predicted"))
-            planned = pair.seconds.get(which, 0) if "delta" in kind else 0
+            # Finding what both images share is a part of every package's time.
+            delta.matched.cache_clear()
             began = time.perf_counter()
             path.write_bytes(package(pair, kind, chunk, self.key, self.secret))
-            self.offers[path.name] = Offer(kind, chunk, path, planned + time.perf_counter() - began)
+            self.offers[path.name] = Offer(kind, chunk, path, time.perf_counter() - began)
         return self.offers[path.name]
 
     @cached_property

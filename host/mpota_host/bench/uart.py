@@ -42,7 +42,7 @@ def chip(old: bytes, product: str, keys: list[bytes] | None, slot: int) -> Any:
     rows = soc.rows(slot)
     nvs = table.find(rows, table.DATA, table.NVS)
     flash = uart.Flash(max(row.offset + row.size for row in rows), overwrite=[(nvs.offset, nvs.size)])
-    made = soc.Soc(rows, {"product": product, "chunk": 65536}, keys, flash)
+    made = soc.Soc(rows, {"product": product, "room": 16384}, keys, flash)
     made.write(made.row("ota_0").offset, old)
     made.write(made.row("ota_1").offset, bytes(slot))
     return made

@@ -11,17 +11,16 @@ from mpota_host.board.push import Report
 from mpota_host.package import read as inspect
 
 # What a board refuses for a reason that another package of the same version may not have.
-NEXT = ("base", "stage", "encrypted", "chunk-size", "MemoryError")
+NEXT = ("base", "stage", "encrypted", "room", "MemoryError")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A whole package, and how many bytes it installs in chunks of how many."""
+    """A whole package, and how many bytes it installs."""
 
     file: Path
     data: bytes
     installed: int
-    chunk: int
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def read(files: Sequence[Path]) -> list[Offer]:
         inspect.want_whole(data)
         package, facts = inspect.read_package(data), inspect.package_facts(data)
         names[f"{facts['product']} {facts['version']} for {facts['layout']}"] = file
-        found.append(Offer(file, data, sum(part.size for part in package.components), package.chunk))
+        found.append(Offer(file, data, sum(part.size for part in package.components)))
     if len(names) > 1:
         seen = ", ".join(f"{file} is {name}" for name, file in names.items())
         raise Refused("version", f"packages of one version can be pushed together: {seen}")

@@ -114,12 +114,18 @@ def keygen_device(path: Path, as_json: bool) -> None:
 @click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
 @layout_option
 @click.option(
-    "--chunk",
-    type=click.Choice(["4", "8", "16", "32", "64"]),
-    default="16",
+    "--room",
+    type=click.Choice(["4", "8", "16"]),
+    default="4",
     show_default=True,
-    help="Chunk size in KiB.",
+    help="KiB that the boards have for a stored chunk, the setting `room`.",
 )
+@click.option(
+    "--channel", default="", help="Only boards with this setting `channel` take it; boards without take none."
+)
+@click.option("--needs", default="", metavar="VERSION", help="What must run before: a release that no board may skip.")
+@click.option("--needs-firmware", default="", metavar="VERSION", help="The oldest firmware for an application alone.")
+@click.option("--needs-boot", default=0, metavar="NUMBER", help="The lowest number of mpota_boot.")
 @click.option(
     "--compress",
     type=click.Choice(["auto", "none", "deflate", "lzma"]),
@@ -138,9 +144,6 @@ def keygen_device(path: Path, as_json: bool) -> None:
 def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None, as_json: bool, **given: Any) -> None:
     """Sign FIRMWARE, the application of --app, or both into a package, and a delta for each --base."""
     from mpota_host.command import pack as packing
-    from mpota_host.package.choose import DECODES, decoders
-    from mpota_host.package.encode import encrypt
-    from mpota_host.package.pack import Options
 
     if (key is None) != unsigned:
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
@@ -149,15 +152,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     if given["bases"]:
         needs.extra("hdiffpatch", "--base")
     inputs = packing.inputs(image or given["firmware"], given)
-    options = Options(
-        given["product"],
-        given["version"],
-        given["layout"],
-        int(given["chunk"]) * 1024,
-        given["compress"],
-        encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
-        decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
-    )
+    options = packing.options(given)
     out = out or Path(f"{options.product}-{options.version}.mpota")
     read = [*inputs.files(), *([key] if key else []), *given["encrypt_for"]]
     # A delta takes its time, so this is asked before it too.
@@ -276,8 +271,9 @@ def send(one: Any, port: str, baud: int) -> Any:
     from mpota_host.board.push import Sender
     from mpota_host.board.push import push as speak
     from mpota_host.command import show
+    from mpota_host.package.format import SECTOR
 
-    with show.progress(f"push {one.file.name}", one.installed, one.chunk) as step:
+    with show.progress(f"push {one.file.name}", one.installed, SECTOR) as step:
         try:
             said = speak(port, Sender(one.data, on_update=step), baud, PUSH)
         except PushError as e:

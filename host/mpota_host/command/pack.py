@@ -13,12 +13,13 @@ from mpota_host.board.repl import open_board
 from mpota_host.command import show
 from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
+from mpota_host.package.choose import DECODES, decoders
 from mpota_host.package.content.app import Compiler, tree
 from mpota_host.package.content.modules import ARCHES, want_loadable, want_unhidden
 from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
-from mpota_host.package.read import chunk_note
+from mpota_host.package.read import room_note
 from mpota_host.package.report import Table
 from mpota_host.registry import bare, part_of
 
@@ -81,6 +82,17 @@ def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
     )
 
 
+def options(given: dict[str, Any]) -> Options:
+    """What the package is for, by the options of the command."""
+    same = ("product", "version", "layout", "compress", "channel", "needs", "needs_firmware", "needs_boot")
+    return Options(
+        room=int(given["room"]) * 1024,
+        encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
+        decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
+        **{name: given[name] for name in same},
+    )
+
+
 def resources(given: Sequence[str]) -> dict[str, Path]:
     """The resources by name."""
     named = [resource(text) for text in given]
@@ -124,8 +136,8 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
         made[0].notes.append(
             "a folder as --base has no resources: where the old application had some, give its package"
         )
-    if chunk_note(options.chunk):
-        made[0].notes.append(chunk_note(options.chunk))
+    if room_note(options.room):
+        made[0].notes.append(room_note(options.room))
     return made
 
 

@@ -41,12 +41,12 @@ LAYS, ROWS = "tests.core.test_layout:test_", "tests.core.test_ports:test_"
 GAVE, TAKES = "tests.core.test_given:test_", "tests.core.test_installer:test_"
 
 # No bug at all: what finds this one finds nothing.
-CONTROL = Mutant("no bug", INSTALLER, "decode", "yield done", "yield done")
+CONTROL = Mutant("no bug", INSTALLER, "decode", "done += n", "done += n")
 
 PROVE = "for part in package.components: prove(board, part, buf)"
 ARM = "board.layout.arm(package)"
-LOAD = "left = yield from chunks.loading()"
-NOTE = "encode_progress(package.id, chunks.sha, chunks.length, chunks.at, chunks.index, chunks.i)"
+LOAD = "yield from chunks.loading()"
+NOTE = "encode_progress(package.id, *chunks.place())"
 SIGNED = "\n    if not algorithm: ...\n    ..."
 OTHER = "mpota_boot.ports.other"
 TELLS = 'word if word in ("power", "wake") else "unknown"'
@@ -147,7 +147,7 @@ MUTANTS = [
     # Resume.
     Mutant(
         "resume one chunk too far", INSTALLER, "decode",
-        "chunks.index * chunks.chunk", "(chunks.index + bool(chunks.index)) * chunks.chunk",
+        "chunks.out", "chunks.out + chunks.package.room * bool(chunks.out)",
     ),
     Mutant("resume from the package's beginning", INSTALLER, "_reopen", "opened(link, at)", "opened(link, 0)"),
     Mutant("resume another package", INSTALLER, "resume", "where and where[0] == package.id", "where"),

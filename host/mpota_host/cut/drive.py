@@ -64,7 +64,7 @@ class Offer:
         self.opened.append(at)
         return _Body(self.data, at)
 
-    def other(self) -> bool:
+    def other(self, code: str = "") -> bool:
         """After a refusal the whole image, where there is one behind the delta."""
         if self.spare is None:
             return False

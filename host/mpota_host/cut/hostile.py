@@ -23,12 +23,13 @@ from mpota_host.cut.releases import PRODUCT
 from mpota_host.cut.rig import Rig, life_of, scenario_of
 from mpota_host.package import format as fmt
 from mpota_host.package import keys
-from mpota_host.package.assemble import Part, assemble, pieces, sign
+from mpota_host.package.assemble import Part, assemble, sign
+from mpota_host.package.encode.piece import pieces
 from mpota_host.package.pack import Options, head, pack
 
 # Where the fields lie: FORMAT.md of device/pipe, "byte picture".
 PREAMBLE, BODY = struct.calcsize(fmt.PREAMBLE), struct.calcsize(fmt.BODY)
-IMAGE_SHA, FIRST_LENGTH, FIRST_SHA = PREAMBLE + BODY + 16, PREAMBLE + BODY + 48, PREAMBLE + BODY + 52
+IMAGE_SHA, FIRST_SHA, FIRST_LENGTH = PREAMBLE + BODY + 15, PREAMBLE + BODY + 47, PREAMBLE + BODY + 79
 HEADER = PREAMBLE + BODY + fmt.COMPONENT_SIZE
 POLLS = 4
 
@@ -73,7 +74,7 @@ class Forger:
         self.image: Callable[[int, int], bytes] = life.image
         self.foreign: Callable[[bytes], bytes] = life.foreign
         self.pair = pair
-        self.options = Options(product, "1.5.0", layout=rig.layout, chunk=4096, compress="none")
+        self.options = Options(product, "1.5.0", layout=rig.layout, room=4096, compress="none")
         self.size = 3 * 4096 - 320
         self.room = next(a.size for a in rig.areas if a.kind == "slot")
 
@@ -95,9 +96,9 @@ class Forger:
 
     def chunk(self, data: bytes, i: int) -> tuple[int, int]:
         """(offset, length) of a chunk, found as a reader finds it."""
-        at, n = HEADER + fmt.SIGNATURE, struct.unpack_from("<I", data, FIRST_LENGTH)[0]
+        at, n = HEADER + fmt.SIGNATURE, struct.unpack_from("<H", data, FIRST_LENGTH)[0]
         for _ in range(i):
-            at, n = at + n, struct.unpack_from("<I", data, at + 32)[0]
+            at, n = at + n, struct.unpack_from("<H", data, at + 32)[0]
         return at, n
 
     def early(self) -> Iterator[tuple[str, bytes]]:
@@ -109,11 +110,13 @@ class Forger:
         yield "flipped bit of the version", self.flipped(PREAMBLE + 47)
         yield "stranger's signature, trusted key's name", self._stolen_name()
         yield "another product", self.packed(product="another")
+        yield "another channel", self.packed(channel="canary")
+        yield "a release left out", self.packed(needs="1.4.0")
         yield (
             "another layout",
             self.resigned(lambda h: h.__setitem__(slice(PREAMBLE + 32, PREAMBLE + 40), b"unheard\0")),
         )
-        yield "chunks too large", self.packed(chunk=65536)
+        yield "chunks too large", self.packed(room=16384)
         yield "too large", self.packed(size=self.room + 4096)
         yield "another chip", self._another_chip()
 
@@ -147,7 +150,7 @@ def _bump(head: bytearray, at: int) -> None:
 
 def repacked(options: Options, image: bytes, key: rsa.RSAPrivateKey) -> bytes:
     """A signed package of bytes that the packer would refuse."""
-    return assemble(head(options), [Part(fmt.FIRMWARE, "firmware", image, list(pieces(image, options.chunk)))], key)
+    return assemble(head(options), [Part(fmt.FIRMWARE, "firmware", image, pieces(image, options.room))], key)
 
 
 def attack(layout: str, pair: Keys, only: str = "") -> Hostile:

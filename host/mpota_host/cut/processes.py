@@ -76,7 +76,7 @@ class Bench:
 
     def make(self, http: bool) -> None:
         """A board as it leaves the workshop."""
-        settings: dict[str, object] = {"product": PRODUCT, "trials": 250, "poll_ms": 200, "chunk": 4096}
+        settings: dict[str, object] = {"product": PRODUCT, "trials": 250, "poll_ms": 200, "room": 4096}
         if http:
             settings |= {"manifest": self.shop.url + "/manifest.json", "report": self.shop.url + "/report"}
         files = mpota_files(settings, {"campaign": keys.public_bytes(self.key)}) | {"/app.py": APP}
@@ -87,7 +87,7 @@ class Bench:
         self.release += 1
         image = self.image(IMAGE + self.release % 5 * 4096, 100 + self.release)
         version = f"1.{self.release}.0"
-        data = pack(image, Options(PRODUCT, version, chunk=4096, compress="none"), self.key).data
+        data = pack(image, Options(PRODUCT, version, compress="none"), self.key).data
         path = self.shop.folder / f"{version}.mpota"
         path.write_bytes(data)
         self.shop.reports.clear()

@@ -10,11 +10,12 @@ from mpota_boot.board import Board
 from mpota_host.cut.medium.cells import CutFlash, sectors
 from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.cut.rig import Area, Scenario
-from mpota_host.package.assemble import Head, Part, assemble, pieces, sealed
-from mpota_host.package.choose import WBITS, deflated
-from mpota_host.package.encode.delta import plan
+from mpota_host.package.assemble import Head, Part, assemble, sealed
+from mpota_host.package.choose import WBITS, EncodeOptions
+from mpota_host.package.encode import delta
 from mpota_host.package.encode.encrypt import records
-from mpota_host.package.format import FIRMWARE
+from mpota_host.package.encode.fill import Deflate, Plain, Raw, Way, filled
+from mpota_host.package.format import FIRMWARE, SECTOR
 from mpota_host.package.pack import version_bytes
 
 PRODUCT = "campaign"
@@ -76,19 +77,24 @@ class Releases:
         """The whole image of release `n`, for a device that does not run the release before; None without deltas."""
         return self._made(n, False) if self.scenario.delta else None
 
-    def _made(self, n: int, delta: bool) -> bytes:
-        if (n, delta) not in self.made:
-            self.made[n, delta] = self._pack(n, self.installed(n - 1) if delta else None)
-        return self.made[n, delta]
+    def _made(self, n: int, based: bool) -> bytes:
+        if (n, based) not in self.made:
+            self.made[n, based] = self._pack(n, self.installed(n - 1) if based else None)
+        return self.made[n, based]
 
     def _pack(self, n: int, base: bytes | None) -> bytes:
         s = self.scenario
         image = self.installed(n)
-        plain = list(pieces(image, s.chunk)) if base is None else plan(base, image, s.chunk).chunks
         packed = s.compress == "deflate"
         stages = ("inflate",) * packed + ("delta",) * (base is not None)
-        travel = [deflated(piece) for piece in plain] if packed else plain
-        part = Part(FIRMWARE, "firmware", image, travel, stages, WBITS if packed else 0, base or b"")
+        way: Way = Deflate(WBITS) if packed else Raw()
+        most, longest = EncodeOptions(room=s.chunk, encrypted=True).most(), s.chunk // SECTOR
+        # A chunk decodes to no more than the room: there is a place to go on at after each.
+        if base is None:
+            travel = filled(Plain(image), way, most, longest)
+        else:
+            travel = delta.plan(base, image, way, most, sectors=longest).pieces
+        part = Part(FIRMWARE, "firmware", image, travel, stages, way.window(travel), base or b"")
         head = Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk)
         if s.locked:
             content = sha256(f"{s.name} {n} {base is None}".encode()).digest()

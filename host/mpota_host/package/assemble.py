@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -17,6 +17,7 @@ from mpota_boot.errors import Refused
 from mpota_host.package import format as fmt
 from mpota_host.package import keys
 from mpota_host.package.encode import encrypt
+from mpota_host.package.encode.piece import Piece
 
 CODES = {name: code for code, name in fmt.STAGES.items()}
 HEADER = 4096  # the board's buffer
@@ -24,7 +25,7 @@ HEADER = 4096  # the board's buffer
 
 @dataclass
 class Part:
-    """A component: what is installed, and `pieces`, the bytes of each chunk as they travel, without the chain.
+    """A component: what is installed, and `pieces`, what each chunk brings, without the chain.
 
     `stages` are names in the order of decoding; `base` is what a delta stands on.
     """
@@ -32,17 +33,17 @@ class Part:
     kind: int
     name: str
     content: bytes
-    pieces: list[bytes]
+    pieces: list[Piece]
     stages: tuple[str, ...] = ()
     wbits: int = 0
     base: bytes = b""
 
     def stored(self) -> int:
         """Bytes of all its stored chunks."""
-        return sum(map(len, self.pieces)) + len(self.pieces) * fmt.LINK_SIZE
+        return sum(len(piece.data) + fmt.LINK_SIZE for piece in self.pieces)
 
     def record(self) -> bytes:
-        """Its 136 bytes in the header."""
+        """Its 134 bytes in the header."""
         first = chain(self.pieces)[0]
         return struct.pack(
             fmt.COMPONENT,
@@ -53,8 +54,9 @@ class Part:
             len(self.content),
             self.stored(),
             hashlib.sha256(self.content).digest(),
-            len(first),
             hashlib.sha256(first).digest(),
+            len(first),
+            self.pieces[0].sectors,
             len(self.base),
             hashlib.sha256(self.base).digest() if self.base else bytes(32),
             self.name.encode(),
@@ -63,18 +65,17 @@ class Part:
 
 @dataclass
 class Head:
-    """What a header says of the whole package; `version` as 8 bytes, `recipients` as 48 bytes each."""
+    """What a header says of the whole package; `version` as 8 bytes, `room` in bytes, `recipients` as 48 bytes each.
+
+    `fields` are the values of the page's fields by their names.
+    """
 
     product: str
     layout: str
     version: bytes
-    chunk: int
+    room: int
     recipients: tuple[bytes, ...] = ()
-
-
-def pieces(data: bytes, size: int) -> Iterable[bytes]:
-    """`data` in pieces of `size` bytes, the last one shorter."""
-    return (data[off : off + size] for off in range(0, len(data), size))
+    fields: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 def lock(head: Head, parts: list[Part], secrets: Sequence[bytes]) -> tuple[Head, list[Part]]:
@@ -88,32 +89,37 @@ def lock(head: Head, parts: list[Part], secrets: Sequence[bytes]) -> tuple[Head,
 
 def sealed(part: Part, content: bytes, component: int) -> Part:
     """A component of which every chunk is encrypted, whatever its stages made of it."""
-    pieces = [encrypt.chunk(content, component, index, piece) for index, piece in enumerate(part.pieces)]
-    return replace(part, pieces=pieces, stages=("decrypt", *part.stages))
+    done, at = [], 0
+    for piece in part.pieces:
+        done.append(piece._replace(data=encrypt.chunk(content, component, at, piece.data)))
+        at += piece.output
+    return replace(part, pieces=done, stages=("decrypt", *part.stages))
 
 
-def chain(pieces: list[bytes]) -> list[bytes]:
-    """The stored chunks, first to last; each begins with the SHA-256 and the length of the next one."""
+def chain(pieces: list[Piece]) -> list[bytes]:
+    """The stored chunks, first to last; each begins with the SHA-256, the length and the sectors of the next one."""
     stored: list[bytes] = []
-    after = struct.pack(fmt.LINK, bytes(32), 0)
+    after = struct.pack(fmt.LINK, bytes(32), 0, 0)
     for piece in reversed(pieces):
-        chunk = after + piece
-        after = struct.pack(fmt.LINK, hashlib.sha256(chunk).digest(), len(chunk))
+        chunk = after + piece.data
+        after = struct.pack(fmt.LINK, hashlib.sha256(chunk).digest(), len(chunk), piece.sectors)
         stored.append(chunk)
     return stored[::-1]
 
 
 def header(head: Head, records: list[bytes], key: rsa.RSAPrivateKey | None) -> bytes:
-    """The signed bytes: preamble, body, components, recipients."""
+    """The signed bytes: preamble, body, components, recipients, fields."""
     body = struct.pack(
         fmt.BODY,
         head.product.encode(),
         head.layout.encode(),
         head.version,
-        head.chunk,
+        head.room // 1024,
         len(records),
         len(head.recipients),
+        0,
     ) + b"".join([*records, *head.recipients])
+    body += b"".join(struct.pack(fmt.FIELD, name, len(value)) + value for name, value in head.fields.items())
     if 16 + len(body) + fmt.SIGNATURE > HEADER:
         raise Refused(
             "header", f"{len(records)} components and {len(head.recipients)} keys do not fit in {HEADER} bytes"

@@ -1,25 +1,27 @@
 """How a component travels: whatever its boards can decode is tried, and the smallest is kept.
 
-A form is the chunks before compression: the bytes themselves, or what makes them of a base. Each form meets each
-compression, and a chunk has to fit the room that a board has for it. The same input gives the same choice.
+A form is what is compressed: the bytes themselves, or what makes them of a base. Each form meets each compression,
+and fills chunks for the room that a board has. The same input gives the same choice.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import product
 
 from mpota_boot.errors import Refused
 from mpota_host.package import format as fmt
-from mpota_host.package.assemble import Part, pieces
-from mpota_host.package.encode import delta, lzma_chunk
+from mpota_host.package.assemble import Part
+from mpota_host.package.encode import delta
+from mpota_host.package.encode.fill import Deflate, Lzma, Plain, Raw, Way, filled
+from mpota_host.package.encode.lzma_chunk import WINDOWS
+from mpota_host.package.encode.piece import Piece
 
 # What `compress` may be besides auto, and the stage it stands for.
 COMPRESSIONS: dict[str, tuple[str, ...]] = {"none": (), "deflate": ("inflate",), "lzma": ("lzma",)}
-# DeflateIO of the ESP32 takes a window of 2**wbits bytes from the heap; 4 KiB costs 1.7 % of size beside 32 KiB.
+# A decoder takes a window of 2**wbits bytes from the board's heap, and a chunk has little more for it to look back at.
 WBITS = 12
-LZMA_WBITS = range(12, 17)
 # What `flash` puts on a board.
 DECODES = frozenset(fmt.STAGES.values()) - {"lzma"}
 # Encryption adds up to a block.
@@ -42,11 +44,11 @@ class Content:
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What may be tried: stages that the boards decode, a compression's name or auto, chunks and windows."""
+    """What may be tried: stages that the boards decode, a compression's name or auto, room for a chunk and windows."""
 
     decodes: frozenset[str] = DECODES
     compress: str = "auto"
-    chunk: int = 16384
+    room: int = 4096
     wbits: int = WBITS
     encrypted: bool = False
 
@@ -56,9 +58,15 @@ class EncodeOptions:
             return [self.compress]
         return [name for name, stages in COMPRESSIONS.items() if self.decodes.issuperset(stages)]
 
-    def room(self) -> int:
+    def way(self, name: str) -> Way:
+        """The compression of that name."""
+        if name == "lzma":
+            return Lzma(max(self.wbits, WINDOWS[0]))
+        return Deflate(min(self.wbits, 15)) if name == "deflate" else Raw()
+
+    def most(self) -> int:
         """The most bytes of a chunk, without its link and before encryption."""
-        return self.chunk + fmt.SLACK - fmt.LINK_SIZE - BLOCK * self.encrypted
+        return self.room + fmt.SLACK - fmt.LINK_SIZE - BLOCK * self.encrypted
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ class Try:
 
 def whole(content: Content, means: EncodeOptions) -> list[Part]:
     """Every way without a base."""
-    return list(ways(content, means, list(pieces(content.data, means.chunk)), ()))
+    form = Plain(content.data)
+    return [part(content, name, means, filled(form, means.way(name), means.most())) for name in means.compressions()]
 
 
 def based(content: Content, means: EncodeOptions, base: bytes) -> list[Part]:
@@ -84,52 +93,27 @@ def based(content: Content, means: EncodeOptions, base: bytes) -> list[Part]:
     stages = [name for name in ("delta", "xtensa") if name in means.decodes]
     if content.kind != fmt.FIRMWARE:
         stages = stages[:1] if "delta" in stages else []
+    # The board's delta asks what is before it for its end.
+    names = [name for name in means.compressions() if COMPRESSIONS[name]]
     found: list[Part] = []
-    for stage in stages:
-        planned = delta.plan(base, content.data, means.chunk, stage == "xtensa")
+    for stage, name in product(stages, names):
+        planned = delta.plan(base, content.data, means.way(name), means.most(), stage == "xtensa")
         # What has nothing to predict was made without it already.
         if planned.predicted == (stage == "xtensa"):
-            found += [replace(way, base=base) for way in ways(content, means, planned.chunks, (stage,))]
+            made = part(content, name, means, planned.pieces)
+            found.append(replace(made, stages=(*made.stages, stage), base=base))
     return found
 
 
-def ways(content: Content, means: EncodeOptions, plain: list[bytes], after: tuple[str, ...]) -> Iterator[Part]:
-    """A form by each compression; `after` are the stages that follow it."""
-    for name in means.compressions():
-        if after and not COMPRESSIONS[name]:
-            continue  # the board's delta asks what is before it for its end
-        done, wbits = squeezed(plain, name, means)
-        yield Part(content.kind, content.name, content.data, done, COMPRESSIONS[name] + after, wbits)
-
-
-def squeezed(plain: list[bytes], name: str, means: EncodeOptions) -> tuple[list[bytes], int]:
-    """The chunks compressed, and the window that it takes to decode them."""
-    if name == "none":
-        return plain, 0
-    if name == "deflate":
-        return [deflated(piece, means.wbits) for piece in plain], means.wbits
-    # A window larger than the longest stream only costs the board's memory.
-    longest = max(map(len, plain))
-    wbits = min(max((longest - 1).bit_length(), LZMA_WBITS[0]), LZMA_WBITS[-1])
-    return [lzma_chunk.encode(piece, wbits) for piece in plain], wbits
-
-
-def deflated(piece: bytes, wbits: int = WBITS) -> bytes:
-    """One chunk as raw deflate."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -wbits, 9)
-    return min(deflate.compress(piece) + deflate.flush(), stored(piece), key=len)
-
-
-def stored(piece: bytes) -> bytes:
-    """`piece` as raw deflate without compression: zlib adds more than a chunk has room for where nothing repeats."""
-    deflate = zlib.compressobj(0, zlib.DEFLATED, -15)
-    return deflate.compress(piece) + deflate.flush()
+def part(content: Content, name: str, means: EncodeOptions, pieces: list[Piece]) -> Part:
+    """A component in chunks that were compressed so, and the window that it takes to decode them."""
+    return Part(content.kind, content.name, content.data, pieces, COMPRESSIONS[name], means.way(name).window(pieces))
 
 
 def smallest(found: Iterable[Part], means: EncodeOptions) -> tuple[Part, list[Try]]:
     """The part that travels, and what was tried for it."""
     parts = list(found)
-    fit = [max(map(len, part.pieces)) <= means.room() for part in parts]
+    fit = [max(len(piece.data) for piece in part.pieces) <= means.most() for part in parts]
     fitting = [part for part, fits in zip(parts, fit, strict=True) if fits]
     best = min(fitting, key=Part.stored)
     return best, [

@@ -6,23 +6,31 @@ A board keeps them to itself, where they cost it no flash; a test holds these, i
 from mpota.pipe.package import STAGES as STAGES
 
 MAGIC = b"MPOT"
-FORMAT = 1
-# Magic, format, signature (0 none, 1 RSA-3072), bytes of the body, key id.
+FORMAT = 2
+# Magic, format, signature (0 none, 1 RSA-3072), bytes from the body to the last field, key id.
 PREAMBLE = "<4sBBH8s"
-# Product, layout, version, chunk size, components, recipients.
-BODY = "<32s8s8sIHH"
+# Product, layout, version, room in KiB, components, recipients, 0.
+BODY = "<32s8s8sBBBB"
+# Where the components begin.
+RECORDS = 68
 # The id of a device's key and the content key wrapped for it.
 RECIPIENT_SIZE = 48
-# Kind, wbits, 0, stages, size, bytes in the package, SHA-256, the first chunk's length and SHA-256, base size and
-# SHA-256, name.
-COMPONENT = "<BBH4sII32sI32sI32s16s"
-COMPONENT_SIZE = 136
-# The SHA-256 and the length of the next chunk, in front of a stored chunk.
-LINK = "<32sI"
-LINK_SIZE = 36
-# What a stored chunk may have above the bytes it decodes to.
-SLACK = 64
-CHUNKS = (4096, 8192, 16384, 32768, 65536)
+# Kind, wbits, 0, stages, size, bytes in the package, SHA-256, the first chunk's SHA-256, length and sectors, base size
+# and SHA-256, name.
+COMPONENT = "<BBB4sII32s32sHBI32s16s"
+COMPONENT_SIZE = 134
+# The name and the length of a field.
+FIELD = "<4sH"
+CHANNEL, RUNS, RUNS_FIRMWARE, RUNS_BOOT = b"Chan", b"From", b"Firm", b"Boot"
+# The SHA-256, the length and the sectors of the next chunk, in front of a stored chunk.
+LINK = "<32sHB"
+LINK_SIZE = 35
+# What a stored chunk may have above the room.
+SLACK = 96
+ROOMS = (4096, 8192, 16384)
+# What a chunk decodes to is counted in these, and is at most MOST bytes.
+SECTOR = 4096
+MOST = 65536
 SIGNATURE = 384
 # Kinds of components.
 FIRMWARE = 1

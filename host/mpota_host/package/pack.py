@@ -31,7 +31,10 @@ KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
 
 @dataclass
 class Options:
-    """What a package is for and how it is made. `chunk` in bytes; `compress` a name of COMPRESSIONS, or auto.
+    """What a package is for and how it is made. `room` in bytes; `compress` a name of COMPRESSIONS, or auto.
+
+    `channel` is "" for the stable one. `needs` are what a board must have first: a version, a firmware's version for
+    files alone, a number of mpota_boot; "" and 0 for nothing.
 
     `decodes` are the stages that its boards have. `encrypt_for` are device keys, each of which will open it; they are
     in no text made of this object.
@@ -40,15 +43,33 @@ class Options:
     product: str
     version: str
     layout: str = "esp32"
-    chunk: int = 16384
+    room: int = 4096
     compress: str = "auto"
     wbits: int = WBITS
     encrypt_for: tuple[bytes, ...] = field(default=(), repr=False)
     decodes: frozenset[str] = DECODES
+    channel: str = ""
+    needs: str = ""
+    needs_firmware: str = ""
+    needs_boot: int = 0
+
+    def fields(self) -> dict[bytes, bytes]:
+        """What the header says of all that."""
+        found = {fmt.CHANNEL: self.channel.encode()}
+        for key, words in ((fmt.RUNS, self.needs), (fmt.RUNS_FIRMWARE, self.needs_firmware)):
+            found[key] = version_bytes(words) if words else b""
+        found[fmt.RUNS_BOOT] = self.needs_boot.to_bytes(2, "little") if self.needs_boot else b""
+        return {key: value for key, value in found.items() if value}
+
+    def facts(self) -> dict[str, object]:
+        """What `--json` says of it."""
+        needs = {name: getattr(self, name) or None for name in ("needs", "needs_firmware", "needs_boot")}
+        told = ("product", "version", "layout", "channel", "compress", "room")
+        return {name: getattr(self, name) for name in told} | needs
 
     def means(self) -> EncodeOptions:
         """What may be tried."""
-        return EncodeOptions(self.decodes, self.compress, self.chunk, self.wbits, bool(self.encrypt_for))
+        return EncodeOptions(self.decodes, self.compress, self.room, self.wbits, bool(self.encrypt_for))
 
 
 @dataclass
@@ -154,11 +175,7 @@ def seal(
     tried = [one for _, more in chosen for one in more if base is None or one.based or one.kept]
     ids = list(dict.fromkeys(key_id(secret).hex() for secret in options.encrypt_for))
     facts = given.facts | {
-        "product": options.product,
-        "version": options.version,
-        "layout": options.layout,
-        "compress": options.compress,
-        "chunk": options.chunk,
+        **options.facts(),
         "image": sum(len(part.content) for part in parts),
         "size": len(data),
         "id": ident(data),
@@ -191,7 +208,8 @@ def component(part: Part) -> dict[str, object]:
 
 def head(options: Options) -> Head:
     """What the header says of the package."""
-    return Head(options.product, options.layout, version_bytes(options.version), options.chunk)
+    version = version_bytes(options.version)
+    return Head(options.product, options.layout, version, options.room, fields=options.fields())
 
 
 def ident(data: bytes) -> str:
@@ -206,8 +224,15 @@ def check(options: Options, based: bool = False) -> None:
         if not 0 < len(text.encode()) <= room or not text.isprintable():
             raise Refused(what, f"the {what} is {text!r}, wanted 1 to {room} bytes of printable characters")
     version_bytes(options.version)
-    if options.chunk not in fmt.CHUNKS:
-        raise Refused("chunk", f"chunks of {options.chunk} bytes, wanted one of {fmt.CHUNKS}")
+    if len(options.channel.encode()) > 32 or not options.channel.isprintable():
+        raise Refused("channel", f"the channel is {options.channel!r}, wanted at most 32 bytes of printable characters")
+    for what in (options.needs, options.needs_firmware):
+        if what and version_bytes(what) >= version_bytes(options.version):
+            raise Refused("needs", f"version {options.version} cannot need {what}, which is not older")
+    if not 0 <= options.needs_boot < 65536:
+        raise Refused("needs", f"mpota_boot {options.needs_boot}, wanted 1 to 65535")
+    if options.room not in fmt.ROOMS:
+        raise Refused("room", f"room for {options.room} bytes, wanted one of {fmt.ROOMS}")
     if options.compress not in ("auto", *COMPRESSIONS):
         known = ", ".join(("auto", *COMPRESSIONS))
         raise Refused("compress", f"compression {options.compress!r}, known are {known}")

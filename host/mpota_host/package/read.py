@@ -6,6 +6,7 @@ board would take a package is for verify.py to say.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -23,7 +24,8 @@ from mpota_host.registry import having, part_of
 
 KINDS = {fmt.FIRMWARE: "firmware", fmt.FILES: "files", fmt.RESOURCE: "resource"}
 HEADER = 4096  # the board's buffer
-CHUNK = 16384  # the largest that a board takes whose settings say nothing
+NEEDS = {"version": fmt.RUNS, "firmware": fmt.RUNS_FIRMWARE}
+ROOM = 4096  # what a board has whose settings say nothing
 
 
 def explain(data: bytes) -> Report:
@@ -123,12 +125,12 @@ def want_whole(data: bytes) -> None:
         raise Corrupt("short", f"the package's last {missing:,} bytes are missing; copy the file again")
 
 
-def chunk_note(chunk: int) -> str:
-    """What to know about a chunk size that not every board takes."""
-    if chunk <= CHUNK:
+def room_note(room: int) -> str:
+    """What to know about a room for chunks that not every board has."""
+    if room <= ROOM:
         return ""
-    size = f"chunks of {chunk // 1024} KiB"
-    return f"{size}: a board takes {CHUNK // 1024} KiB unless `chunk` in its /mpota.json says {chunk} or more"
+    size = f"chunks of {room // 1024} KiB"
+    return f"{size}: a board takes {ROOM // 1024} KiB unless `room` in its mpota.json says {room} or more"
 
 
 def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
@@ -153,8 +155,32 @@ def _stages(part: Component) -> list[str]:
 
 def recipients(data: bytes, package: Package) -> list[str]:
     """The ids of the device keys that a package is encrypted for, as its header names them."""
-    at = 72 + len(package.components) * fmt.COMPONENT_SIZE
+    at = package.locks
     return [data[off : off + 8].hex() for off in range(at, at + package.recipients * 48, 48)]
+
+
+def links(package: Package, i: int, data: bytes) -> list[tuple[int, int, int]]:
+    """(offset, bytes, bytes decoded) of each stored chunk of component `i`, as its chain says; nothing is proven.
+
+    It ends where the data do.
+    """
+    part = package.components[i]
+    at, out, found = start_of(package, i), 0, []
+    _, length, sectors = part.first
+    while length and sectors and out < part.size and at + fmt.LINK_SIZE <= len(data):
+        found.append((at, length, min(sectors * fmt.SECTOR, part.size - out)))
+        out += sectors * fmt.SECTOR
+        where, at = at, at + length
+        _, length, sectors = struct.unpack_from(fmt.LINK, data, where)
+    return found
+
+
+def needs(package: Package) -> dict[str, str]:
+    """What a board must have first, in words by name."""
+    fields = package.fields or {}
+    found = {name: text(fields[key]) for name, key in NEEDS.items() if key in fields}
+    boot = fields.get(fmt.RUNS_BOOT)
+    return found | ({"mpota_boot": str(int.from_bytes(boot, "little"))} if boot else {})
 
 
 def package_facts(data: bytes) -> dict[str, object]:
@@ -168,7 +194,9 @@ def package_facts(data: bytes) -> dict[str, object]:
         "id": package.id.hex(),
         "key": data[8:16].hex() if signed else None,
         "encrypted_for": recipients(data, package),
-        "chunk": package.chunk,
+        "channel": package.channel,
+        "needs": needs(package),
+        "room": package.room,
         "size": len(data),
         "header": package.end,
         "components": [
@@ -178,11 +206,11 @@ def package_facts(data: bytes) -> dict[str, object]:
                 "size": part.size,
                 "stored": part.stored,
                 "stages": _stages(part),
-                "chunks": -(-part.size // package.chunk),
+                "chunks": len(links(package, i, data)),
                 "sha256": part.sha.hex(),
                 "base": {"size": part.base_size, "sha256": part.base_sha.hex()} if part.base_size else None,
             }
-            for part in package.components
+            for i, part in enumerate(package.components)
         ],
     }
 
@@ -193,7 +221,9 @@ def _explain_package(data: bytes) -> Report:
     except OtaError as e:
         return Report("package", f"a broken mpota package: {e}", {"error": str(e), "code": e.code}, ok=False)
     package = read_package(data)
-    lines = [(name, str(facts[name])) for name in ("product", "version", "layout", "id", "chunk")]
+    lines = [(name, str(facts[name])) for name in ("product", "version", "layout", "id", "room")]
+    lines += [("channel", package.channel)] * bool(package.channel)
+    lines += [(f"needs {what}", words) for what, words in needs(package).items()]
     lines.append(("signed by key", str(facts["key"] or "nobody")))
     if package.recipients:
         lines.append(("encrypted for", ", ".join(recipients(data, package))))
@@ -204,7 +234,7 @@ def _explain_package(data: bytes) -> Report:
     missing = start_of(package, len(package.components)) - len(data)
     if missing > 0:
         what += f", and its last {missing:,} bytes are missing"
-    tables = [Table("package", ("what", "value"), lines), _components_table(package)]
+    tables = [Table("package", ("what", "value"), lines), _components_table(package, data)]
     found = [] if missing > 0 else listed(package, data)
     if found:
         facts["files"] = [row.__dict__ for row in found]
@@ -212,7 +242,7 @@ def _explain_package(data: bytes) -> Report:
     return Report("package", what, facts, tables, missing <= 0)
 
 
-def _components_table(package: Package) -> Table:
+def _components_table(package: Package, data: bytes) -> Table:
     columns = ("component", "kind", "bytes", "stored", "stages", "chunks", "SHA-256 begins", "stands on")
     parts = [
         (
@@ -221,11 +251,11 @@ def _components_table(package: Package) -> Table:
             f"{part.size:,}",
             f"{part.stored:,} ({part.stored / part.size:.1%})",
             " ".join(_stages(part)) or "raw",
-            str(-(-part.size // package.chunk)),
+            str(len(links(package, i, data))),
             part.sha.hex()[:16],
             f"{part.base_size:,}, {part.base_sha.hex()[:16]}" if part.base_size else "",
         )
-        for part in package.components
+        for i, part in enumerate(package.components)
     ]
     return Table("", columns, parts)
 
@@ -259,7 +289,7 @@ def content(package: Package, i: int, data: bytes) -> bytes:
 def proven(package: Package, i: int, data: bytes) -> None:
     """Raise unless every stored chunk of component `i` is the one that was promised."""
     chunks = Chunks(package, i, _at(package, i, data), bytearray(4096))
-    while chunks.index * package.chunk < package.components[i].size:
+    while chunks.out < package.components[i].size:
         chunks.load()
 
 

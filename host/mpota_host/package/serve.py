@@ -1,6 +1,6 @@
 """A static web server for packages, with Range, and the manifest beside them; any other static server does as well.
 
-    {"mpota": 1, "packages": [{"product", "layout", "version", "file", "size", "id"}, ...]}
+    {"mpota": 1, "packages": [{"product", "layout", "version", "file", "size", "id", "channel"}, ...]}
 
 The manifest is replaced whole or not at all, so a board never reads half of one. Only the manifest and the files that
 it names are served: the folder may hold the private key. What boards POST to /report becomes a line of the log.
@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ NAME = "manifest.json"
 # Bytes of a report that are read; a board's has a few dozen.
 REPORT = 1024
 FIELDS = ("product", "layout", "version", "file", "size", "id")
+# Packages of one such triple are for the same boards.
+FOR = ("product", "layout", "channel")
 
 
 Log = Callable[[str], None]
@@ -46,7 +48,7 @@ def offers(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if not found:
         raise Refused("empty", f"there is no package (*.mpota) in {folder}; {_vendors(folder)}")
     notes = [note for group in _versions(found) for note in _doubts(group)]
-    rows, more = fitting([_entry(one) for one in found])
+    rows, more = fitting([_entry(one) for one in found], _steps(found))
     return rows, notes + more
 
 
@@ -71,15 +73,26 @@ def _path(file: str) -> str:
     return bytes(unquote(path[1:])).decode(errors="replace")
 
 
-def fitting(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """As many of the entries as a manifest holds: all, or else the newest version of each product alone."""
+def _for(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in FOR)
+
+
+def _steps(found: list[dict[str, Any]]) -> set[tuple[str, ...]]:
+    """The releases that another one needs first, as what they are for and a version."""
+    words = {(*_for(one), words) for one in found for what, words in one["needs"].items() if what != "mpota_boot"}
+    return {(*_for(one), one["version"]) for one in found} & words
+
+
+def fitting(
+    rows: list[dict[str, Any]], steps: Collection[tuple[str, ...]] = ()
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """As many of the entries as a manifest holds: all, or else the newest version for the same boards and `steps`."""
     if len(manifest(rows)) < MANIFEST:
         return rows, []
-    newest: dict[tuple[str, str], bytes] = {}
+    newest: dict[tuple[str, ...], bytes] = {}
     for row in rows:
-        key = row["product"], row["layout"]
-        newest[key] = max(newest.get(key, b""), _version(row))
-    kept = [row for row in rows if _version(row) == newest[row["product"], row["layout"]]]
+        newest[_for(row)] = max(newest.get(_for(row), b""), _version(row))
+    kept = [row for row in rows if _version(row) == newest[_for(row)] or (*_for(row), row["version"]) in steps]
     size = len(manifest(kept))
     if size >= MANIFEST:
         words = f"{len(kept)} packages make a manifest of {size} bytes and a board reads {MANIFEST - 1}"
@@ -96,7 +109,7 @@ def _versions(found: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Packages of one product, layout and version together."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for one in found:
-        groups.setdefault((one["product"], one["layout"], one["version"]), []).append(one)
+        groups.setdefault((*_for(one), one["version"]), []).append(one)
     return list(groups.values())
 
 
@@ -134,7 +147,7 @@ def _is_manifest(data: bytes) -> bool:
 def manifest(rows: list[dict[str, Any]]) -> bytes:
     """The manifest's text: a line for each package, the newest first, of one version the smallest."""
     rows = sorted(rows, key=lambda row: -row["size"])
-    rows.sort(key=lambda row: (row["product"], row["layout"], _version(row)))
+    rows.sort(key=lambda row: (*_for(row), _version(row)))
     lines = ",\n ".join(json.dumps(row) for row in reversed(rows))
     return f'{{"mpota": 1, "packages": [\n {lines}\n]}}\n'.encode()
 
@@ -227,4 +240,5 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     parse(entry["version"])
     if not isinstance(entry["size"], int) or entry["size"] < 1:
         raise ValueError(f"size {entry['size']!r} is no package's")
-    return {name: entry[name] for name in FIELDS}
+    channel = {"channel": entry["channel"]} if entry.get("channel") else {}
+    return {name: entry[name] for name in FIELDS} | channel

@@ -18,12 +18,13 @@ from mpota_host.package import format as fmt
 from mpota_host.package.content import app
 from mpota_host.package.read import (
     HEADER,
-    chunk_note,
     content,
     files_table,
+    links,
     proven,
     read_package,
     recipients,
+    room_note,
     start_of,
     want_package,
 )
@@ -60,7 +61,7 @@ def judge(data: bytes, held: BoardFacts) -> Report:
     try:
         for line in _checks(data, held, tables):
             lines.append(line)
-        facts["note"] = chunk_note(read_package(data).chunk)
+        facts["note"] = room_note(read_package(data).room)
     except OtaError as e:
         # A link that ends in the middle may go on; a file that does has lost its end.
         kind = Corrupt if isinstance(e, LinkError) else type(e)
@@ -101,7 +102,7 @@ def _checks(data: bytes, held: BoardFacts, tables: list[Table]) -> Iterator[Line
 def _part(package: Package, i: int, data: bytes, rows: list[app.Row]) -> Iterator[Line]:
     """The checks of one component; the list of files goes to `rows`."""
     part = package.components[i]
-    n = -(-part.size // package.chunk)
+    n = len(links(package, i, data))
     if part.base_size and part.base is None:
         proven(package, i, data)
         yield UNDECODED, f"{n} chunks of {part.name} are right; what they make of their base is not looked at"

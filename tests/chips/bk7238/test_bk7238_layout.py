@@ -14,7 +14,7 @@ from tests import packages
 from tests.chips.bk7238.rbl_maker import application, linked, package
 from tests.expect import raises
 
-SETTINGS = {"product": "lamp", "chunk": 4096}
+SETTINGS = {"product": "lamp", "room": 4096}
 OLD, NEW, NEWER = application(5003, 1), application(9001, 2), application(7001, 3)
 
 

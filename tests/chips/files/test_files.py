@@ -16,7 +16,7 @@ from tests.packages import Maker, Ram, several, version
 from tests.scratch import Scratch
 from tests.trees import APP, archive, files_of, listing, write
 
-SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3}
+SETTINGS = {"product": "demo", "room": 16384, "trials": 3}
 TWO = {"app.py": b"VERSION = 2\n", "new.txt": b"x" * 5000}
 
 
@@ -181,7 +181,7 @@ def test_a_download_goes_on_over_a_power_cut():
         for _ in install(plain.power_on(), link, None):
             pass
         # One chunk of three was there.
-        assert link.opened == [0, 208 + 36 + 4096], link.opened
+        assert link.opened == [0, 202 + 35 + 4096], link.opened
         plain.power_on("reset")
         assert runs(plain) == APP
 
@@ -237,7 +237,7 @@ def test_after_a_refusal_the_next_offer_is_taken_at_once_and_nobody_is_told():
     class Two(Ram):
         """Offers a delta that does not fit, and behind it the whole."""
 
-        def other(self):
+        def other(self, code=""):
             more, self.data = self.data is not whole, whole
             return more
 
@@ -262,7 +262,7 @@ def test_what_was_given_up_is_refused_in_another_package_too():
         take(plain.power_on(), files(TWO, (1, 2, 0)).bytes())
         plain.power_on("reset").layout.retreat("unhealthy")
         again = files(TWO, (1, 2, 0))
-        again.chunk = 8192
+        again.chunk, again.room = 8192, 8
         again.pieces = [again.image[i : i + 8192] for i in range(0, len(again.image), 8192)]
         raises(Refused, "failed", take, plain.power_on("reset"), again.bytes())
         take(plain.power_on(), files(TWO, (1, 2, 1)).bytes())

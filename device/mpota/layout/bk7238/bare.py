@@ -70,7 +70,7 @@ def _fetch(board, src):
     layout.admit(package, buf[:n])
     target = layout.target(package)
     # There is no place to go on from: it would begin again.
-    board.journal.put("progress", encode_progress(package.id, b"", package.size, 0, 0, 0))
+    board.journal.put("progress", encode_progress(package.id, b"", 1, 0, 0, 0, 0))
     done = 0
     while True:
         n = min(n, package.size - done)
@@ -80,7 +80,7 @@ def _fetch(board, src):
             done += n
             yield done, package.size
         if done == package.size:
-            board.journal.put("progress", encode_progress(package.id, b"", 0, done, 0, 0))
+            board.journal.put("progress", encode_progress(package.id, b"", 0, 0, done, done, 0))
             return package
         n = pull(src, view[: min(4096, package.size - done)])
         if not n:

@@ -88,7 +88,7 @@ def _ended(layout):
     where = decode_progress(layout.journal.last("progress"))
     if not where:
         return "none is known"
-    key, _, length, at, _, _ = where
+    key, _, length, _, _, at, _ = where
     for tag, words in (("failed", "given up: %s"), ("running", "installed"), ("armed", "complete, armed")):
         record = layout.record(tag)
         if record and record.id == key:

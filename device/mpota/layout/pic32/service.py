@@ -63,7 +63,7 @@ class Manifest:
     def asked(self):
         return self.service.url
 
-    def other(self):
+    def other(self, code=""):
         return False
 
     def report(self, code, words):

@@ -18,8 +18,8 @@ class Small:
     product = "bench"
     trees = None
 
-    def __init__(self, chunk):
-        self.chunk = chunk
+    def __init__(self, room):
+        self.room = room
         self.records = {}
         self.layout = self.journal = self
         self.last = self.records.get
@@ -41,7 +41,7 @@ class Small:
     ready = version = given_up = feed = arm = say
 
 
-def whole(chunk):
+def whole(room):
     """A board of layout files, its journal in two files."""
     from mpota.layout.files.layout import Layout
     from mpota.store.pair import FileJournal
@@ -56,17 +56,17 @@ def whole(chunk):
             pass
 
     board = Board()
-    board.chunk = chunk
+    board.room = room
     board.journal = FileJournal("app/ota/journal")
     board.layout = Layout(board, board.journal, 3)
     return board
 
 
-def run(make, source, chunk):
+def run(make, source, room):
     """Install the package at `source` on the board that `make` gives; prints the heap in use before, a word after."""
     with open("key.pub", "rb") as f:
         keys = [f.read()]
-    board = make(chunk)
+    board = make(room)
     link = File(source)
     gc.collect()
     print(gc.mem_alloc())

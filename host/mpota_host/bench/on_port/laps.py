@@ -18,8 +18,8 @@ from small import Small, key
 from mpota.pipe.package import Chunks, Package
 from mpota.stream import pull
 
-# A stored chunk begins with the SHA-256 and the length of the next one (FORMAT.md).
-LINK = "<32sI"
+# A stored chunk begins with the SHA-256, the length and the sectors of the next one (FORMAT.md).
+LINK = "<32sHB"
 
 
 def opened(f, flash):
@@ -82,7 +82,7 @@ class Hung:
         self.f = f
         self.chunks = opened(f, flash)
         self.at = self.chunks.at
-        self.length = self.chunks.length
+        self.length, self.sectors = self.chunks.length, self.chunks.sectors
         self.left = 0
 
     def readinto(self, buf):
@@ -92,9 +92,9 @@ class Hung:
                 return 0
             self.f.seek(self.at)
             self.at += self.length
-            self.length = unpack(LINK, self.f.read(36))[1]
-            chunks.left = self.left = min(chunks.chunk, chunks.part.size - chunks.index * chunks.chunk)
-            chunks.index += 1
+            chunks.start, chunks.out = chunks.out, min(chunks.out + (self.sectors << 12), chunks.part.size)
+            chunks.left = self.left = chunks.out - chunks.start
+            _, self.length, self.sectors = unpack(LINK, self.f.read(35))
             self.src = chunks.stages[-1](DeflateIO(self.f, RAW, chunks.part.wbits))
         n = self.src.readinto(memoryview(buf)[: self.left])
         self.left -= n

@@ -15,6 +15,7 @@ class Small:
 
     NAME = "esp32"
     product = "bench"
+    channel = ""
     size = 0x180000
     erase_size = 4096
     prog_size = 4
@@ -22,9 +23,9 @@ class Small:
     # No chip takes RAM for an erase, so the file gets it in small pieces.
     blank = b"\xff" * 256
 
-    def __init__(self, file, chunk):
+    def __init__(self, file, room):
         self.file = file
-        self.chunk = chunk
+        self.room = room
         self.records = {}
         self.layout = self.journal = self
         self.last = self.records.get
@@ -78,14 +79,14 @@ def offered(board, source):
     return File(source)
 
 
-def run(source, chunk):
-    """Install the package at `source` on a board that takes chunks of `chunk` bytes.
+def run(source, room):
+    """Install the package at `source` on a board that has `room` bytes for a chunk.
 
     Prints the heap in use before the first call, and a word at the end.
     """
     keys = [key()]
     with open("slot.bin", "r+b") as slot:
-        board = Small(slot, chunk)
+        board = Small(slot, room)
         link = offered(board, source)
         gc.collect()
         print(gc.mem_alloc())

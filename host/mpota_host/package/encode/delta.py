@@ -1,287 +1,194 @@
 """The other side of mpota/pipe/delta.py and xtensa.py: says of each chunk which old bytes make the new image.
 
-HDiffPatch finds what both images share; here that is cut at the chunks, and each chunk's stream is written as
-mpota/pipe/FORMAT.md tells, ready to be compressed. Prediction is that of the device's own code, run here beside the
-new image. The same input gives the same bytes.
+match.py finds what both images share; here each chunk's stream grows from its start, page by page, as long as what
+travels of it has room. Prediction is that of the device's own code, run here beside the new image. The same input
+gives the same bytes.
 """
 
 from __future__ import annotations
 
-import itertools
-import struct
-import zlib
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mpota.pipe import xtensa as device
 from mpota.pipe.delta import PAGE
 from mpota_boot.errors import Refused
-from mpota_host.package.encode import xtensa
+from mpota_host.package.encode import match, xtensa
+from mpota_host.package.encode.fill import SECTORS, Cut, Way, filled
+from mpota_host.package.encode.group import Group
+from mpota_host.package.encode.piece import SECTOR, Piece
 from mpota_host.package.encode.xtensa import Cover
 
-# The largest head of a group: a part of the chunk's size, because the board has one buffer of it.
-HEAD_SHIFT = 3
-# How often the match is refined by what the one before says of addresses.
-ROUNDS = 2
-# What an old byte saves where a new one would travel, and what it costs where it changed; tuned on two real firmwares.
-SAVED, CHANGED = 7, 4
+# So many old bytes are left off at the ends of what a page takes, or none: a walk that began anew knows less.
+TRIMMED = 8
 
 
 @dataclass
 class Delta:
-    """The chunks before compression, whether they need the stage with prediction, and facts for a report."""
+    """The chunks as they travel, whether they need the stage with prediction, and facts for a report."""
 
-    chunks: list[bytes]
+    pieces: list[Piece]
     predicted: bool
     facts: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass
-class Step:
-    """A control with its bytes: new ones, then old ones whose differences are `diff`, taken from `seek` further on."""
+def plan(old: bytes, new: bytes, way: Way, limit: int, predict: bool = False, sectors: int = SECTORS) -> Delta:
+    """Say how `new` is made of `old` in chunks that travel `way` in at most `limit` bytes each.
 
-    extra: bytes
-    diff: bytes
-    seek: int
-
-    def control(self) -> bytes:
-        """What the head says of it."""
-        return number(len(self.extra)) + number(len(self.diff)) + number(zigzag(self.seek))
-
-    def most(self) -> int:
-        """The most bytes of a head that it can take: a value and a gap for each change, and gaps that are long."""
-        changes = len(self.diff) - self.diff.count(0)
-        return len(self.control()) + 2 * changes + len(self.diff) // 255 + 2
-
-
-def plan(old: bytes, new: bytes, chunk: int, predict: bool = False) -> Delta:
-    """Say how `new` is made of `old` in chunks of `chunk` bytes; with prediction for a board that has that stage."""
+    `predict` is for a board that has that stage. A chunk decodes to at most so many `sectors`.
+    """
     if not old or not new:
         raise Refused("delta", f"a delta from {len(old)} to {len(new)} bytes, wanted an image on both sides")
-    found = aligned(old, new) if predict else shared(old, new)
-    modes = [0, *(xtensa.Image(new).modes() if predict else [])]
-    streams, used = [], Counter[int]()
-    for start in range(0, len(new), chunk):
-        work = Work(old, new, start, min(start + chunk, len(new)), chunk >> HEAD_SHIFT)
-        tried = [(work.stream(found, mode), mode) for mode in modes]
-        best, mode = min(tried, key=lambda one: (len(deflated(one[0])), one[1]))
-        used[mode] += 1
-        streams.append(best)
-    facts = {"covers": len(found), "covered": sum(one.size for one in found)}
-    return Delta(streams, any(used[mode] for mode in modes[1:]), facts | {f"mode {m}": used[m] for m in modes})
+    found = matched(old, new, predict)
+    facts = {"covers": len(found.covers), "covered": sum(one.size for one in found.covers)}
+    return Delta(filled(found, way, limit, sectors), found.predicted, facts)
 
 
-def deflated(data: bytes) -> bytes:
-    """As a chunk travels, more or less: what is smaller so is smaller."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -12, 9)
-    return packer.compress(data) + packer.flush()
+@lru_cache(1)
+def matched(old: bytes, new: bytes, predict: bool) -> Match:
+    """The last one is kept: each way to travel begins with it."""
+    return Match(old, new, predict)
 
 
-def aligned(old: bytes, new: bytes) -> list[Cover]:
-    """What both share once addresses are told apart from the rest, where they are ESP32 images."""
-    a, b = xtensa.Image(old), xtensa.Image(new)
-    if not a.segments or not b.segments:
-        return shared(old, new)
-    found = covers(old, new)
-    plain = xtensa.absolute(b)
-    for _ in range(ROUNDS):
-        moved = xtensa.absolute(a, xtensa.Shifts(found, len(old)), b)
-        found = covers(moved, plain)
-    return list(extended(found, moved, plain))
+class Match:
+    """Two images, the covers that make the new one of the old one, and the modes in which old bytes are predicted."""
+
+    def __init__(self, old: bytes, new: bytes, predict: bool) -> None:
+        self.old, self.new, self.size = old, new, len(new)
+        modes = xtensa.Image(new).modes() if predict and xtensa.Image(old).segments else []
+        self.predicted = bool(modes)
+        self.modes = [mode for _, mode in modes] or [0]
+        self.borders = [start for start, _ in modes] or [0]
+        self.covers = match.aligned(old, new) if self.predicted else match.shared(old, new)
+        self.ends = [one.new + one.size for one in self.covers]
+
+    def mode(self, at: int) -> int:
+        """How an old byte is predicted that comes to `at`."""
+        return self.modes[bisect_right(self.borders, at) - 1]
+
+    def parts(self, start: int, end: int) -> Iterator[Cover]:
+        """The covers from `start` to `end` of the new image, cut at the pages of the output and where modes change."""
+        for i in range(bisect_right(self.ends, start), len(self.covers)):
+            one = self.covers[i]
+            at, stop = max(one.new, start), min(self.ends[i], end)
+            if one.new >= end:
+                break
+            while at < stop:
+                k = bisect_right(self.borders, at)
+                border = self.borders[k] if k < len(self.borders) else stop
+                to = min(stop, at - at % PAGE + PAGE, border)
+                yield Cover(one.old + at - one.new, at, to - at)
+                at = to
+
+    def cuts(self, start: int) -> Iterator[Cut]:
+        """What a chunk that begins at `start` may be: one sector longer each."""
+        chunk = Chunk(self, start)
+        while chunk.at < self.size:
+            chunk.grow(min(chunk.at + SECTOR, self.size))
+            kept, chunk.closed = bytes(chunk.closed), bytearray()
+            yield Cut(kept, chunk.group.encode(), chunk.at - start)
+
+    def fresh(self, start: int, end: int) -> bytes:
+        """A chunk's stream from new bytes alone: what always has room, for a single sector."""
+        group = Group()
+        group.fresh(self.new[start:end])
+        return group.encode()
 
 
-def shared(old: bytes, new: bytes) -> list[Cover]:
-    """What both share."""
-    return list(extended(covers(old, new), old, new))
+class Chunk:
+    """The stream of a chunk that begins at `start`, which grows: groups that are closed, and one that is not."""
 
+    def __init__(self, found: Match, start: int) -> None:
+        self.match = found
+        self.closed = bytearray()
+        self.group = Group()
+        # Where in the new image it goes on, and where in the old one a device reads, until a seek says otherwise.
+        self.at = self.off = start
+        self.state = array("I", bytes(4 * device.Predicted.WORDS))
 
-def extended(found: list[Cover], old: bytes, new: bytes) -> Iterator[Cover]:
-    """Covers that reach into what lies between them, as far as that saves more than it costs."""
-    low = 0
-    for i, one in enumerate(found):
-        high = found[i + 1].new if i + 1 < len(found) else len(new)
-        gap = one.new - low
-        back = reach(old[max(0, one.old - gap) : one.old][::-1], new[low : one.new][::-1])
-        end, old_end = one.new + one.size, one.old + one.size
-        on = reach(old[old_end : old_end + high - end], new[end:high])
-        low = end + on
-        yield Cover(one.old - back, one.new - back, back + one.size + on)
+    def grow(self, end: int) -> None:
+        """Go on to byte `end` of the new image."""
+        for one in self.match.parts(self.at, end):
+            self._fresh(one.new)
+            self._old(one)
+        self._fresh(end)
 
+    def _fresh(self, end: int) -> None:
+        """New bytes."""
+        if self.at < end:
+            extra = self.match.new[self.at : end]
+            if not self.group.fresh(extra):
+                self._close()
+                self.group.fresh(extra)
+            self.off += end - self.at
+            self.at = end
 
-def reach(old: bytes, new: bytes) -> int:
-    """How many bytes of `old` are worth taking for those of `new`."""
-    score = best = length = 0
-    for n, (a, b) in enumerate(zip(old, new, strict=False), 1):
-        score += SAVED if a == b else -CHANGED
-        if score > best:
-            best, length = score, n
-    return length
+    def _old(self, one: Cover, whole: bool = False) -> None:
+        """Old bytes that lie in one page; but for `whole`, without what is dearer than new bytes at its ends."""
+        mode = self.match.mode(one.new)
+        if self.group.olds and self.group.mode != mode:
+            self._close()
+        before, self.group.mode = self.state[:], mode
+        joins = self.group.joins and one.old == self.off
+        diff = self._difference(one, joins)
+        low, high = (0, one.size) if whole else match.worth(diff, joins)
+        if low + one.size - high >= TRIMMED:
+            self.state = before
+            self._fresh(one.new + low)
+            if low < high:
+                self._old(Cover(one.old + low, one.new + low, high - low), True)
+            self._fresh(one.new + one.size)
+        elif self.group.old(diff, None if joins else one.old - self.off):
+            self.at, self.off = one.new + one.size, one.old + one.size
+        else:
+            self.state = before
+            self._parted(one)
 
+    def _parted(self, one: Cover) -> None:
+        """What a head has no room for begins another, or is halved."""
+        if self.group:
+            self._close()
+            self._old(one, True)
+        else:
+            half = one.size // 2
+            self._old(Cover(one.old, one.new, half), True)
+            self._old(Cover(one.old + half, one.new + half, one.size - half), True)
 
-def covers(old: bytes, new: bytes) -> list[Cover]:
-    """What HDiffPatch finds, in the order of `new`, read from its uncompressed format HDIFF13."""
-    import hdiffpatch  # 38 MB, which the extra `delta` brings
+    def _close(self) -> None:
+        self.closed += self.group.encode()
+        self.group = Group()
 
-    data = hdiffpatch.diff(old, new, validate=False)
-    if data[:8] != b"HDIFF13&":
-        raise Refused("delta", f"HDiffPatch wrote {data[:8]!r}, wanted HDIFF13&")
-    reader = Reader(data, data.index(b"\0") + 1)
-    # Sizes of new and old, the count of covers, then eight sizes of parts that are not looked at.
-    count = [reader.number(7) for _ in range(11)][2]
-    at_old = at_new = 0
-    found = []
-    for _ in range(count):
-        back = data[reader.at] >> 7
-        step = reader.number(6)
-        at_old += -step if back else step
-        at_new += reader.number(7)
-        size = reader.number(7)
-        found.append(Cover(at_old, at_new, size))
-        at_old += size
-        at_new += size
-    return [one for one in found if one.size]
-
-
-@dataclass
-class Reader:
-    """Numbers of HDIFF13: big end first, seven bits a byte but for a first one that has fewer."""
-
-    data: bytes
-    at: int
-
-    def number(self, bits: int) -> int:
-        """The next one; `bits` of its first byte are value, the bit above them says that more follow."""
-        byte = self.data[self.at]
-        self.at += 1
-        value = byte & ((1 << bits) - 1)
-        more = byte >> bits & 1
-        while more:
-            byte = self.data[self.at]
-            self.at += 1
-            value = value << 7 | byte & 127
-            more = byte >> 7
-        return value
-
-
-@dataclass
-class Work:
-    """One chunk, bytes `start` to `end` of the new image, with heads of at most `room` bytes."""
-
-    old: bytes
-    new: bytes
-    start: int
-    end: int
-    room: int
-
-    def stream(self, found: Iterable[Cover], mode: int) -> bytes:
-        """The chunk's stream. A step too large for a head is halved, and with it the code that is walked in one go."""
-        parts = list(clip(found, self.start, self.end))
-        while True:
-            steps = list(self.steps(parts, mode))
-            large = [i for i, step in enumerate(steps) if step.most() > self.room]
-            if not large:
-                return b"".join(groups(steps, self.room, mode))
-            for i in reversed(large):
-                parts[i : i + 1] = halves(parts[i])
-
-    def steps(self, parts: Sequence[Cover], mode: int) -> Iterator[Step]:
-        """The old image is read where the new one is written, until a step says otherwise."""
-        state = array("I", bytes(4 * device.Predicted.WORDS))
-        state[17] = mode
-        at = where = self.start
-        for one in parts:
-            yield Step(self.new[at : one.new], self.difference(one, state), one.old - where - (one.new - at))
-            at, where = one.new + one.size, one.old + one.size
-        if at < self.end:
-            yield Step(self.new[at : self.end], b"", 0)
-
-    def difference(self, one: Cover, state: array[int]) -> bytes:
-        """What to add to each predicted byte, page by page as the device predicts them."""
-        state[10] = 0
-        out, at, end = b"", one.new, one.new + one.size
-        while at < end:
-            stop = min(end, at - at % PAGE + PAGE)
-            off = one.old + at - one.new
-            state[8], state[9] = off, at
-            out += predicted(bytearray(self.old[off : off + stop - at]), self.new[at:stop], state)
-            at = stop
-        return out
+    def _difference(self, one: Cover, joins: bool) -> bytes:
+        """What to add to each predicted byte. A control of its own begins at an instruction."""
+        old, new = self.match.old[one.old : one.old + one.size], self.match.new[one.new : one.new + one.size]
+        if not self.group.mode:
+            return difference(old, new)
+        state = self.state
+        state[8], state[9], state[17] = one.old, one.new, self.group.mode
+        if not joins:
+            state[10] = 0
+        return predicted(bytearray(old), new, state)
 
 
 def predicted(page: bytearray, new: bytes, state: array[int]) -> bytes:
     """The differences of `new` to what the device makes of the old bytes in `page`."""
-    out, done, more = b"", 0, state[17]
-    while more:
-        more = device.follow(page, len(page), state)
-        if more:
-            out += difference(page[done:more], new[done:more])
-            page[done:more] = new[done:more]
-            done = more
-    return out + difference(page[done:], new[done:])
+    made, done = bytearray(page), 0
+    while more := device.follow(page, len(page), state):
+        made[done:more] = page[done:more]
+        page[done:more] = new[done:more]
+        done = more
+    made[done:] = page[done:]
+    return difference(bytes(made), new)
 
 
-def difference(old: bytes | bytearray, new: bytes) -> bytes:
-    """What to add to each byte of `old`."""
-    return bytes(map(lambda a, b: b - a & 255, old, new)) if old != new else bytes(len(old))
-
-
-def clip(found: Iterable[Cover], start: int, end: int) -> Iterator[Cover]:
-    """The parts of covers between `start` and `end` of the new image."""
-    for one in found:
-        low, high = max(one.new, start), min(one.new + one.size, end)
-        if low < high:
-            yield Cover(one.old + low - one.new, low, high - low)
-
-
-def halves(one: Cover) -> list[Cover]:
-    """Two covers for one."""
-    half = one.size // 2
-    return [Cover(one.old, one.new, half), Cover(one.old + half, one.new + half, one.size - half)]
-
-
-def groups(steps: list[Step], room: int, mode: int) -> Iterator[bytes]:
-    """Steps as groups whose heads fit into `room` bytes."""
-    taken: list[Step] = []
-    used = 0
-    for step in steps:
-        used += step.most()
-        if used > room:
-            yield group(taken, mode)
-            taken, used = [], step.most()
-        taken.append(step)
-    yield group(taken, mode)
-
-
-def head(steps: list[Step]) -> tuple[bytes, bytes, bytes]:
-    """The three parts of a group's head: controls, gaps, values."""
-    diff = b"".join(step.diff for step in steps)
-    changed = [at for at, value in enumerate(diff) if value]
-    # The first byte always has a value, so that a gap stands between two of them and nowhere else.
-    if diff and not diff[0]:
-        changed.insert(0, 0)
-    gaps = [b - a - 1 for a, b in itertools.pairwise(changed)]
-    runs = b"".join(b"\xff" * (gap // 255) + bytes([gap % 255]) for gap in gaps)
-    return b"".join(step.control() for step in steps), runs, bytes(diff[at] for at in changed)
-
-
-def group(steps: list[Step], mode: int) -> bytes:
-    """A head and the new bytes behind it."""
-    parts = head(steps)
-    return struct.pack("<B3H", mode, *map(len, parts)) + b"".join(parts) + b"".join(step.extra for step in steps)
-
-
-def zigzag(n: int) -> int:
-    """Small numbers of either sign as small numbers: 0, -1, 1, -2, 2."""
-    return n * 2 if n >= 0 else -n * 2 - 1
-
-
-def number(n: int) -> bytes:
-    """A varint: seven bits a byte, the low ones first."""
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
+def difference(old: bytes, new: bytes) -> bytes:
+    """What to add to each byte of `old`: all of them at once, each below a bit that takes the borrow."""
+    if old == new:
+        return bytes(len(old))
+    size = len(old)
+    high = int.from_bytes(b"\x80" * size, "little")
+    a, b = int.from_bytes(new, "little"), int.from_bytes(old, "little")
+    return (((a | high) - (b & ~high)) ^ ((a ^ ~b) & high)).to_bytes(size, "little")

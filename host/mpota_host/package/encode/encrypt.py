@@ -24,7 +24,7 @@ SIZE = 32
 BLOCK = 16
 # Behind it on its line stands the key's id, which a damaged key does not have.
 FIRST_LINE = "mpota device key"
-# What is encrypted to a chunk's IV: this, the component's number and the chunk's, both from 0 (FORMAT.md).
+# What is encrypted to a chunk's IV: this, the component's number and where in it the chunk's bytes lie (FORMAT.md).
 NONCE = "<8sII"
 LABEL = b"mpota iv"
 
@@ -86,14 +86,14 @@ def records(content: bytes, keys: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(key_id(secret) + keywrap.aes_key_wrap(secret, content) for secret in dict.fromkeys(keys))
 
 
-def nonce(component: int, index: int) -> bytes:
-    """The block that is encrypted to the IV of chunk `index` of a component; no two chunks of a package share one."""
-    return struct.pack(NONCE, LABEL, component, index)
+def nonce(component: int, at: int) -> bytes:
+    """The block that is encrypted to the IV of the chunk of byte `at` of a component; no two of a package share one."""
+    return struct.pack(NONCE, LABEL, component, at)
 
 
-def chunk(content: bytes, component: int, index: int, plain: bytes) -> bytes:
+def chunk(content: bytes, component: int, at: int, plain: bytes) -> bytes:
     """One chunk's bytes as they travel: padded (PKCS #7), then encrypted with AES-256-CBC."""
-    iv = _aes(content, modes.ECB(), nonce(component, index))
+    iv = _aes(content, modes.ECB(), nonce(component, at))
     n = BLOCK - len(plain) % BLOCK
     return _aes(content, modes.CBC(iv), plain + bytes([n]) * n)
 

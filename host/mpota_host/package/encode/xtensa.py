@@ -54,6 +54,7 @@ class Image:
         self.starts = [one.start for one in self.segments]
         self.by_address = sorted(self.segments, key=lambda one: one.address)
         self.addresses = [one.address for one in self.by_address]
+        self.lowest = min(self.addresses, default=0)
 
     def offset(self, address: int) -> int | None:
         """Where the byte at `address` lies in the file."""
@@ -68,11 +69,15 @@ class Image:
         one = self.segments[i]
         return off - one.start + one.address if i >= 0 and off < one.end else None
 
-    def modes(self) -> list[int]:
-        """The modes of prediction that may suit a chunk."""
+    def modes(self) -> list[tuple[int, int]]:
+        """The modes of prediction: (first byte of the file, mode from there on), none where there are no segments."""
         wide = WIDE if any(one.address >> 24 in FAR for one in self.segments) else 0
-        kinds = (POINTERS, POINTERS | CODE) if self.known else (POINTERS,)
-        return [mode | wide for mode in kinds] if self.segments else []
+        found: list[tuple[int, int]] = []
+        for one in self.segments:
+            mode = POINTERS | wide | CODE * (self.known and one.address >= CODE_FROM)
+            if not found or found[-1][1] != mode:
+                found.append((one.start if found else 0, mode))
+        return found
 
 
 def segments(data: bytes) -> list[Segment]:
@@ -107,35 +112,59 @@ class Shifts:
         return self.words[off >> 2] if 0 <= off >> 2 < len(self.words) else 0
 
 
-def absolute(image: Image, shifts: Shifts | None = None, new: Image | None = None) -> bytes:
-    """The image with its addresses absolute, and moved by `shifts` to where they lie in `new`."""
-    out = bytearray(image.data)
-    for one in image.segments:
-        if one.address >= CODE_FROM and image.known:
-            _code(out, image, one, shifts)
-        for off in range(one.start + -one.start % 4, one.end - 3, 4):
-            if 0x3C <= image.data[off + 3] <= 0x42 and shifts and new:
-                at = image.offset(struct.unpack_from("<I", image.data, off)[0])
-                moved = None if at is None else new.address(at + shifts.of(at))
+class Sites:
+    """Where an image holds addresses, found in one walk: calls, L32Rs, and pointers in whole words."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        # Each with its target: a word of the file for instructions, a byte of it for pointers.
+        self.calls: list[tuple[int, int]] = []
+        self.loads: list[tuple[int, int]] = []
+        self.pointers: list[tuple[int, int]] = []
+        for one in image.segments:
+            found = self._words(one)
+            if one.address >= CODE_FROM and image.known:
+                self._code(one, found)
+            self.pointers += [(off, at) for off, at in found.items() if 0x3C <= image.data[off + 3] <= 0x42]
+
+    def _words(self, part: Segment) -> dict[int, int]:
+        """The whole words that are an address in a segment, and the bytes of the file that they mean."""
+        image, start = self.image, part.start + -part.start % 4
+        count = max(0, part.end - start) // 4
+        found = {}
+        for off, word in zip(
+            range(start, part.end, 4), struct.unpack_from(f"<{count}I", image.data, start), strict=False
+        ):
+            if image.lowest <= word and (at := image.offset(word)) is not None:
+                found[off] = at
+        return found
+
+    def _code(self, part: Segment, words: dict[int, int]) -> None:
+        data, i, end = self.image.data, part.start, part.end - 3
+        while i < end:
+            if i in words:
+                i += 4
+                continue
+            first = data[i]
+            if first & 63 == CALL8:
+                field = (first | data[i + 1] << 8 | data[i + 2] << 16) >> 6
+                self.calls.append((i, i // 4 + 1 + field - (field >> 17 << 18)))
+            elif first & 15 == L32R:
+                self.loads.append((i, (i + 3) // 4 + (data[i + 1] | data[i + 2] << 8) - 65536))
+            i += 3 - (first >> 3 & 1)
+
+    def absolute(self, shifts: Shifts | None = None, new: Image | None = None) -> bytes:
+        """The image with its addresses absolute, and moved by `shifts` to where they lie in `new`."""
+        out = bytearray(self.image.data)
+        for i, target in self.calls:
+            to = target + (shifts.of(target * 4) // 4 if shifts else 0)
+            out[i : i + 3] = ((to & 0x3FFFF) << 6 | CALL8).to_bytes(3, "little")
+        for i, target in self.loads:
+            to = target + (shifts.of(target * 4) // 4 if shifts else 0)
+            out[i + 1 : i + 3] = (to & 0xFFFF).to_bytes(2, "little")
+        if shifts and new:
+            for off, at in self.pointers:
+                moved = new.address(at + shifts.of(at))
                 if moved:
                     struct.pack_into("<I", out, off, moved)
-    return bytes(out)
-
-
-def _code(out: bytearray, image: Image, part: Segment, shifts: Shifts | None) -> None:
-    data, i = image.data, part.start
-    while i < part.end - 3:
-        first = data[i]
-        if not i & 3 and image.offset(struct.unpack_from("<I", data, i)[0]) is not None:
-            i += 4
-            continue
-        if first & 63 == CALL8:
-            field = (data[i] | data[i + 1] << 8 | data[i + 2] << 16) >> 6
-            target = i // 4 + 1 + field - (field >> 17 << 18)
-            target += shifts.of(target * 4) // 4 if shifts else 0
-            out[i : i + 3] = ((target & 0x3FFFF) << 6 | first & 63).to_bytes(3, "little")
-        elif first & 15 == L32R:
-            target = (i + 3) // 4 + (data[i + 1] | data[i + 2] << 8) - 65536
-            target += shifts.of(target * 4) // 4 if shifts else 0
-            out[i + 1 : i + 3] = (target & 0xFFFF).to_bytes(2, "little")
-        i += 3 - (first >> 3 & 1)
+        return bytes(out)

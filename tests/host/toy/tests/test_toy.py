@@ -13,7 +13,7 @@ from mpota_host.sim.flash import PowerCut, SimFlash
 from tests import packages
 from tests.expect import raises
 
-SETTINGS = {"layout": "toy", "product": "lamp", "chunk": 4096}
+SETTINGS = {"layout": "toy", "product": "lamp", "room": 4096}
 OLD, NEW = image.encode(b"old program " * 500), image.encode(b"new program " * 600)
 
 

@@ -203,7 +203,7 @@ class Rig(Releases):
             b"app": table.Entry(b"app", table.CODE, CODE, CODE),
             b"download": table.Entry(b"download", table.DATA, DOWNLOAD_AT, DOWNLOAD_SIZE),
         }
-        settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS}
+        settings = {"product": PRODUCT, "room": s.chunk, "trials": TRIALS}
         self.chip = sim.Chip(settings, None, self.flash, rows, LOG_AT)
         self.chip.kept = {"RF": RADIO_AT, "network": NETWORK_AT}
         self.chip.scrambler = s.scrambler or None

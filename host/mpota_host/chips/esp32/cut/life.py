@@ -188,7 +188,7 @@ class Rig(Releases):
         others = [(row[2], row[3]) for row in rows if row[0] == 1] + [(0, SLOTS_AT)]
         self.flash = CutFlash(end + SECTOR, s.prog_size, journal, others)
         table_off = table.OFFSET if s.table else TABLE_AT
-        settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS}
+        settings = {"product": PRODUCT, "room": s.chunk, "trials": TRIALS}
         self.chip = soc.Soc([table.Row(*row) for row in rows], settings, None, self.flash, table_off)
         self.chip.bootloader.rollback = s.bootloader
         self.chip.application.rollback = s.application

@@ -36,9 +36,9 @@ MUTANTS = [
            f"if _bytes({MINE}, 1) != _bytes({COPY}, 1):\n    " + TAKE.replace("\n", "\n    "), "update-fat"),
     # Resume.
     Mutant("resume one byte too far", INSTALLER, "decode",
-           "chunks.index * chunks.chunk", "chunks.index * chunks.chunk + bool(chunks.index)"),
+           "chunks.out", "chunks.out + bool(chunks.out)"),
     Mutant("resume one chunk too far", INSTALLER, "decode",
-           "chunks.index * chunks.chunk", "(chunks.index + bool(chunks.index)) * chunks.chunk"),
+           "chunks.out", "chunks.out + chunks.package.room * bool(chunks.out)"),
     Mutant("note a chunk before it is written", INSTALLER, "decode(board, package)",
            LOAD, f'{LOAD}\nboard.journal.put("progress", {NOTE})'),
     # What goes when.

@@ -27,7 +27,8 @@ from mpota_host.cut.releases import PRODUCT, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package import format as fmt
-from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.assemble import Head, Part, assemble
+from mpota_host.package.encode.piece import pieces
 from mpota_host.registry import part_of
 from mpota_host.sim.fs import Disk, Fat, LittleFs
 from mpota_host.sim.plain import leave
@@ -136,7 +137,7 @@ class Rig(Releases):
         self.world = World(self.disk, self.flash)
         self.areas: list[Area] = self.inner.areas if self.inner else []
         self.images = self.inner.images if self.inner else [archive(app(n, s.resource)) for n in range(len(APPS))]
-        settings = {"product": PRODUCT, "chunk": CHUNK, "trials": TRIALS, "protected": list(PROTECTED)}
+        settings = {"product": PRODUCT, "room": CHUNK, "trials": TRIALS, "protected": list(PROTECTED)}
         self.plain = Plain("", settings)
         if self.inner:
             self.inner.chip.settings.update(settings)
@@ -204,7 +205,7 @@ class Rig(Releases):
         return assemble(head, parts, None)
 
     def _part(self, kind: int, name: str, data: bytes) -> Part:
-        return Part(kind, name, data, list(pieces(data, CHUNK)))
+        return Part(kind, name, data, pieces(data, CHUNK))
 
     def power_on(self, cause: str) -> bool:
         """Through the loader, where there is one, or for "" past it: a soft reset."""

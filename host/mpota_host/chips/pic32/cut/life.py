@@ -34,7 +34,8 @@ from mpota_host.cut.oracle import Bad
 from mpota_host.cut.releases import PRODUCT, SECRET, Releases
 from mpota_host.cut.rig import VERDICTS as VERDICTS
 from mpota_host.cut.rig import Area, Scenario
-from mpota_host.package.assemble import Head, Part, assemble, pieces
+from mpota_host.package.assemble import Head, Part, assemble
+from mpota_host.package.encode.piece import pieces
 from mpota_host.package.format import FIRMWARE, RESOURCE
 from mpota_host.package.pack import version_bytes
 from mpota_host.sim.reset import Reset
@@ -191,7 +192,7 @@ class Rig(Releases):
     def __init__(self, s: Pic32) -> None:
         super().__init__(s)
         self.images = list(s.images) or [code(size, i + 1) for i, size in enumerate(s.sizes)]
-        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "slot": s.slot_size}
+        self.settings = {"product": PRODUCT, "room": s.chunk, "trials": TRIALS, "slot": s.slot_size}
         if s.signed:
             self.settings["boot_key"] = PUBLIC.hex()
         self.keys: Any = None
@@ -221,9 +222,9 @@ class Rig(Releases):
             return super()._pack(n, base)
         image = self.installed(n)
         s = self.scenario
-        parts = [Part(FIRMWARE, "firmware", image, list(pieces(image, s.chunk)))]
+        parts = [Part(FIRMWARE, "firmware", image, pieces(image, s.chunk))]
         text = signature(image)
-        parts.append(Part(RESOURCE, SIGNATURE, text, [text]))
+        parts.append(Part(RESOURCE, SIGNATURE, text, pieces(text)))
         return assemble(Head(PRODUCT, self.layout, version_bytes(f"1.{n}.0"), s.chunk), parts, self.key)
 
     def _mount(self) -> Disk:

@@ -156,7 +156,7 @@ class Rig(Releases):
         # An RSA-2048 modulus that nobody has the key of, where packages are mpota's own.
         self.public = phone.public() if s.phone else signed.encode(b"\xc5" * signed.SIZE)
         self.efuse = bytes(16) + signed.key_hash(self.public) + b"\xa5" + bytes(71) + bytes(32)
-        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": self.layout}
+        self.settings = {"product": PRODUCT, "room": s.chunk, "trials": TRIALS, "layout": self.layout}
         self.given: Any = None
         self.packages: dict[int, phone.Package] = {}
         self.areas = self._areas()

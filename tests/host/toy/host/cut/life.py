@@ -87,7 +87,7 @@ class Rig(Releases):
         # The last sector is nobody's.
         self.flash = CutFlash(end + SECTOR, s.prog_size)
         self.chip = Region(self.flash, 0, end)
-        self.settings = {"product": PRODUCT, "chunk": s.chunk, "trials": TRIALS, "layout": self.layout}
+        self.settings = {"product": PRODUCT, "room": s.chunk, "trials": TRIALS, "layout": self.layout}
         self.keys: Any = None
         self.areas = [
             Area("journal", 0, SLOTS_AT, LOG_WEAR, "log", False),
