@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from mpota_host.package.format import FILES, FIRMWARE
 from mpota_host.package.pack import version_bytes
 from mpota_host.package.read import package_facts
 from mpota_host.package.serve import write_manifest
-from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files
+from mpota_host.sim.board import VirtualBoard, create, create_for, mpota_files, write_files
 from mpota_host.sim.shop import Shop
 from tests.host.test_board import listen
 from tests.trees import archive
@@ -41,7 +42,8 @@ class Lamp:
         url = self.shop.url
         known = {"product": PRODUCT, "poll_ms": 200, "manifest": f"{url}/manifest.json", "report": f"{url}/report"}
         trusted = {"k": keys.public_bytes(self.key)}
-        files = mpota_files({**known, **settings, "layout": layout}, trusted, layout)
+        self.settings = {**known, **settings, "layout": layout}
+        files = mpota_files(self.settings, trusted, layout)
         if layout == "esp32":
             create(self.flash, OLD, table, files, {"wifi": {"ssid": "any", "psk": "secret"}})
         else:
@@ -217,13 +219,15 @@ def test_a_board_with_nothing_but_a_file_system_takes_files_and_goes_back(tmp_pa
 
 
 def test_a_host_reaches_a_board_in_its_window_whatever_the_application_does(tmp_path: Path) -> None:
-    lamp = Lamp(tmp_path, window_ms=4000)
+    lamp = Lamp(tmp_path)
     deaf = b"import micropython\nmicropython.kbd_intr(-1)\nn = 0\ndef step():\n    global n\n    n += 1\n"
     deaf += b"    while n > 60:\n        pass\ndef health():\n    return True\n"
     lamp.publish("1.0.0", {"app.py": deaf})
     with VirtualBoard(lamp.flash) as board:
         lamp.hear("confirmed")
         board.off()
+        # Time enough for a host on a machine that is busy; the starts before would have waited as long.
+        write_files(lamp.flash, {"/mpota.json": json.dumps({**lamp.settings, "window_ms": 60_000}).encode()})
         board.on()
         # Without the window it would be deaf by now.
         time.sleep(2)

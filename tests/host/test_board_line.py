@@ -1,6 +1,7 @@
 """The virtual board on a UART that loses bytes and on USB that waits, with a flash that takes its time."""
 
 import json
+import socket
 import time
 
 import pytest
@@ -35,8 +36,29 @@ def test_a_pace_lets_through_what_the_time_allows_and_saves_nothing():
     assert pace.due(0, 20.0) == 0 and pace.due(50, 20.1) == 10
 
 
-# The board is deaf for two seconds; 940 bytes at 115200 baud take 82 ms.
-DEAF = "import sys, time; print('be'+'gin'); time.sleep(2); print(sys.stdin.read(%d)); print('en'+'d')"
+# The board is deaf until a server of ours lets it go on.
+DEAF = """
+import network, socket, sys
+w = network.WLAN(0)
+w.active(True)
+w.connect('any')
+while not w.isconnected():
+    pass
+s = socket.socket()
+s.connect(socket.getaddrinfo('127.0.0.1', %d)[0][-1])
+print('be' + 'gin')
+s.read(1)
+print(sys.stdin.read(%d))
+print('en' + 'd')
+"""
+
+
+def lost(board, n):
+    """Wait until so many bytes found no room in the UART's buffer; how many did."""
+    found = 0
+    while found < n:
+        found += board.wait("lost")["bytes"]
+    return found
 
 
 @pytest.mark.board
@@ -46,13 +68,18 @@ def test_bytes_that_nobody_reads_are_lost_on_a_uart_alone(tmp_path, line):
     sent = bytes(range(33, 127)) * 10
     n = len(sent) if line == "usb" else supervisor.RING
     flash = create(tmp_path / "board.bin", image_maker.image())
-    with VirtualBoard(flash, Options(line=line)) as board, serial.Serial(board.port, timeout=0.05) as port:
+    server = socket.create_server(("127.0.0.1", 0))
+    options = Options(line=line)
+    with server, VirtualBoard(flash, options) as board, serial.Serial(board.port, timeout=0.05) as port:
         board.wait("repl")
         port.write(b"\r\x01")
         heard(port, b"raw REPL")
-        port.write((DEAF % n).encode() + b"\x04")
+        port.write((DEAF % (server.getsockname()[1], n)).encode() + b"\x04")
         heard(port, b"begin")
         port.write(sent)
+        assert lost(board, len(sent) - n) == len(sent) - n
+        with server.accept()[0] as waiting:
+            waiting.send(b".")
         assert sent[:n] in heard(port, b"end")
         assert sum(e["bytes"] for e in board.events if e["event"] == "lost") == len(sent) - n
 

@@ -7,14 +7,17 @@ power cut in the middle, `confirm`, `status`. The copy's own rules hold, its pag
 import json
 import os
 import random
+import select
 import shutil
 import subprocess
 import sys
 import time
+import tty
 from contextlib import contextmanager
 
 import pytest
 
+from mpota_host.sim.line import open_pair
 from mpota_host.sources import CHECKOUT as ROOT
 
 TOY = ROOT / "tests/host/toy"
@@ -122,21 +125,45 @@ def image(tree, folder, seed):
 
 
 def pushed_and_killed(tree, folder, process, port):
-    """The power goes when three sectors of the slot are written: how much of it is."""
-    argv, env = command(tree, "-m", "mpota_host", "push", "lamp.mpota", "--port", port)
+    """The power goes in the middle of a push: how much of the slot is written.
+
+    The cable carries 40 KB and no more, so the end cannot come before the cut, however slow this process is.
+    """
+    near, far = open_pair()
+    argv, env = command(tree, "-m", "mpota_host", "push", "lamp.mpota", "--port", os.ttyname(far))
     push = subprocess.Popen(argv, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
+        carry(near, port, 40_000)
         deadline = time.monotonic() + 60
         while slot(folder)[2 * SECTOR : 3 * SECTOR] == b"\xff" * SECTOR:
             assert push.poll() is None and time.monotonic() < deadline, push.communicate(timeout=10)
             time.sleep(0.005)
         process.kill()
+        os.close(near)
         said, _ = push.communicate(timeout=60)
         assert push.returncode, f"the board was gone in the middle of it, and push said: {said}"
     finally:
         push.kill()
         push.wait(20)
+        os.close(far)
     return slot(folder)
+
+
+def carry(near, port, n):
+    """Carry bytes between a host and the board's port, both ways, until the host has sent n."""
+    board = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(board)
+    try:
+        other = {near: board, board: near}
+        while n > 0:
+            ready, _, _ = select.select(other, [], [], 60)
+            assert ready, f"nothing came for a minute, with {n} bytes to go"
+            for fd in ready:
+                data = os.read(fd, 4096)
+                os.write(other[fd], data)
+                n -= len(data) if fd == near else 0
+    finally:
+        os.close(board)
 
 
 def slot(folder):
