@@ -17,9 +17,9 @@ help:
 demo: .venv/.ready ## the main job, on two real firmwares and a virtual ESP32, in under a minute; LAYOUT=... for others
 	@$(BIN)/python -m mpota_host.demo $(filter-out esp32,$(LAYOUT))
 
-# A file of tests stays in one process; more than four only take memory. A process that dies ends the run: pytest-xdist
-# loses its way where it puts another in its place.
-WHOLE := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 --coverage
+# A file of tests stays in one process, in the order of tests/suite/order.py; more than four only take memory. A process
+# that dies ends the run: pytest-xdist loses its way where it puts another in its place.
+WHOLE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --coverage
 
 test: .venv/.ready ## all tests, on CPython and on the MicroPython unix port; ONLY="tests/core/test_frame.py -k WORD" for some
 	@echo "tests on CPython:"

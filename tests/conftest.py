@@ -7,7 +7,7 @@ import pytest
 
 import mpota_host  # noqa: F401
 from mpota_host.sources import DEVICE, HOST, root
-from tests.suite import boards, covered, deadlines, differ, leftovers, losses, reruns
+from tests.suite import boards, covered, deadlines, differ, leftovers, losses, order, reruns
 
 # The template of a chip: host/test_toy_chip.py lays it into a copy of the tree, where its tests run.
 collect_ignore = ["host/toy"]
@@ -19,10 +19,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--coverage", action="store_true", help="measure how much of device/ the tests run")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return order.processes()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     watch = leftovers.watch()
     loss = losses.Losses(config)
-    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards(), differ]
+    plugins = [deadlines.Deadlines(watch.end), loss, reruns.Reruns(), watch, boards.Boards(), order.Order(), differ]
     if config.getoption("--coverage"):
         plugins.append(covered.Covered(config, loss.whole))
     for plugin in plugins:

@@ -27,7 +27,7 @@ SHARED = run_unix.shared()
 
 # The suite's own times would make these tests long.
 CONFTEST = """
-from tests.suite import boards, deadlines, leftovers, reruns
+from tests.suite import boards, deadlines, leftovers, order, reruns
 deadlines.TEST_S, deadlines.END_S, leftovers.GRACE_S = 4, 1, 0.2
 def pytest_configure(config):
     config.pluginmanager.register(%s)
@@ -427,7 +427,7 @@ def test_name(): "VirtualBoard"
 def test_whatever_leads_to_a_virtual_board_has_the_mark(monkeypatch):
     it = boards.Source("tests.host.test_made", LEADS)
     monkeypatch.setattr(boards, "source", lambda name, real=boards.source: it if name == it.module else real(name))
-    marked = {name for name in it.refers if name.startswith("test_") and boards.starts([(it.module, name)])}
+    marked = {name for name in it.refers if name.startswith("test_") and boards.starts([(it.module, name)], set())}
     assert marked == {name for name in it.refers if name.startswith("test_")} - {"test_other_words", "test_name"}
 
 
@@ -447,6 +447,22 @@ def test_a_board_that_starts_without_the_mark_fails_its_test(tmp_path):
     status, said = run(tmp_path, UNMARKED, "boards.Boards()", "-o", "markers=board")
     assert status == 1 and "1 failed, 2 passed" in said
     assert "test_starts_one" in said and "without the mark `board`" in said
+
+
+# Order.
+
+
+def test_a_file_with_a_slow_test_begins_before_the_others(tmp_path):
+    (tmp_path / "test_a.py").write_text("def test_quick(): pass\n")
+    text = "import pytest\ndef test_first(): pass\n@pytest.mark.slow\ndef test_second(): pass\n"
+    status, said = run(tmp_path, text, "order.Order()", "-v", "-o", "markers=slow", "test_a.py")
+    assert status == 0 and said.index("test_it.py ..") < said.index("test_a.py ."), said
+
+
+def test_a_run_has_a_process_more_than_there_are_cores():
+    command = [sys.executable, "-m", "pytest", "-n", "auto", "-p", "no:cacheprovider", __file__ + "::test_none_such"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert f"{os.cpu_count() + 1} workers" in done.stdout, done.stdout
 
 
 # Garbage.

@@ -8,7 +8,7 @@ import ast
 import sys
 from collections.abc import Generator, Iterator
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,23 @@ class Source:
     def __init__(self, module: str, text: str) -> None:
         self.module = module
         self.imported: dict[str, Name] = {}
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
+        # A tree is walked once: there are hundreds, in each process of a run.
+        parts = [(top, list(ast.walk(top))) for top in ast.parse(text).body]
+        for node in chain.from_iterable(nodes for _, nodes in parts):
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     self.imported[alias.asname or alias.name] = (node.module, alias.name)
             elif isinstance(node, ast.Import):
                 self.imported |= {alias.asname: (alias.name, "") for alias in node.names if alias.asname}
         self.refers: dict[str, set[Name]] = {}
-        for node in tree.body:
-            for name in defined(node):
-                self.refers.setdefault(name, set()).update(self.references(node))
+        for top, nodes in parts:
+            if names := defined(top):
+                refers = set(self.references(nodes))
+                for name in names:
+                    self.refers[name] = self.refers.get(name, set()) | refers
 
-    def references(self, tree: ast.AST) -> Iterator[Name]:
-        for node in ast.walk(tree):
+    def references(self, nodes: list[ast.AST]) -> Iterator[Name]:
+        for node in nodes:
             if isinstance(node, ast.Name):
                 yield self.imported.get(node.id, (self.module, node.id))
             elif (
@@ -94,15 +97,15 @@ def source(module: str) -> Source | None:
     return Source(module, path.read_text()) if path else None
 
 
-def starts(names: list[Name]) -> bool:
-    """Does one of these names lead to a process behind a pty?"""
+def starts(names: list[Name], clear: set[Name]) -> bool:
+    """Does one of these names lead to a process behind a pty? `clear` are names that lead to none; more come to it."""
     seen: set[Name] = set()
     todo = list(names)
     while todo:
         name = todo.pop()
         if name in STARTS or name == COMMAND:
             return True
-        if name in seen:
+        if name in seen or name in clear:
             continue
         seen.add(name)
         it = source(name[0])
@@ -111,6 +114,7 @@ def starts(names: list[Name]) -> bool:
             todo += it.refers.get(name[1], ())
             if name[1] in it.imported and name[1] not in it.refers:
                 todo.append(it.imported[name[1]])
+    clear |= seen
     return False
 
 
@@ -119,6 +123,7 @@ class Boards:
 
     def __init__(self) -> None:
         self.started: list[str] = []
+        self.clear: set[Name] = set()
         # An audit hook stays for as long as the interpreter runs.
         sys.addaudithook(self._heard)
 
@@ -133,7 +138,7 @@ class Boards:
             return
         module = item.path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         names = [item.originalname, *item.fixturenames]
-        if starts([(module, name) for name in names]):
+        if starts([(module, name) for name in names], self.clear):
             item.add_marker("board")
 
     @pytest.hookimpl(wrapper=True)
