@@ -338,6 +338,25 @@ def test_sigkill_takes_the_chip_along_and_the_flash_keeps_what_was_written(tmp_p
         board.wait("reset", cause=PWRON, image="ota_0")
 
 
+HELD = """
+import sys
+from mpota_host.sim.flash import Held
+flash = Held(8192, path=sys.argv[1])
+flash.hold = 4100
+for off in 0, 4096, 4104:
+    print(off, flush=True)
+    flash.prog(off, b"12345678")
+"""
+
+
+def test_a_bootloader_that_is_held_has_written_there_and_ends_with_the_power(tmp_path: Path) -> None:
+    path = tmp_path / "flash.bin"
+    path.write_bytes(b"\xff" * 8192)
+    done = subprocess.run([sys.executable, "-c", HELD, str(path)], input="", capture_output=True, text=True, timeout=30)
+    assert (done.stdout.split(), done.returncode) == (["0", "4096"], 1), done.stderr
+    assert path.read_bytes()[4096:4106] == b"12345678\xff\xff"
+
+
 def test_two_boards_never_open_one_flash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = new_board(tmp_path)
     with VirtualBoard(path) as board:

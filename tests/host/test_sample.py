@@ -56,7 +56,7 @@ def typed(place, folder, command, port=""):
 
 def confirmed(place, folder, port, version, by_hand):
     """Wait until the board says that it runs `version`, on trial no more; a chip may still install at first."""
-    end = time.monotonic() + PATIENCE_S
+    end, pause = time.monotonic() + PATIENCE_S, 3.0
     while True:
         if by_hand:
             typed(place, folder, by_hand, port)
@@ -65,8 +65,10 @@ def confirmed(place, folder, port, version, by_hand):
         if facts.get("version") == version and not facts.get("trial"):
             return
         assert time.monotonic() < end, done.stdout + done.stderr
-        # Each look ends in a soft reset, and main.py has a window of a second before the application's first turn.
-        time.sleep(3)
+        # Each look ends in a soft reset, and main.py has a window of a second before the application's first turn. On a
+        # busy machine that takes longer.
+        time.sleep(pause)
+        pause *= 1.3
 
 
 # What each push brings, by the chip: the last command of each is typed when the one before is confirmed.

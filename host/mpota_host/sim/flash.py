@@ -12,6 +12,7 @@ A file holds each operation as soon as the call returns, so killing the process 
 """
 
 import hashlib
+import sys
 
 from mpota_boot.errors import FlashError
 
@@ -239,6 +240,18 @@ class SlowFlash(SimFlash):
     def erase(self, off, n):
         self.work(ERASE_MS * n / len(BLANK))
         super().erase(off, n)
+
+
+class Held(SimFlash):
+    """Of a process that ends with its input: behind the program of the byte at `hold` it only waits for that."""
+
+    hold = -1
+
+    def prog(self, off, buf):
+        super().prog(off, buf)
+        if off <= self.hold < off + len(buf):
+            sys.stdin.read()
+            sys.exit(1)
 
 
 def _blank(data):

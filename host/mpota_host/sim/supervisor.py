@@ -74,6 +74,9 @@ class Options:
 
     `line` is "uart", which loses what a receive buffer of RING bytes has no room for, or "usb", which does not; both
     take their time, and so does the flash. "" is a pipe and a flash that take none.
+
+    `hold` is an offset in the flash: a bootloader that has a process of its own and has programmed the byte there waits
+    until the power goes, so a cut in the middle of its work needs no luck.
     """
 
     rollback: bool = True
@@ -81,6 +84,7 @@ class Options:
     idf: str = "5.5.2"
     heap: str = "2M"
     line: str = ""
+    hold: int = -1
 
 
 @dataclass

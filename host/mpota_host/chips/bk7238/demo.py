@@ -27,6 +27,7 @@ from mpota_host.chips.bk7238.sim import machine
 from mpota_host.demo import out, typed
 from mpota_host.sim.board import VirtualBoard
 from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.supervisor import Options
 
 KEY, IV = "0123456789ABCDEF" * 2, "0123456789ABCDEF"
 IMAGE = 700001
@@ -176,6 +177,7 @@ def pushed(demo: Demo, board: VirtualBoard) -> None:
     typed("push", release, "--port", board.port)
     demo.installing()
     board.kill()
+    board.options.hold = -1
     out.print(f"  [bold]power cut[/] in the loader's install: {demo.sectors()}")
     board.on()
     line = Line(board.port)
@@ -204,7 +206,8 @@ def play(demo: Demo, url: str) -> None:
     """The story."""
     demo.workshop(url)
     packed(demo)
-    with VirtualBoard(demo.flash) as board:
+    # The first application that the loader installs is cut off there.
+    with VirtualBoard(demo.flash, Options(hold=APP_AT + IMAGE // 4 + 34 * 8)) as board:
         pushed(demo, board)
         fetched(demo, board, url)
         out.print()

@@ -27,6 +27,7 @@ from mpota_host.chips.pic32.binfile import PAGE
 from mpota_host.chips.pic32.sim import machine
 from mpota_host.demo import out, typed
 from mpota_host.sim.board import VirtualBoard
+from mpota_host.sim.supervisor import Options
 
 SIZES = (300_001, 320_017, 310_003)
 
@@ -177,6 +178,7 @@ def updated(demo: Demo, board: VirtualBoard) -> None:
     console.until("database entry")
     demo.programming(2)
     board.kill()
+    board.options.hold = -1
     console.close()
     n, of = demo.sectors(2), -(-len(demo.codes[1]) // PAGE)
     out.print(
@@ -234,7 +236,8 @@ def play(folder: Path) -> None:
         demo = Demo(folder, f"http://127.0.0.1:{server.server_address[1]}")
         demo.build()
         packed(demo)
-        with VirtualBoard(demo.flash) as board:
+        # The first image that the bootloader programs is cut off there.
+        with VirtualBoard(demo.flash, Options(hold=BASE + 25 * PAGE)) as board:
             updated(demo, board)
             gone_back(demo, board)
             restored(demo, board)

@@ -20,7 +20,7 @@ from mpota.store.log import Log
 from mpota_boot.board import Board
 from mpota_boot.errors import FlashError
 from mpota_host.sim import reset
-from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.flash import Held, SimFlash
 from mpota_host.sim.plain import Blobs, GivenBoard
 
 SECTOR = 4096
@@ -174,10 +174,10 @@ class Slow(Wire):
         super().prog(off, buf)
 
 
-def load(path, size):
+def load(path, size, hold):
     """The loader's turn on a board's flash file, with the table in its own image; prints its Result as JSON."""
-    flash = SimFlash(size, prog_size=1, path=path)
-    flash.trace = None
+    flash = Held(size, prog_size=1, path=path)
+    flash.trace, flash.hold = None, hold
     wire = Slow(flash)
     rows = table.find(Coded(wire, 0, 0x10000), bytearray(1024))
     parts = {}

@@ -88,7 +88,8 @@ def windows(flash: SimFlash) -> list[tuple[int, int]]:
 def boot(flash: SimFlash, options: Any, cause: int, before: Started | None) -> Started:
     """The loader's decision, and its install."""
     path = Path(flash.cells.file.name).resolve()
-    code = f"__import__('mpota_host.chips.bk7238.sim.chip', None, None, ('x',)).load({str(path)!r}, {flash.size})"
+    code = "__import__('mpota_host.chips.bk7238.sim.chip', None, None, ('x',)).load"
+    code += f"({str(path)!r}, {flash.size}, {options.hold})"
     command = [unix_port(), "-X", "heapsize=1M", "-c", code]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=port_environment()

@@ -21,7 +21,7 @@ from mpota.store.flash import Region
 from mpota.store.pair import FileJournal
 from mpota_boot import shim
 from mpota_boot.board import Board
-from mpota_host.sim.flash import SimFlash
+from mpota_host.sim.flash import Held
 from mpota_host.sim.plain import PlainBoard
 from mpota_host.sim.reset import Reset
 
@@ -208,11 +208,12 @@ def built_with(flash):
     return None if key == bytes(64) else key
 
 
-def load(path, size) -> None:
+def load(path, size, hold) -> None:
     """The bootloader's turn on a board's flash file; prints what it did as JSON. A blank store is formatted."""
     import vfs  # the unix port has it
 
-    flash = SimFlash(size, prog_size=16, path=path, overwrite=((BASE, 4096),))
+    flash = Held(size, prog_size=16, path=path, overwrite=((BASE, 4096),))
+    flash.hold = hold
     flash.trace = None  # type: ignore[assignment]
     disk = Blocks(flash)
     head = bytearray(4096)

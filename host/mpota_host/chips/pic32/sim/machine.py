@@ -77,7 +77,8 @@ def windows(flash: SimFlash) -> list[tuple[int, int]]:
 def boot(flash: SimFlash, options: Any, cause: int, before: Started | None) -> Started:
     """The bootloader's decision, and what it programs."""
     path = Path(flash.cells.file.name).resolve()
-    code = f"__import__('mpota_host.chips.pic32.sim.chip', None, None, ('x',)).load({str(path)!r}, {flash.size})"
+    code = "__import__('mpota_host.chips.pic32.sim.chip', None, None, ('x',)).load"
+    code += f"({str(path)!r}, {flash.size}, {options.hold})"
     command = [unix_port(), "-X", "heapsize=4M", "-c", code]
     pipe = subprocess.PIPE
     # The other end of its input is the power: it goes with this process.
