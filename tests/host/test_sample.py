@@ -20,7 +20,8 @@ from tests.host import test_install as install
 from tests.host.command import call
 
 CHIPS = having("sample")
-PATIENCE_S = 90
+# Of a command; its test has a deadline of its own.
+PATIENCE_S = 250
 # A wheel is built, and boards of processes are updated.
 pytestmark = pytest.mark.slow
 

@@ -28,7 +28,7 @@ SHARED = run_unix.shared()
 # The suite's own times would make these tests long.
 CONFTEST = """
 from tests.suite import boards, deadlines, leftovers, order, reruns
-deadlines.TEST_S, deadlines.END_S, leftovers.GRACE_S = 4, 1, 0.2
+deadlines.END_S, leftovers.GRACE_S = 1, 0.2
 def pytest_configure(config):
     config.pluginmanager.register(%s)
 """
@@ -249,6 +249,8 @@ def test_a_test_that_hangs_in_a_pty_is_ended_and_says_where(tmp_path):
 
 STUCK = """
 import os, pytest
+from tests.suite import deadlines
+deadlines.TEST_S = 4
 @pytest.fixture
 def pty():
     master, slave = os.openpty()
@@ -288,6 +290,14 @@ def test_a_run_in_a_run():
 def test_a_run_within_a_test_does_not_end_the_run_around_it(tmp_path):
     status, said = run(tmp_path, WITHIN, "deadlines.Deadlines(lambda: [])")
     assert status == 0 and "1 passed" in said and "did not end" not in said
+
+
+def test_a_worker_that_is_done_waits_for_the_others(tmp_path):
+    (tmp_path / "test_a.py").write_text("def test_quick(): pass\n")
+    text = "import time\ndef test_long(): time.sleep(2.5)\n"
+    options = ("-n", "2", "--dist", "loadfile", "test_a.py")
+    status, said = run(tmp_path, text, "deadlines.Deadlines(lambda: [])", *options)
+    assert status == 0 and "2 passed" in said and "did not end" not in said, said
 
 
 def test_every_deadline_ends_before_the_run_is_ended():

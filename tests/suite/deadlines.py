@@ -59,8 +59,8 @@ class Deadlines:
         finally:
             timer.cancel()
 
-    def pytest_unconfigure(self) -> None:
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
         _runs.remove(self)
-        # Behind a run in a test the interpreter goes on.
-        if not self.within:
+        # Behind a run in a test the interpreter goes on; a worker waits for the others, and pytest-xdist ends it then.
+        if not self.within and not hasattr(config, "workerinput"):
             self.timer(END_S, "the interpreter")
