@@ -75,12 +75,13 @@ def test_neither_comments_nor_layout_of_the_source_break_a_seeded_bug(layout):
         assert ast.dump(mutants.patched(m, plain)) == said(m), m.name
 
 
-def source(mutant):
-    return mutants.Seeder(mutant).path.read_text()
-
-
 def seeded(mutant):
     return mutants.patched(mutant, source(mutant))
+
+
+@cache
+def source(mutant):
+    return mutants.Seeder(mutant).path.read_text()
 
 
 @cache
@@ -89,6 +90,7 @@ def said(mutant):
     return ast.dump(seeded(mutant))
 
 
+@cache
 def names_of(mutant):
     """The local variables of the function that has the bug; [] for what no function does."""
     tree = ast.parse(source(mutant))
@@ -125,6 +127,8 @@ def test_the_tests_that_bugs_name_exist_and_pass():
         assert mutants._by_test(m.test) == "", f"{m.test} fails without the bug"
 
 
+@pytest.mark.slow  # six campaigns in processes of their own, to the first bad state
+@pytest.mark.timeout(300)
 def test_seeded_bugs_are_found():
     hunts.found("esp32", HUNTED)
 

@@ -104,10 +104,10 @@ def test_an_application_that_sleeps_starts_within_two_seconds_of_each_wake(
 
 def test_a_link_that_missed_the_network_is_asked_soon_after_it_came(tmp_path: Path) -> None:
     board = Bare(tmp_path / "board", "esp32", QUIET, manifest=MANIFEST)
-    life = board.live((450_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)
+    life = board.live((315_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)
     assert 300_000 <= life.all("asked")[0][0] <= 310_000, life
     board = Bare(tmp_path / "fleet", "esp32", QUIET, manifest=MANIFEST, spread_ms=90_000)
-    life = board.live((450_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)
+    life = board.live((405_000, "stop"), server=NONE_NEWER, radio="late", late_ms=300_000)
     assert 300_000 <= life.all("asked")[0][0] <= 400_000, life
 
 
@@ -122,7 +122,7 @@ def test_a_radio_that_fails_is_what_the_agent_says(tmp_path: Path, radio: str) -
 
 def test_a_rescue_keeps_the_network(tmp_path: Path) -> None:
     board = Bare(tmp_path / "board", "rp2", "raise ValueError\n", manifest=MANIFEST)
-    life = board.live((300_000, "stop"), server=NONE_NEWER, radio="late", late_ms=60_000)
+    life = board.live((120_000, "stop"), server=NONE_NEWER, radio="late", late_ms=60_000)
     assert life.all("traceback") and life.all("asked"), life
 
 

@@ -82,6 +82,9 @@ def apply(tree: ast.Module, function: str, old: str, new: str) -> ast.Module:
 
 def _defs(node: ast.AST, above: str = "") -> Iterator[tuple[str, ast.ClassDef | Def]]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            # Nothing is defined in one, and most nodes are.
+            continue
         name = above
         if isinstance(child, ast.ClassDef | Def):
             name = f"{above}.{child.name}".strip(".")
