@@ -5,6 +5,7 @@ import pytest
 from mpota.layout.sifli.link import messages as m
 from mpota_boot.errors import Refused
 from mpota_host.chips.sifli import packer
+from mpota_host.chips.sifli.phone import carry
 from mpota_host.chips.sifli.phone.carry import SerialWire
 from mpota_host.chips.sifli.phone.play import load, named
 from mpota_host.chips.sifli.sim.soc import Clock, Device
@@ -311,6 +312,35 @@ def test_an_id_that_is_none_is_refused(text):
     with pytest.raises(Refused, match="NAME=ID"):
         named([text])
     assert named(["clock=8"]) == {"clock": 8}
+
+
+class Late:
+    """A wire on which these come, a portion a read."""
+
+    def __init__(self, *portions):
+        self.left = list(portions)
+
+    def read(self, timeout_s):
+        return self.left.pop(0) if self.left else b""
+
+    def write(self, data):
+        assert data == carry.HELLO
+
+
+def test_a_chip_that_answers_late_answers_every_greeting_and_none_is_taken_for_an_end(monkeypatch):
+    monkeypatch.setattr(carry, "ANSWER_S", 0.1)
+    wire = Late(b"", carry.HELLO, b"", carry.HELLO, b"", carry.HELLO)
+    link = carry.Link(wire)
+    link.owed = 2
+    assert link.greet(20) and not wire.left and not link.owed
+    # Those that a chip never got are not waited for.
+    link.owed = 2
+    wire.left = [carry.HELLO]
+    assert link.greet(20)
+    # An answer, and an end right behind it.
+    link.owed, wire.left = 0, [carry.HELLO * 2]
+    assert not link.greet(20)
+    assert not link.greet(0.01), "nobody answers"
 
 
 def test_a_serial_wire_needs_no_select():

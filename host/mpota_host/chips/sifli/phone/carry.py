@@ -104,6 +104,8 @@ class Link:
         self.frames = line.Frames(bytearray(line.MTU + line.EXTRA))
         self.sent = self.got = 0
         self.dropped = False
+        # Greetings on this line that nobody has answered yet: a chip that starts or is busy answers them all later.
+        self.owed = 0
         # Did the user program stop for this phone, at its MicroPython prompt?
         self.prompted = False
         # Drops values of so many packets in a hundred, for those who want to see what that costs.
@@ -140,13 +142,19 @@ class Link:
     def greet(self, timeout_s: float) -> bool:
         """Say that a phone has come; is there a chip that answers?"""
         self.wire.write(HELLO)
+        self.owed += 1
         end = time.monotonic() + timeout_s
+        answered = False
         while time.monotonic() < end:
-            said = self.values(0.05).count(b"")
-            if said:
-                # Twice: an answer, and an end right behind it.
-                return said == 1
-        return False
+            if said := self.values(0.05).count(b""):
+                answered = True
+                self.owed -= said
+                # An answer that comes later still would be taken for an end. Some never come: the chip was off then.
+                end = time.monotonic() + ANSWER_S
+                if self.owed <= 0:
+                    break
+        # One more than was asked for: an answer, and an end right behind it.
+        return answered and self.owed >= 0
 
 
 def prompt(wire: Wire) -> bool:
@@ -167,7 +175,7 @@ def prompt(wire: Wire) -> bool:
 def connect(open_wire: Callable[[], Wire], baud: int, patience_s: float = PATIENCE_S) -> Link:
     """A link to whichever program of the chip runs; LinkError where none answers."""
     end = time.monotonic() + patience_s
-    why = "no answer"
+    why, owed = "no answer", 0
     while time.monotonic() < end:
         try:
             wire = open_wire()
@@ -176,9 +184,12 @@ def connect(open_wire: Callable[[], Wire], baud: int, patience_s: float = PATIEN
             time.sleep(0.2)
             continue
         link = Link(wire, baud)
+        # A connection is new, a line is not.
+        link.owed = 0 if isinstance(wire, TcpWire) else owed
         with contextlib.suppress(OSError):
             if link.greet(ANSWER_S) or _raise(link):
                 return link
+        owed = max(0, link.owed)
         wire.close()
     raise LinkError("silent", f"no chip answers ({why}); is it the right port, and is it on?")
 
@@ -187,6 +198,8 @@ def _raise(link: Link) -> bool:
     """A chip that did not answer may be at a prompt, or in the middle of a frame."""
     if not isinstance(link.wire, TcpWire) and prompt(link.wire):
         link.prompted = True
+        # The prompt took what came before.
+        link.owed = 0
         return link.greet(3.0)
     link.wire.write(FILL)
     return link.greet(ANSWER_S)
