@@ -135,7 +135,7 @@ def base_of(part: Component, bases: Sequence[Mapping[Place, bytes]] | None) -> R
     place = part.kind, part.name if part.kind == fmt.RESOURCE else ""
     for one in bases:
         old = one.get(place, b"")[: part.base_size]
-        if sha256(old).digest() == part.base_sha:
+        if len(old) == part.base_size and sha256(old).digest() == part.base_sha:
             return Rom(old)
     wanted = f"{part.base_size:,} bytes, SHA-256 {part.base_sha.hex()[:16]}"
     raise Refused("other-base", f"the {part.name} is a delta to other bytes than --base has: it wants {wanted}")
