@@ -14,11 +14,13 @@ from mpota.layout.esp32.loader import verify
 from mpota.link import frame, url
 from mpota.link.find import find
 from mpota.link.http import MANIFEST, Http
+from mpota.pipe import delta, xtensa
 from mpota.pipe.package import Chunks, Package
 from mpota.stream import pull
-from mpota_boot.errors import OtaError
+from mpota_boot.errors import Corrupt, OtaError
 from mpota_host.package import format as fmt
 from mpota_host.sim.flash import SimFlash
+from tests.core.test_delta import control, group
 from tests.firmware import image
 from tests.packages import Maker, stored_deflate
 
@@ -68,6 +70,50 @@ def window(data):
     made = bytearray(Maker(IMAGE[:2000], deflate=True).bytes())
     made[fmt.RECORDS + 1] = data[0] if data else 0
     package(made)
+    return "decoded"
+
+
+def fields(data):
+    """Any bytes as the fields of a header that is good but for them."""
+    maker = Maker(IMAGE[:2000])
+    maker.behind = bytes(data)
+    header(maker.bytes())
+    return "header"
+
+
+def groups(data):
+    """The first byte chooses a stage, with or without prediction; the rest are the groups of a delta."""
+    data = bytes(data)
+    stage = xtensa if data[:1] > b"\x7f" else delta
+    chunks = Chunk()
+    chunks.base = Rom(IMAGE)
+    chunks.base.size = chunks.part.base_size = len(IMAGE)
+    return piecewise(stage.stage(chunks)(BytesIO(data[1:])), chunks.left)
+
+
+class Chunk:
+    """What a stage is told of its chunk; it is its own component."""
+
+    start = 0
+    left = 2000
+
+    def __init__(self):
+        self.part = self
+
+
+def piecewise(src, n):
+    """What `src` gives, `n` bytes, as whoever proves a chunk reads it: what is wrong with it is one error there."""
+    buf = bytearray(300)
+    try:
+        while n:
+            got = src.readinto(memoryview(buf)[: min(n, len(buf))])
+            if not got:
+                raise EOFError
+            n -= got
+        if src.readinto(bytearray(1)):
+            raise ValueError
+    except (OSError, EOFError, ValueError) as e:
+        raise Corrupt("decode", repr(e))
     return "decoded"
 
 
@@ -191,13 +237,25 @@ def seeds():
     channel = Maker(image(5003, 7))
     channel.fields = {b"Chan": b"canary", b"note": b"passed over", b"From": bytes(8)}
     return {
-        "header": [small.bytes()[:202], squeezed.bytes()[:202], channel.bytes()[:240]],
+        "header": [small.bytes()[:202], squeezed.bytes()[:202], channel.bytes()[:245]],
         "package": [small.bytes(), squeezed.bytes()],
         "chunk": [
             stored_deflate(IMAGE[:2000]),
             b"\x4b\x04\x00",
             pack("<BHH", 1, 9, 9 ^ 0xFFFF) + b"123456789",
             bytes(40),
+        ],
+        "fields": [
+            b"Chan\6\0canaryFrom\x08\0\0\1\0\0\0\0\0\0",
+            b"note\3\0any" + b"From\x08\0" + bytes(8),
+            b"More\0\0",
+        ],
+        "groups": [
+            b"\0" + group(control(100, 1900, 5), b"\x40\xff\x09\0", b"\0\1\2\3", bytes(100)),
+            b"\xff" + group(control(0, 2000, 40), b"\x40\xff\x09\0", b"\0\1\2\3", mode=7),
+            b"\xff"
+            + group(control(7, 500, 0), b"", b"\0", bytes(7), 3)
+            + group(control(993, 500, 9), b"", b"\1", bytes(993)),
         ],
         "window": [bytes((i,)) for i in (0, 1, 4, 5, 12, 15, 16, 255)],
         "frames": [frame.encode(1, 2, 3, b"payload") * 3, frame.encode(4, 0, 0, bytes(200)), b"text\xf5\x4dtext"],
@@ -213,6 +271,8 @@ TARGETS = {
     "package": package,
     "chunk": chunk,
     "window": window,
+    "fields": fields,
+    "groups": groups,
     "frames": frames,
     "partitions": partitions,
     "boot_entries": boot_entries,

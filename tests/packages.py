@@ -27,6 +27,7 @@ class Maker:
         self.chunk = chunk
         self.room = chunk // 1024
         self.fields = {}
+        self.behind = b""  # bytes in the place of more fields
         self.spare = 0
         self.product = product
         self.layout = b"esp32"
@@ -87,6 +88,7 @@ class Maker:
         body += b"".join(records)
         for key, value in self.fields.items():
             body += pack(fmt.FIELD, key, len(value)) + value
+        body += self.behind
         return pack(fmt.PREAMBLE, fmt.MAGIC, self.format, self.algorithm, len(body), bytes(8)) + body
 
     def bytes(self):

@@ -30,10 +30,13 @@ def test_good_inputs_are_taken():
         "firmware": "image",
         "partitions": "rows",
         "chunk": "decoded",
+        "fields": "header",
+        "groups": "decoded",
         "boot_entries": "active",
     }
     for name, word in taken.items():
         assert attempt(name, seeds()[name][0]) == word
+    assert [attempt("header", data) for data in seeds()["header"]] == ["header"] * 3
     assert attempt("manifest", seeds()["manifest"][0]) == "offer"
     assert attempt("frames", seeds()["frames"][0]) == "frames 2"
 
