@@ -3,6 +3,7 @@
 python -m tests.host.test_fuzz N    the long form: N inputs, shared out among the targets
 """
 
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -123,12 +124,17 @@ def test_the_corpus_runs_on_the_unix_port_in_a_small_heap():
     assert done.stdout.count("test_") == 3
 
 
-def test_the_long_form_runs_by_itself():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.host.test_fuzz", "300"], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+@pytest.mark.parametrize(("name", "n", "what"), [("host.test_fuzz", 300, "inputs"), ("core.test_rogue", 3, "walks")])
+def test_a_long_form_runs_by_itself(name, n, what):
+    command = [sys.executable, "-m", f"tests.{name}", str(n)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=paths())
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("inputs, 0 surprises\n")
+    assert done.stdout.endswith(f"{what}, 0 surprises\n")
+
+
+def paths():
+    """The environment with this checkout's own sources before any that are installed."""
+    return dict(os.environ, PYTHONPATH=os.pathsep.join(str(ROOT / part) for part in ("host", "device")))
 
 
 def main(n):
