@@ -12,6 +12,7 @@ from mpota.pace import moment, pause
 from mpota.stream import opened
 from mpota.version import text
 from mpota_boot.errors import LinkError, NotNow, Refused, UpToDate
+from mpota_boot.rescue import renewed
 
 _POLL_MS = const(600000)
 _TRIAL_MS = const(600000)
@@ -31,17 +32,21 @@ class Agent:
     """`links` are asked in turn. `health()` judges an image on trial: True confirms, False retreats, None is not yet.
 
     Without a `health`, an image is good as soon as a link has answered it. One that raises has judged: False.
+    Where the release on trial, or the one before it, brought its own copy of mpota, a link has to answer as well: the
+    next release comes by what runs now. Without links health() alone decides.
     """
 
     def __init__(self, board, links, keys, health=None):
         self.board = board
         self.links = links
         self.keys = keys
-        self.health = health or self._asked
+        self.health = health
         self.trial = board.layout.on_trial()
+        # Is mpota itself on trial?
+        self.renewed = self.trial and links and renewed(board)
         self.began = self.due = self.counted = board.ticks_ms()
         self.wait_ms = self.turn = self.refusals = self.failures = 0
-        self.job = self.telling = self.error = self.said = None
+        self.job = self.telling = self.error = self.said = self.fault = None
         self.progress = (0, 0)
         self.answered = False
         tried.begin()
@@ -114,7 +119,8 @@ class Agent:
 
     def _judge(self):
         try:
-            verdict, why = self.health(), "unhealthy"
+            heard = self._asked() if self.renewed or not self.health else True
+            verdict, why = (not self.health or self.health()) and heard, "unhealthy"
         except Exception as e:
             verdict, why = False, repr(e)
         layout = self.board.layout
@@ -127,7 +133,7 @@ class Agent:
         if verdict is None:
             if not self._late():
                 return "trial"
-            why = "no-link"
+            why = self.fault or "no-link"
         layout.retreat(why)
         return "reset"
 
@@ -263,6 +269,8 @@ class Agent:
                 if e.value:
                     e.value.close()
             except Exception as e:
-                # A fault of the link is no verdict on this image.
+                # A fault of the link is no verdict on this image; it is one on an mpota that cannot read what came.
+                if self.renewed and getattr(e, "code", "manifest") == "manifest":
+                    self.fault = "updater: %r" % e
                 self._next(e if isinstance(e, LinkError) else LinkError("link", repr(e)))
         return self.answered or None

@@ -14,11 +14,12 @@ from mpota_boot.errors import UpToDate
 def status(board):
     """A dict of facts, ready for JSON."""
     from mpota.pipe.package import STAGES
-    from mpota.runner import wanted, words
+    from mpota_boot.rescue import wanted, words
 
     facts = board.layout.status()
     facts["stages"] = [name for name in STAGES.values() if _has("mpota.pipe." + name)]
     facts["tree"] = shim.folder or None
+    facts["updater"] = shim.folder if shim.own is True else "lib"
     facts["rescue"] = wanted(board)
     boots = board.journal.last("boots")
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
@@ -27,7 +28,8 @@ def status(board):
     facts["settings_error"] = board.unread
     facts["channel"] = board.channel
     facts["room"] = board.room
-    facts["boot_error"] = repr(shim.error) if shim.error else board.fault
+    error = shim.error or (shim.own is not True and shim.own)
+    facts["boot_error"] = repr(error) if error else board.fault
     return facts
 
 

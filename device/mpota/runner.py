@@ -13,40 +13,10 @@ from micropython import const
 
 from mpota import tried
 from mpota_boot import shim
+from mpota_boot.rescue import STARTS, wanted
 
-FILE = "rescue"
-STARTS = 3
 WELL_MS = 60000
 _WINDOW_MS = const(1000)
-
-
-def _exists(path):
-    try:
-        os.stat(path)
-        return True
-    except OSError:
-        return False
-
-
-def words(boots):
-    """The reason in a record `boots`, as text; the journal may have cut it inside a character."""
-    return repr(boots[1:])[2:-1]
-
-
-def wanted(board):
-    """Why this board shall start without its application, or None. The same answer however often it is asked."""
-    if board.layout.on_trial():
-        # Only the application can judge a version on trial, and a trial ends by its own rules.
-        return None
-    if board.held():
-        return "the pin is held"
-    if _exists(board.home + "/" + FILE):
-        return "there is a file " + FILE
-    boots = board.journal.last("boots")
-    # After a power-on try the application again: a person who switched the board off and on expects it.
-    if boots and boots[0] >= STARTS and board.cause() != "power":
-        return "%d starts failed: %s" % (boots[0], words(boots))
-    return None
 
 
 def application():
@@ -157,6 +127,9 @@ class Runner:
 
     def _start(self, application):
         trial = self.agent.trial
+        if trial and isinstance(shim.own, Exception):
+            # The release brought a copy of mpota that cannot run: lib's runs here, and takes the release back.
+            raise shim.own
         if trial and trial.tree & 15 != trial.tree >> 4 and not shim.folder:
             raise OSError("no list of its files")
         # If the import never returns, the watchdog ends it: the note tells the next start why.

@@ -2,9 +2,10 @@
 
 An ordinary boot reads the journal and writes nothing. On a trial the boot is counted first, then the watchdog is
 started, so that an image that hangs in main.py's first line is reset and retreats. Then the application's tree goes to
-the front of sys.path.
+the front of sys.path. A release may bring a copy of mpota in its tree, never of this package: updater.py.
 """
 
+import os
 import sys
 
 from mpota_boot.journal import tree, trial
@@ -17,6 +18,9 @@ _WAKES = 50
 error = None
 # The folder of the application that runs, "" where no package brought it.
 folder = ""
+# Of the copy of mpota in that folder: True where it runs, else the error for which lib's does; None without one, and in
+# a rescue.
+own = None
 
 
 def boot(make):
@@ -54,14 +58,20 @@ def _settle(board):
 
 
 def _enter(board):
-    global folder
+    global folder, own
     n = tree(board.journal, lambda: board.layout.on_trial())
     folder = ""
+    own = None
     if n:
         path = "%s/%d" % (board.root, n)
         with open(path + "/.mpota", "rb") as f:
             # A tree that is being freed has lost this magic; then the application at the root runs.
             if f.read(4) == b"MPFL":
                 folder = path
-                sys.path.insert(0, path + "/lib")
-                sys.path.insert(0, path)
+        if folder:
+            if "mpota" in os.listdir(path):
+                from mpota_boot.updater import choose
+
+                own = choose(board, path)
+            sys.path.insert(0, path + "/lib")
+            sys.path.insert(0, path)

@@ -4,8 +4,9 @@ import os
 
 from mpota import runner
 from mpota.agent import Agent
-from mpota.runner import STARTS, WELL_MS, Runner, wanted
-from mpota_boot import shim
+from mpota.runner import WELL_MS, Runner
+from mpota_boot import rescue, shim
+from mpota_boot.rescue import STARTS, wanted
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.sim.reset import Reset
 from tests.chips.files.test_files import APP, TWO, confirmed, files, runs, take
@@ -185,7 +186,7 @@ def test_a_pin_or_a_file_asks_for_the_rescue():
         run.turn()
         assert run.why == "the pin is held" and app.turns == 0
         plain.settings["held"] = False
-        write(root + "/" + runner.FILE, b"")
+        write(root + "/" + rescue.FILE, b"")
         run = start(plain, app)
         run.turn()
         assert "rescue" in run.why and app.turns == 0

@@ -80,7 +80,6 @@ def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
     outside = ["", "/", "/etc", "..", "../a", "../", "a/../b", "a//b", "a//", "./a", "a/.", "a/./"]
     unknown = ["a\\b", "c:x", "a\nb", "a*", "a.", "a ", long]
     hiding = [
-        "mpota/x.py",
         "mpota/",
         "main.x/",
         "mpota.py",
@@ -90,6 +89,14 @@ def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
         "boot.py",
         "main.py",
         "main.mpy",
+        "mpota.json",
+        "keys/",
+        "keys/release.pub",
+        "keys.py",
+        "lib/mpota.py",
+        "lib/mpota/x.py",
+        "lib/Mpota_boot/shim.mpy",
+        "lib/wiring.py",
         ".mpota",
     ]
     for path in outside + unknown + hiding:
@@ -99,6 +106,9 @@ def test_paths_that_leave_the_tree_or_hide_the_board_are_refused():
         "data/",
         "a/b/",
         "lib/main.py",
+        "lib/keys/x.py",
+        "mpota/x.py",
+        "mpota/link/http.mpy",
         "a.b.c",
         "mpotas.py",
         "x" * 64,

@@ -33,6 +33,7 @@ BOARD = {
     "main": ("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.link.", "mpota.network."),
     "mpota_boot.": ("mpota_boot.",),
     "mpota_boot.errors": (),
+    "mpota_boot.updater": ("mpota_boot.",),
     "mpota.stream": (ERRORS,),
     "mpota.version": (ERRORS,),
     "mpota.link.": (ERRORS, "mpota.stream", "mpota.version", "mpota.link."),
@@ -48,7 +49,10 @@ BOARD = {
         *("mpota.pipe.package", "mpota.pipe.decrypt", "mpota.store.writer", "mpota.needs"),
     ),
     "mpota.needs": (ERRORS, "mpota_boot.shim", "mpota.stream", "mpota.version"),
-    "mpota.agent": (ERRORS, "mpota.installer", "mpota.pace", "mpota.stream", "mpota.tried", "mpota.version"),
+    "mpota.agent": (
+        *(ERRORS, "mpota_boot.rescue", "mpota.installer"),
+        *("mpota.pace", "mpota.stream", "mpota.tried", "mpota.version"),
+    ),
     "mpota.tried": (ERRORS,),
     "mpota.pace": (),
     "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.tried", "mpota.version"),
@@ -60,10 +64,11 @@ BOARD = {
 # What may be imported inside a function only: the boot code knows a layout by its name, once a trial is open.
 LAZY = {
     "mpota_boot.": ("mpota.layout.", "mpota.store.pair"),
+    "mpota_boot.updater": ("mpota.",),
     "mpota.pipe.package": ("mpota.pipe.",),
 }
 # These import a module whose whole name is a value.
-BY_NAME = frozenset({"mpota_boot.board", "mpota.console", "mpota.setup", "mpota_host.sim.port"})
+BY_NAME = frozenset({"mpota_boot.board", "mpota_boot.updater", "mpota.console", "mpota.setup", "mpota_host.sim.port"})
 # A bootloader shares codecs with its layout, never these, which decide.
 DECIDES = ("", ".layout", ".settle", ".service", ".policy")
 # What an oracle must find out for itself.

@@ -19,14 +19,29 @@ HEAD_SIZE = 14
 ENTRY = "<IBB"
 ENTRY_SIZE = 6
 LIST = ".mpota"
-# At the top of a tree these would stand before the board's own.
-RESERVED = ("mpota", "mpota_boot", "wiring", "boot", "main", LIST)
+# In a tree these would stand before the board's own, or be taken for them; a tree's `lib` is searched for modules too.
+MODULES = ("mpota_boot", "wiring")
+RESERVED = MODULES + ("boot", "main", "keys", LIST)
+# The one part of a board that a release may bring: mpota itself, as this folder.
+UPDATER = "mpota"
 
 
 def entry(path, size, apart=False):
     """One entry of a list."""
     name = path.encode()
     return pack(ENTRY, size, apart, len(name)) + name
+
+
+def _hides(parts):
+    """Would the file at this path stand before something of the board's own?"""
+    in_lib = parts[0] == "lib" and len(parts) > 1
+    if in_lib:
+        parts = parts[1:]
+    folder = len(parts) > 1
+    top = parts[0] if folder or parts[0] == LIST else parts[0].split(".")[0]
+    if top == UPDATER:
+        return in_lib or not folder
+    return top in (MODULES if in_lib else RESERVED)
 
 
 def judge(path, before, protected=()):
@@ -38,9 +53,8 @@ def judge(path, before, protected=()):
     parts = low.split("/")
     if len(parts) > 1 and not parts[-1]:
         parts.pop()  # a folder
-    top = parts[0] if len(parts) > 1 or parts[0] == LIST else parts[0].split(".")[0]
     bad = [p for p in parts if not p or p[-1] in ". " or len(p) > 64] or [c for c in low if c in '\\:*?"<>|' or c < " "]
-    if bad or top in RESERVED or low <= before:
+    if bad or _hides(parts) or low <= before:
         raise Refused("path", "%r cannot be a file of an application" % path)
     for own in protected:
         own = own.lower().rstrip("/") + "/"

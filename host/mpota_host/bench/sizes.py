@@ -24,16 +24,17 @@ from mpota_host.sources import PACKAGES, module_path, name_of, shipped
 from mpota_host.sources import modules as device_modules
 
 # A module of the core runs on every board: the wiring is this board's, console.py has the words of a host, file.py is a
-# link for a card; the others are stages and stores that a board may do without.
-WIRING = ("board", "port", "wire", "runner", "dog", "other")
+# link for a card; the others are stages, stores and the choice of an mpota that a release brings, which a board may do
+# without.
+WIRING = ("board", "port", "wire", "runner", "rescue", "dog", "other")
 STORES = ("listing", "tree", "trees", "pair", "log")
-OPTIONAL = ("fields", "needs", "origin", "decrypt", "delta", "xtensa", "lzma", *STORES)
+OPTIONAL = ("updater", "fields", "needs", "origin", "decrypt", "delta", "xtensa", "lzma", *STORES)
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
 CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 49024, 4608, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
-STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0}
+STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0, "updater": 640}
 PORTS, MARK = "mpota_boot.ports.", "mpota_boot.ports.mark"
 BOOT = "import sys, mpota_boot.shim, mpota_boot.board; print(*[m for m in sys.modules if 'mpota' in m])"
 

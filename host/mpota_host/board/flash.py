@@ -275,6 +275,16 @@ def wanted(facts: Facts, wishes: FlashOptions, own: Iterable[bytes] = ()) -> dic
     return {**files, **programs(wishes.layout)}
 
 
+def updater(layout: str, arch: str, version: str, lzma: bool = False) -> dict[str, bytes]:
+    """mpota as a release brings it: what wanted() puts into /lib/mpota, by its paths in the application's folder."""
+    own = [path for path in modules(layout, lzma) if name_of(path).startswith("mpota/")]
+    return {
+        Path(name_of(path)).with_suffix(".mpy").as_posix(): compile_mpy(path, arch, version)
+        for path in own
+        if arch or not native(path)
+    }
+
+
 def on_board(path: Path) -> str:
     """Where a module of mpota lies on a board: /lib/mpota/link/http.mpy."""
     return LIB + str(Path(name_of(path)).with_suffix(".mpy").as_posix())

@@ -97,8 +97,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     }
     if "stages" in facts:
         lines["decodes"] = _decodes(facts["stages"])
-    if "tree" in facts:
-        lines["application"] = facts["tree"] or "where its owner put it; no package brought one"
+    lines |= _application(facts)
     if facts["trial"]:
         n = facts["trial"]["trials"]
         lines["on trial"] = f"{_named(facts['trial']['version'])}, {n} more {'boots' if n != 1 else 'boot'} left"
@@ -115,6 +114,16 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         lines["boot.py"] = f"met {facts['boot_error']}"
     # What a layout has looked at besides, as "what: how it is".
     lines |= {what: how for what, _, how in (line.partition(": ") for line in facts.get("findings", ()))}
+    return lines
+
+
+def _application(facts: dict[str, Any]) -> dict[str, str]:
+    """Where the application is, and mpota where a release brought it."""
+    lines = {}
+    if "tree" in facts:
+        lines["application"] = facts["tree"] or "where its owner put it; no package brought one"
+    if facts.get("updater") not in (None, "lib"):
+        lines["updater"] = f"{facts['updater']}/mpota, which a release brought"
     return lines
 
 

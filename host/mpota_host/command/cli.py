@@ -102,6 +102,7 @@ def keygen_device(path: Path, as_json: bool) -> None:
     "--mpy", metavar="ARCH", help="Compile Python to .mpy: xtensawin, armv6m ..., or none for bytecode alone."
 )
 @click.option("--mpy-version", default="6.3", show_default=True, help="The .mpy version that the boards load.")
+@click.option("--updater", is_flag=True, help="Put mpota itself into the package, for --layout and --mpy.")
 @click.option("--payload", is_flag=True, help="The firmware boots without mpota, as a test's may.")
 @click.option("--port", help="A board to ask for its --mpy and --mpy-version.")
 @click.option(

@@ -14,7 +14,7 @@ from mpota_host.command import show
 from mpota_host.package import bases, keys
 from mpota_host.package import format as fmt
 from mpota_host.package.choose import DECODES, decoders
-from mpota_host.package.content.app import Compiler, tree
+from mpota_host.package.content.app import Compiler, Tree, tree, updaters
 from mpota_host.package.content.modules import ARCHES, want_loadable, want_unhidden
 from mpota_host.package.encode import encrypt
 from mpota_host.package.output import want_own
@@ -43,6 +43,8 @@ class Inputs:
     mpy_version: str = MPY
     # Need the firmware not run mpota?
     payload: bool = False
+    # Does mpota itself go along?
+    updater: bool = False
 
     def files(self) -> list[Path]:
         """What is read, folders left out."""
@@ -79,6 +81,7 @@ def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
         given["mpy"] or "",
         given["mpy_version"],
         given["payload"],
+        given["updater"],
     )
 
 
@@ -114,12 +117,10 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
     listed = {name: data for name, data in content.items() if not bare(options.layout, name, data)}
-    files = tree(inputs.folder, listed, compiler) if inputs.folder or listed else None
+    own = updater(inputs, options)
+    files = tree(inputs.folder, listed, compiler, updater=own) if inputs.folder or listed else None
     if files:
-        want_unhidden((row.path for row in files.rows), carried.imported(options.layout))
-        want_loadable(files.files, inputs.mpy_version, "" if inputs.mpy == BYTECODE else inputs.mpy)
-    if files and inputs.folder and not APPS & {row.path for row in files.rows}:
-        files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
+        judge(files, inputs, options.layout)
     firmware = inputs.firmware.read_bytes() if inputs.firmware else None
     given = goods(options.layout, firmware, files, content)
     if firmware and not inputs.payload:
@@ -134,11 +135,35 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
     )
     if content and any(path.is_dir() for path in inputs.bases):
         made[0].notes.append(
-            "a folder as --base has no resources: where the old application had some, give its package"
+            "a folder as --base has no resources and no --updater: where the old application had them, give its package"
         )
     if room_note(options.room):
         made[0].notes.append(room_note(options.room))
     return made
+
+
+def judge(files: Tree, inputs: Inputs, layout: str) -> None:
+    """Refused where boards could not load a file, or would load it in place of another; notes for a person."""
+    want_unhidden((row.path for row in files.rows), carried.imported(layout))
+    want_loadable(files.files, inputs.mpy_version, "" if inputs.mpy == BYTECODE else inputs.mpy)
+    if inputs.folder and not APPS & {row.path for row in files.rows}:
+        files.notes.append(f"there is no app.py in {inputs.folder}: boards have nothing to run of this application")
+    own = updaters(files.rows)
+    if own:
+        size = sum(row.size for row in own)
+        files.notes.append(f"mpota itself goes along: {len(own)} modules of {size:,} bytes, for layout {layout}")
+
+
+def updater(inputs: Inputs, options: Options) -> dict[str, bytes]:
+    """The modules of mpota that go along, compiled for the boards; none without --updater."""
+    if not inputs.updater:
+        return {}
+    if not inputs.folder:
+        raise Refused("updater", "--updater adds mpota to an application, which a package replaces whole: give --app")
+    if not inputs.mpy:
+        raise Refused("updater", "--updater brings compiled modules: give the --mpy of the boards, or a --port to ask")
+    arch = "" if inputs.mpy == BYTECODE else inputs.mpy
+    return flash.updater(options.layout, arch, inputs.mpy_version, "lzma" in options.decodes)
 
 
 def name_of(out: Path, made: Packed) -> Path:

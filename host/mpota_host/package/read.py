@@ -238,6 +238,8 @@ def _explain_package(data: bytes) -> Report:
     found = [] if missing > 0 else listed(package, data)
     if found:
         facts["files"] = [row.__dict__ for row in found]
+        facts["updater"] = bool(app.updaters(found))
+        lines += [("brings mpota itself", f"{len(app.updaters(found))} modules")] * bool(facts["updater"])
         tables.append(files_table(found))
     return Report("package", what, facts, tables, missing <= 0)
 

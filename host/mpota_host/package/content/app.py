@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from mpota.store import listing
 from mpota_boot.errors import Refused
@@ -54,14 +55,19 @@ class Tree:
 
 
 def tree(
-    folder: Path | None, resources: Mapping[str, bytes], compiler: Compiler | None = None, travels: bool = True
+    folder: Path | None,
+    resources: Mapping[str, bytes],
+    compiler: Compiler | None = None,
+    travels: bool = True,
+    updater: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Tree:
     """The archive of `folder` (None: no files of its own) and the list of the `resources` that come beside it.
 
-    Nothing that travels may be a private key; a base does not travel.
+    Nothing that travels may be a private key; a base does not travel. `updater`: mpota's own modules, which go along.
     """
     notes: list[str] = []
     files = dict(read(folder, notes)) if folder else {}
+    want_no_updater([*files, *resources])
     if folder and not any(map(is_file, files)):
         raise Refused("files", f"there is no file in {folder} to pack")
     if travels:
@@ -69,11 +75,8 @@ def tree(
         want_no_key({f"the resource {name!r}": data for name, data in resources.items()})
     if compiler:
         files = compiled(files, compiler, notes)
-    for name in resources:
-        if len(name.encode()) > MOST_RESOURCE:
-            raise Refused(
-                "resource", f"the resource's name {name!r} has {len(name.encode())} bytes, wanted {MOST_RESOURCE}"
-            )
+    files |= updater
+    want_named(resources)
     both = sorted(files.keys() & resources.keys())
     if both:
         raise Refused("path", f"{both[0]!r} is in {folder} and a resource too: give it once")
@@ -94,6 +97,31 @@ def want_no_key(files: Mapping[str, bytes]) -> None:
                 " the board's own is put on the board by hand, at a path that `protected` in its /mpota.json names;"
                 " no package can bring that",
             )
+
+
+def want_named(resources: Iterable[str]) -> None:
+    """Refused where a header has no room for the name of a resource."""
+    for name in resources:
+        size = len(name.encode())
+        if size > MOST_RESOURCE:
+            raise Refused("resource", f"the resource's name {name!r} has {size} bytes, wanted {MOST_RESOURCE}")
+
+
+def want_no_updater(paths: Iterable[str]) -> None:
+    """Refused where a path is one of mpota's own folder: nobody brings an updater by mistake."""
+    for path in paths:
+        top, inside, _ = lower(path).partition("/")
+        if inside and top == listing.UPDATER:
+            raise Refused(
+                "path",
+                f"{path!r} would be a part of mpota, the board's own updater: give the folder another name. A release"
+                " brings mpota with --updater",
+            )
+
+
+def updaters(rows: Iterable[Row]) -> list[Row]:
+    """The files of a list that are mpota itself."""
+    return [row for row in rows if lower(row.path).startswith(listing.UPDATER + "/")]
 
 
 def archive(rows: list[Row], files: Mapping[str, bytes]) -> bytes:
@@ -242,10 +270,10 @@ def lower(path: str) -> str:
 
 def advice(path: str) -> str:
     """What to do about a path that no application may have."""
-    top = path.split("/", maxsplit=1)[0]
+    tops = [part.split(".")[0].lower() or part for part in path.removeprefix("lib/").split("/")[:1]]
     if path == "main.py":
         return "mpota's own main.py imports your application as `app`: call it app.py"
-    if top.split(".")[0].lower() in listing.RESERVED or top.lower() in listing.RESERVED:
+    if tops[0] in (*listing.RESERVED, listing.UPDATER):
         return "at the top of a tree it would stand before the board's own; give it another name"
     if max(len(part.encode("utf-8", "replace")) for part in path.split("/")) > MOST_NAME:
         return f"a name may have {MOST_NAME} bytes"
