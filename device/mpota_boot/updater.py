@@ -27,7 +27,7 @@ def choose(board, path):
         why = e
         _drop()
     # While lib's package is open, its modules come from nowhere else.
-    __import__("mpota")
+    __import__("mpota.agent")
     return why
 
 

@@ -496,3 +496,15 @@ def test_the_room_counts_what_an_older_update_left_there():
         t.admit(Part(data), data)
         fill(t.target(Part(data)), data)
         assert abs(t.target(Part(data)).size - before) < 1 << 20
+
+
+def test_folders_above_one_that_a_cut_has_removed_go_too():
+    with Scratch() as root:
+        data = archive({"a/b/c/x.py": b"1", "d.py": b"2"})
+        t = Tree(root + "/1")
+        t.begin(data)
+        fill(t, data)
+        os.remove(root + "/1/a/b/c/x.py")
+        os.rmdir(root + "/1/a/b/c")
+        Tree(root + "/1").free()
+        assert os.listdir(root + "/1") == []

@@ -231,13 +231,16 @@ class Tree:
         _remove(self.path + "/" + LIST)
 
     def _empty(self, name):
-        """Remove the folders above a file that is gone, as far as they are empty."""
+        """Remove the folders above a file that is gone, as far as they are empty; a cut may have left the upper ones.
+
+        An empty folder would hide a module of the board's.
+        """
         while "/" in name:
             name = name.rpartition("/")[0]
             try:
                 os.rmdir(self.path + "/" + name)
             except OSError:
-                return
+                pass
 
     def check(self):
         """Make the empty files and folders, and hold the sizes of the others to the list."""

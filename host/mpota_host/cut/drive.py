@@ -253,9 +253,13 @@ class Life:
             self._offer(i, link)
         return link
 
+    def _health(self, verdict: str) -> Any:
+        """The application's health(); None where it has none."""
+        return HEALTH.get(verdict)
+
     def _steps(self, board: Any, i: int, verdict: str) -> str | None:
         link = self._link(i, verdict)
-        agent = Agent(board, [link], board.keys(), HEALTH.get(verdict))
+        agent = Agent(board, [link], board.keys(), self._health(verdict))
         polls = 0
         for _ in range(STEPS):
             on_trial = agent.trial is not None

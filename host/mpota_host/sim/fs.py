@@ -519,6 +519,6 @@ def modules():
     """The modules of the device that open files."""
     from mpota import runner
     from mpota.store import pair, tree, trees
-    from mpota_boot import shim, spare
+    from mpota_boot import rescue, shim, spare, updater
 
-    return [shim, spare, runner, pair, tree, trees]
+    return [shim, spare, rescue, updater, runner, pair, tree, trees]

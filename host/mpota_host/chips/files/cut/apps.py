@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from mpota_host.chips.files.cut import own
+
 # Where the trees are, and how a list of files and a stale one begin; mpota/store/FORMAT.md.
 ROOT, LIST = "/ota", ".mpota"
 PROTECTED = ("config.json", "cert")
@@ -51,7 +55,12 @@ FONT = "font.bin"
 FONTS = (_bytes(600, 7), _bytes(4200, 8), _bytes(300, 9))
 
 
-def app(n: int, resource: bool) -> dict[str, bytes]:
-    """What application `n` consists of; `n` counts on behind the last one, which comes again."""
+def app(n: int, story: Any) -> dict[str, bytes]:
+    """What application `n` of a story consists of; `n` counts on behind the last one, which comes again."""
     n = min(n, len(APPS) - 1)
-    return {**APPS[n], FONT: FONTS[n]} if resource else dict(APPS[n])
+    files = {**APPS[n], FONT: FONTS[n]} if story.resource else dict(APPS[n])
+    if story.updaters:
+        # Another `app` in its lib, which an order of folders that is wrong would find first.
+        files["lib/app.py"] = b"raise the other app\n"
+        files |= own.copy(n, story.updaters[n], story.keeps)
+    return files

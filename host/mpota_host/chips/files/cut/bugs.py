@@ -13,6 +13,8 @@ MODE = 'mode if at or mode == "rb" else "wb"'
 KEPT = 'self.journal.put("running", record.encode())'
 MINE, COPY = ('self.old.path + "/" + own', 'self.new.path + "/" + own')
 TAKE = f"_drop({COPY})\n_copy({MINE}, {COPY}, buf)"
+UPDATER = "mpota_boot.updater"
+FRONT = 'sys.path.insert(0, path + "/lib")\nsys.path.insert(0, path)'
 SOFT = "(armed == failed or not on_trial())"
 
 MUTANTS = [
@@ -85,6 +87,31 @@ MUTANTS = [
     # Firmware and files.
     Mutant("switch the files whatever firmware runs", JOURNAL, "tree", SOFT, "armed == failed", "both-soft"),
     Mutant("keep the new files after a retreat", JOURNAL, "tree", SOFT, "not armed"),
+    # A release that brings mpota itself.
+    Mutant("leave the folders above one that a cut has removed", TREE, "_empty", "except OSError: pass",
+           "except OSError: return", "self-ends"),
+    Mutant("drop the modules of most subpackages", UPDATER, "_drop",
+           'name == "wiring" or ...', 'name == "wiring" or (... and ".layout." not in name)', "self"),
+    Mutant("keep a wiring that has lib's modules", UPDATER, "_drop", 'name == "wiring" or ...', "...", "self"),
+    Mutant("the tree's lib before the tree", SHIM, "_enter", FRONT, "\n".join(reversed(FRONT.split("\n"))), "self"),
+    Mutant("a rescue by the release's own mpota", UPDATER, "choose", "not wanted(...)", "True", "self-rescue"),
+    Mutant("let an mpota run that cannot be imported", UPDATER, "choose", "_start(board.home)", "pass", "self-broken"),
+    Mutant("try the agent and the runner alone", UPDATER, "_start", 'line[:11] == "from mpota."', "0", "self-half"),
+    Mutant("leave open what was imported before the failure", UPDATER, "choose",
+           "why = e\n_drop()", "why = e", "self-broken"),
+    Mutant("do not hold lib's mpota open in a rescue", UPDATER, "choose", '__import__("mpota.agent")', "pass",
+           "tests.core.test_updater:test_in_a_rescue_lib_s_copy_is_open_before_the_tree_is_in_front"),
+    Mutant("confirm an mpota whose links did not answer", AGENT, "_judge", "self.renewed or not self.health",
+           "not self.health", "self-deaf"),
+    Mutant("judge the new mpota by one tree", "mpota_boot.rescue", "renewed", '... or exists(board.root + "/2/mpota")',
+           "...", "self-deaf"),
+    Mutant("a manifest that mpota cannot read is no verdict", AGENT, "_asked", 'self.fault = "updater: %r" % e',
+           "pass", "self-blind"),
+    Mutant("keep the application of an mpota that cannot run", "mpota.runner", "_start",
+           "trial and isinstance(shim.own, Exception)", "0",
+           "tests.core.test_updater:test_a_copy_that_cannot_run_is_taken_back_by_lib_s_runner"),
+    Mutant("take an mpota in the tree's lib", "mpota.store.listing", "_hides", "in_lib or not folder", "not folder",
+           "tests.core.test_tree:test_paths_that_leave_the_tree_or_hide_the_board_are_refused"),
     Mutant("arm the firmware alone", CONTRACT, "fresh",
            "record.tree = self.place().next | record.tree & 0xF0", "pass"),
 ]  # fmt: skip

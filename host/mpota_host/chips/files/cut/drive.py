@@ -6,13 +6,25 @@ from typing import Any
 
 from mpota.agent import Agent
 from mpota_boot import shim
-from mpota_boot.errors import FlashError
+from mpota_boot.errors import FlashError, LinkError
+from mpota_host.chips.files.cut import own
 from mpota_host.cut.drive import POLL_MS, Life, Memory, Offer
 from mpota_host.cut.oracle import Bad
+from mpota_host.sim.imports import Hang
 from mpota_host.sim.reset import Reset
 
 # Boots at rest that must write nothing.
 ORDINARY = ("power", "reset")
+
+
+class Blind(Offer):
+    """A link over which an offer comes that this mpota cannot read."""
+
+    def __init__(self, link: Offer) -> None:
+        super().__init__(link.data, link.spare)
+
+    def open(self, at: int = 0) -> Any:
+        raise LinkError("manifest", "this is no manifest: ValueError('format')")
 
 
 class FilesLife(Life):
@@ -25,6 +37,8 @@ class FilesLife(Life):
     # Has a cut left something that the device may find wrong? Did this life begin after one?
     begun = cut = False
     copies = True
+    # Did an import of this boot never return?
+    _hung = False
 
     def _session(self, cause: str) -> str | None:
         try:
@@ -42,11 +56,57 @@ class FilesLife(Life):
         if not self.rig.power_on(cause):
             self.oracle.no_boot()
             return None
-        self._boot()
+        try:
+            self._boot()
+        except Hang:
+            self._hung = True
         self.rig.leave()
         i: int = self.oracle.started(self.memory.confirmed)
         self.boots.append(i)
+        if self.rig.scenario.updaters and not self._hung:
+            self._imports(i)
         return i
+
+    def _imports(self, i: int) -> None:
+        """main.py begins."""
+        for name in (*own.wanted(self.rig.main), "app"):
+            try:
+                self.rig.imports.import_(name)
+            except ImportError as e:
+                if self.rig.folder or name != "app":
+                    raise Bad("updater", f"main.py cannot import {name}: {e}") from e
+        self.oracle.imported(i, self.memory.confirmed)
+
+    def _application(self, board: Any, i: int) -> str | None:
+        trial = board.layout.on_trial()
+        if self._hung:
+            # The copy of mpota that a release brought never returns from its import.
+            self._hung = False
+            self._bad_runs(board.layout, trial, i)
+            if board._dog is None and not self.oracle.soft:
+                raise Bad("watchdog", "an import that hangs on its trial is not watched")
+            self._enter("leave")
+            return "watchdog"
+        if trial and isinstance(shim.own, Exception):
+            # As Runner._start does it.
+            self._bad_runs(board.layout, trial, i)
+            self._enter("leave")
+            Agent(board, [], board.keys()).failed(shim.own)
+            return "reset"
+        return super()._application(board, i)
+
+    def _given_up(self, error: object, i: int) -> None:
+        super()._given_up(error, i)
+        if self.rig.scenario.verdict == "blind" and not self.cuts and "updater: " not in str(error):
+            raise Bad("reason", f"image {i} cannot read a manifest, and is refused for: {error}")
+
+    def _health(self, verdict: str) -> Any:
+        """Where mpota itself is on trial the application says that all is well: a link has to answer all the same."""
+        return (lambda: True) if self.rig.scenario.updaters else super()._health(verdict)
+
+    def _link(self, i: int, verdict: str) -> Offer:
+        link = super()._link(i, verdict)
+        return Blind(link) if verdict == "blind" else link
 
     def _rests(self, agent: Any, i: int, link: Offer) -> bool:
         error, forgiven = agent.error, self.oracle.patient

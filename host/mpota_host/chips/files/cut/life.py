@@ -8,16 +8,19 @@ here and never looks inside; what an application must consist of is said here on
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mpota.agent import Agent
-from mpota_boot import shim
+from mpota_boot import shim, updater
 from mpota_boot.errors import Refused
 from mpota_host.chips.files.cut.apps import APPS, FONT, OWN, PROTECTED, ROOT, STRANGERS, app
 from mpota_host.chips.files.cut.drive import FilesLife
 from mpota_host.chips.files.cut.oracle import FilesOracle
+from mpota_host.chips.files.cut.own import board as boards
+from mpota_host.chips.files.cut.own import started
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
 from mpota_host.cut.medium.cells import CutFlash
@@ -31,8 +34,11 @@ from mpota_host.package.assemble import Head, Part, assemble
 from mpota_host.package.encode.piece import pieces
 from mpota_host.registry import part_of
 from mpota_host.sim.fs import Disk, Fat, LittleFs
+from mpota_host.sim.imports import Imports
+from mpota_host.sim.imports import leave as leave_imports
 from mpota_host.sim.plain import leave
 from mpota_host.sim.reset import SOFT, Reset
+from mpota_host.sources import program
 
 # The boards with a flash too are ESP32s, as their own campaign has them.
 CHIP = part_of("esp32", "cut.life")
@@ -56,6 +62,15 @@ class Files(Scenario):
     chip: Any = None
     # Somebody presses Ctrl-D when an update waits for its reset.
     soft: bool = False
+    # The kind of mpota (own.py) that each application brings, in stories in which one does.
+    updaters: tuple[str, ...] = ()
+    # Is there a file that asks for a rescue?
+    rescue: bool = False
+
+    @property
+    def keeps(self) -> str:
+        """The layout of the board."""
+        return "esp32" if self.chip else "files"
 
 
 def _scenarios() -> dict[str, Files]:
@@ -79,9 +94,27 @@ def _scenarios() -> dict[str, Files]:
         # The page of the journal is full in the first run of an image that hangs, and its records lie on it.
         chips.append(CHIP.Esp32("both-move", "hangs", bootloader=False, left=MOVES_AT))
         found += [Files(chip.name + end, chip.verdict, fat=fat, resource=True, chip=chip) for chip in chips]
+        found += _selfish(fat, end, chips[0])
         found.append(Files("soft" + end, "hangs", fat=fat, soft=True))
         found.append(Files("both-soft" + end, "hangs", fat=fat, resource=True, chip=chips[0], soft=True))
     return {s.name: s for s in found}
+
+
+def _selfish(fat: bool, end: str, chip: Any) -> list[Files]:
+    """Releases that bring mpota itself."""
+    return [
+        Files("self" + end, fat=fat, updaters=("", "good", "good")),
+        Files("self-ends" + end, fat=fat, updaters=("good", "good", "")),
+        Files("self-broken" + end, "broken", fat=fat, updaters=("good", "broken", "good")),
+        Files("self-half" + end, "half", fat=fat, updaters=("", "half", "good")),
+        Files("self-hang" + end, "hangs", fat=fat, updaters=("good", "hangs", "")),
+        Files("self-blind" + end, "blind", fat=fat, updaters=("good", "blind", "good")),
+        Files("self-deaf" + end, "no-link", fat=fat, updaters=("", "good", "good")),
+        Files("self-rescue" + end, fat=fat, updaters=("good", "good", "good"), rescue=True),
+        Files("self-rot" + end, fat=fat, updaters=("broken", "good", "")),
+        Files("both-self" + end, fat=fat, resource=True, chip=chip, updaters=("good", "good", "")),
+        Files("both-self-broken" + end, "broken", fat=fat, resource=True, chip=chip, updaters=("", "broken", "good")),
+    ]
 
 
 SCENARIOS: dict[str, Files] = _scenarios()
@@ -125,6 +158,7 @@ class Rig(Releases):
     trials = TRIALS
     # What boot.py named last.
     folder = ""
+    main = program("main.py").read_text()
 
     def __init__(self, scenario: Files) -> None:
         super().__init__(scenario)
@@ -136,7 +170,7 @@ class Rig(Releases):
         self.flash = self.inner.flash if self.inner else CutFlash(0)
         self.world = World(self.disk, self.flash)
         self.areas: list[Area] = self.inner.areas if self.inner else []
-        self.images = self.inner.images if self.inner else [archive(app(n, s.resource)) for n in range(len(APPS))]
+        self.images = self.inner.images if self.inner else [archive(app(n, s)) for n in range(len(APPS))]
         settings = {"product": PRODUCT, "room": CHUNK, "trials": TRIALS, "protected": list(PROTECTED)}
         self.plain = Plain("", settings)
         if self.inner:
@@ -159,14 +193,18 @@ class Rig(Releases):
     def _fill(self) -> None:
         """As it leaves the workshop."""
         own = "" if self.scenario.begins == "root" else ROOT + "/1"
+        files = dict(STRANGERS)
+        if self.scenario.updaters:
+            files |= boards(self.scenario.keeps, self.scenario.rescue) | {"/main.py": self.main.encode()}
+            for path, data in files.items():
+                self._put(path, data)
         if own:
             self._install()
             if self.inner and self.scenario.chip.left:
                 self.inner.fill_up()
-        files = dict(STRANGERS)
         files.update({f"{own}/{name}": data for name, data in OWN.items()})
         if not own:
-            files.update({"/" + name: data for name, data in app(0, self.scenario.resource).items()})
+            files.update({"/" + name: data for name, data in app(0, self.scenario).items()})
         for path, data in files.items():
             self._put(path, data)
         self.strangers = {path for path in files if not path.startswith(own + "/") or path in STRANGERS}
@@ -196,7 +234,7 @@ class Rig(Releases):
     def _pack(self, n: int, base: bytes | None) -> bytes:
         """Application `n`, or the last one once more; on a chip with its firmware."""
         s = self.scenario
-        files = app(n, s.resource)
+        files = app(n, s)
         apart = (FONT,) if s.resource else ()
         parts = [self._part(fmt.FIRMWARE, "firmware", self.installed(n))] if self.inner else []
         parts += [self._part(fmt.FILES, "files", archive(files, apart))]
@@ -212,10 +250,24 @@ class Rig(Releases):
         self.cause = cause
         # An interpreter of its own: no folder, no watchdog, no journal that remembers.
         self.plain.forget()
+        self._interpreter()
         if self.inner and not cause:
             self.inner.cause, self.inner.runs = SOFT, False
             return True
         return self.inner.power_on(cause) if self.inner else True
+
+    def _text(self, path: str) -> str | None:
+        return self.disk.files[path].decode() if path in self.disk.files else None
+
+    def _interpreter(self) -> None:
+        """Where the boot code imports; of mpota a model, in stories in which a release brings it."""
+        if not self.scenario.updaters:
+            leave_imports(shim, updater, sys)
+            return
+        self.imports = Imports(self._text, lambda path: path in self.disk.dirs, self.board)
+        self.imports.stand(shim, updater)
+        for name in started(self.scenario.keeps):
+            self.imports.import_(name)
 
     def board(self) -> Any:
         """What `Board()` gives in boot.py, and then once more in main.py."""

@@ -1,8 +1,9 @@
 """Judges a board by the files that lie in its file system; shares no code with mpota's store, layout or installer.
 
 The rules, each with a name that a report quotes: the folder that boot.py names holds one accepted application, every
-byte and nothing else but the board's own and strangers' files; with firmware, it is the one that came with it; what was
-confirmed does not go back; strangers' files are as they were; one of the journal's two files is whole; at rest the
+byte and nothing else but the board's own and strangers' files; with firmware, it is the one that came with it; every
+module of mpota's comes from one root, its own where it can run and no rescue is wanted; what was confirmed does not go
+back; strangers' files are as they were; one of the journal's two files is whole; at rest the
 application before is gone, and a boot writes nothing.
 """
 
@@ -12,7 +13,7 @@ import struct
 import zlib
 from typing import Any
 
-from mpota_host.chips.files.cut import apps
+from mpota_host.chips.files.cut import apps, own
 from mpota_host.cut.oracle import Bad, Oracle
 
 
@@ -62,13 +63,29 @@ class FilesOracle(Oracle):
                 del seen[path[len(folder) + 1 :]]
         nearest = ""
         for i in range(len(apps.APPS)):
-            wanted = {**apps.app(i, s.resource), **apps.OWN}
+            wanted = {**apps.app(i, s), **apps.OWN}
             if seen == wanted:
                 return i
             differ = sorted(n for n in seen.keys() | wanted.keys() if seen.get(n) != wanted.get(n))
             if not nearest or len(differ) < nearest.count(",") + 1:
                 nearest = f"unlike application {i} in {', '.join(differ)}"
         raise Bad("whole", f"{folder} runs and is no accepted application, {nearest}")
+
+    def imported(self, i: int, confirmed: int) -> None:
+        """Judge where the modules of a run come from, after the imports of main.py."""
+        found = self.rig.imports.modules
+        roots = own.roots(found)
+        if len(set(roots.values())) != 1:
+            raise Bad("roots", f"mpota's modules come from {sorted(set(roots.values()))}: {roots}")
+        root, folder = next(iter(roots.values())), self.rig.folder
+        copies = folder and self.rig.scenario.updaters[min(i, len(apps.APPS) - 1)] in own.RUNS
+        held = own.RESCUE in self.strangers
+        # Who is on trial is not known here: a cut may have come after the confirm.
+        may = {"/lib"} if not copies or (held and i <= confirmed) else {folder, "/lib"} if held else {folder}
+        if root not in may:
+            raise Bad("updater", f"mpota of {root} runs with application {i} in {folder}, wanted {' or '.join(may)}")
+        if folder and found["app"].file != folder + "/app.py":
+            raise Bad("order", f"`import app` finds {found['app'].file}")
 
     def lasting(self) -> None:
         """What holds whenever the power returns."""
@@ -105,7 +122,7 @@ class FilesOracle(Oracle):
     def map(self, when: str = "when the power returned") -> list[str]:
         """What the file system holds: each file, its length, and whose bytes these are; then the flash of a chip."""
         out = [f"The file system {when}:"]
-        wanted = [apps.app(i, self.rig.scenario.resource) for i in range(len(apps.APPS))]
+        wanted = [apps.app(i, self.rig.scenario) for i in range(len(apps.APPS))]
         for path, data in sorted(self.rig.disk.files.items()):
             name = path.split("/", 3)[-1] if path.startswith(apps.ROOT + "/") else path[1:]
             whose = [str(i) for i, app in enumerate(wanted) if app.get(name) == data]
