@@ -1,7 +1,7 @@
 """When a board starts without its application, the rescue; and whether releases bring mpota itself.
 
-A rescue begins when a pin is held, a file says so, or the application failed in three starts in a row. The shim asks before
-it lets a release's own copy of mpota run, and runner.py before it lets the application.
+A rescue begins when a pin is held, a file says so, or the application failed in three starts in a row. The shim asks
+before it lets a release's own copy of mpota run, and runner.py before it lets the application.
 """
 
 import os

@@ -187,7 +187,7 @@ def judged(root, link, health=lambda: True, before=APP, now=None):
     board = armed(plain, before, now or tree)
     assert renewed(board) == (now is None or before is not APP)
     agent = Agent(board, [link] if link else [], None, health)
-    for n in range(400):
+    for _ in range(400):
         state = agent.step()
         if state == "reset":
             return plain.board("reset").layout.failure()[1]

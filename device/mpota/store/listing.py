@@ -21,7 +21,8 @@ ENTRY_SIZE = 6
 LIST = ".mpota"
 # In a tree these would stand before the board's own, or be taken for them; a tree's `lib` is searched for modules too.
 MODULES = ("mpota_boot", "wiring")
-RESERVED = MODULES + ("boot", "main", "keys", LIST)
+RESERVED = MODULES + ("boot", "main", LIST)
+KEYS = "keys"
 # The one part of a board that a release may bring: mpota itself, as this folder.
 UPDATER = "mpota"
 
@@ -32,15 +33,18 @@ def entry(path, size, apart=False):
     return pack(ENTRY, size, apart, len(name)) + name
 
 
-def _hides(parts):
-    """Would the file at this path stand before something of the board's own?"""
+def _hides(low):
+    """Would a file at this path stand before something of the board's own, or be taken for it?"""
+    parts = low.split("/")
     in_lib = parts[0] == "lib" and len(parts) > 1
     if in_lib:
         parts = parts[1:]
-    folder = len(parts) > 1
-    top = parts[0] if folder or parts[0] == LIST else parts[0].split(".")[0]
+    inside = len(parts) > 1 and parts[1]
+    top = parts[0] if inside or parts[0] == LIST else parts[0].split(".")[0]
     if top == UPDATER:
-        return in_lib or not folder
+        return in_lib or not inside
+    if top == KEYS:
+        return len(parts) > 1 and not in_lib
     return top in (MODULES if in_lib else RESERVED)
 
 
@@ -54,7 +58,7 @@ def judge(path, before, protected=()):
     if len(parts) > 1 and not parts[-1]:
         parts.pop()  # a folder
     bad = [p for p in parts if not p or p[-1] in ". " or len(p) > 64] or [c for c in low if c in '\\:*?"<>|' or c < " "]
-    if bad or _hides(parts) or low <= before:
+    if bad or _hides(low) or low <= before:
         raise Refused("path", "%r cannot be a file of an application" % path)
     for own in protected:
         own = own.lower().rstrip("/") + "/"

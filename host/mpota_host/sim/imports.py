@@ -14,15 +14,15 @@ class Hang(BaseException):
 class Module:
     """`file` is "" for a package; `folder` "" for a module. `took`: the files of what its own imports gave it."""
 
-    def __init__(self, file, folder, text, make=None):
+    def __init__(self, file: str, folder: str, text: str, make=None) -> None:
         self.Board = make
         self.file = file
         self.folder = folder
         self.text = text
-        self.took = []
+        self.took: list[str] = []
 
     @property
-    def place(self):
+    def place(self) -> str:
         return self.file or self.folder
 
 
@@ -32,22 +32,22 @@ class Imports:
     `make` is what each module has as its Board.
     """
 
-    def __init__(self, read, is_folder, make=None, home=""):
+    def __init__(self, read, is_folder, make=None, home: str = "") -> None:
         self.read = read
         self.is_folder = is_folder
         self.make = make
         # boot.py puts the folder that it lies in first.
         self.path = [home + "/", "", ".frozen", home + "/lib"]
-        self.modules = {}
+        self.modules: dict[str, Module] = {}
 
-    def import_(self, name, *_):
+    def import_(self, name: str, *_: object) -> Module:
         """As `__import__(name)`: the module of the first part; ImportError where one of them is missing or fails."""
         parts = name.split(".")
         for i in range(len(parts)):
             self._load(".".join(parts[: i + 1]))
         return self.modules[parts[0]]
 
-    def _load(self, name):
+    def _load(self, name: str) -> None:
         if name in self.modules:
             return
         above, _, last = name.rpartition(".")
@@ -61,15 +61,15 @@ class Imports:
                     del self.modules[name]
                     raise
                 return
-        raise ImportError("no module named '%s'" % name)
+        raise ImportError("no module named " + repr(name))
 
-    def _look(self, path):
+    def _look(self, path: str):
         if self.is_folder(path):
             return Module("", path, self.read(path + "/__init__.py") or "", self.make)
         text = self.read(path + ".py")
         return None if text is None else Module(path + ".py", "", text, self.make)
 
-    def _run(self, module):
+    def _run(self, module: Module) -> None:
         for line in module.text.split("\n"):
             word, _, rest = line.partition(" ")
             if word == "import":
@@ -80,13 +80,13 @@ class Imports:
             elif word == "hang":
                 raise Hang
 
-    def stand(self, shim, updater):
+    def stand(self, shim, updater) -> None:
         """From now on the boot code imports here."""
         shim.sys = updater.sys = self
         updater.__import__ = self.import_
 
 
-def leave(shim, updater, own):
+def leave(shim, updater, own) -> None:
     """The boot code imports for real again: `own` is the real `sys`."""
     shim.sys = updater.sys = own
     if hasattr(updater, "__import__"):

@@ -273,7 +273,7 @@ def advice(path: str) -> str:
     tops = [part.split(".")[0].lower() or part for part in path.removeprefix("lib/").split("/")[:1]]
     if path == "main.py":
         return "mpota's own main.py imports your application as `app`: call it app.py"
-    if tops[0] in (*listing.RESERVED, listing.UPDATER):
+    if tops[0] in (*listing.RESERVED, listing.UPDATER, listing.KEYS):
         return "at the top of a tree it would stand before the board's own; give it another name"
     if max(len(part.encode("utf-8", "replace")) for part in path.split("/")) > MOST_NAME:
         return f"a name may have {MOST_NAME} bytes"
