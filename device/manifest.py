@@ -7,8 +7,8 @@
 boot.py, main.py, wiring.py, the settings and the keys stay files of the board; freeze none of them.
 
 MicroPython looks for modules in this order: the application's tree, which the shim puts first in sys.path, then
-`.frozen`, then `lib`. No package brings mpota in an application's tree (store/listing.py refuses it), so the frozen one
-always runs. A copy in `lib` is never run: `mpota flash` and `mip` cannot replace what is frozen. New firmware does.
+`.frozen`, then `lib`. So mpota in an application's tree (`mpota pack --updater`) runs before the frozen one, and a copy
+in `lib` is never run: `mpota flash` and `mip` cannot replace what is frozen. New firmware does.
 """
 
 # What MicroPython's tools/manifestfile.py gives to a manifest are names that no import brings.

@@ -7,10 +7,11 @@ from mpota.agent import Agent
 from mpota.runner import Runner
 from mpota.store.tree import folders
 from mpota_boot import shim, updater
+from mpota_boot.board import Board
 from mpota_boot.errors import LinkError
 from mpota_boot.rescue import FILE, renewed
 from mpota_host.chips.files.sim.soc import Plain
-from mpota_host.sim import imports
+from mpota_host.cut import imports
 from mpota_host.sim.reset import Reset
 from tests.chips.files.test_files import TWO, files, take
 from tests.expect import raises
@@ -99,6 +100,14 @@ def test_a_copy_in_the_tree_runs_with_all_of_its_modules_and_the_wiring_has_them
         assert world.boot() == {shim.folder} and shim.own is True
         assert world.model.modules["wiring"].took == [shim.folder + "/mpota/store/pair.py"]
         assert world.model.path[:2] == [shim.folder, shim.folder + "/lib"]
+
+
+def test_journals_in_files_are_opened_again_by_the_copy_that_runs():
+    with Scratch() as root:
+        world = World(root, OWN)
+        Board._memories["wifi"] = None
+        world.boot()
+        assert "wifi" not in Board._memories
 
 
 def test_without_a_copy_lib_s_runs():

@@ -96,6 +96,8 @@ def test_an_updater_that_cannot_read_a_manifest_retreats_and_the_next_release_ar
         lamp.publish("1.1.1", application("1.1.1") | copy())
         assert "1.1.1" in lamp.hear("confirmed")
         by = one_root(lamp.roots(board))
+        kept = "from mpota_boot.board import Board; from mpota.store.pair import FileJournal\n"
+        assert shown(board, kept + "print({type(m) is FileJournal for m in Board._memories.values()})") == "{True}"
         assert by["1.0.0"] == {"/lib"} and by["1.1.1"] <= {"/ota/1", "/ota/2"} and by["1.1.0"] == by["1.1.1"], by
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mpota_host.chips.files.cut import apps, bugs, life
+from mpota_host.chips.files.cut import apps, bugs, life, own
 from mpota_host.chips.files.cut.oracle import FilesOracle, journal
 from mpota_host.cut import campaign, mutants
 from mpota_host.cut.campaign import Settings, Worker
@@ -14,7 +14,11 @@ from tests.host import hunts
 from tests.host.command import call
 
 # Found by: no cut at all, one cut on FAT, one on LittleFS. `mpota cut --layout files` hunts them all.
-HUNTED = ("do not copy what is protected", "write into the list before it is freed", "remove the list first")
+HUNTED = (
+    *("do not copy what is protected", "write into the list before it is freed", "remove the list first"),
+    *("drop the modules of most subpackages", "a rescue by the release's own mpota"),
+    "leave the folders above one that a cut has removed",
+)
 
 
 @pytest.fixture
@@ -42,6 +46,58 @@ def test_no_cut_leaves_firmware_with_another_applications_files():
     tally = campaign.run(Settings("files", ("both-soft",), (), 0)).tally
     assert tally.bad == [], [f"{b.ident} {b.text}" for b in tally.bad]
     assert len(tally.marks) > 400
+
+
+SELF = [name for name, story in life.SCENARIOS.items() if story.updaters]
+
+
+def test_no_cut_leaves_modules_of_two_mpotas_or_one_that_no_link_answered():
+    assert len(SELF) == 22 and {kind for name in SELF for kind in life.SCENARIOS[name].updaters} == {
+        "",
+        "good",
+        *own.MARKS,
+        "half",
+    }
+    tally = campaign.run(Settings("files", ("self-ends", "self-broken-fat", "self-blind", "both-self"), (), 0)).tally
+    assert tally.bad == [], [f"{b.ident} {b.text}" for b in tally.bad]
+    assert len(tally.marks) > 1000
+
+
+def told(name, change):
+    """The rule that a boot breaks, whose interpreter `change` had before the oracle looked."""
+    explorer = explorer_of(name)
+    explorer.medium.load(explorer.start.shot)
+    with explorer.medium:
+        life_ = explorer.life
+        life_.begin(explorer.start.memory, 0)
+        assert life_._begin("power") == 0
+        explorer.oracle.imported(0, 0)
+        change(explorer.rig.imports)
+        with pytest.raises(Bad) as e:
+            explorer.oracle.imported(0, 0)
+    return e.value.rule
+
+
+def test_each_rule_of_an_mpota_that_a_release_brings_can_be_broken():
+    def moved(name, place):
+        return lambda model: setattr(model.modules[name], "file", place)
+
+    assert told("self-ends", moved("mpota.agent", "/lib/mpota/agent.py")) == "roots"
+    assert told("self-ends", lambda model: model.modules["wiring"].took.append("/lib/mpota/stream.py")) == "roots"
+    assert told("self-ends", moved("app", "/ota/1/lib/app.py")) == "order"
+
+    def all_of(root):
+        def change(model):
+            for name, one in model.modules.items():
+                if name.startswith("mpota"):
+                    one.file, one.folder = f"{root}/mpota/x.py", ""
+            model.modules["wiring"].took = []
+
+        return change
+
+    assert told("self-ends", all_of("/lib")) == "updater"
+    assert told("self-rescue", all_of("/ota/1")) == "updater"
+    assert told("self", all_of("/ota/1")) == "updater"
 
 
 def test_edges_are_cut_in_the_life_after_an_edge_and_nowhere_else():
@@ -94,7 +150,9 @@ def test_files_of_another_application_than_the_firmwares_are_mixed():
     for path in list(explorer.rig.disk.files):
         if path.startswith("/ota/1/") and path not in oracle.strangers and path[7:] not in apps.OWN:
             del explorer.rig.disk.files[path]
-    explorer.rig.disk.files.update({f"/ota/1/{name}": data for name, data in apps.app(1, True).items()})
+    explorer.rig.disk.files.update(
+        {f"/ota/1/{name}": data for name, data in apps.app(1, explorer.rig.scenario).items()}
+    )
     explorer.rig.folder = "/ota/1"
     with pytest.raises(Bad, match="mixed"):
         oracle.started(0)

@@ -93,6 +93,8 @@ MUTANTS = [
     Mutant("drop the modules of most subpackages", UPDATER, "_drop",
            'name == "wiring" or ...', 'name == "wiring" or (... and ".layout." not in name)', "self"),
     Mutant("keep a wiring that has lib's modules", UPDATER, "_drop", 'name == "wiring" or ...', "...", "self"),
+    Mutant("keep the journals of classes that are gone", UPDATER, "_drop", "Board._memories.clear()", "pass",
+           "tests.core.test_updater:test_journals_in_files_are_opened_again_by_the_copy_that_runs"),
     Mutant("the tree's lib before the tree", SHIM, "_enter", FRONT, "\n".join(reversed(FRONT.split("\n"))), "self"),
     Mutant("a rescue by the release's own mpota", UPDATER, "choose", "not wanted(...)", "True", "self-rescue"),
     Mutant("let an mpota run that cannot be imported", UPDATER, "choose", "_start(board.home)", "pass", "self-broken"),

@@ -9,8 +9,8 @@ from mpota_boot import shim
 from mpota_boot.errors import FlashError, LinkError
 from mpota_host.chips.files.cut import own
 from mpota_host.cut.drive import POLL_MS, Life, Memory, Offer
+from mpota_host.cut.imports import Hang
 from mpota_host.cut.oracle import Bad
-from mpota_host.sim.imports import Hang
 from mpota_host.sim.reset import Reset
 
 # Boots at rest that must write nothing.

@@ -23,6 +23,8 @@ from mpota_host.chips.files.cut.own import board as boards
 from mpota_host.chips.files.cut.own import started
 from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.cut.drive import Offer
+from mpota_host.cut.imports import Imports
+from mpota_host.cut.imports import leave as leave_imports
 from mpota_host.cut.medium.cells import CutFlash
 from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.cut.medium.world import World
@@ -34,8 +36,6 @@ from mpota_host.package.assemble import Head, Part, assemble
 from mpota_host.package.encode.piece import pieces
 from mpota_host.registry import part_of
 from mpota_host.sim.fs import Disk, Fat, LittleFs
-from mpota_host.sim.imports import Imports
-from mpota_host.sim.imports import leave as leave_imports
 from mpota_host.sim.plain import leave
 from mpota_host.sim.reset import SOFT, Reset
 from mpota_host.sources import program
@@ -119,7 +119,7 @@ def _selfish(fat: bool, end: str, chip: Any) -> list[Files]:
 
 SCENARIOS: dict[str, Files] = _scenarios()
 EXHAUSTIVE = tuple(name for name, s in SCENARIOS.items() if not s.chip)
-EDGES = ("both",)
+EDGES = ("both", "both-self")
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
 # Bugs of what brings mpota itself name their story.
@@ -133,7 +133,7 @@ ROOMY = ""
 FAULTY = ("unhealthy-fat", "hang", "update")
 UNITS, ERASES = (1,), (4096,)
 # Distinct states that a full campaign tries.
-STATES = 72000
+STATES = 35200
 SHARE = 8
 THOROUGH = True
 # What a board is offered next belongs to its story, and so to its state.

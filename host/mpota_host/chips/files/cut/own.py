@@ -1,6 +1,6 @@
 """Releases that bring mpota itself, in the stories of the campaign: a few modules, and what an oracle expects of them.
 
-A story says for each application what kind of mpota comes with it. The modules are texts that sim/imports.py runs.
+A story says for each application what kind of mpota comes with it. The modules are texts that cut/imports.py runs.
 """
 
 from __future__ import annotations
