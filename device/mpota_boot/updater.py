@@ -43,11 +43,10 @@ def _start(home):
     """Import what main.py will, and let the owner's Board read its journal."""
     names = ["mpota.agent", "mpota.runner"]
     try:
-        with open(home + "/main.py") as f:
+        with open(home + "/main.py", "rb") as f:
             for line in f:
-                words = line.split()
-                if line[:11] == "from mpota.":
-                    names.append(words[1])
+                if line[:11] == b"from mpota.":
+                    names.append(line.split()[1].decode())
     except OSError:
         pass  # it may be frozen
     for name in names:

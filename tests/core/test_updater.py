@@ -20,7 +20,7 @@ from tests.scratch import Scratch
 from tests.trees import APP, write
 
 SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 1}
-MAIN = b"from mpota.agent import Agent\nfrom mpota.link.http import Http\nfrom wiring import Board\n"
+MAIN = b"# \xff\nfrom mpota.agent import Agent\nfrom mpota.link.http import Http\nfrom wiring import Board\n"
 OWN = {
     "mpota/agent.py": b"import mpota.store.pair",
     "mpota/runner.py": b"",

@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant("the tree's lib before the tree", SHIM, "_enter", FRONT, "\n".join(reversed(FRONT.split("\n"))), "self"),
     Mutant("a rescue by the release's own mpota", UPDATER, "choose", "not wanted(...)", "True", "self-rescue"),
     Mutant("let an mpota run that cannot be imported", UPDATER, "choose", "_start(board.home)", "pass", "self-broken"),
-    Mutant("try the agent and the runner alone", UPDATER, "_start", 'line[:11] == "from mpota."', "0", "self-half"),
+    Mutant("try the agent and the runner alone", UPDATER, "_start", 'line[:11] == b"from mpota."', "0", "self-half"),
     Mutant("leave open what was imported before the failure", UPDATER, "choose",
            "why = e\n_drop()", "why = e", "self-broken"),
     Mutant("do not hold lib's mpota open in a rescue", UPDATER, "choose", '__import__("mpota.agent")', "pass",
