@@ -41,6 +41,7 @@ class Maker:
         self.size = len(image)
         self.sha = sha256(image).digest()
         self.algorithm = 0
+        self.key = bytes(8)
         self.format = 2
         pieces = [image[i : i + chunk] for i in range(0, len(image), chunk)]
         self.pieces = [stored_deflate(p) for p in pieces] if deflate else pieces
@@ -89,7 +90,7 @@ class Maker:
         for key, value in self.fields.items():
             body += pack(fmt.FIELD, key, len(value)) + value
         body += self.behind
-        return pack(fmt.PREAMBLE, fmt.MAGIC, self.format, self.algorithm, len(body), bytes(8)) + body
+        return pack(fmt.PREAMBLE, fmt.MAGIC, self.format, self.algorithm, len(body), self.key) + body
 
     def bytes(self):
         chunks = self.chunks()

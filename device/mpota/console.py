@@ -25,12 +25,23 @@ def status(board):
     facts["failed_starts"] = boots and {"number": boots[0], "reason": words(boots)}
     facts["tried"] = tried.facts(board)
     facts["product"] = board.product
+    facts["keys"] = _keys(board)
     facts["settings_error"] = board.unread
     facts["channel"] = board.channel
     facts["room"] = board.room
     error = shim.error or (shim.own is not True and shim.own)
     facts["boot_error"] = repr(error) if error else board.fault
     return facts
+
+
+def _keys(board):
+    """Of a board with roots; None without."""
+    ring = board.keys()
+    if not hasattr(ring, "proven"):
+        return None
+    from mpota.keyring import facts
+
+    return facts(ring)
 
 
 def _has(module):

@@ -166,7 +166,7 @@ class Runner:
         if error is not None:
             n = min((boots[0] if boots else 0) + 1, STARTS)
             # A journal in files has 498 bytes for all records at their longest.
-            data = bytes((n,)) + error.encode()[:60]
+            data = bytes((n,)) + error.encode()[:52]
         if data != (boots or b""):
             try:
                 journal.put("boots", data)

@@ -12,7 +12,6 @@ import time
 # Where boot.py started: the root on most ports, /flash or a card on some.
 HOME = os.getcwd().rstrip("/")
 SETTINGS = HOME + "/mpota.json"
-KEYS = HOME + "/keys"
 try:
     # The table of this platform.
     port = __import__("mpota_boot.ports." + sys.platform, None, None, ("x",))
@@ -43,7 +42,7 @@ class Board:
     unread = None
 
     def __init__(self):
-        self._layout = self._settings = None
+        self._layout = self._settings = self._ring = None
         if self._why is None and self._port.DOG_MS:
             self._begin()
         self.journal = self.memory("mpota")
@@ -122,15 +121,25 @@ class Board:
         return self.setting("room", 4096, 16384)
 
     def keys(self):
-        """The public keys that this board trusts, 384 bytes each: every file in /keys. Without one it takes nothing."""
+        """The public keys that this board trusts, 384 bytes each: every file in /keys. Without one it takes nothing.
+
+        With roots in /keys/roots: a Keyring, which proves them.
+        """
         keys = []
+        folder = self.home + "/keys/"
         try:
-            names = os.listdir(KEYS)
+            names = os.listdir(folder[:-1])
         except OSError:
             return keys
+        if "roots" in names:
+            if not self._ring:
+                from mpota.keyring import Keyring
+
+                self._ring = Keyring(self, folder + "roots")
+            return self._ring
         for name in names:
             try:
-                with open(KEYS + "/" + name, "rb") as f:
+                with open(folder + name, "rb") as f:
                     keys.append(f.read(384))
             except OSError:
                 pass

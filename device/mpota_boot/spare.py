@@ -1,4 +1,4 @@
-"""The second copy of what a lost NVS must not undo: what runs, a trial, the lowest version, what was given up.
+"""The second copy of what a lost NVS must not undo: what runs, a trial, floor and given-up releases, the keys' serial.
 
 It is a journal in two files. It is read while nothing of mpota is in the NVS, and the first put takes it over.
 """
@@ -7,7 +7,7 @@ import os
 
 from mpota_boot.errors import FlashError
 
-COPIED = ("running", "floor", "firmware", "given", "armed", "failed")
+COPIED = ("keys", "running", "floor", "firmware", "given", "armed", "failed")
 
 
 def _copy(board):

@@ -41,6 +41,8 @@ BOARD = {
     "mpota.pipe.": (ERRORS, "mpota.stream"),
     "mpota.pipe.xtensa": (ERRORS, "mpota.stream", "mpota.pipe.delta"),
     "mpota.pipe.package": (ERRORS, "mpota.stream", "mpota.pipe.trust"),
+    "mpota.pipe.keyrecord": (ERRORS, "mpota.stream", "mpota.pipe.trust"),
+    "mpota.keyring": (ERRORS, "mpota.stream", "mpota.pipe.keyrecord", "mpota.pipe.trust"),
     "mpota.store.": (ERRORS, "mpota_boot.journal", "mpota.stream", "mpota.store."),
     "mpota.layout.": (*LAYOUT, *SHARED),
     "mpota.setup": ("mpota_boot.",),
@@ -57,13 +59,13 @@ BOARD = {
     "mpota.pace": (),
     "mpota.runner": ("mpota_boot.", "mpota.agent", "mpota.tried", "mpota.version"),
     "mpota.console": (
-        *("mpota_boot.", "mpota.agent", "mpota.runner", "mpota.tried", "mpota.version"),
+        *("mpota_boot.", "mpota.agent", "mpota.keyring", "mpota.runner", "mpota.tried", "mpota.version"),
         *("mpota.link.", "mpota.network.", "mpota.pipe."),
     ),
 }
 # What may be imported inside a function only: the boot code knows a layout by its name, once a trial is open.
 LAZY = {
-    "mpota_boot.": ("mpota.layout.", "mpota.store.pair"),
+    "mpota_boot.": ("mpota.layout.", "mpota.store.pair", "mpota.keyring"),
     "mpota_boot.updater": ("mpota.",),
     "mpota.pipe.package": ("mpota.pipe.",),
 }

@@ -25,7 +25,9 @@ from mpota_host.sources import CHECKOUT as ROOT
 from tests.chips.esp32 import image_maker
 from tests.host.command import call
 
-COMMANDS = "keygen pack inspect verify serve push status confirm rollback board sample cut flash mip completion".split()
+COMMANDS = (
+    "keygen keys pack inspect verify serve push status confirm rollback board sample cut flash mip completion".split()
+)
 
 
 @pytest.fixture(scope="module")

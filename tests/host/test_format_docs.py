@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mpota import stream
 from mpota.layout import given
-from mpota.pipe import delta, package, trust, xtensa
+from mpota.pipe import delta, keyrecord, package, trust, xtensa
 from mpota.pipe import fields as known
 from mpota.store import listing, log, pair, writer
 from mpota_boot.journal import Record
@@ -51,6 +51,16 @@ def test_the_package_page_has_the_sizes_of_the_code() -> None:
     assert re.findall(r"^\| `(\w{4})` \|", text, re.M) == [name.decode() for name, _ in known._FIELDS]
     for code, name in fmt.STAGES.items():
         assert f"{code} {name}" in text
+
+
+def test_the_section_of_the_keys_record_has_the_numbers_of_the_code() -> None:
+    page = "device/mpota/pipe/FORMAT.md"
+    head = fields(page, "or is a file of its own.")
+    assert total(head) == struct.calcsize(keyrecord.HEAD) == keyrecord.HEAD_SIZE
+    text = (ROOT / page).read_text()
+    assert f"| {keyrecord.HEAD_SIZE} | {trust.SIZE} each |" in text and f"| | {keyrecord.SIGNED} each |" in text
+    assert f"magic `{keyrecord.MAGIC.decode()}`" in text and fmt.RECORD == keyrecord.MAGIC
+    assert f"has at most {keyrecord.MOST} bytes" in text and keyrecord.SIGNED == 8 + trust.SIZE
 
 
 def test_the_board_has_the_same_numbers() -> None:

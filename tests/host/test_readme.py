@@ -75,7 +75,8 @@ def of(words: list[str]) -> click.Command | None:
 
 def options(command: click.Command) -> set[str]:
     names = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
-    return names | {"--help"}
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return names.union(*map(options, inner)) | {"--help"}
 
 
 def session() -> list[str]:

@@ -122,6 +122,12 @@ class Package:
         """read() in steps, for a source that may have nothing yet."""
         view = memoryview(buf)
         n = yield from fill(src, view[:16])
+        start = 0
+        if view[:4] == b"MPOK":
+            from mpota.pipe.keyrecord import ahead
+
+            start = yield from ahead(src, view, keys)
+            n = yield from fill(src, view[:16])
         magic, fmt, algorithm, end, key = unpack_from(_PREAMBLE, buf)
         end += 16
         whole = end + _SIGNATURE * algorithm
@@ -138,7 +144,9 @@ class Package:
             yield from check(keys, key, view[end:whole], digest)
             # RSA leaves garbage. Collect now, so that later objects lie low in the heap, below the chunk buffer.
             collect()
-        return cls(buf, end, whole, digest)
+        package = cls(buf, end, whole, digest)
+        package.start = start
+        return package
 
 
 class Chunks:

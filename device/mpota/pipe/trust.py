@@ -46,7 +46,12 @@ def block(digest, size):
 
 
 def check(keys, key, sig, digest):
-    """Refuse, in steps, a signature that no trusted key made over `digest`; `key`: the id of the key that it names."""
+    """Refuse, in steps, a signature that no trusted key made over `digest`; `key`: the id of the key that it names.
+
+    `keys` are public keys, or the Keyring of a board with roots.
+    """
+    if hasattr(keys, "trusted"):
+        keys = yield from keys.trusted()
     for public in keys:
         if key_id(public) == key:
             if (yield from verifying(public, sig, digest)):

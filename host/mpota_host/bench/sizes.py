@@ -28,7 +28,8 @@ from mpota_host.sources import modules as device_modules
 # without.
 WIRING = ("board", "port", "wire", "runner", "rescue", "dog", "other")
 STORES = ("listing", "tree", "trees", "pair", "log")
-OPTIONAL = ("updater", "fields", "needs", "origin", "decrypt", "delta", "xtensa", "lzma", *STORES)
+KEYS = ("keyring", "keyrecord")
+OPTIONAL = ("updater", "fields", "needs", "origin", "decrypt", "delta", "xtensa", "lzma", *STORES, *KEYS)
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.

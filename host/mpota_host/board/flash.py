@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,11 @@ from mpota.link import url
 from mpota_boot.errors import LinkError, Refused
 from mpota_host.board import ready
 from mpota_host.board import repl as console
+from mpota_host.board import roots as rooted
 from mpota_host.board.carried import modules
+from mpota_host.board.change import Change as Change
+from mpota_host.board.change import digest as digest
+from mpota_host.board.change import once
 from mpota_host.board.repl import WITH_BOARD
 from mpota_host.package.content.modules import ARCHES
 from mpota_host.package.encode import encrypt
@@ -95,7 +98,8 @@ def walk(folder, out):
         else:
             out[path] = [os.stat(at(path))[6], digest(at(path))]
 out = {}
-for folder, deep in (("", False), ("/lib/mpota", True), ("/lib/mpota_boot", True), ("/keys", False)):
+for folder in ("", "/lib/mpota", "/lib/mpota_boot", "/keys"):
+    deep = bool(folder)
     walk(folder, out)
 print(json.dumps(out))
 """
@@ -149,16 +153,6 @@ class Facts:
 
 
 @dataclass
-class Change:
-    """What happens to one file: "new", "update", "same", "keep" (yours, with the reason in `note`), or "remove"."""
-
-    path: str
-    action: str
-    data: bytes = b""
-    note: str = ""
-
-
-@dataclass
 class Plan:
     """Everything that one run changes, and the hashes that the board's record will hold."""
 
@@ -189,10 +183,7 @@ class FlashOptions:
     layout: str = "esp32"
     force: bool = False
     lzma: bool = False
-
-
-def digest(data: bytes) -> str:
-    return sha256(data).hexdigest()
+    roots: rooted.Roots = field(default_factory=rooted.Roots)
 
 
 def compile_mpy(path: Path, arch: str = "xtensawin", version: str = "6.3") -> bytes:
@@ -311,7 +302,7 @@ def make_plan(repl: console.Repl, wishes: FlashOptions) -> Plan:
     _want_wiring(repl, wishes.layout, plan, there)
     plan.changes += _stale(files, there, ours)
     plan.changes += settings
-    plan.changes += [_key(name, data, there) for name, data in wishes.keys.items()]
+    plan.changes += _keys(wishes, there)
     plan.record = _record(plan, ours)
     if plan.todo() or plan.stale():
         record = json.dumps(plan.record).encode()
@@ -471,15 +462,14 @@ def _settings(settings: dict[str, Any], seen: Any) -> list[Change]:
     return [Change(SETTINGS, "update", data, f"{' and '.join(more)} added, the rest stays")]
 
 
-def _key(name: str, data: bytes, there: dict[str, list[Any]]) -> Change:
-    path = f"/keys/{name}.pub"
-    if path not in there:
-        return Change(path, "new", data)
-    if there[path][1] == digest(data):
-        return Change(path, "same", data)
-    return Change(
-        path, "keep", note=f"{path} is another key and stays; give this one another file name, or remove it first"
-    )
+def _keys(wishes: FlashOptions, there: dict[str, list[Any]]) -> list[Change]:
+    """What becomes of the keys that the board trusts: its roots and their record, else its release keys."""
+    found = list(rooted.changes(wishes.roots, there, wishes.keys))
+    if found:
+        return found
+    note = "is another key and stays; give this one another file name, or remove it first"
+    paths = {f"/keys/{name}.pub": data for name, data in wishes.keys.items()}
+    return [once(path, data, there, f"{path} {note}") for path, data in paths.items()]
 
 
 def _record(plan: Plan, ours: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -90,7 +90,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The facts worth a line each, in words."""
     lines = {
         "product": facts.get("product") or _unset(facts),
-        **_settings(facts),
+        **(_settings(facts) | _keys(facts.get("keys"))),
         "running": f"{facts['running']}, {_named(facts['version'])}",
         **_slots(facts),
         "takes versions": f"{facts['floor']} and newer" if facts["floor"] != NONE else "all",
@@ -155,6 +155,16 @@ def _rescue(facts: dict[str, Any]) -> dict[str, str]:
         return {"rescue": f"the next start runs no application: {facts['rescue']}"}
     failed = facts.get("failed_starts")
     return {"failed starts": f"{failed['number']}, the last one of {failed['reason']}"} if failed else {}
+
+
+def _keys(facts: dict[str, Any] | None) -> dict[str, str]:
+    """Of a board with roots."""
+    if not facts:
+        return {}
+    roots = f"{facts['threshold']} of {len(facts['roots'])} roots must sign"
+    if not facts["serial"]:
+        return {"keys": f"no keys record yet, so no package is trusted; {roots}"}
+    return {"keys": f"keys record {facts['serial']}, release {', '.join(facts['release'])}; {roots}"}
 
 
 def _slots(facts: dict[str, Any]) -> dict[str, str]:

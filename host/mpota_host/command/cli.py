@@ -19,6 +19,7 @@ from mpota_host import __version__
 from mpota_host.board.repl import WITH_BOARD
 from mpota_host.command import needs
 from mpota_host.command.groups import Main, Ours, as_json
+from mpota_host.command.keys import group as keys_group
 from mpota_host.package.report import harmless
 from mpota_host.registry import having, part_of
 from mpota_host.sim.ports.table import SUPPORTED
@@ -93,6 +94,9 @@ def keygen_device(path: Path, as_json: bool) -> None:
     show.note(f"`mpota flash --device-key {path}` puts it into a board, `pack --encrypt-for {path}` uses it")
 
 
+cli.add_command(keys_group, "keys")
+
+
 @cli.command(cls=Ours, short_help="Make signed packages of firmware, files or both.")
 @click.argument("image", metavar="[FIRMWARE]", type=FILE, required=False)
 @click.option("--firmware", type=FILE, help="The same as the argument: an application or a merged image.")
@@ -109,7 +113,9 @@ def keygen_device(path: Path, as_json: bool) -> None:
     "--base", "bases", type=PATH, multiple=True, help="What boards run now: firmware, folder or package; adds a delta."
 )
 @click.option("--device-key", "device_keys", type=FILE, multiple=True, help="Opens a base that is encrypted.")
-@click.option("--key", type=FILE, help="The private key that signs.")
+@click.option("--key", type=FILE, help="The private key that signs; with --request its public half.")
+@click.option("--request", is_flag=True, help="The key is elsewhere: write PACKAGE.request for `keys sign`.")
+@click.option("--keys-record", type=FILE, help="A keys record for boards with roots, in front of the package.")
 @click.option("--unsigned", is_flag=True, help="Do not sign; only a board wired to take unsigned packages takes it.")
 @click.option("--product", required=True, help="What the package is for; a board compares it with its own.")
 @click.option("--version", required=True, help="1.2.3 or 1.2.3.4.")
@@ -148,6 +154,8 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
 
     if (key is None) != unsigned:
         raise click.UsageError("give --key FILE to sign the package, or --unsigned.")
+    if unsigned and (given["request"] or given["keys_record"]):
+        raise click.UsageError("--request and --keys-record are for packages that a key signs: give --key FILE.")
     if image and given["firmware"]:
         raise click.UsageError("give FIRMWARE once: as the argument or as --firmware.")
     if given["bases"]:
@@ -158,7 +166,7 @@ def pack(image: Path | None, key: Path | None, unsigned: bool, out: Path | None,
     read = [*inputs.files(), *([key] if key else []), *given["encrypt_for"]]
     # A delta takes its time, so this is asked before it too.
     packing.want_packages([out], read)
-    made = packing.make(inputs, options, key)
+    made = packing.make(inputs, options, key, packing.way(given["request"], given["keys_record"]))
     paths = packing.write(made, out, read)
     packing.tell(made, paths, as_json)
 
@@ -182,20 +190,22 @@ def inspect(file: Path, as_json: bool) -> None:
 
 @cli.command(cls=Ours, reads=True, short_help="Check a package as a board does.")
 @click.argument("file", type=FILE)
-@click.option("--key", "key_files", type=FILE, multiple=True, required=True, help="A key that the board trusts.")
+@click.option("--key", "key_files", type=FILE, multiple=True, help="A key that the board trusts.")
+@click.option("--root", "root_files", type=FILE, multiple=True, help="A root of the board, for a keys record in FILE.")
+@click.option("--threshold", type=click.IntRange(1, 8), help="How many roots must sign it; all by default.")
 @click.option("--product", help="The board's product.")
 @click.option("--device-key", "device_keys", type=FILE, multiple=True, help="A device key that the board holds.")
 @click.option("--base", "olds", type=PATH, multiple=True, help="What the board runs: firmware, folder or package.")
 @as_json
 def verify(
     file: Path,
-    key_files: tuple[Path, ...],
     product: str | None,
     device_keys: tuple[Path, ...],
     olds: tuple[Path, ...],
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Check FILE as a board does: signature, every chunk, the image and the files inside."""
+    """Check FILE as a board does: keys record, signature, every chunk, the image and the files inside."""
     from mpota_host.command import show
     from mpota_host.package import bases, keys
     from mpota_host.package.encode import encrypt
@@ -203,17 +213,32 @@ def verify(
     from mpota_host.package.verify import BoardFacts, judge
 
     data = file.read_bytes()
-    want_package(data)
+    _want_trust(given, data)
+    if not given["root_files"]:
+        want_package(data)
     secrets = [encrypt.load(path) for path in device_keys]
     layout = str(package_facts(data)["layout"]) if olds else ""
     held = [bases.load(path, layout, None, secrets).contents for path in olds]
-    trusted = [keys.load_public(path) for path in key_files]
-    report = judge(data, BoardFacts(trusted, product, secrets, held if olds else None))
+    trusted, roots = ([keys.load_public(path) for path in given[name]] for name in ("key_files", "root_files"))
+    more = held if olds else None
+    report = judge(data, BoardFacts(trusted, product, secrets, more, roots, given["threshold"] or 0))
     show.report(report, as_json)
     if report.facts.get("note") and not as_json:
         show.note(str(report.facts["note"]))
     if not report.ok:
         sys.exit(next(status for cls, status in EXIT.items() if cls.__name__ == report.facts["class"]))
+
+
+def _want_trust(given: dict[str, Any], data: bytes) -> None:
+    """A usage error unless a key or a root is given to hold a file to."""
+    from mpota_host.package.format import RECORD
+
+    if not given["key_files"] and not (given["root_files"] and data.startswith(RECORD)):
+        raise click.UsageError(
+            "give --key FILE, a key that the board trusts; or --root FILE for a keys record in FILE."
+        )
+    if given["threshold"] and not given["root_files"]:
+        raise click.UsageError("--threshold says how many of the roots must sign: give each --root too.")
 
 
 @cli.command(short_help="Offer a folder of packages over HTTP.")
@@ -298,7 +323,7 @@ CODES: dict[type[OtaError], tuple[str, ...]] = {
         *("OSError", "MemoryError"),
     ),
     Corrupt: ("chain", "chunk", "decode", "image"),
-    FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree"),
+    FlashError: ("flash", "bounds", "readback", "align", "arm", "journal", "tree", "keys"),
     NotNow: ("trial", "staged", "rollback", "later"),
     UpToDate: ("current",),
 }
@@ -458,6 +483,9 @@ def cut(layout: str, depth: int, seed: int, replay: str | None, page: Path | Non
 @click.option("--product", help="What the board is; for /mpota.json of a board that has none.")
 @click.option("--manifest", help="The URL of the manifest that it asks for updates.")
 @click.option("--key", "key_files", type=FILE, multiple=True, help="A public key that it trusts; may be given twice.")
+@click.option("--root", "root_files", type=FILE, multiple=True, help="A public root key: keys that can be replaced.")
+@click.option("--threshold", type=click.IntRange(1, 8), help="How many roots must sign a keys record; all by default.")
+@click.option("--keys-record", type=FILE, help="The keys record that says which release keys count; `mpota keys`.")
 @click.option(
     "--wifi", multiple=True, help="The name of a Wi-Fi to join; asks for its password. Keeps both in the board's NVS."
 )
@@ -478,12 +506,9 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
     from mpota_host.board import flash as flasher
     from mpota_host.board.repl import open_board
     from mpota_host.command import show
-    from mpota_host.package import keys
     from mpota_host.package.encode import encrypt
 
-    settings = flasher.first_settings(given["product"], given["manifest"])
-    trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
-    wishes = flasher.FlashOptions(settings, trusted, given["layout"] or "", given["force"], given["lzma"])
+    wishes = _wishes(given)
     secrets = [encrypt.load(path) for path in given["device_keys"]]
     if given["replace_device_keys"] and not secrets:
         raise click.UsageError("--replace-device-keys needs the keys to hold: --device-key FILE")
@@ -505,15 +530,48 @@ def flash(port: str, tool: str, dry_run: bool, as_json: bool, **given: Any) -> N
         show.flashed(held, after)
 
 
+def _wishes(given: dict[str, Any]) -> Any:
+    """What `flash` was asked for."""
+    from mpota_host.board import flash as flasher
+    from mpota_host.package import keys
+
+    trusted = {path.stem: keys.load_public(path) for path in given["key_files"]}
+    roots = _roots(given)
+    settings = {**flasher.first_settings(given["product"], given["manifest"]), **roots.settings()}
+    return flasher.FlashOptions(settings, trusted, given["layout"] or "", given["force"], given["lzma"], roots)
+
+
+def _roots(given: dict[str, Any]) -> Any:
+    """The roots of a board, their threshold and the first record, judged as far as a host can."""
+    from mpota_host.board import roots as rooted
+    from mpota_host.package import keys, record
+
+    if given["root_files"] and given["key_files"]:
+        raise click.UsageError("with --root the keys record says which keys count: leave --key off.")
+    if given["threshold"] and not given["root_files"]:
+        raise click.UsageError("--threshold says how many of the roots must sign: give each --root too.")
+    path = given["keys_record"]
+    data = record.split(path.read_bytes())[0] if path else b""
+    if path and not data:
+        raise Refused("record", f"{path} is no keys record; `mpota keys record` makes one")
+    public = {one.stem: keys.load_public(one) for one in given["root_files"]}
+    found = rooted.Roots(public, given["threshold"] or 0, data)
+    rooted.want(found, given["product"])
+    return found
+
+
 def _flash(repl: Any, plan: Any, wifi: list[tuple[str, str]], keys: tuple[list[bytes], bool]) -> tuple[Any, Any]:
     """Write the plan, then what goes into NVS: (the device keys that the board holds, by id; its status)."""
     from mpota_host.board import flash as flasher
+    from mpota_host.board import roots
     from mpota_host.board.status import read
     from mpota_host.command import show
 
     with show.progress("copy", sum(len(c.data) for c in plan.todo())) as step:
         flasher.apply(repl, plan, step)
     repl.restart()
+    if any(change.path == roots.COMES for change in plan.todo()):
+        roots.give(repl, plan.facts.at(roots.COMES))
     if wifi:
         flasher.set_wifi(repl, *wifi[0], *wifi[1:])
     held = flasher.set_device_keys(repl, *keys) if keys[0] else {}

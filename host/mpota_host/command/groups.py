@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from mpota_boot.errors import Refused
-from mpota_host.package.format import MAGIC
+from mpota_host.package.format import MAGIC, RECORD
 from mpota_host.registry import having, part_of
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
@@ -184,7 +184,7 @@ def want_vendors(path: Path, command: str) -> None:
     """Refused where a file that should be a vendor's is a package of mpota's; `command` is the one for it."""
     if path.is_file():
         with path.open("rb") as file:
-            if file.read(len(MAGIC)) == MAGIC:
+            if file.read(len(MAGIC)) in (MAGIC, RECORD):
                 raise Refused("format", f"{path} is a package of mpota's. Type: {command}")
 
 

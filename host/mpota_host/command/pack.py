@@ -11,7 +11,7 @@ from mpota_boot.errors import Refused
 from mpota_host.board import carried, flash
 from mpota_host.board.repl import open_board
 from mpota_host.command import show
-from mpota_host.package import bases, keys
+from mpota_host.package import bases, keys, record
 from mpota_host.package import format as fmt
 from mpota_host.package.choose import DECODES, decoders
 from mpota_host.package.content.app import Compiler, Tree, tree, updaters
@@ -21,6 +21,7 @@ from mpota_host.package.output import want_own
 from mpota_host.package.pack import Options, Packed, goods, packages
 from mpota_host.package.read import room_note
 from mpota_host.package.report import Table
+from mpota_host.package.signing import apart, request
 from mpota_host.registry import bare, part_of
 
 # What MicroPython 1.23 and later load.
@@ -112,8 +113,48 @@ def ask_board(port: str) -> tuple[str, str]:
     return facts.arch or BYTECODE, facts.mpy
 
 
-def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
+@dataclass(frozen=True)
+class Way:
+    """How a package is signed besides: by a key that is elsewhere, behind a keys record."""
+
+    apart: bool = False
+    record: bytes = b""
+
+    def signer(self, key: Path | None) -> keys.Signer | None:
+        """What signs, or stands in for it; Refused where the record in front does not have that key."""
+        if not key:
+            return None
+        found = keys.Apart(keys.load_public(key)) if self.apart else keys.load_private(key)
+        public = keys.public_bytes(found)
+        if self.record and public not in record.fields(self.record).release:
+            ident = keys.key_id(public).hex()
+            raise Refused("key", f"the keys record does not have key {ident} as a release key: boards would refuse it")
+        return found
+
+    def lead(self, made: list[Packed], product: str) -> list[Packed]:
+        """The packages with the record in front."""
+        if not self.record:
+            return made
+        said = record.fields(self.record)
+        if said.product not in ("", product):
+            raise Refused("product", f"the keys record is for product {said.product!r}, the package for {product!r}")
+        for one in made:
+            one.data = self.record + one.data
+            one.facts |= {"size": len(one.data), "keys_record": said.serial}
+        return made
+
+
+def way(apart: bool, path: Path | None) -> Way:
+    """What the options of the command say."""
+    front = record.split(path.read_bytes())[0] if path else b""
+    if path and not front:
+        raise Refused("record", f"{path} is no keys record; `mpota keys record` makes one")
+    return Way(apart, front)
+
+
+def make(inputs: Inputs, options: Options, key: Path | None, way: Way | None = None) -> list[Packed]:
     """The packages, the full one first."""
+    way = way or Way()
     compiler = inputs.compiler()
     content = {name: path.read_bytes() for name, path in inputs.resources.items()}
     listed = {name: data for name, data in content.items() if not bare(options.layout, name, data)}
@@ -127,19 +168,14 @@ def make(inputs: Inputs, options: Options, key: Path | None) -> list[Packed]:
         goes_on(options.layout, given.contents[0].data)
     held = [encrypt.load(path) for path in inputs.device_keys] + list(options.encrypt_for)
     old = [bases.load(path, options.layout, compiler, held) for path in inputs.bases]
-    made = packages(
-        given,
-        options,
-        keys.load_private(key) if key else None,
-        bases.distinct(old, [one.place for one in given.contents]),
-    )
+    made = packages(given, options, way.signer(key), bases.distinct(old, [one.place for one in given.contents]))
     if content and any(path.is_dir() for path in inputs.bases):
         made[0].notes.append(
             "a folder as --base has no resources and no --updater: where the old application had them, give its package"
         )
     if room_note(options.room):
         made[0].notes.append(room_note(options.room))
-    return made
+    return way.lead(made, options.product)
 
 
 def judge(files: Tree, inputs: Inputs, layout: str) -> None:
@@ -173,7 +209,7 @@ def name_of(out: Path, made: Packed) -> Path:
 
 def want_packages(paths: Sequence[Path], inputs: Sequence[Path]) -> None:
     """Refused where something would be written over that is no package, or that this call reads."""
-    want_own(paths, "package", lambda data: data.startswith(fmt.MAGIC), inputs)
+    want_own(paths, "package", lambda data: record.split(data)[1].startswith(fmt.MAGIC), inputs)
 
 
 def goes_on(layout: str, image: bytes) -> None:
@@ -188,9 +224,18 @@ def write(made: list[Packed], out: Path, inputs: Sequence[Path] = ()) -> list[Pa
     paths = [name_of(out, one) for one in made]
     want_packages(paths, inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
+    asked = {request_of(path): one for one, path in zip(made, paths, strict=True) if one.waits}
+    want_own(asked, "request", request.is_text, inputs)
     for one, path in zip(made, paths, strict=True):
         path.write_bytes(one.data)
+    for path, one in asked.items():
+        path.write_text(request.request(apart.header(one.data)), encoding="utf-8")
     return paths
+
+
+def request_of(path: Path) -> Path:
+    """The request for the signature of a package."""
+    return path.with_name(path.name + ".request")
 
 
 def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
@@ -213,6 +258,8 @@ def tell(made: list[Packed], paths: list[Path], as_json: bool) -> None:
         share += f"{fact['image']:,} that it installs"
         show.say(f"{fact['file']}  {fact['size']:,} bytes, {share}")
         signed = f"signed by key {fact['key']}" if fact["key"] else "unsigned"
+        if full.waits:
+            signed = f"waits for the signature of key {fact['key']}: {request_of(Path(fact['file']))}"
         source = f", a delta from {Path(fact['from']).name}" if fact["from"] else ""
         show.say(f"package {fact['id']}, {signed}{source}")
     if full.encrypted_for:

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from mpota_boot.errors import Refused
 from mpota_host.package import format as fmt
 from mpota_host.package import keys
@@ -107,7 +105,7 @@ def chain(pieces: list[Piece]) -> list[bytes]:
     return stored[::-1]
 
 
-def header(head: Head, records: list[bytes], key: rsa.RSAPrivateKey | None) -> bytes:
+def header(head: Head, records: list[bytes], key: keys.Signer | None) -> bytes:
     """The signed bytes: preamble, body, components, recipients, fields."""
     body = struct.pack(
         fmt.BODY,
@@ -128,12 +126,12 @@ def header(head: Head, records: list[bytes], key: rsa.RSAPrivateKey | None) -> b
     return struct.pack(fmt.PREAMBLE, fmt.MAGIC, fmt.FORMAT, 1 if key else 0, len(body), name) + body
 
 
-def sign(head: bytes, key: rsa.RSAPrivateKey | None) -> bytes:
+def sign(head: bytes, key: keys.Signer | None) -> bytes:
     """The header and, behind it, its signature."""
     return head + (keys.sign(key, head) if key else b"")
 
 
-def assemble(head: Head, parts: list[Part], key: rsa.RSAPrivateKey | None) -> bytes:
+def assemble(head: Head, parts: list[Part], key: keys.Signer | None) -> bytes:
     """The whole package; without a key it is unsigned."""
     signed = sign(header(head, [part.record() for part in parts], key), key)
     return signed + b"".join(chunk for part in parts for chunk in chain(part.pieces))

@@ -15,6 +15,7 @@ from mpota.version import text
 from mpota_boot.errors import OtaError, Refused
 from mpota_host.package import format as fmt
 from mpota_host.package import read as inspect
+from mpota_host.package import record
 from mpota_host.package.content import app
 from mpota_host.registry import prepare
 
@@ -35,8 +36,8 @@ def load(path: Path, layout: str, compiler: app.Compiler | None = None, device_k
     if path.is_dir():
         # The list of an application that has resources names them too, so its package is needed.
         return plain(path, (fmt.FILES, ""), app.tree(path, {}, compiler, travels=False).data)
-    data = path.read_bytes()
     try:
+        data = record.split(path.read_bytes())[1]
         if data[:4] != fmt.MAGIC:
             return plain(path, (fmt.FIRMWARE, ""), prepare(layout, data)[0])
         return of_package(path, data, layout, device_keys)

@@ -6,6 +6,8 @@ A board keeps them to itself, where they cost it no flash; a test holds these, i
 from mpota.pipe.package import STAGES as STAGES
 
 MAGIC = b"MPOT"
+# A keys record, which may stand in front.
+RECORD = b"MPOK"
 FORMAT = 2
 # Magic, format, signature (0 none, 1 RSA-3072), bytes from the body to the last field, key id.
 PREAMBLE = "<4sBBH8s"

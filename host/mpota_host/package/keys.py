@@ -6,6 +6,7 @@ can be rotated.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +18,16 @@ from mpota_boot.errors import Refused
 from mpota_host.package.encode import encrypt
 
 EXPONENT = 65537
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A key that never touches this machine: its public half. Whoever holds it signs a request."""
+
+    public: bytes
+
+
+Signer = rsa.RSAPrivateKey | Apart
 
 
 def generate(path: Path) -> rsa.RSAPrivateKey:
@@ -80,8 +91,10 @@ def _no_device_key(path: Path, data: bytes) -> None:
         raise Refused("key", f"{path} is a device key, which encrypts (--encrypt-for, --device-key) and signs nothing")
 
 
-def public_bytes(key: rsa.RSAPrivateKey) -> bytes:
+def public_bytes(key: Signer) -> bytes:
     """The modulus, 384 bytes, big-endian."""
+    if isinstance(key, Apart):
+        return key.public
     numbers = key.public_key().public_numbers()
     return numbers.n.to_bytes(trust.SIZE, "big")
 
@@ -91,6 +104,8 @@ def key_id(public: bytes) -> bytes:
     return trust.key_id(public)
 
 
-def sign(key: rsa.RSAPrivateKey, data: bytes) -> bytes:
-    """RSASSA-PKCS1-v1_5 with SHA-256 over `data`: 384 bytes."""
+def sign(key: Signer, data: bytes) -> bytes:
+    """RSASSA-PKCS1-v1_5 with SHA-256 over `data`: 384 bytes; the place for it where the key is elsewhere."""
+    if isinstance(key, Apart):
+        return bytes(trust.SIZE)
     return key.sign(data, padding.PKCS1v15(), hashes.SHA256())

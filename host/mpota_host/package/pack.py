@@ -12,8 +12,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from mpota.version import encode
 from mpota_boot.errors import Refused
 from mpota_host.package import format as fmt
@@ -91,6 +89,8 @@ class Packed:
     encrypted_for: list[str] = field(default_factory=list)
     base: Base | None = None
     tried: list[Try] = field(default_factory=list)
+    # Is its key elsewhere, so that a signature has to come?
+    waits: bool = False
 
 
 def version_bytes(text: str) -> bytes:
@@ -101,7 +101,7 @@ def version_bytes(text: str) -> bytes:
     return bytes(encode([int(p) for p in parts]))
 
 
-def pack(firmware: bytes, options: Options, key: rsa.RSAPrivateKey | None) -> Packed:
+def pack(firmware: bytes, options: Options, key: keys.Signer | None) -> Packed:
     """Sign `firmware` (a bare application or a merged image) into a package; without a key it is unsigned."""
     check(options)
     return packages(goods(options.layout, firmware), options, key)[0]
@@ -134,9 +134,7 @@ def goods(
     return made
 
 
-def packages(
-    given: Contents, options: Options, key: rsa.RSAPrivateKey | None, bases: Sequence[Base] = ()
-) -> list[Packed]:
+def packages(given: Contents, options: Options, key: keys.Signer | None, bases: Sequence[Base] = ()) -> list[Packed]:
     """The full package first, then one for each of the `bases` that makes it smaller."""
     check(options, bool(bases))
     if bases and alone(options.layout):
@@ -166,7 +164,7 @@ def seal(
     chosen: list[tuple[Part, list[Try]]],
     given: Contents,
     options: Options,
-    key: rsa.RSAPrivateKey | None,
+    key: keys.Signer | None,
     base: Base | None = None,
 ) -> Packed:
     """The chosen parts as a package, encrypted and signed where that is wanted."""
@@ -185,7 +183,8 @@ def seal(
         "components": [component(part) for part in parts],
         "tried": [one.__dict__ for one in tried],
     }
-    return Packed(data, [] if base else notes(given, parts), facts, ids, base, tried)
+    waits = isinstance(key, keys.Apart)
+    return Packed(data, [] if base else notes(given, parts), facts, ids, base, tried, waits)
 
 
 def notes(given: Contents, parts: list[Part]) -> list[str]:

@@ -17,6 +17,7 @@ from mpota.pipe.package import Chunks, Component, Package
 from mpota.version import text
 from mpota_boot.errors import Corrupt, LinkError, OtaError, Refused
 from mpota_host.package import format as fmt
+from mpota_host.package import record
 from mpota_host.package.content import app
 from mpota_host.package.encode import encrypt, lzma_chunk
 from mpota_host.package.report import Report, Table
@@ -30,8 +31,12 @@ ROOM = 4096  # what a board has whose settings say nothing
 
 def explain(data: bytes) -> Report:
     """What the bytes are; Refused where nobody knows them."""
+    size = len(data)
+    front, data = record.split(data)
+    if front and not data:
+        return record.explain(front)
     if data[:4] == fmt.MAGIC:
-        return _explain_package(data)
+        return _behind(front, size, _explain_package(data))
     report = _vendor(data)
     stranger = "" if report else _stranger(data)
     if not report and not stranger:
@@ -54,7 +59,17 @@ def explain_folder(path: Path) -> Report:
 
 def chip_of(data: bytes) -> str:
     """The chip whose inspector knows these bytes, "" for none and for a package of mpota's."""
-    return "" if data[:4] == fmt.MAGIC else _seen(data)[0]
+    return "" if data[:4] in (fmt.MAGIC, record.MAGIC) else _seen(data)[0]
+
+
+def _behind(front: bytes, size: int, report: Report) -> Report:
+    """What is told of a package in a file of `size` bytes, with the keys record in front of it."""
+    if front:
+        report.facts["keys_record"] = record.facts(front)
+        report.facts["size"] = size
+        report.text += f", behind {record.words(front)[0]}"
+        report.tables.insert(1, record.table(front))
+    return report
 
 
 def _vendor(data: bytes) -> Report | None:
@@ -101,6 +116,9 @@ def _stranger(data: bytes) -> str:
 
 def want_package(data: bytes) -> None:
     """Refused where the bytes are no package at all, with what they are instead."""
+    front, data = record.split(data)
+    if front and not data:
+        raise Refused("format", "this is a keys record and no package: `pack --keys-record` puts it in front of one")
     if data[:4] == fmt.MAGIC:
         return
     seen = _vendor(data)
@@ -116,6 +134,7 @@ def want_package(data: bytes) -> None:
 def want_whole(data: bytes) -> None:
     """Refused where the bytes are no package, Corrupt where its end is missing; none of it is proven."""
     want_package(data)
+    data = record.split(data)[1]
     try:
         package = read_package(data)
     except LinkError as e:
@@ -136,8 +155,10 @@ def room_note(room: int) -> str:
 def read_package(data: bytes, keys: list[bytes] | None = None) -> Package:
     """The header of a package, proven by `keys`, or merely read where they are None.
 
-    Its LZMA is decoded by the standard library: the device's code is slow here.
+    Its LZMA is decoded by the standard library: the device's code is slow here. A keys record in front is passed over;
+    what else reads bytes of a package wants them without it.
     """
+    data = record.split(data)[1]
     package = Package.read(BytesIO(data), keys, bytearray(HEADER))
     for part in package.components:
         part.makers = [lzma_chunk.stage if make is lzma.stage else make for make in part.makers]
@@ -184,7 +205,9 @@ def needs(package: Package) -> dict[str, str]:
 
 
 def package_facts(data: bytes) -> dict[str, object]:
-    """Facts of a package's header, none of them proven."""
+    """Facts of a package's header, none of them proven; `size` counts a keys record in front."""
+    size = len(data)
+    data = record.split(data)[1]
     package = read_package(data)
     signed = data[5] != 0
     return {
@@ -197,21 +220,23 @@ def package_facts(data: bytes) -> dict[str, object]:
         "channel": package.channel,
         "needs": needs(package),
         "room": package.room,
-        "size": len(data),
+        "size": size,
         "header": package.end,
-        "components": [
-            {
-                "kind": KINDS.get(part.kind, str(part.kind)),
-                "name": part.name,
-                "size": part.size,
-                "stored": part.stored,
-                "stages": _stages(part),
-                "chunks": len(links(package, i, data)),
-                "sha256": part.sha.hex(),
-                "base": {"size": part.base_size, "sha256": part.base_sha.hex()} if part.base_size else None,
-            }
-            for i, part in enumerate(package.components)
-        ],
+        "components": [_component_facts(package, i, data) for i in range(len(package.components))],
+    }
+
+
+def _component_facts(package: Package, i: int, data: bytes) -> dict[str, object]:
+    part = package.components[i]
+    return {
+        "kind": KINDS.get(part.kind, str(part.kind)),
+        "name": part.name,
+        "size": part.size,
+        "stored": part.stored,
+        "stages": _stages(part),
+        "chunks": len(links(package, i, data)),
+        "sha256": part.sha.hex(),
+        "base": {"size": part.base_size, "sha256": part.base_sha.hex()} if part.base_size else None,
     }
 
 

@@ -7,7 +7,7 @@ are judged as the board's layout judges them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mpota.pipe import decrypt
@@ -15,6 +15,7 @@ from mpota.pipe.package import Component, Package
 from mpota.version import text
 from mpota_boot.errors import Corrupt, LinkError, OtaError, Refused
 from mpota_host.package import format as fmt
+from mpota_host.package import record
 from mpota_host.package.content import app
 from mpota_host.package.read import (
     HEADER,
@@ -47,6 +48,9 @@ class BoardFacts:
     product: str | None = None
     device_keys: Sequence[bytes] = ()
     bases: Sequence[Mapping[Place, bytes]] | None = None
+    # Root keys, and how many of them must sign a keys record; 0: all.
+    roots: Sequence[bytes] = ()
+    threshold: int = 0
 
 
 def judge(data: bytes, held: BoardFacts) -> Report:
@@ -54,14 +58,16 @@ def judge(data: bytes, held: BoardFacts) -> Report:
 
     Without device keys an encrypted package is not looked into; without bases the chunks of a delta are not decoded.
     """
-    want_package(data)
+    front, data = record.split(data)
+    if data or not front:
+        want_package(data)
     lines: list[Line] = []
     facts: dict[str, object] = {"checks": lines}
     tables = [Table("", ("check", "result"), lines)]
     try:
-        for line in _checks(data, held, tables):
+        for line in _all(front, data, held, tables):
             lines.append(line)
-        facts["note"] = room_note(read_package(data).room)
+        facts["note"] = room_note(read_package(data).room) if data else ""
     except OtaError as e:
         # A link that ends in the middle may go on; a file that does has lost its end.
         kind = Corrupt if isinstance(e, LinkError) else type(e)
@@ -70,10 +76,33 @@ def judge(data: bytes, held: BoardFacts) -> Report:
         said = str(e) if e.code in OURS else f"a board says: {e}"
         return Report("verdict", said, facts, tables, ok=False)
     facts["ok"] = True
-    said = "a board that trusts this key takes it"
+    said = "a board that trusts this key takes it" if data else "a board with these roots takes this keys record"
     if any(word == UNDECODED for word, _ in lines):
         said += ", if it runs what the delta stands on; --base OLD looks into it"
     return Report("verdict", said, facts, tables)
+
+
+def _all(front: bytes, data: bytes, held: BoardFacts, tables: list[Table]) -> Iterator[Line]:
+    """The checks of a keys record, and of the package behind it."""
+    yield from _record(front, held)
+    if data:
+        yield from _checks(data, _with(front, held), tables)
+
+
+def _record(front: bytes, held: BoardFacts) -> Iterator[Line]:
+    """The check of a keys record."""
+    if not front:
+        return
+    if not held.roots:
+        yield "keys record", f"{record.fields(front).serial}, which a board without roots passes over"
+        return
+    found = record.prove(front, held.roots, held.threshold, held.product)
+    yield "keys record", f"{found.serial}, signed by enough of these roots"
+
+
+def _with(front: bytes, held: BoardFacts) -> BoardFacts:
+    """What the board trusts once it has the record."""
+    return replace(held, keys=record.fields(front).release) if front and held.roots else held
 
 
 def _checks(data: bytes, held: BoardFacts, tables: list[Table]) -> Iterator[Line]:

@@ -517,8 +517,8 @@ class Stand:
 
 def modules():
     """The modules of the device that open files."""
-    from mpota import runner
+    from mpota import keyring, runner
     from mpota.store import pair, tree, trees
-    from mpota_boot import rescue, shim, spare, updater
+    from mpota_boot import board, rescue, shim, spare, updater
 
-    return [shim, spare, rescue, updater, runner, pair, tree, trees]
+    return [shim, spare, rescue, updater, board, keyring, runner, pair, tree, trees]
