@@ -155,9 +155,10 @@ def write_record(
     roots: Sequence[rsa.RSAPrivateKey],
 ) -> bytes:
     """A keys record: these keys, by these roots."""
-    numbers = 1, len(release), len(rollout), len(roots), serial, product.encode()
+    numbers = 1, len(release), len(rollout), 0, serial, product.encode()
     signed = tables.RECORD.pack(b"MPOK", *numbers) + b"".join([*release, *rollout])
-    return signed + b"".join(key_id(root) + sign(root, signed) for root in sorted(roots, key=key_id))
+    made = signed[:7] + bytes((len(roots),)) + signed[8:]
+    return made + b"".join(key_id(root) + sign(root, signed) for root in roots)
 
 
 def write_files(files: Mapping[str, bytes], resources: Mapping[str, int]) -> bytes:

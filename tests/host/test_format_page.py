@@ -3,7 +3,7 @@
 import re
 import struct
 
-from mpota.pipe import delta, package, xtensa
+from mpota.pipe import delta, keyrecord, package, xtensa
 from mpota.pipe import fields as board
 from mpota_boot import shim
 from mpota_host.package import format as fmt
@@ -89,12 +89,13 @@ def test_kinds_and_stages_are_the_boards() -> None:
     ]
 
 
-def test_a_keys_record_is_as_the_second_implementation_has_it() -> None:
+def test_a_keys_record_is_the_boards_and_the_second_implementations() -> None:
     cells = rows("## Keys record")
     assert bytes_of(cells[:7]) == tables.RECORD.size
     assert cells[7][:2] == [str(tables.RECORD.size), f"{tables.RSA} each"]
     assert cells[8][1] == f"{8 + tables.RSA} each"
-    assert cells[0][2] == "magic `MPOK`" and cells[1][2] == "format, 1"
+    assert cells[0][2] == f"magic `{keyrecord.MAGIC.decode()}`" and cells[1][2] == f"format, {keyrecord.FORMAT}"
+    assert tables.RECORD.format == keyrecord.HEAD and keyrecord.SIGNED == 8 + tables.RSA
 
 
 def test_the_groups_of_a_delta_are_the_boards() -> None:
