@@ -214,17 +214,17 @@ class Chunks:
             piece = view[:n]
             got = self.src.readinto(piece) or 0
             if got < len(piece) and got + (yield from fill(self.src, piece[got:])) < len(piece):
-                raise LinkError("short", "the package ends inside the chunk of byte %d" % self.out)
+                raise LinkError("short", "the package ends in the chunk at %d" % self.out)
             h.update(piece)
             ram.write(piece)
         if h.digest() != self.sha:
-            raise Corrupt("chunk", "the chunk of byte %d is not the one that was signed" % self.out)
+            raise Corrupt("chunk", "chunk at %d is not the one that was signed" % self.out)
         ram.seek(0)
         self.sha, self.length, self.sectors = unpack(_LINK, ram.read(_LINK_SIZE))
         self.left = left = min(left, rest)
         self.out += left
         if self.length and left == rest:
-            raise Corrupt("chain", "the chunk of byte %d is the last and promises another" % self.start)
+            raise Corrupt("chain", "chunk at %d is the last and promises another" % self.start)
         self.at += self.stored
         self.decoder = None
         return left
@@ -245,5 +245,5 @@ class Chunks:
             if not n or not end or (not self.left and self.ram.tell() != self.stored):
                 raise ValueError("length")
         except (OSError, EOFError, ValueError) as e:
-            raise Corrupt("decode", "the chunk of byte %d: %r" % (self.start, e))
+            raise Corrupt("decode", "chunk at %d: %r" % (self.start, e))
         return n
