@@ -188,9 +188,16 @@ def inspect(file: Path, as_json: bool) -> None:
         sys.exit(EXIT[Corrupt])
 
 
+def _want_key(ctx: click.Context, param: click.Parameter, given: Any) -> Any:
+    """A key to hold a file to is missing only where no root is given; what is typed comes before what is not."""
+    if not given and not ctx.params.get("root_files"):
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return given
+
+
 @cli.command(cls=Ours, reads=True, short_help="Check a package as a board does.")
 @click.argument("file", type=FILE)
-@click.option("--key", "key_files", type=FILE, multiple=True, help="A key that the board trusts.")
+@click.option("--key", "key_files", type=FILE, multiple=True, callback=_want_key, help="A key that the board trusts.")
 @click.option("--root", "root_files", type=FILE, multiple=True, help="A root of the board, for a keys record in FILE.")
 @click.option("--threshold", type=click.IntRange(1, 8), help="How many roots must sign it; all by default.")
 @click.option("--product", help="The board's product.")
