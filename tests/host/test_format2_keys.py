@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mpota.installer import install
 from mpota_boot.errors import Refused
-from mpota_host.package.signing import record
+from mpota_host.package import record
 from tests.format2 import reader, tables, writer
 from tests.format2.record import open_record
 from tests.host.test_format2 import verdict

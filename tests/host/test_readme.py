@@ -292,7 +292,7 @@ def test_the_contract_on_the_page_is_what_the_core_calls():
     used = set(re.findall(r"(?<![\w.])(?:board\.|self\.board\.)?layout\.(\w+)", code))
     table = DEVICE.read_text().split("A layout decides", 1)[1].split("\n\n", 2)[1]
     told = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)[(`]", row.split("|")[1])}
-    assert len(told) == 21 and used == told
+    assert len(told) == 22 and used == told
 
 
 def test_the_steps_to_a_chip_name_what_the_registry_asks_for():

@@ -33,7 +33,7 @@ OPTIONAL = ("updater", "fields", "needs", "origin", "decrypt", "delta", "xtensa"
 NOT_CORE = (*WIRING, *OPTIONAL, "console", "file")
 ARCH = "xtensawin"
 # Bars with air above what is measured: a full one shapes the code. Whoever raises one says in its commit what for.
-CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 49024, 4608, 1536
+CORE_BYTES, BOOT_BYTES, SHIM_BYTES = 49024, 4672, 1536
 # Stages that a board may do without, and their bars; 0 where there is none.
 STAGES = {"delta": 2560, "decrypt": 1024, "lzma": 7680, "xtensa": 0, "updater": 640}
 PORTS, MARK = "mpota_boot.ports.", "mpota_boot.ports.mark"
