@@ -119,7 +119,7 @@ def _selfish(fat: bool, end: str, chip: Any) -> list[Files]:
 
 SCENARIOS: dict[str, Files] = _scenarios()
 EXHAUSTIVE = tuple(name for name, s in SCENARIOS.items() if not s.chip)
-EDGES = ("both", "both-self")
+EDGES = ("both",)
 DEEP = ("update", "update-fat", "hang", "hang-fat")
 QUICK = ("update-fat", "hang", "unhealthy-fat", "first")
 # Bugs of what brings mpota itself name their story.
