@@ -77,13 +77,13 @@ class World:
         if held:
             write(root + "/" + FILE, b"")
 
-    def boot(self, why="power"):
-        """Where each module of a run comes from, after the imports of main.py."""
+    def boot(self, why="power", opened=("wiring", "mpota.store.pair")):
+        """Where each module of a run comes from, after the imports of main.py. `opened` are there before the choice."""
         self.plain.forget()
         model = imports.Imports(text, is_folder, lambda: self.plain.board(why), self.root)
         model.stand(shim, updater)
         try:
-            for name in ("wiring", "mpota.store.pair"):
+            for name in opened:
                 model.import_(name)
             shim.boot(lambda: self.plain.board(why))
             for name in ("mpota.agent", "mpota.link.http", "wiring"):
@@ -132,9 +132,10 @@ def test_a_copy_that_raises_or_is_not_whole_leaves_lib_s_and_the_application_run
 def test_in_a_rescue_lib_s_copy_is_open_before_the_tree_is_in_front():
     with Scratch() as root:
         world = World(root, OWN, held=True)
-        # A boot that has settled nothing has opened nothing of mpota's either.
+        # An ESP32 that has settled nothing has opened nothing of mpota's either.
         write(root + "/wiring.py", b"")
-        assert world.boot() == {root + "/lib"} and shim.own is None and shim.folder
+        for opened in ((), ("wiring", "mpota.store.pair")):
+            assert world.boot(opened=opened) == {root + "/lib"} and shim.own is None and shim.folder
 
 
 def test_the_third_start_that_a_watchdog_ended_is_a_rescue_for_the_shim_too():

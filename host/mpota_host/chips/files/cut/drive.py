@@ -13,6 +13,8 @@ from mpota_host.cut.imports import Hang
 from mpota_host.cut.oracle import Bad
 from mpota_host.sim.reset import Reset
 
+# Why an mpota is given up that cannot read what came, and one to which nothing came.
+REASONS = {"blind": "updater: ", "no-link": "no-link"}
 # Boots at rest that must write nothing.
 ORDINARY = ("power", "reset")
 
@@ -95,10 +97,15 @@ class FilesLife(Life):
             return "reset"
         return super()._application(board, i)
 
-    def _given_up(self, error: object, i: int) -> None:
-        super()._given_up(error, i)
-        if self.rig.scenario.verdict == "blind" and not self.cuts and "updater: " not in str(error):
-            raise Bad("reason", f"image {i} cannot read a manifest, and is refused for: {error}")
+    def _step(self, agent: Any, link: Offer) -> str:
+        state = super()._step(agent, link)
+        wanted = REASONS.get(self.rig.scenario.verdict)
+        # A cut may come before the reason, or be one.
+        if state == "reset" and agent.trial and wanted and self.rig.scenario.updaters and not self.cuts:
+            reason = agent.board.layout.failure()[1]
+            if not reason.startswith(wanted):
+                raise Bad("reason", f"an mpota is given up for {reason!r}, wanted {wanted!r}")
+        return state
 
     def _health(self, verdict: str) -> Any:
         """Where mpota itself is on trial the application says that all is well: a link has to answer all the same."""
