@@ -197,6 +197,7 @@ def test_pack_brings_what_flash_would_put_there_and_inspect_says_so(
     assert "mpota itself goes along" in capsys.readouterr().err
     assert call("inspect", out, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
+    assert facts["needs"] == {"mpota_boot": "1"}
     brought = {row["path"] for row in facts["files"] if row["path"].startswith("mpota/")}
     wishes = flash.FlashOptions(layout="files")
     lib = flash.wanted(flash.Facts("", "1.27", "6.3", "armv6m", 1 << 20, platform="rp2"), wishes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mpota_boot import shim
 from mpota_boot.errors import Refused
 from mpota_host.board import carried, flash
 from mpota_host.board.repl import open_board
@@ -88,11 +89,13 @@ def inputs(firmware: Path | None, given: dict[str, Any]) -> Inputs:
 
 def options(given: dict[str, Any]) -> Options:
     """What the package is for, by the options of the command."""
-    same = ("product", "version", "layout", "compress", "channel", "needs", "needs_firmware", "needs_boot")
+    same = ("product", "version", "layout", "compress", "channel", "needs", "needs_firmware")
     return Options(
         room=int(given["room"]) * 1024,
         encrypt_for=tuple(encrypt.load(path) for path in given["encrypt_for"]),
         decodes=decoders(given["decodes"]) if given["decodes"] else DECODES,
+        # A copy of mpota runs on the mpota_boot that it was written beside.
+        needs_boot=given["needs_boot"] or (shim.NUMBER if given["updater"] else 0),
         **{name: given[name] for name in same},
     )
 
