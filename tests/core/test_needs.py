@@ -93,6 +93,15 @@ def test_a_package_with_firmware_needs_none():
     bench.take(bench.made((1, 1, 0), Firm=version(1, 0, 0)))
 
 
+def test_the_firmware_that_runs_is_of_a_known_version_until_a_cable_brings_another():
+    bench = Bench()
+    assert bench.board.layout.firmware() is None
+    bench.keep(bench.made((1, 1, 0)))
+    assert bench.board.layout.firmware() == version(1, 1, 0)
+    bench.chip.write(bench.chip.row("ota_1").offset, image(41232, 7))
+    assert bench.chip.power_on().layout.firmware() is None
+
+
 def test_a_need_of_another_size_is_refused():
     for name, value in (("From", b"1.2"), ("Firm", bytes(9)), ("Boot", b"\1")):
         Bench().refuses("format", Bench().made((1, 1, 0), **{name: value}))

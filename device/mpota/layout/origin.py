@@ -7,5 +7,6 @@ def firmware(layout):
     if record is None or record.slot == record.back:
         record = layout.record("running")
     if record and record.slot == layout.port.running != record.back:
-        return record.version
+        # A cable may have brought another one.
+        return record.version if layout.digest(layout.port.current, record.size) == record.sha else None
     return layout.journal.last("firmware")
