@@ -264,6 +264,22 @@ def test_what_there_is_no_memory_for_makes_way_for_the_next_offer():
     assert steps(agent) == "reset"
 
 
+def test_what_has_to_run_first_is_asked_of_the_link_and_taken():
+    first = Maker(NEW).bytes()
+    later = Maker(image(41232, 3))
+    later.version = version(1, 2, 0)
+    later.fields = {b"From": version(1, 1, 0)}
+
+    class Both(Ram):
+        def other(self, code=""):
+            self.data = first
+            return code == "needs"
+
+    agent = Agent(boot(chip()), [Both(later.bytes())], None)
+    assert agent.step() == "busy" and steps(agent) == "reset"
+    assert agent.links[0].reports == [("armed", "version 1.1.0 waits for the reset")]
+
+
 def test_whatever_a_link_raises_is_no_verdict_and_ends_nothing():
     for wrong in (MemoryError(), OverflowError(), ValueError("x"), KeyError("y"), OSError(5), AttributeError("z")):
 
