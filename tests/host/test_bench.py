@@ -144,7 +144,7 @@ def test_every_group_says_what_it_measures():
 
 
 def test_what_pack_does_by_itself_is_what_is_measured():
-    assert Options.chunk == memory.DEFAULT_CHUNK and WBITS == material.WBITS
+    assert Options.room == memory.DEFAULT_ROOM and WBITS == material.WBITS
 
 
 def test_an_application_needs_more_than_a_little_heap_and_every_byte_of_it(stuff, monkeypatch):

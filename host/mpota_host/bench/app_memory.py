@@ -7,16 +7,15 @@ from pathlib import Path
 
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import PRODUCT, Material
-from mpota_host.bench.size.packages import VERSION
+from mpota_host.bench.memory import DEFAULT_ROOM
+from mpota_host.bench.size.packages import VERSION, words
 from mpota_host.package.assemble import Head, Part, assemble
 from mpota_host.package.content import app
 from mpota_host.package.encode.piece import pieces
 from mpota_host.package.format import FILES
 
 BAR = 40
-CHUNK = 4096
 LOW, HIGH = 24, 128
-KIB = 1024
 # Five files of the size that applications have, none compressible to nothing.
 NAMES = ("app.py", "lib/menu.py", "lib/net.py", "page.html", "words.txt")
 BYTES = 9001
@@ -31,9 +30,9 @@ def package(material: Material) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(material.new[i * BYTES : (i + 1) * BYTES])
     data = app.tree(folder / "source", {}).data
-    part = Part(FILES, "files", data, pieces(data, CHUNK))
+    part = Part(FILES, "files", data, pieces(data, DEFAULT_ROOM))
     path = material.folder / "application.mpota"
-    path.write_bytes(assemble(Head(PRODUCT, "files", VERSION, CHUNK), [part], material.key))
+    path.write_bytes(assemble(Head(PRODUCT, "files", VERSION, DEFAULT_ROOM), [part], material.key))
     return path
 
 
@@ -41,7 +40,7 @@ def completes(material: Material, make: str, name: str, heap: int) -> bool:
     """Does the update end on `heap` KiB, with every file in its tree? RuntimeError where it fails of anything else."""
     tree = material.folder / "app" / "ota"
     shutil.rmtree(tree, ignore_errors=True)
-    done = material.port(f"import app_board; app_board.run(app_board.{make}, {name!r}, {CHUNK})", f"{heap}k")
+    done = material.port(f"import app_board; app_board.run(app_board.{make}, {name!r}, {DEFAULT_ROOM})", f"{heap}k")
     if done.returncode == 0 and done.stdout.endswith("armed\n"):
         for i, path in enumerate(NAMES):
             if (tree / "1" / path).read_bytes() != material.new[i * BYTES : (i + 1) * BYTES]:
@@ -63,10 +62,10 @@ def least(material: Material, make: str, name: str) -> int:
 def measure(material: Material) -> list[Figure]:
     """Beside firmware's figure on the same terms, then with everything that such a board has."""
     name = package(material).name
-    words = f"application files, {len(NAMES)} x {BYTES:,} bytes"
+    files = f"application files, {len(NAMES)} x {BYTES:,} bytes"
+    small, whole = least(material, "Small", name), least(material, "whole", name)
+    note = "the trees; a dict as journal"
     return [
-        Figure(
-            f"{words}, raw 4 KiB", least(material, "Small", name), "KB", AT_MOST, BAR, "the trees; a dict as journal"
-        ),
-        Figure(f"{words}, whole", least(material, "whole", name), "KB", note="layout files, its journal in two files"),
+        Figure(f"{files}, {words('raw', DEFAULT_ROOM)}", small, "KB", AT_MOST, BAR, note),
+        Figure(f"{files}, whole", whole, "KB", note="layout files, its journal in two files"),
     ]

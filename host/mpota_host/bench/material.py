@@ -41,14 +41,14 @@ class Offer:
     """A package in the folder; `kind` is one of packages.py, `seconds` what making it took, the plan included."""
 
     kind: str
-    chunk: int
+    room: int
     path: Path
     seconds: float
 
     @property
     def words(self) -> str:
-        """The kind and the size of its chunks."""
-        return words(self.kind, self.chunk)
+        """The kind and the room that it needs."""
+        return words(self.kind, self.room)
 
 
 class Material:
@@ -94,16 +94,16 @@ class Material:
     def new(self) -> bytes:
         return self.pair.new
 
-    def offer(self, kind: str, chunk: int, pair: Pair | None = None) -> Offer:
+    def offer(self, kind: str, room: int, pair: Pair | None = None) -> Offer:
         """The signed package of a pair's new image, put together once."""
         pair = pair or self.pair
-        path = self.folder / f"{pair.name} {kind} {chunk}.mpota".replace(" + ", "+").replace(" ", "-")
+        path = self.folder / f"{pair.name} {kind} {room}.mpota".replace(" + ", "+").replace(" ", "-")
         if path.name not in self.offers:
             # Finding what both images share is a part of every package's time.
             delta.matched.cache_clear()
             began = time.perf_counter()
-            path.write_bytes(package(pair, kind, chunk, self.key, self.secret))
-            self.offers[path.name] = Offer(kind, chunk, path, time.perf_counter() - began)
+            path.write_bytes(package(pair, kind, room, self.key, self.secret))
+            self.offers[path.name] = Offer(kind, room, path, time.perf_counter() - began)
         return self.offers[path.name]
 
     @cached_property

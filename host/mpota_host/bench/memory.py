@@ -16,21 +16,28 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from mpota_host.bench.figure import AT_MOST, Figure
 from mpota_host.bench.material import PRODUCT, Material, Offer
 
-# DEFAULT_CHUNK is what `pack` takes when it is not told.
-RAW_CHUNK, DEFLATE_CHUNK, DEFAULT_CHUNK = 4096, 8192, 16384
+# DEFAULT_ROOM is what `pack` and boards take when they are not told; WIDE_ROOM has twice as much.
+DEFAULT_ROOM, WIDE_ROOM = 4096, 8192
 # Unsigned, the same way: micropython-esp32-ota by glenn20 needs 41 and 74 KB.
-BARS = {("raw", RAW_CHUNK): 41, ("deflate", DEFLATE_CHUNK): 52, ("delta + deflate + AES", DEFLATE_CHUNK): 64}
-# What is measured at which chunks; HTTP beside the bars of the full image.
+BARS = {
+    ("raw", DEFAULT_ROOM): 41,
+    ("deflate", WIDE_ROOM): 52,
+    ("delta + deflate + AES", WIDE_ROOM): 64,
+    ("predicted delta + deflate", DEFAULT_ROOM): 54,
+    ("predicted delta + deflate", WIDE_ROOM): 58,
+}
+# What is measured in which rooms; HTTP beside the bars of the full image.
+BOTH = DEFAULT_ROOM, WIDE_ROOM
 KINDS = {
-    "raw": (4096, 8192, 16384),
-    "deflate": (4096, 8192, 16384),
-    "deflate + AES": (8192, 16384),
-    "delta + deflate": (8192, 16384),
-    "delta + deflate + AES": (8192, 16384),
-    "predicted delta + deflate": (8192, 16384),
-    "predicted delta + deflate + AES": (8192, 16384),
-    "LZMA": (8192, 16384, 65536),
-    "predicted delta + LZMA": (8192, 16384, 65536),
+    "raw": BOTH,
+    "deflate": (*BOTH, 16384),
+    "deflate + AES": BOTH,
+    "delta + deflate": BOTH,
+    "delta + deflate + AES": BOTH,
+    "predicted delta + deflate": (*BOTH, 16384),
+    "predicted delta + deflate + AES": BOTH,
+    "LZMA": BOTH,
+    "predicted delta + LZMA": (*BOTH, 16384),
 }
 HTTP_MORE = 14
 LOW, HIGH = 16, 256
@@ -46,10 +53,10 @@ print(gc.mem_alloc() - before)
 """
 
 
-def completes(material: Material, source: str, chunk: int, heap: int) -> bool:
+def completes(material: Material, source: str, room: int, heap: int) -> bool:
     """Does the update end on `heap` KiB? RuntimeError where it fails of anything but memory."""
     material.erase()
-    done = material.port(f"import small; small.run({source!r}, {chunk})", f"{heap}k")
+    done = material.port(f"import small; small.run({source!r}, {room})", f"{heap}k")
     if done.returncode == 0 and done.stdout.endswith("armed\n"):
         if material.slot.read_bytes()[: len(material.new)] != material.new:
             raise RuntimeError(f"{source} was armed, but the slot does not hold the image")
@@ -59,29 +66,29 @@ def completes(material: Material, source: str, chunk: int, heap: int) -> bool:
     return False
 
 
-def least(material: Material, source: str, chunk: int) -> int:
+def least(material: Material, source: str, room: int) -> int:
     """KiB, the least on which the update of `source` completes, and on the next SURE - 1 sizes above it too."""
     low, high = LOW, HIGH
-    if not completes(material, source, chunk, high):
+    if not completes(material, source, room, high):
         raise RuntimeError(f"{source} does not complete on {high} KiB")
     while high - low > 1:
         middle = (low + high) // 2
-        if completes(material, source, chunk, middle):
+        if completes(material, source, room, middle):
             high = middle
         else:
             low = middle
     # More heap may fail where less did not, as objects then lie elsewhere: one lucky size is no answer.
     size = high
     while size < high + SURE:
-        if not completes(material, source, chunk, size):
+        if not completes(material, source, room, size):
             high = size + 1
         size += 1
     return high
 
 
-def taken(material: Material, source: str, chunk: int) -> float:
+def taken(material: Material, source: str, room: int) -> float:
     """KiB in use before the update's first call."""
-    return int(material.told(f"import small; small.run({source!r}, {chunk})", f"{HIGH}k").split()[0]) / KIB
+    return int(material.told(f"import small; small.run({source!r}, {room})", f"{HIGH}k").split()[0]) / KIB
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -112,7 +119,7 @@ def web(material: Material, offer: Offer) -> Iterator[str]:
 def figure(material: Material, offer: Offer, bar: int = 0) -> Figure:
     """One package over the file link."""
     name = offer.path.name
-    need, imports = least(material, name, offer.chunk), taken(material, name, offer.chunk)
+    need, imports = least(material, name, offer.room), taken(material, name, offer.room)
     return Figure(
         f"{offer.words}",
         need,
@@ -127,7 +134,7 @@ def figure(material: Material, offer: Offer, bar: int = 0) -> Figure:
 def over_http(material: Material, offer: Offer, by_file: int) -> Figure:
     """What HTTP takes above the file link, on the same package."""
     with web(material, offer) as url:
-        need, imports = least(material, url, offer.chunk), taken(material, url, offer.chunk)
+        need, imports = least(material, url, offer.room), taken(material, url, offer.room)
     return Figure(
         f"{offer.words}, HTTP adds",
         need - by_file,
@@ -145,12 +152,12 @@ def layout(material: Material) -> Figure:
 
 
 def measure(material: Material) -> list[Figure]:
-    """Every kind at its chunk sizes, then HTTP beside raw and deflate where there is a bar."""
+    """Every kind in its rooms, then HTTP beside raw and deflate where there is a bar."""
     found, web_found = [], []
-    for kind, chunks in KINDS.items():
-        for chunk in chunks:
-            offer = material.offer(kind, chunk)
-            bar = BARS.get((kind, chunk), 0)
+    for kind, rooms in KINDS.items():
+        for room in rooms:
+            offer = material.offer(kind, room)
+            bar = BARS.get((kind, room), 0)
             found.append(figure(material, offer, bar))
             if bar and kind in ("raw", "deflate"):
                 web_found.append(over_http(material, offer, int(found[-1].value)))

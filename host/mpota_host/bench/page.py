@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpota_host.bench import chart, stages
 from mpota_host.bench.figure import Figure
-from mpota_host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK
+from mpota_host.bench.memory import DEFAULT_ROOM, WIDE_ROOM
 from mpota_host.bench.size.packages import words
 from mpota_host.bench.travel import SECOND
 from mpota_host.sources import root
@@ -21,7 +21,7 @@ OTHER = f"{SECOND}, MicroPython 1.8.5 to 1.8.6"
 NONE = "-"
 SHARE = "% of the image, "
 TRAVEL = ("update", "bytes, ESP32", SHARE + FIRST, SHARE + OTHER)
-COSTS = ("package", "% of the image", "speed, deflate is 1 x", "least heap, 16 KiB chunks", "least heap, 8 KiB chunks")
+COSTS = ("package", "% of the image", "speed, deflate is 1 x", "least heap, 4 KiB rooms", "least heap, 8 KiB rooms")
 Found = dict[str, list[Figure]]
 
 
@@ -53,15 +53,15 @@ def costs(found: Found) -> str:
     speed = {one.name: one for one in found["stages"]}
     rows = []
     for kind in stages.INSTALLS:
-        whole, small = heap[words(kind, DEFAULT_CHUNK)], heap.get(words(kind, DEFLATE_CHUNK))
+        least, wide = heap[words(kind, DEFAULT_ROOM)], heap[words(kind, WIDE_ROOM)]
         fast = speed.get(stages.install(kind))
         rows.append(
             [
                 kind,
-                f"{100 * whole.facts['package'] / whole.facts['image']:.1f} %",
+                f"{100 * least.facts['package'] / least.facts['image']:.1f} %",
                 f"{fast.value:.2f} x" if fast else "1 x",
-                f"{whole.value:.0f} KB",
-                f"{small.value:.0f} KB" if small else NONE,
+                f"{least.value:.0f} KB",
+                f"{wide.value:.0f} KB",
             ]
         )
     return table(COSTS, rows)

@@ -9,7 +9,7 @@ from statistics import median
 
 from mpota_host.bench.figure import AT_LEAST, Figure, spread
 from mpota_host.bench.material import WBITS, Material, Offer
-from mpota_host.bench.memory import DEFAULT_CHUNK, DEFLATE_CHUNK, RAW_CHUNK
+from mpota_host.bench.memory import DEFAULT_ROOM, WIDE_ROOM
 
 # A raw round takes a twentieth of a second, a loop over DeflateIO half of one.
 ROUNDS = {"raw": 41, "deflate": 9}
@@ -22,7 +22,7 @@ def race(material: Material, offer: Offer, rounds: int) -> tuple[list[float], li
     """Milliseconds of (install without its signature, signature, loop), a round each."""
     raw = offer.kind == "raw"
     peer, wbits = (material.bare, 0) if raw else (material.stream, WBITS)
-    code = f"import race; race.run({offer.path.name!r}, {offer.chunk}, {peer.name!r}, {wbits}, {rounds})"
+    code = f"import race; race.run({offer.path.name!r}, {offer.room}, {peer.name!r}, {wbits}, {rounds})"
     lines = [[int(word) / 1000 for word in line.split()] for line in material.told(code, HEAP).splitlines()]
     if len(lines) != rounds:
         raise RuntimeError(f"the race ended after {len(lines)} of {rounds} rounds")
@@ -46,9 +46,9 @@ def figure(material: Material, offer: Offer, bar: float) -> Figure:
 
 
 def measure(material: Material) -> list[Figure]:
-    """The chunk sizes of the heap's bars, and the default of `pack` beside them."""
-    pairs = [("raw", RAW_CHUNK, RAW_BAR), ("raw", DEFAULT_CHUNK, 0), ("deflate", DEFLATE_CHUNK, DEFLATE_BAR)]
-    pairs.append(("deflate", DEFAULT_CHUNK, 0))
-    found = [figure(material, material.offer(kind, chunk), bar) for kind, chunk, bar in pairs]
+    """In the rooms of the heap's bars, and in the other one beside them."""
+    pairs = [("raw", DEFAULT_ROOM, RAW_BAR), ("raw", WIDE_ROOM, 0), ("deflate", DEFAULT_ROOM, DEFLATE_BAR)]
+    pairs.append(("deflate", WIDE_ROOM, DEFLATE_BAR))
+    found = [figure(material, material.offer(kind, room), bar) for kind, room, bar in pairs]
     signature = found[0].facts["signature_ms"]["median"]
     return [*found, Figure("the signature, taken off each", signature, "ms")]

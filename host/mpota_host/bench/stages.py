@@ -10,7 +10,7 @@ from statistics import median
 
 from mpota_host.bench.figure import AT_LEAST, AT_MOST, Figure, spread
 from mpota_host.bench.material import Material
-from mpota_host.bench.memory import DEFAULT_CHUNK
+from mpota_host.bench.memory import DEFAULT_ROOM
 from mpota_host.bench.size.packages import words
 from mpota_host.bench.speed import HEAP
 
@@ -49,8 +49,8 @@ def rounds(material: Material, call: str, heap: str = HEAP) -> list[list[float]]
 
 def installs(material: Material) -> tuple[list[float], dict[str, list[float]]]:
     """Milliseconds of the peer, and of the installs without their signature, a round each."""
-    offers = {kind: material.offer(kind, DEFAULT_CHUNK).path.name for kind in INSTALLS}
-    lines = rounds(material, f"laps.turns({list(offers.values())}, {offers[PEER]!r}, {DEFAULT_CHUNK}, {ROUNDS})")
+    offers = {kind: material.offer(kind, DEFAULT_ROOM).path.name for kind in INSTALLS}
+    lines = rounds(material, f"laps.turns({list(offers.values())}, {offers[PEER]!r}, {DEFAULT_ROOM}, {ROUNDS})")
     columns = list(zip(*lines, strict=True))
     signature = columns[0]
     ours = [[a - b for a, b in zip(column, signature, strict=True)] for column in columns[2:]]
@@ -60,8 +60,8 @@ def installs(material: Material) -> tuple[list[float], dict[str, list[float]]]:
 def alone(material: Material) -> dict[str, list[float]]:
     """Milliseconds to fetch and prove a raw image, to inflate it, and of each other stage alone, a round each."""
     kinds = ("raw", "deflate", *ALONE.values())
-    offers = [material.offer(kind, DEFAULT_CHUNK).path.name for kind in kinds]
-    lines = rounds(material, f"laps.stages({offers}, {DEFAULT_CHUNK}, {ROUNDS})", ROOMY)
+    offers = [material.offer(kind, DEFAULT_ROOM).path.name for kind in kinds]
+    lines = rounds(material, f"laps.stages({offers}, {DEFAULT_ROOM}, {ROUNDS})", ROOMY)
     columns = list(zip(*lines, strict=True))
     # Proving and decoding stand in turns.
     return dict(zip(("prove", "inflate", *ALONE), map(list, [columns[0], *columns[3::2]]), strict=True))
@@ -85,7 +85,7 @@ def install(kind: str) -> str:
 def names() -> list[str]:
     """The rows that the bench prints."""
     return [
-        f"install, {words(PEER, DEFAULT_CHUNK)}: beside DeflateIO hung on the file",
+        f"install, {words(PEER, DEFAULT_ROOM)}: beside DeflateIO hung on the file",
         "install, deflate + AES: AES adds",
         install("LZMA"),
         *(install(kind) for kind in INSTALLS if kind not in ("deflate", "LZMA")),

@@ -27,27 +27,28 @@ class Ours:
     """A package; `bar` in % of the image of the first pair."""
 
     kind: str
-    chunk: int
+    room: int
     bar: float = 0
 
     @property
     def name(self) -> str:
         """Its row."""
-        return f"mpota: {words(self.kind, self.chunk)}"
+        return f"mpota: {words(self.kind, self.room)}"
 
 
 OURS = [
-    Ours("deflate", 16384),
-    Ours("LZMA", 16384),
-    Ours("LZMA", 65536),
-    # What the heap's bar is met with.
+    Ours("deflate", 4096),
+    Ours("deflate", 8192),
+    Ours("LZMA", 4096),
+    Ours("LZMA", 8192),
+    Ours("delta + deflate", 4096, 23.5),
     Ours("delta + deflate", 8192, 23.5),
-    Ours("delta + deflate", 16384, 23.5),
-    Ours("delta + LZMA", 65536),
-    Ours("predicted delta + deflate", 8192, 22.0),
-    Ours("predicted delta + deflate", 16384, 22.0),
+    Ours("delta + LZMA", 8192),
+    Ours("predicted delta + deflate", 4096, 18.37),
+    Ours("predicted delta + deflate", 8192, 18.07),
+    Ours("predicted delta + LZMA", 4096),
+    Ours("predicted delta + LZMA", 8192, 17.14),
     Ours("predicted delta + LZMA", 16384),
-    Ours("predicted delta + LZMA", 65536, 20.0),
 ]
 
 
@@ -82,7 +83,7 @@ def second() -> Pair:
 
 def ours(material: Material, pair: Pair, one: Ours) -> Seen:
     """A package, proven to decode to the new image."""
-    offer = material.offer(one.kind, one.chunk, pair)
+    offer = material.offer(one.kind, one.room, pair)
     prove(material, offer, pair)
     return Seen(offer.path.stat().st_size, offer.seconds, len(pair.new))
 
@@ -90,7 +91,7 @@ def ours(material: Material, pair: Pair, one: Ours) -> Seen:
 def prove(material: Material, offer: Offer, pair: Pair) -> None:
     """The unix port must decode it; RuntimeError where something else comes out."""
     material.runs(pair)
-    seen, signed = material.told(f"import laps; laps.check({offer.path.name!r}, {offer.chunk})").split()
+    seen, signed = material.told(f"import laps; laps.check({offer.path.name!r}, {offer.room})").split()
     material.runs(material.pair)
     if not seen == signed == hashlib.sha256(pair.new).hexdigest():
         raise RuntimeError(f"{offer.path.name} decodes to {seen}, wanted {signed}")

@@ -15,7 +15,7 @@ from mpota.layout.esp32 import table
 from mpota_boot import shim
 from mpota_host.bench.figure import AT_LEAST, Figure
 from mpota_host.bench.material import PRODUCT, SLOT, Material
-from mpota_host.bench.memory import DEFAULT_CHUNK
+from mpota_host.bench.memory import DEFAULT_ROOM
 from mpota_host.board.push import Report, Sender
 from mpota_host.registry import part_of
 from mpota_host.sim import uart
@@ -69,7 +69,7 @@ def push(made: Any, sender: Sender, line: uart.Line, pair: tuple[int, int] = (20
 
 def measure(material: Material) -> list[Figure]:
     """The real firmware, not compressed."""
-    package = material.offer("raw", DEFAULT_CHUNK).path.read_bytes()
+    package = material.offer("raw", DEFAULT_ROOM).path.read_bytes()
     found = []
     for baud, bar in BARS.items():
         sender = Sender(package)

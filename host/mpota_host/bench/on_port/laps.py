@@ -112,18 +112,18 @@ def hung(flash, path):
     return ticks_diff(ticks_us(), began)
 
 
-def board(slot, chunk):
+def board(slot, room):
     """A board on which time counts and not the heap: one write a sector, for all."""
-    flash = Small(slot, chunk)
+    flash = Small(slot, room)
     flash.blank = b"\xff" * PIECE
     return flash
 
 
-def turns(names, peer, chunk, rounds):
+def turns(names, peer, room, rounds):
     """A line a round: microseconds of the signature, of the peer over package `peer`, of the install of each name."""
     keys = [key()]
     with open("slot.bin", "r+b") as slot:
-        flash = board(slot, chunk)
+        flash = board(slot, room)
         for round in range(rounds + 1):
             took = [signature(names[0], keys), hung(flash, peer)] + [updated(flash, name, keys) for name in names]
             # The first one warms up.
@@ -131,17 +131,17 @@ def turns(names, peer, chunk, rounds):
                 print(*took)
 
 
-def stages(names, chunk, rounds):
+def stages(names, room, rounds):
     """A line a round: microseconds of (prove, decode) for each name."""
     with open("slot.bin", "r+b") as slot:
-        flash = board(slot, chunk)
+        flash = board(slot, room)
         for round in range(rounds + 1):
             took = [us for name in names for us in alone(flash, name)]
             if round:
                 print(*took)
 
 
-def check(name, chunk):
+def check(name, room):
     """Print both hashes of a package."""
     with open("slot.bin", "r+b") as slot:
-        print(*sha(board(slot, chunk), name))
+        print(*sha(board(slot, room), name))

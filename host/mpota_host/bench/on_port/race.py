@@ -91,11 +91,11 @@ def signature(path, keys):
     return us
 
 
-def run(package, chunk, peer, wbits, rounds):
+def run(package, room, peer, wbits, rounds):
     """Print a line for each round: microseconds of the install, of the signature in it, of the loop."""
     keys = [key()]
     with open("slot.bin", "r+b") as slot:
-        flash = Small(slot, chunk)
+        flash = Small(slot, room)
         # Here time counts and not the heap: one write a sector, for both.
         flash.blank = b"\xff" * PIECE
         updated(flash, package, keys)
