@@ -7,7 +7,7 @@ from mpota_host.chips.files.sim.soc import Plain
 from mpota_host.sim.plain import PlainBoard
 from tests.signer import A
 
-SETTINGS = {"product": "demo", "chunk": 16384}
+SETTINGS = {"product": "demo", "room": 16384}
 
 
 class Rooted(PlainBoard):

@@ -927,7 +927,7 @@ def test_a_package_that_is_replaced_while_it_comes_is_taken_anew(tmp_path: Path,
     """esp32/scripts/e11.py, replaced (log row 34). Right: half of one build and half of another are never one."""
     board = Bare(tmp_path / "board", "esp32", OLD, product="lamp")
     builds = [
-        board.signed({"app.py": f"def step():\n    print({n})\n", "data": os.urandom(40_000)}, release_key, chunk=4)
+        board.signed({"app.py": f"def step():\n    print({n})\n", "data": os.urandom(40_000)}, release_key, room=4)
         for n in (1, 2)
     ]
     cut = []

@@ -14,7 +14,7 @@ from tests.packages import Maker, Ram, version
 SLOT = 0x10000
 OLD = image(30000, 1)
 NEW = image(41232, 2)
-SETTINGS = {"product": "demo", "chunk": 16384}
+SETTINGS = {"product": "demo", "room": 16384}
 
 
 def chip(bootloader=True, application=True, slots=2, factory=False, runs="ota_0"):

@@ -19,7 +19,7 @@ from tests.packages import Ram
 from tests.scratch import Scratch
 from tests.trees import APP, write
 
-SETTINGS = {"product": "demo", "chunk": 16384, "trials": 3, "window_ms": 1}
+SETTINGS = {"product": "demo", "room": 16384, "trials": 3, "window_ms": 1}
 MAIN = b"# \xff\nfrom mpota.agent import Agent\nfrom mpota.link.http import Http\nfrom wiring import Board\n"
 OWN = {
     "mpota/agent.py": b"import mpota.store.pair",

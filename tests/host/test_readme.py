@@ -287,7 +287,7 @@ def test_the_bars_of_the_pages_are_those_of_the_code():
 
 
 def test_the_contract_on_the_page_is_what_the_core_calls():
-    core = [*("installer.py", "agent.py", "runner.py", "console.py"), "../mpota_boot/shim.py"]
+    core = [*("installer.py", "needs.py", "agent.py", "runner.py", "console.py"), "../mpota_boot/shim.py"]
     code = "\n".join((ROOT / "device/mpota" / name).read_text() for name in core)
     used = set(re.findall(r"(?<![\w.])(?:board\.|self\.board\.)?layout\.(\w+)", code))
     table = DEVICE.read_text().split("A layout decides", 1)[1].split("\n\n", 2)[1]

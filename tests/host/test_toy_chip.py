@@ -177,7 +177,7 @@ def test_a_toy_is_packed_flashed_pushed_through_a_power_cut_and_confirmed(tree, 
     new = image(tree, tmp_path, 2)
     mpota(tree, tmp_path, "keygen", "release.pem")
     words = ("--layout", "toy", "--product", "lamp")
-    release = ("--version", "1.0.1", "--chunk", "4", "--key", "release.pem", "-o", "lamp.mpota")
+    release = ("--version", "1.0.1", "--room", "4", "--key", "release.pem", "-o", "lamp.mpota")
     mpota(tree, tmp_path, "pack", "program.img", *words, *release)
     with board(tree, tmp_path, "--blank") as (process, port):
         mpota(tree, tmp_path, "flash", "--port", port, *words, "--key", "release.pub")

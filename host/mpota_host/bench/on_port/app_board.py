@@ -16,6 +16,7 @@ class Small:
 
     NAME = "files"
     product = "bench"
+    channel = ""
     trees = None
 
     def __init__(self, room):
@@ -48,6 +49,7 @@ def whole(room):
 
     class Board:
         product = "bench"
+        channel = ""
         root = "app/ota"
         protected = ()
         running = 0

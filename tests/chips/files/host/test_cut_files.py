@@ -187,6 +187,8 @@ def test_every_seeded_bug_is_a_change_of_one_place():
         assert m.old != m.new
 
 
+@pytest.mark.slow  # campaigns in processes of their own, to the first bad state
+@pytest.mark.timeout(300)
 def test_seeded_bugs_are_found():
     hunts.found("files", HUNTED)
 

@@ -40,6 +40,8 @@ def test_every_seeded_bug_is_a_change_of_one_place_and_the_tests_that_it_names_p
         assert mutants._by_test(m.test) == "", f"{m.test} fails without the bug"
 
 
+@pytest.mark.slow  # campaigns in processes of their own, to the first bad state
+@pytest.mark.timeout(300)
 def test_seeded_bugs_are_found() -> None:
     hunts.found("pic32", HUNTED)
 

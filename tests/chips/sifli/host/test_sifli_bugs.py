@@ -2,6 +2,8 @@
 
 import importlib
 
+import pytest
+
 from mpota_host.chips.sifli.cut import bugs, life
 from mpota_host.cut import mutants
 from tests.host import hunts
@@ -28,5 +30,7 @@ def test_every_bug_is_a_change_of_one_place_and_names_a_test_that_is_there():
             assert callable(getattr(importlib.import_module(module), function))
 
 
+@pytest.mark.slow  # six campaigns in processes of their own, to the first bad state
+@pytest.mark.timeout(300)
 def test_bugs_are_found():
     hunts.found("sifli", HUNTED)

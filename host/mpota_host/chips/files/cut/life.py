@@ -29,7 +29,7 @@ from mpota_host.cut.medium.cells import CutFlash
 from mpota_host.cut.medium.medium import Medium, Misread
 from mpota_host.cut.medium.world import World
 from mpota_host.cut.releases import PRODUCT, Releases
-from mpota_host.cut.rig import VERDICTS as VERDICTS
+from mpota_host.cut.rig import VERDICTS as SHARED
 from mpota_host.cut.rig import Area, Scenario
 from mpota_host.package import format as fmt
 from mpota_host.package.assemble import Head, Part, assemble
@@ -40,6 +40,9 @@ from mpota_host.sim.plain import leave
 from mpota_host.sim.reset import SOFT, Reset
 from mpota_host.sources import program
 
+# What a release's own copy of mpota may do besides: own.py says what.
+COPIES = ("broken", "half", "blind")
+VERDICTS = (*SHARED, *COPIES)
 # The boards with a flash too are ESP32s, as their own campaign has them.
 CHIP = part_of("esp32", "cut.life")
 TRIALS = 3

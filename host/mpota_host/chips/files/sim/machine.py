@@ -10,7 +10,8 @@ from mpota_boot.errors import Refused
 from mpota_host.sim.flash import SimFlash
 from mpota_host.sim.machine import Started
 
-SIZE = 1 << 20
+# What a Raspberry Pi Pico gives to its file system (ports/rp2/boards/RPI_PICO, MICROPY_HW_FLASH_STORAGE_BYTES).
+SIZE = 1408 * 1024
 
 
 def make(flash: SimFlash, firmware: bytes) -> None:
