@@ -525,6 +525,9 @@ def timed(*answers, ms=30000, now=Y2000, **settings):
     with World(board, now=now) as air, Ticking(server, board):
         net = Net(board)
         live(net, ms)
+        if server.open:
+            # The end fell into the middle of a question.
+            live(net, 10000)
     assert server.open == 0, "a socket stays open"
     return net, server, air
 

@@ -177,7 +177,12 @@ def test_a_power_cut_anywhere_leaves_an_mpota_of_one_root(lamp: SelfLamp) -> Non
             time.sleep(wait)
         board.kill()
         board.on()
-        lamp.hear("confirmed")
+        try:
+            lamp.hear("confirmed")
+        except AssertionError:
+            # A cut between the confirm and its report has lost the report.
+            facts = json.loads(shown(board, STATUS))
+            assert facts["version"] == "1.1.0" and not facts["trial"], facts
         lamp.again(board)
         by = one_root(lamp.roots(board))
         assert by["1.0.0"] == {"/ota/1"} and by["1.1.0"] == {"/ota/2"}, by
